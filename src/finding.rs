@@ -1,0 +1,128 @@
+//! Findings: what the rules have to say, and how hard it bites.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::image::ReferenceError;
+use crate::rules::Ruling;
+use crate::shown::Shown;
+use crate::workload::ImageSite;
+
+/// What a finding is about, as a stable code. Dashboards and tests match on it, and each code has a page in `docs/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The request cannot be read, so that its images cannot be judged.
+    InvalidRequest,
+    /// The settings of the policy are not valid, so that nothing can be judged.
+    InvalidSettings,
+    /// The policy does not know where objects of this kind name images.
+    UnknownKind,
+    /// An image reference that container runtimes do not understand.
+    InvalidReference,
+    /// An image without a digest.
+    UnpinnedImage,
+    /// An image without a digest, with a tag that is not allowed.
+    ForbiddenTag,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 6] = [
+        Self::InvalidRequest,
+        Self::InvalidSettings,
+        Self::UnknownKind,
+        Self::InvalidReference,
+        Self::UnpinnedImage,
+        Self::ForbiddenTag,
+    ];
+
+    /// The code as messages carry it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid-request",
+            Self::InvalidSettings => "invalid-settings",
+            Self::UnknownKind => "unknown-kind",
+            Self::InvalidReference => "invalid-reference",
+            Self::UnpinnedImage => "unpinned-image",
+            Self::ForbiddenTag => "forbidden-tag",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a finding does to the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// The requester is told; the request goes on.
+    Warn,
+    /// The request is refused.
+    Deny,
+}
+
+/// One thing that a rule has to say about a request or about one of its images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub code: Code,
+    /// What it does to the request.
+    pub effect: Effect,
+    /// The container or volume that names the image, as messages call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// The image as it was written, shortened if need be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The fact, the rule and the way out. It reads on from the image.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Finding {
+    /// A finding about the request as a whole, which is always refused.
+    pub fn about_request(code: Code, text: impl Into<String>) -> Self {
+        Self { code, effect: Effect::Deny, site: None, image: None, text: text.into() }
+    }
+
+    /// What a rule says of the image at a site.
+    #[must_use]
+    pub fn about_site(site: &ImageSite<'_>, ruling: Ruling) -> Self {
+        Self {
+            code: ruling.code,
+            effect: ruling.effect,
+            site: Some(site.to_string()),
+            image: Some(Shown(&site.image).to_string()),
+            text: ruling.text,
+        }
+    }
+
+    /// An image whose reference cannot be parsed. No rule can judge it, so it is refused whatever the rules say.
+    #[must_use]
+    pub fn invalid_reference(site: &ImageSite<'_>, error: &ReferenceError) -> Self {
+        let text = format!("is no image reference: {error}");
+        Self::about_site(site, Ruling { code: Code::InvalidReference, effect: Effect::Deny, text })
+    }
+
+    /// The message without its code.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        match (&self.site, &self.image) {
+            (Some(site), Some(image)) => format!("{site}: image `{image}` {}", self.text),
+            _ => self.text.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.statement(), self.code)
+    }
+}

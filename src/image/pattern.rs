@@ -1,0 +1,179 @@
+//! Image patterns, as the settings write them: `registry.example.com/team/*`.
+//!
+//! A pattern is matched against the whole normalised name ([`Reference::normalized`](super::Reference::normalized)).
+//! `*` stands for any run of characters, `?` for one. A wildcard in a host that also has letters stays in the host:
+//! `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
+
+use wildmatch::WildMatch;
+
+use super::reference::{is_host, normalize_host};
+
+/// A pattern over normalised image names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImagePattern {
+    /// What the registry must be, where that is more than "any".
+    host: Option<WildMatch>,
+    /// What the rest of the name must be; with no `host`, what the whole name must be.
+    rest: WildMatch,
+}
+
+/// Why a text is no image pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// There is no text.
+    #[error("an image pattern cannot be empty; write `registry.example.com/team/*`, or `*` for every image")]
+    Empty,
+    /// A character that no image name holds.
+    #[error(
+        "`{0}` stands in no image name; a pattern holds ASCII letters, digits, `.` `_` `-` `/` `:` `@` `[` `]` and the wildcards `*` `?`"
+    )]
+    Character(char),
+    /// The pattern does not say which registry it means.
+    #[error("a pattern starts with a registry host or with `*`; write `{0}`")]
+    NoHost(String),
+    /// No normalised name can match.
+    #[error(
+        "matches no image, because a normalised name always ends in a tag or a digest; write `{0}:*` for every tag, `{0}@*` for every digest, or `{0}*` for all names that start so"
+    )]
+    NoTag(String),
+}
+
+impl ImagePattern {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    /// When the pattern is empty, does not begin with a registry host or `*`, or can match no name at all.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let stands_in_patterns = |c: char| c.is_ascii_alphanumeric() || "._-/:@[]*?".contains(c);
+        if let Some(stray) = text.chars().find(|c| !stands_in_patterns(*c)) {
+            return Err(PatternError::Character(stray));
+        }
+        let Some((host, rest)) = text.split_once('/') else {
+            return if text.starts_with('*') {
+                Ok(Self { host: None, rest: WildMatch::new(text) })
+            } else {
+                Err(PatternError::NoHost(with_host(text)))
+            };
+        };
+        if host == "*" {
+            check_tag(text, rest)?;
+            return Ok(Self { host: None, rest: WildMatch::new(text) });
+        }
+        if !host.starts_with('*') && !is_host(host) {
+            return Err(PatternError::NoHost(format!("docker.io/{text}")));
+        }
+        check_tag(text, rest)?;
+        Ok(Self { host: Some(WildMatch::new(&normalize_host(host))), rest: WildMatch::new(rest) })
+    }
+
+    /// Whether the pattern stands for this image, given by its normalised name.
+    #[must_use]
+    pub fn matches(&self, normalized: &str) -> bool {
+        match (&self.host, normalized.split_once('/')) {
+            (None, _) => self.rest.matches(normalized),
+            (Some(host), Some((registry, rest))) => host.matches(registry) && self.rest.matches(rest),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// A pattern without a slash, completed to what was probably meant.
+fn with_host(text: &str) -> String {
+    let host = text.split_once(['*', '?']).map_or(text, |(literal, _)| literal);
+    if is_host(host) && !host.contains(':') {
+        return format!("{host}/*");
+    }
+    let tagged = text.contains([':', '@', '*']);
+    format!("docker.io/library/{text}{}", if tagged { "" } else { ":*" })
+}
+
+fn check_tag(text: &str, rest: &str) -> Result<(), PatternError> {
+    let last = rest.rsplit_once('/').map_or(rest, |(_, last)| last);
+    if last.contains(['*', ':', '@']) { Ok(()) } else { Err(PatternError::NoTag(text.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ImagePattern, PatternError};
+    use crate::image::Reference;
+
+    fn matches(pattern: &str, image: &str) -> bool {
+        let name = Reference::parse(image).unwrap().normalized();
+        ImagePattern::parse(pattern).unwrap().matches(&name)
+    }
+
+    #[test]
+    fn a_pattern_matches_the_whole_normalised_name() {
+        assert!(matches("docker.io/library/nginx*", "nginx"));
+        assert!(matches("docker.io/library/nginx:*", "nginx"));
+        assert!(matches("docker.io/library/nginx:1.2?", "nginx:1.27"));
+        assert!(!matches("docker.io/library/nginx:1.2?", "nginx:1.270"));
+        assert!(matches("registry.example.com/team/*", "registry.example.com/team/sub/app:1"));
+        assert!(!matches("registry.example.com/team/*", "registry.example.com/teams/app:1"));
+        assert!(matches("*", "nginx"));
+        assert!(matches("*/nginx:*", "registry.example.com/any/nginx:1"));
+        assert!(matches("*nginx:1", "nginx:1"));
+    }
+
+    #[test]
+    fn every_spelling_of_an_image_meets_the_same_pattern() {
+        for image in [
+            "nginx:1",
+            "docker.io/nginx:1",
+            "docker.io/library/nginx:1",
+            "index.docker.io/library/nginx:1",
+            "DOCKER.IO/library/nginx:1",
+            "docker.io:443/library/nginx:1",
+            "Index.Docker.IO/nginx:1",
+        ] {
+            assert!(matches("docker.io/library/nginx:1", image), "{image}");
+            assert!(matches("index.docker.io:443/library/nginx:1", image), "{image}");
+        }
+    }
+
+    #[test]
+    fn a_look_alike_registry_does_not_match() {
+        let pattern = "registry.example.com/*";
+        assert!(matches(pattern, "registry.example.com/app:1"));
+        assert!(!matches(pattern, "registry.example.com.evil.test/app:1"));
+        assert!(!matches(pattern, "evil.test/registry.example.com/app:1"));
+        assert!(!matches(pattern, "registry.example.com:8443/app:1"));
+        assert!(!matches("docker.io/library/*", "evil.test/docker.io/library/nginx:1"));
+    }
+
+    #[test]
+    fn a_wildcard_in_a_host_stays_in_the_host() {
+        let pattern = "*.example.com/*";
+        assert!(matches(pattern, "registry.example.com/app:1"));
+        assert!(!matches(pattern, "evil.test/x.example.com/app:1"));
+        assert!(!matches("registry-?.example.com/*", "registry-1.evil.test/a.example.com/app:1"));
+    }
+
+    #[test]
+    fn a_pattern_without_a_registry_is_refused_with_the_one_that_was_meant() {
+        let hint = |pattern| match ImagePattern::parse(pattern) {
+            Err(PatternError::NoHost(hint)) => hint,
+            other => panic!("{pattern}: {other:?}"),
+        };
+        assert_eq!(hint("nginx*"), "docker.io/library/nginx*");
+        assert_eq!(hint("nginx"), "docker.io/library/nginx:*");
+        assert_eq!(hint("nginx:1"), "docker.io/library/nginx:1");
+        assert_eq!(hint("team/app:*"), "docker.io/team/app:*");
+        assert_eq!(hint("registry.example.com*"), "registry.example.com/*");
+        for hinted in ["nginx*", "nginx", "nginx:1", "team/app:*", "registry.example.com*"] {
+            assert!(ImagePattern::parse(&hint(hinted)).is_ok(), "the hint for {hinted} is itself a pattern");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_refused() {
+        assert!(matches!(ImagePattern::parse("docker.io/library/nginx"), Err(PatternError::NoTag(_))));
+        assert!(matches!(ImagePattern::parse("*/nginx"), Err(PatternError::NoTag(_))));
+        assert_eq!(ImagePattern::parse(""), Err(PatternError::Empty));
+        assert_eq!(ImagePattern::parse("docker.io/{a,b}:*"), Err(PatternError::Character('{')));
+        assert_eq!(ImagePattern::parse("docker.io/ä*"), Err(PatternError::Character('ä')));
+    }
+}

@@ -1,0 +1,58 @@
+//! A Kubewarden policy that keeps the images of a cluster patched: it answers at admission whether the images that a
+//! workload names are pinned, and says what to do where they are not.
+//!
+//! This module holds the entry points that a waPC host calls. The way of a request is told in [`evaluation`].
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
+
+pub mod enforcement;
+pub mod evaluation;
+pub mod finding;
+pub mod image;
+mod json;
+pub mod request;
+pub mod rules;
+pub mod settings;
+mod shown;
+pub mod verdict;
+pub mod workload;
+
+use serde_json::json;
+
+/// Answers waPC's `validate`: a payload with a request and settings in, a `ValidationResponse` out.
+#[must_use]
+pub fn validate(payload: &[u8]) -> Vec<u8> {
+    evaluation::evaluate(payload).into_response()
+}
+
+/// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out.
+#[must_use]
+pub fn validate_settings(settings: &[u8]) -> Vec<u8> {
+    let response = match evaluation::check_settings(settings) {
+        Ok(()) => json!({"valid": true}),
+        Err(message) => json!({"valid": false, "message": message}),
+    };
+    response.to_string().into_bytes()
+}
+
+/// Answers waPC's `protocol_version`.
+#[must_use]
+pub fn protocol_version() -> Vec<u8> {
+    br#""v1""#.to_vec()
+}
+
+#[cfg(target_arch = "wasm32")]
+mod guest {
+    use wapc_guest::register_function;
+
+    // The name is the one that waPC hosts look for.
+    #[allow(unsafe_code)]
+    #[unsafe(no_mangle)]
+    extern "C" fn wapc_init() {
+        register_function("validate", |payload| Ok(super::validate(payload)));
+        register_function("validate_settings", |settings| Ok(super::validate_settings(settings)));
+        register_function("protocol_version", |_| Ok(super::protocol_version()));
+    }
+}

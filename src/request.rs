@@ -1,0 +1,137 @@
+//! What policy-server hands us: the settings and an admission request. Only the fields that we use are typed; objects
+//! stay the JSON text that they came as.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json;
+
+/// The payload of waPC's `validate`.
+#[derive(Debug, Deserialize)]
+pub struct Payload<'a> {
+    /// The admission request.
+    #[serde(borrow)]
+    pub request: AdmissionRequest<'a>,
+    /// The settings, where there are any.
+    #[serde(borrow, default)]
+    pub settings: Option<&'a RawValue>,
+}
+
+/// The fields that we use of `admission.k8s.io/v1` AdmissionRequest.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdmissionRequest<'a> {
+    /// The kind of the object, as the webhook is registered for it.
+    #[serde(borrow)]
+    pub kind: GroupVersionKind<'a>,
+    /// The subresource, such as `scale`.
+    #[serde(borrow, default)]
+    pub sub_resource: Option<Cow<'a, str>>,
+    /// CREATE, UPDATE, DELETE or CONNECT.
+    #[serde(borrow)]
+    pub operation: Cow<'a, str>,
+    /// The object as it is to be stored.
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
+}
+
+/// Names a kind. The core group is the empty string.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// The API group.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// The version in its group.
+    #[serde(borrow, default)]
+    pub version: Cow<'a, str>,
+    /// The kind itself.
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+impl GroupVersionKind<'_> {
+    /// Group and version as manifests write them, `apps/v1` or `v1`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// What was wrong and where, when this is no admission request.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|error| format!("this is not UTF-8: {error}"))?;
+        json::read(text)
+    }
+}
+
+impl AdmissionRequest<'_> {
+    /// The object, unless it is left out or null, as it is in a DELETE.
+    #[must_use]
+    pub fn object(&self) -> Option<&RawValue> {
+        self.object.filter(|object| object.get() != "null")
+    }
+
+    /// The subresource, `None` for the resource itself.
+    #[must_use]
+    pub fn sub_resource(&self) -> Option<&str> {
+        self.sub_resource.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Payload;
+
+    #[test]
+    fn only_the_fields_that_we_use_must_be_there() {
+        let bytes = br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE", "other": {"x": [1]}}}"#;
+        let payload = Payload::parse(bytes).unwrap();
+        assert_eq!(payload.request.kind.kind, "Pod");
+        assert!(payload.request.object().is_none());
+        assert!(payload.settings.is_none());
+    }
+
+    #[test]
+    fn what_is_no_admission_request_is_refused_with_its_place() {
+        for (payload, expected) in [
+            (&b""[..], "EOF while parsing a value"),
+            (b"not json", "expected ident"),
+            (b"[]", "invalid length 0, expected struct Payload with 2 elements"),
+            (b"{}", "missing field `request`"),
+            (br#"{"request": {}}"#, "request: missing field `kind`"),
+            (
+                br#"{"request": {"kind": {"kind": 7}, "operation": "CREATE"}}"#,
+                "request.kind.kind: invalid type: integer `7`, expected a string",
+            ),
+            (
+                br#"{"request": {"kind": {"kind": "Pod"}, "operation": null}}"#,
+                "request.operation: invalid type: null, expected a string",
+            ),
+            (
+                br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE"}} x"#,
+                "trailing characters at line 1 column 63",
+            ),
+            (b"{\"request\": \"\xff\"}", "this is not UTF-8: "),
+        ] {
+            let error = Payload::parse(payload).unwrap_err();
+            assert!(
+                error.starts_with(expected),
+                "{}\n  expected: {expected}\n  found:    {error}",
+                String::from_utf8_lossy(payload)
+            );
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_no_harm() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let bytes = format!(r#"{{"request": {{"kind": {{"kind": "Pod"}}, "operation": "CREATE", "object": {deep}}}}}"#);
+        assert!(Payload::parse(bytes.as_bytes()).is_ok());
+    }
+}

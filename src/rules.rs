@@ -1,0 +1,16 @@
+//! The rules, one module each: its settings, its findings and its logic side by side. Rules do no I/O.
+
+pub mod pinning;
+
+use crate::finding::{Code, Effect};
+
+/// What a rule says of one image: the code, how hard it bites, and the text that reads on from the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// What it is about.
+    pub code: Code,
+    /// What it does to the request.
+    pub effect: Effect,
+    /// The fact, the rule and the way out.
+    pub text: String,
+}

@@ -1,0 +1,193 @@
+//! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users.
+
+pub mod read;
+
+use serde_json::value::RawValue;
+
+use crate::image::ImagePattern;
+use crate::rules::pinning::Pinning;
+use crate::workload::CustomWorkload;
+use read::{Path, Problems, Setting, kind_of, read_string, section};
+
+section! {
+    /// All settings. Every key is optional, and `{}` is a useful policy.
+    pub struct Settings {
+        /// Images that no rule looks at.
+        "exempt" exempt: Vec<ImagePattern> = Vec::new(),
+        /// Rule: every image has a digest.
+        "pinning" pinning: Pinning = Pinning::default(),
+        /// Other rules for some images; the first entry that matches an image decides.
+        "overrides" overrides: Vec<Override> = Vec::new(),
+        /// Kinds besides Kubernetes' own that hold pod templates.
+        "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
+    }
+}
+
+section! {
+    /// Other rules for some images. A section that is given here replaces that whole section.
+    pub struct Override {
+        required {
+            /// The images that this entry is for.
+            "images" images: Images,
+        }
+        /// Replaces `pinning`.
+        "pinning" pinning: Option<Pinning> = None,
+    }
+}
+
+/// A list of patterns that names at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images(Vec<ImagePattern>);
+
+impl Images {
+    /// Whether one of the patterns matches a normalised image name.
+    #[must_use]
+    pub fn matches(&self, normalized: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(normalized))
+    }
+}
+
+/// The rules that hold for one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'s> {
+    /// Every image has a digest.
+    pub pinning: &'s Pinning,
+}
+
+impl Settings {
+    /// Reads the settings from JSON.
+    ///
+    /// # Errors
+    /// Every problem, each with the path of the value it is about.
+    pub fn from_json(json: &RawValue) -> Result<Self, Problems> {
+        if json.get() == "null" {
+            return Ok(Self::default());
+        }
+        let mut problems = Problems::default();
+        let settings = Self::read(json, Path::Root, &mut problems);
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(problems),
+        }
+    }
+
+    /// Whether no rule looks at the image of this normalised name.
+    #[must_use]
+    pub fn exempts(&self, normalized: &str) -> bool {
+        self.exempt.iter().any(|pattern| pattern.matches(normalized))
+    }
+
+    /// The rules for the image of this normalised name.
+    #[must_use]
+    pub fn rules_for(&self, normalized: &str) -> Rules<'_> {
+        let entry = self.overrides.iter().find(|entry| entry.images.matches(normalized));
+        Rules { pinning: entry.and_then(|entry| entry.pinning.as_ref()).unwrap_or(&self.pinning) }
+    }
+}
+
+impl Setting for ImagePattern {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "an image pattern", problems)?;
+        Self::parse(&text).map_err(|error| problems.push(at, format_args!("`{text}`: {error}"))).ok()
+    }
+}
+
+impl Setting for Images {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if json.get().trim_start_matches('[').trim_start() == "]" {
+            problems.push(
+                at,
+                format_args!("{} without an image pattern; write one, or `*` for every image", kind_of(json)),
+            );
+            return None;
+        }
+        Vec::read(json, at, problems).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::Settings;
+
+    fn read(settings: &Value) -> Result<Settings, Vec<String>> {
+        let json = serde_json::value::to_raw_value(settings).unwrap();
+        Settings::from_json(&json).map_err(|problems| problems.lines().to_vec())
+    }
+
+    fn problems(settings: &Value) -> Vec<String> {
+        read(settings).expect_err("these settings are not valid")
+    }
+
+    #[test]
+    fn no_settings_are_the_default_settings() {
+        assert_eq!(read(&json!({})), Ok(Settings::default()));
+        assert_eq!(read(&json!(null)), Ok(Settings::default()));
+        assert_eq!(read(&json!({"pinning": null, "exempt": null})), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_with_its_path() {
+        let found = problems(&json!({
+            "exempt": ["nginx*", 7, "registry.example.com/*"],
+            "pinning": {"action": "denny", "templates": "yes", "forbiddenTags": ["-x", 1.1], "actoin": "deny"},
+            "overrides": [{"pinning": {"action": "warn"}}, {"images": [], "pining": {}}, 3],
+            "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout"}],
+            "exmpt": [],
+            "zzz": 1,
+        }));
+        assert_eq!(
+            found,
+            [
+                "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
+                "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
+                "pinning.action: `denny` is none of deny, warn, off",
+                "pinning.templates: expected true or false, found a string",
+                "pinning.forbiddenTags[0]: `-x` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, and starts with none of `.` `-`",
+                "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
+                "pinning.actoin: unknown key; did you mean `action`?",
+                "overrides[0]: `images` is missing",
+                "overrides[1].images: a list without an image pattern; write one, or `*` for every image",
+                "overrides[1].pining: unknown key; did you mean `pinning`?",
+                "overrides[2]: expected an object, found a number",
+                "customWorkloads[0]: `podTemplate` is missing",
+                "exmpt: unknown key; did you mean `exempt`?",
+                "zzz: unknown key; the keys here are exempt, pinning, overrides, customWorkloads",
+            ]
+        );
+    }
+
+    #[test]
+    fn settings_that_are_no_object_are_refused() {
+        for (settings, found) in [(json!([]), "a list"), (json!("x"), "a string"), (json!(true), "a boolean")] {
+            assert_eq!(problems(&settings), [format!("settings: expected an object, found {found}")]);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_refused() {
+        let json: &RawValue = serde_json::from_str(r#"{"exempt": ["*"], "exempt": []}"#).unwrap();
+        assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: given twice"]);
+    }
+
+    #[test]
+    fn the_first_override_that_matches_replaces_the_whole_section() {
+        let settings = read(&json!({
+            "pinning": {"action": "deny", "forbiddenTags": ["latest", "dev"]},
+            "overrides": [
+                {"images": ["registry.example.com/a/*"]},
+                {"images": ["registry.example.com/*"], "pinning": {"action": "warn"}},
+                {"images": ["*"], "pinning": {"action": "off"}},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(settings.rules_for("registry.example.com/a/app:1").pinning, &settings.pinning);
+        let second = settings.rules_for("registry.example.com/b/app:1").pinning;
+        assert_eq!(Some(second), settings.overrides[1].pinning.as_ref());
+        assert!(second.forbids("latest"), "keys that the override leaves out have their defaults");
+        assert!(!second.forbids("dev"), "nothing is left of the section that was replaced");
+        assert_eq!(Some(settings.rules_for("quay.io/x:1").pinning), settings.overrides[2].pinning.as_ref());
+    }
+}

@@ -1,0 +1,293 @@
+//! How settings are read: every problem is collected with its path, so that an admin sees all of them at once.
+//!
+//! Values are borrowed from the JSON text and read one by one. A value that cannot be read costs that value only; its
+//! neighbours are still looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::json::Key;
+
+/// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
+const SIMILAR: f64 = 0.7;
+
+/// Something that is read from one JSON value of the settings.
+pub trait Setting: Sized {
+    /// Reads the value at the path `at`. Returns nothing when it cannot be read, which is then among the problems.
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self>;
+}
+
+/// What is wrong with the settings, in the order in which it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    /// Adds a problem of the value at a path.
+    pub fn push(&mut self, at: Path<'_>, problem: impl fmt::Display) {
+        self.0.push(format!("{at}: {problem}"));
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The problems, one string each, every one beginning with its path.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// Where a value stands in the settings, such as `overrides[1].images`.
+#[derive(Debug, Clone, Copy)]
+pub enum Path<'p> {
+    /// The settings themselves.
+    Root,
+    /// The value of a key.
+    Key(&'p Path<'p>, &'p str),
+    /// An item of a list, counted from 0.
+    Index(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => f.write_str("settings"),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// What kind of JSON value this is, in the words of YAML's users.
+pub fn kind_of(json: &RawValue) -> &'static str {
+    match json.get().bytes().next() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Reads a string, or says what stands there instead.
+pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut Problems) -> Option<String> {
+    match serde_json::from_str(json.get()) {
+        Ok(text) => Some(text),
+        Err(_) => {
+            let quote = match kind_of(json) {
+                "a number" | "a boolean" => format!("; put it in quotes: \"{}\"", json.get()),
+                _ => String::new(),
+            };
+            problems.push(at, format_args!("expected {expected}, found {}{quote}", kind_of(json)));
+            None
+        }
+    }
+}
+
+/// Reads one of some words.
+///
+/// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`.
+pub fn read_word<T: Copy>(
+    json: &RawValue,
+    at: Path<'_>,
+    words: &[(&'static str, T)],
+    problems: &mut Problems,
+) -> Option<T> {
+    let choices = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    let word = match json.get() {
+        "false" => "off".to_owned(),
+        _ => read_string(json, at, &format!("one of {}", choices()), problems)?,
+    };
+    let found = words.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
+    if found.is_none() {
+        problems.push(at, format_args!("`{word}` is none of {}", choices()));
+    }
+    found
+}
+
+impl Setting for bool {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json.get() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => {
+                problems.push(at, format_args!("expected true or false, found {}", kind_of(json)));
+                None
+            }
+        }
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        T::read(json, at, problems).map(Some)
+    }
+}
+
+impl<T: Setting> Setting for Vec<T> {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json.get()) else {
+            problems.push(at, format_args!("expected a list, found {}", kind_of(json)));
+            return None;
+        };
+        let mut values = Self::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            values.extend(T::read(item, Path::Index(&at, index), problems));
+        }
+        Some(values)
+    }
+}
+
+/// The keys of an object that have not been asked for yet.
+pub struct Fields<'a> {
+    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads an object; a key that is given twice is a problem.
+    pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Ok(Entries(entries)) = serde_json::from_str(json.get()) else {
+            problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
+            return None;
+        };
+        let mut fields = Self { entries: Vec::with_capacity(entries.len()) };
+        for (key, value) in entries {
+            if fields.entries.iter().any(|(known, _)| *known == key) {
+                problems.push(Path::Key(&at, &key), "given twice");
+            } else {
+                fields.entries.push((key, value));
+            }
+        }
+        Some(fields)
+    }
+
+    /// Takes and reads the value of a key. A null is as good as no value: YAML writes `key:` for it.
+    pub fn take<T: Setting>(&mut self, key: &str, at: Path<'_>, problems: &mut Problems) -> Option<T> {
+        let index = self.entries.iter().position(|(known, _)| known == key)?;
+        let (_, value) = self.entries.swap_remove(index);
+        if value.get() == "null" { None } else { T::read(value, Path::Key(&at, key), problems) }
+    }
+
+    /// Whether a key has a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(known, value)| known == key && value.get() != "null")
+    }
+
+    /// Reports the keys that nobody asked for, in alphabetical order, each with the known key that it is nearest to.
+    pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
+        self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, _) in &self.entries {
+            let nearest = known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(known, key), known))
+                .filter(|(similarity, _)| *similarity > SIMILAR)
+                .max_by(|(a, _), (b, _)| a.total_cmp(b));
+            let advice = match nearest {
+                Some((_, known)) => format!("did you mean `{known}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            problems.push(Path::Key(&at, key), format_args!("unknown key; {advice}"));
+        }
+    }
+}
+
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or_default());
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// Declares a section of the settings: a struct, the keys it is read from, and their defaults. The keys of the
+/// `required` block have no default; a section without that block has a `Default`.
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$doc:meta])* $key:literal $field:ident: $type:ty = $default:expr, )*
+        }
+    ) => {
+        section! {
+            $(#[$meta])*
+            pub struct $name {
+                required {}
+                $( $(#[$doc])* $key $field: $type = $default, )*
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            required { $( $(#[$required_doc:meta])* $required_key:literal $required:ident: $required_type:ty, )* }
+            $( $(#[$doc:meta])* $key:literal $field:ident: $type:ty = $default:expr, )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $( $(#[$required_doc])* pub $required: $required_type, )*
+            $( $(#[$doc])* pub $field: $type, )*
+        }
+
+        impl $crate::settings::read::Setting for $name {
+            fn read(
+                json: &serde_json::value::RawValue,
+                at: $crate::settings::read::Path<'_>,
+                problems: &mut $crate::settings::read::Problems,
+            ) -> Option<Self> {
+                let mut fields = $crate::settings::read::Fields::read(json, at, problems)?;
+                $(
+                    if !fields.has($required_key) {
+                        problems.push(at, concat!("`", $required_key, "` is missing"));
+                    }
+                    let $required: Option<$required_type> = fields.take($required_key, at, problems);
+                )*
+                $( let $field: Option<$type> = fields.take($key, at, problems); )*
+                fields.finish(&[$( $required_key, )* $( $key, )*], at, problems);
+                Some(Self {
+                    $( $required: $required?, )*
+                    $( $field: $field.unwrap_or_else(|| $default), )*
+                })
+            }
+        }
+    };
+}
+pub(crate) use section;

@@ -1,0 +1,44 @@
+//! Text of a requester, made fit for a message.
+
+use std::fmt::{self, Write as _};
+
+/// The most characters of a requester's text that a message repeats. A sha256 reference of ordinary length fits.
+const MOST: usize = 200;
+
+/// Shows a requester's text in a message: what is not printable ASCII is escaped, so that nothing hides or forges a
+/// line, and what is very long is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shown, character) in self.0.chars().enumerate() {
+            if shown == MOST {
+                return f.write_str("…");
+            }
+            if character == ' ' || character.is_ascii_graphic() {
+                f.write_char(character)?;
+            } else {
+                write!(f, "{}", character.escape_default())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shown;
+
+    #[test]
+    fn what_is_not_printable_is_escaped() {
+        assert_eq!(Shown("nginx:1.27").to_string(), "nginx:1.27");
+        assert_eq!(Shown("a\nb\u{1b}[31m\u{202e}і").to_string(), r"a\nb\u{1b}[31m\u{202e}\u{456}");
+    }
+
+    #[test]
+    fn what_is_very_long_is_cut() {
+        assert_eq!(Shown(&"x".repeat(200)).to_string(), "x".repeat(200));
+        assert_eq!(Shown(&"x".repeat(1 << 20)).to_string(), "x".repeat(200) + "…");
+    }
+}

@@ -1,0 +1,272 @@
+//! From findings to the response. Only this module knows how Kubewarden wants to be answered.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::finding::{Code, Effect, Finding};
+
+/// The most characters of one warning that reach the user; Kubernetes cuts off the rest.
+const MAX_WARNING: usize = 256;
+/// The most characters of all warnings that reach the user.
+const MAX_WARNINGS: usize = 4096;
+/// The most bytes of a message of denial. Nobody reads more, and Kubernetes repeats the message in events and logs.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// The most bytes of one audit annotation. Kubernetes' audit log cuts off events of more than 100 KiB.
+const MAX_ANNOTATION: usize = 16 * 1024;
+
+/// What becomes of a request, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    findings: Vec<Finding>,
+    images: Vec<JudgedImage>,
+}
+
+/// An image that was looked at, as the audit annotations name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JudgedImage {
+    /// The container or volume that names the image.
+    pub site: String,
+    /// The normalised name, or what was written where that is no image reference.
+    pub image: String,
+    /// Whether the settings exempt it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exempt: bool,
+}
+
+/// What Kubewarden's SDK calls a `ValidationResponse`.
+#[derive(Debug, Serialize)]
+struct Response<'a> {
+    accepted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    audit_annotations: BTreeMap<&'a str, String>,
+}
+
+impl Verdict {
+    /// A verdict by what was found, in the order in which the user is to read it.
+    #[must_use]
+    pub fn of(findings: Vec<Finding>, images: Vec<JudgedImage>) -> Self {
+        Self { findings, images }
+    }
+
+    /// A denial of the request as a whole.
+    pub fn deny(code: Code, text: impl Into<String>) -> Self {
+        Self::of(vec![Finding::about_request(code, text)], vec![])
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether the request goes on.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        !self.findings.iter().any(|finding| finding.effect == Effect::Deny)
+    }
+
+    /// The response in the JSON that Kubewarden reads.
+    #[must_use]
+    pub fn into_response(self) -> Vec<u8> {
+        let accepted = self.is_accepted();
+        let warnings = self.findings.iter().filter(|finding| finding.effect == Effect::Warn);
+        let response = Response {
+            accepted,
+            message: (!accepted).then(|| self.message()),
+            warnings: within_limits(warnings),
+            audit_annotations: self.audit_annotations(),
+        };
+        // Strings and maps of strings can always be written; should that ever fail, nothing is let in.
+        serde_json::to_vec(&response).unwrap_or_else(|_| br#"{"accepted":false}"#.to_vec())
+    }
+
+    fn message(&self) -> String {
+        let mut lines = Vec::new();
+        let mut length = 0;
+        let denials: Vec<_> = self.findings.iter().filter(|finding| finding.effect == Effect::Deny).collect();
+        for (index, finding) in denials.iter().enumerate() {
+            let line = finding.to_string();
+            length += line.len() + 1;
+            if length > MAX_MESSAGE && index > 0 {
+                lines.push(format!("… and {} more findings", denials.len() - index));
+                break;
+            }
+            lines.push(line);
+        }
+        lines.join("\n")
+    }
+
+    fn audit_annotations(&self) -> BTreeMap<&'static str, String> {
+        let verdict = match (self.is_accepted(), self.findings.is_empty()) {
+            (false, _) => "denied",
+            (true, false) => "warned",
+            (true, true) => "accepted",
+        };
+        let mut annotations = BTreeMap::from([("verdict", verdict.to_owned())]);
+        if !self.findings.is_empty() {
+            annotations.insert("findings", json_list(&self.findings));
+        }
+        if !self.images.is_empty() {
+            annotations.insert("images", json_list(&self.images));
+        }
+        annotations
+    }
+}
+
+/// The items as a JSON list, as many as an annotation holds; an object with how many were left out stands at its end.
+fn json_list<T: Serialize>(items: &[T]) -> String {
+    let mut list = String::from("[");
+    for (index, item) in items.iter().enumerate() {
+        let item = serde_json::to_string(item).unwrap_or_default();
+        if list.len() + item.len() > MAX_ANNOTATION {
+            list += &format!("{}{{\"omitted\":{}}}", if index > 0 { "," } else { "" }, items.len() - index);
+            break;
+        }
+        if index > 0 {
+            list.push(',');
+        }
+        list += &item;
+    }
+    list + "]"
+}
+
+/// The findings as warnings that Kubernetes shows whole: each one cut before its code, and a last one that counts those
+/// that are left out.
+fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String> {
+    let warnings: Vec<String> = findings.map(warning).collect();
+    let more = |count: usize| format!("… and {count} more findings; the audit annotations name them");
+    let mut kept = Vec::new();
+    let mut length = 0;
+    for (index, warning) in warnings.iter().enumerate() {
+        let left = warnings.len() - index;
+        // The last one may use what the others had to leave for the count.
+        let reserve = if left > 1 { more(left).chars().count() } else { 0 };
+        length += warning.chars().count();
+        if length + reserve > MAX_WARNINGS {
+            kept.push(more(left));
+            break;
+        }
+        kept.push(warning.clone());
+    }
+    kept
+}
+
+fn warning(finding: &Finding) -> String {
+    let code = format!(" [{}]", finding.code);
+    // A line break cannot stand in the header that carries warnings.
+    let statement = finding.statement().replace('\n', " ");
+    let room = MAX_WARNING - code.len();
+    if statement.chars().count() <= room {
+        return statement + &code;
+    }
+    statement.chars().take(room - 1).collect::<String>() + "…" + &code
+}
+
+#[cfg(test)]
+mod tests {
+    use kubewarden_policy_sdk::response::ValidationResponse;
+
+    use super::{JudgedImage, MAX_ANNOTATION, MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS, Verdict};
+    use crate::finding::{Code, Effect, Finding};
+
+    fn finding(effect: Effect, text: &str) -> Finding {
+        Finding {
+            code: Code::UnpinnedImage,
+            effect,
+            site: Some("container `app`".to_owned()),
+            image: Some("nginx:1".to_owned()),
+            text: text.to_owned(),
+        }
+    }
+
+    /// The response as the policy server reads it.
+    fn response(findings: Vec<Finding>) -> ValidationResponse {
+        let images = vec![JudgedImage { site: "container `app`".to_owned(), image: "i".to_owned(), exempt: false }];
+        serde_json::from_slice(&Verdict::of(findings, images).into_response()).unwrap()
+    }
+
+    fn annotation(response: &ValidationResponse, key: &str) -> String {
+        response.audit_annotations.as_ref().unwrap()[key].clone()
+    }
+
+    #[test]
+    fn without_findings_the_request_is_accepted() {
+        let response = response(vec![]);
+        assert!(response.accepted);
+        assert_eq!((response.message.as_ref(), response.warnings.as_ref()), (None, None));
+        assert_eq!(annotation(&response, "verdict"), "accepted");
+        assert_eq!(annotation(&response, "images"), r#"[{"site":"container `app`","image":"i"}]"#);
+        assert!(!response.audit_annotations.unwrap().contains_key("findings"));
+    }
+
+    #[test]
+    fn warnings_alone_let_the_request_go_on() {
+        let response = response(vec![finding(Effect::Warn, "has no digest")]);
+        assert!(response.accepted);
+        assert_eq!(response.message, None);
+        assert_eq!(
+            response.warnings.as_deref(),
+            Some(&["container `app`: image `nginx:1` has no digest [unpinned-image]".to_owned()][..])
+        );
+        assert_eq!(annotation(&response, "verdict"), "warned");
+    }
+
+    #[test]
+    fn a_denial_names_every_finding_that_denies_one_a_line() {
+        let response =
+            response(vec![finding(Effect::Deny, "a"), finding(Effect::Warn, "b"), finding(Effect::Deny, "c")]);
+        assert!(!response.accepted);
+        assert_eq!(
+            response.message.as_deref(),
+            Some(
+                "container `app`: image `nginx:1` a [unpinned-image]\ncontainer `app`: image `nginx:1` c [unpinned-image]"
+            )
+        );
+        assert_eq!(response.warnings.as_ref().map(Vec::len), Some(1));
+        assert_eq!(annotation(&response, "verdict"), "denied");
+        assert_eq!(
+            annotation(&response, "findings")
+                .matches(r#"{"code":"unpinned-image","effect":"deny","site":"container `app`","image":"nginx:1"}"#)
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_long_warning_is_cut_before_its_code() {
+        let warnings = response(vec![finding(Effect::Warn, &"ü".repeat(300))]).warnings.unwrap();
+        assert_eq!(warnings[0].chars().count(), MAX_WARNING);
+        assert!(warnings[0].ends_with("ü… [unpinned-image]"), "{}", warnings[0]);
+        let exact = MAX_WARNING - "container `app`: image `nginx:1`  [unpinned-image]".len();
+        let warnings = response(vec![finding(Effect::Warn, &"x".repeat(exact))]).warnings.unwrap();
+        assert!(warnings[0].ends_with("x [unpinned-image]"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn many_warnings_stay_within_what_kubernetes_shows() {
+        let total = |warnings: &[String]| warnings.iter().map(|warning| warning.chars().count()).sum::<usize>();
+        let warnings = response(vec![finding(Effect::Warn, &"x".repeat(300)); 16]).warnings.unwrap();
+        assert_eq!((warnings.len(), total(&warnings)), (16, MAX_WARNINGS), "as many as fit to the character");
+        let warnings = response(vec![finding(Effect::Warn, &"x".repeat(300)); 17]).warnings.unwrap();
+        assert_eq!(warnings.len(), 16);
+        assert!(total(&warnings) <= MAX_WARNINGS);
+        assert_eq!(warnings[15], "… and 2 more findings; the audit annotations name them");
+    }
+
+    #[test]
+    fn a_message_and_its_annotations_stay_readable_with_very_many_findings() {
+        let response = response(vec![finding(Effect::Deny, &"x".repeat(200)); 1000]);
+        let message = response.message.as_deref().unwrap();
+        assert!(message.len() < MAX_MESSAGE + 100, "{}", message.len());
+        let shown = message.lines().count() - 1;
+        assert_eq!(message.lines().last(), Some(&*format!("… and {} more findings", 1000 - shown)));
+        let findings = annotation(&response, "findings");
+        assert!(findings.len() < MAX_ANNOTATION + 100);
+        let findings: Vec<serde_json::Value> = serde_json::from_str(&findings).unwrap();
+        assert_eq!(findings.last().unwrap()["omitted"], 1000 - (findings.len() - 1));
+    }
+}

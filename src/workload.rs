@@ -1,0 +1,416 @@
+//! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
+
+mod walk;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::request::GroupVersionKind;
+use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use walk::ReadError;
+
+/// A kind of object that holds pod templates.
+struct Kind {
+    group: &'static str,
+    kind: &'static str,
+    /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
+    template: &'static str,
+}
+
+/// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
+const KINDS: [Kind; 9] = [
+    Kind { group: "", kind: "Pod", template: "" },
+    Kind { group: "", kind: "PodTemplate", template: "/template" },
+    Kind { group: "", kind: "ReplicationController", template: "/spec/template" },
+    Kind { group: "apps", kind: "ReplicaSet", template: "/spec/template" },
+    Kind { group: "apps", kind: "Deployment", template: "/spec/template" },
+    Kind { group: "apps", kind: "StatefulSet", template: "/spec/template" },
+    Kind { group: "apps", kind: "DaemonSet", template: "/spec/template" },
+    Kind { group: "batch", kind: "Job", template: "/spec/template" },
+    Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template" },
+];
+
+/// A field of a pod's spec that holds image references: a list, and where in each of its entries the reference stands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ImageField {
+    /// The list in the pod's spec.
+    pub list: &'static str,
+    /// The keys that lead from an entry of the list to the reference.
+    pub image: &'static [&'static str],
+    /// What messages call an entry of the list.
+    pub noun: &'static str,
+}
+
+/// Every field of a pod's spec that names an image, in the order in which a pod is judged.
+pub const IMAGE_FIELDS: [ImageField; 4] = [
+    ImageField { list: "initContainers", image: &["image"], noun: "init container" },
+    ImageField { list: "containers", image: &["image"], noun: "container" },
+    ImageField { list: "ephemeralContainers", image: &["image"], noun: "ephemeral container" },
+    ImageField { list: "volumes", image: &["image", "reference"], noun: "volume" },
+];
+
+/// A place in an object where an image is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSite<'a> {
+    /// Which field of the pod's spec it is.
+    pub field: &'static ImageField,
+    /// Which entry of the list, counted from 0.
+    pub index: usize,
+    /// The name of the container or volume, where it has one.
+    pub name: Option<Cow<'a, str>>,
+    /// The image reference, as it is written.
+    pub image: Cow<'a, str>,
+    template: Cow<'a, str>,
+}
+
+impl ImageSite<'_> {
+    /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        format!("{}/spec/{}/{}/{}", self.template, self.field.list, self.index, self.field.image.join("/"))
+    }
+}
+
+impl fmt::Display for ImageSite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_deref() {
+            Some(name) if !name.is_empty() => write!(f, "{} `{}`", self.field.noun, crate::shown::Shown(name)),
+            _ => write!(f, "{} without a name at {}", self.field.noun, self.pointer()),
+        }
+    }
+}
+
+section! {
+    /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
+    pub struct CustomWorkload {
+        required {
+            /// Group and version, as manifests write them.
+            "apiVersion" api_version: Text,
+            /// The kind.
+            "kind" kind: Text,
+            /// Where the pod template stands: a JSON pointer such as `/spec/template`.
+            "podTemplate" pod_template: TemplatePointer,
+        }
+    }
+}
+
+/// A string that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Setting for Text {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a string", problems)?;
+        if text.is_empty() {
+            problems.push(at, "cannot be empty");
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+/// A JSON pointer to a pod template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplatePointer(String);
+
+impl Setting for TemplatePointer {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a JSON pointer such as `/spec/template`", problems)?;
+        let sound = text.strip_prefix('/').is_some_and(|keys| keys.split('/').all(|key| !key.is_empty()));
+        if !sound {
+            problems.push(
+                at,
+                format_args!("`{text}` is no JSON pointer to a pod template; write one such as `/spec/template`"),
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+/// Why the images of an object cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unlisted {
+    /// Neither we nor the settings know the kind.
+    UnknownKind,
+    /// The object is not of the shape that its kind has: what is wrong, and where.
+    Malformed(String),
+}
+
+/// Lists the places where an object names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
+///
+/// A container without an image is no site: what becomes of it is for the API server to say.
+///
+/// # Errors
+/// When the kind is unknown, or the object is not of its kind's shape.
+pub fn image_sites<'a>(
+    kind: &GroupVersionKind<'_>,
+    object: &'a RawValue,
+    custom: &'a [CustomWorkload],
+) -> Result<Vec<ImageSite<'a>>, Unlisted> {
+    let mut sites = Vec::new();
+    let mut known = false;
+    for template in templates(kind, custom) {
+        known = true;
+        let read = walk::image_sites(object, &template).map_err(|error| Unlisted::Malformed(malformed(kind, error)))?;
+        sites.extend(read);
+    }
+    if known { Ok(sites) } else { Err(Unlisted::UnknownKind) }
+}
+
+/// Whether the images of this object run as they are, rather than in pods that are made of it.
+#[must_use]
+pub fn is_pod(kind: &GroupVersionKind<'_>) -> bool {
+    kind.group.is_empty() && kind.kind == "Pod"
+}
+
+/// Whether an object is already being deleted.
+///
+/// # Errors
+/// What was wrong and where, when the object's metadata is not of the shape that all objects have.
+pub fn is_being_deleted(object: &RawValue) -> Result<bool, String> {
+    walk::has_deletion_timestamp(object)
+}
+
+fn templates<'a>(
+    kind: &GroupVersionKind<'_>,
+    custom: &'a [CustomWorkload],
+) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+    let own = KINDS
+        .iter()
+        .filter(|known| known.group == kind.group && known.kind == kind.kind)
+        .map(|known| Cow::Borrowed(known.template))
+        .collect::<Vec<_>>();
+    let api_version = kind.api_version();
+    let name = kind.kind.to_string();
+    let custom = custom
+        .iter()
+        .filter(move |workload| workload.kind.0 == name && workload.api_version.0 == api_version)
+        .map(|workload| Cow::Borrowed(workload.pod_template.0.as_str()));
+    own.into_iter().chain(custom)
+}
+
+fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
+    let kind = &kind.kind;
+    match error {
+        ReadError::Missing(path) => format!("this {kind} has no `{path}`, which holds its images"),
+        ReadError::Shape(cause) => format!("this {kind} is not of the shape that its kind has: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value, json};
+
+    use super::{CustomWorkload, TemplatePointer, Text, Unlisted, image_sites};
+    use crate::request::GroupVersionKind;
+
+    fn kind(api_version: &'static str, kind: &'static str) -> GroupVersionKind<'static> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        GroupVersionKind { group: Cow::Borrowed(group), version: Cow::Borrowed(version), kind: Cow::Borrowed(kind) }
+    }
+
+    fn sites(of: &GroupVersionKind<'_>, object: &Value) -> Result<Vec<(String, String, String)>, Unlisted> {
+        let custom = [CustomWorkload {
+            api_version: Text("argoproj.io/v1alpha1".to_owned()),
+            kind: Text("Rollout".to_owned()),
+            pod_template: TemplatePointer("/spec/template".to_owned()),
+        }];
+        let json = to_raw_value(object).unwrap();
+        let sites = image_sites(of, &json, &custom)?;
+        Ok(sites.iter().map(|site| (site.to_string(), site.image.to_string(), site.pointer())).collect())
+    }
+
+    fn malformed(of: &GroupVersionKind<'_>, object: &Value) -> String {
+        match sites(of, object) {
+            Err(Unlisted::Malformed(message)) => message,
+            other => panic!("{object} is read as {other:?}"),
+        }
+    }
+
+    const ALL_KINDS: [(&str, &str, &str); 10] = [
+        ("v1", "Pod", ""),
+        ("v1", "PodTemplate", "/template"),
+        ("v1", "ReplicationController", "/spec/template"),
+        ("apps/v1", "ReplicaSet", "/spec/template"),
+        ("apps/v1", "Deployment", "/spec/template"),
+        ("apps/v1", "StatefulSet", "/spec/template"),
+        ("apps/v1", "DaemonSet", "/spec/template"),
+        ("batch/v1", "Job", "/spec/template"),
+        ("batch/v1", "CronJob", "/spec/jobTemplate/spec/template"),
+        ("argoproj.io/v1alpha1", "Rollout", "/spec/template"),
+    ];
+
+    /// An object that holds `value` at a JSON pointer and nothing else.
+    fn only(pointer: &str, value: Value) -> Value {
+        pointer.rsplit('/').filter(|key| !key.is_empty()).fold(value, |inner, key| json!({ key: inner }))
+    }
+
+    #[test]
+    fn every_place_of_every_kind_is_found() {
+        let spec = json!({
+            "volumes": [{"name": "data", "image": {"reference": "volume:1", "pullPolicy": "Always"}}, {"name": "tmp", "emptyDir": {}}],
+            "containers": [{"name": "app", "image": "app:1"}, {"name": "side", "image": "side:1"}],
+            "ephemeralContainers": [{"name": "debug", "image": "debug:1"}],
+            "initContainers": [{"name": "setup", "image": "setup:1"}],
+        });
+        for (api_version, name, template) in ALL_KINDS {
+            let object = only(template, json!({"spec": spec}));
+            let expected = [
+                ("init container `setup`", "setup:1", "initContainers/0/image"),
+                ("container `app`", "app:1", "containers/0/image"),
+                ("container `side`", "side:1", "containers/1/image"),
+                ("ephemeral container `debug`", "debug:1", "ephemeralContainers/0/image"),
+                ("volume `data`", "volume:1", "volumes/0/image/reference"),
+            ]
+            .map(|(site, image, pointer)| (site.to_owned(), image.to_owned(), format!("{template}/spec/{pointer}")));
+            assert_eq!(sites(&kind(api_version, name), &object), Ok(expected.to_vec()), "{name}");
+            for (_, image, pointer) in expected {
+                assert_eq!(object.pointer(&pointer), Some(&Value::String(image)), "{name}: {pointer}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_without_an_image_is_no_site() {
+        let object = json!({"spec": {
+            "containers": [{"name": "a"}, {"name": "b", "image": null}],
+            "initContainers": null,
+            "volumes": [{"name": "c", "image": {"pullPolicy": "Always"}}, {"name": "d", "image": null}],
+        }});
+        assert_eq!(sites(&kind("v1", "Pod"), &object), Ok(vec![]));
+        assert_eq!(sites(&kind("v1", "Pod"), &json!({"spec": {}})), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_empty_image_is_a_site() {
+        let object = json!({"spec": {"containers": [{"name": "a", "image": ""}]}});
+        assert_eq!(sites(&kind("v1", "Pod"), &object).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_container_without_a_name_is_called_by_its_place() {
+        let object = json!({"spec": {"containers": [{"image": "a"}, {"name": "", "image": "b"}]}});
+        let sites = sites(&kind("v1", "Pod"), &object).unwrap();
+        assert_eq!(sites[0].0, "container without a name at /spec/containers/0/image");
+        assert_eq!(sites[1].0, "container without a name at /spec/containers/1/image");
+    }
+
+    #[test]
+    fn a_kind_is_known_by_its_group_and_not_by_its_version() {
+        let object = only("/spec/template", json!({"spec": {}}));
+        assert_eq!(sites(&kind("apps/v1beta2", "Deployment"), &object), Ok(vec![]));
+        for (api_version, name) in [
+            ("v1", "Deployment"),
+            ("example.com/v1", "Deployment"),
+            ("apps/v1", "Pod"),
+            ("v1", "PodList"),
+            ("v1", "List"),
+            ("v1", "pod"),
+            ("argoproj.io/v1beta1", "Rollout"),
+        ] {
+            assert_eq!(sites(&kind(api_version, name), &object), Err(Unlisted::UnknownKind), "{api_version} {name}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_another_shape_is_refused_with_the_place() {
+        let deployment = kind("apps/v1", "Deployment");
+        for (of, object, expected) in [
+            (&deployment, json!({}), "this Deployment has no `spec.template`"),
+            (&deployment, json!({"spec": {}}), "this Deployment has no `spec.template`"),
+            (&deployment, json!({"spec": {"template": null}}), "this Deployment has no `spec.template`"),
+            (&deployment, json!({"spec": {"template": {}}}), "this Deployment has no `spec.template.spec`"),
+            (&deployment, json!({"spec": {"template": {"spec": null}}}), "this Deployment has no `spec.template.spec`"),
+            (
+                &deployment,
+                json!({"spec": 7}),
+                "this Deployment is not of the shape that its kind has: spec: invalid type: integer `7`, expected an object",
+            ),
+            (&kind("v1", "Pod"), json!({}), "this Pod has no `spec`"),
+            (
+                &kind("v1", "Pod"),
+                json!([]),
+                "this Pod is not of the shape that its kind has: invalid type: sequence, expected an object",
+            ),
+            (
+                &kind("v1", "Pod"),
+                json!({"spec": {"containers": {}}}),
+                "this Pod is not of the shape that its kind has: spec.containers: invalid type: map, expected a list",
+            ),
+            (
+                &kind("v1", "Pod"),
+                json!({"spec": {"containers": [{"image": "a"}, {"image": 7}]}}),
+                "this Pod is not of the shape that its kind has: spec.containers[1].image: invalid type: integer `7`, expected a string",
+            ),
+            (
+                &kind("v1", "Pod"),
+                json!({"spec": {"containers": [null]}}),
+                "this Pod is not of the shape that its kind has: spec.containers[0]: invalid type: null, expected an object",
+            ),
+            (
+                &kind("v1", "Pod"),
+                json!({"spec": {"containers": [{"name": 7, "image": "a"}]}}),
+                "this Pod is not of the shape that its kind has: spec.containers[0].name: invalid type: integer `7`, expected a string",
+            ),
+            (
+                &kind("v1", "Pod"),
+                json!({"spec": {"volumes": [{"image": "a"}]}}),
+                "this Pod is not of the shape that its kind has: spec.volumes[0].image: invalid type: string \"a\", expected an object",
+            ),
+            (
+                &kind("argoproj.io/v1alpha1", "Rollout"),
+                json!({"spec": {"workloadRef": {}}}),
+                "this Rollout has no `spec.template`",
+            ),
+        ] {
+            let message = malformed(of, &object);
+            assert!(message.starts_with(expected), "{object}\n  expected: {expected}\n  found:    {message}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_decides_and_is_given_twice_is_refused() {
+        for object in [
+            r#"{"spec": {"containers": [{"name": "a", "image": "good@", "image": "bad"}]}}"#,
+            r#"{"spec": {"containers": [], "containers": []}}"#,
+            r#"{"spec": {"containers": []}, "spec": {"containers": []}}"#,
+            r#"{"spec": {"containers": []}, "\u0073pec": {"containers": []}}"#,
+        ] {
+            let json: &serde_json::value::RawValue = serde_json::from_str(object).unwrap();
+            let found = image_sites(&kind("v1", "Pod"), json, &[]);
+            assert!(
+                matches!(&found, Err(Unlisted::Malformed(cause)) if cause.contains("given twice")),
+                "{object}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_kind_with_several_templates_is_read_in_each() {
+        let custom = ["/spec/leader", "/spec/workers/0/template"].map(|pointer| CustomWorkload {
+            api_version: Text("example.com/v1".to_owned()),
+            kind: Text("Cluster".to_owned()),
+            pod_template: TemplatePointer(pointer.to_owned()),
+        });
+        let object = to_raw_value(&json!({"spec": {
+            "workers": [{"template": {"spec": {"containers": [{"image": "worker"}]}}}],
+            "leader": {"spec": {"containers": [{"image": "leader"}]}},
+        }}))
+        .unwrap();
+        let sites = image_sites(&kind("example.com/v1", "Cluster"), &object, &custom).unwrap();
+        let found: Vec<_> = sites.iter().map(|site| (site.image.as_ref(), site.pointer())).collect();
+        assert_eq!(
+            found,
+            [
+                ("leader", "/spec/leader/spec/containers/0/image".to_owned()),
+                ("worker", "/spec/workers/0/template/spec/containers/0/image".to_owned()),
+            ]
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! Walks an object to the fields that name images, in one pass over its JSON text. Nothing else of the object is kept.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
+
+use super::{IMAGE_FIELDS, ImageField, ImageSite};
+use crate::json::{self, Key};
+
+/// Why an object cannot be walked.
+pub(super) enum ReadError {
+    /// There is nothing at this path.
+    Missing(String),
+    /// Something of another type stands somewhere on the way.
+    Shape(String),
+}
+
+/// The image sites of the pod template at a JSON pointer.
+pub(super) fn image_sites<'a>(object: &'a RawValue, template: &Cow<'a, str>) -> Result<Vec<ImageSite<'a>>, ReadError> {
+    let keys: Vec<String> = template.split('/').skip(1).map(unescape).chain([String::from("spec")]).collect();
+    let deepest = Cell::new(0);
+    let descent = || Descent { keys: &keys, depth: 0, deepest: &deepest };
+    match json::read_seed(object.get(), descent).map_err(ReadError::Shape)? {
+        Some(mut sites) => {
+            let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
+            sites.sort_by_key(|site| (order(site), site.index));
+            let with_template = |site: Site<'a>| ImageSite {
+                field: site.field,
+                index: site.index,
+                name: site.name,
+                image: site.image,
+                template: template.clone(),
+            };
+            Ok(sites.into_iter().map(with_template).collect())
+        }
+        None => {
+            // A template that is not there is named as a whole, a template without a spec by its spec.
+            let named = if deepest.get() + 1 < keys.len() { keys.len() - 1 } else { keys.len() };
+            Err(ReadError::Missing(keys.get(..named).unwrap_or_default().join(".")))
+        }
+    }
+}
+
+/// Whether `metadata.deletionTimestamp` is there.
+pub(super) fn has_deletion_timestamp(object: &RawValue) -> Result<bool, String> {
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        #[serde(borrow)]
+        metadata: Option<Metadata<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata<'a> {
+        #[serde(borrow)]
+        deletion_timestamp: Option<Cow<'a, str>>,
+    }
+    let object: Object<'_> = json::read(object.get())?;
+    Ok(object.metadata.is_some_and(|metadata| metadata.deletion_timestamp.is_some()))
+}
+
+/// A key of a JSON pointer, unescaped (RFC 6901, section 4).
+fn unescape(key: &str) -> String {
+    key.replace("~1", "/").replace("~0", "~")
+}
+
+/// An image site that does not know its template yet.
+struct Site<'a> {
+    field: &'static ImageField,
+    index: usize,
+    name: Option<Cow<'a, str>>,
+    image: Cow<'a, str>,
+}
+
+/// Goes down to a pod's spec, and reads its image sites. Nothing is found where a key or its value is not there.
+struct Descent<'k> {
+    keys: &'k [String],
+    depth: usize,
+    /// How many of the keys were found.
+    deepest: &'k Cell<usize>,
+}
+
+impl Descent<'_> {
+    fn next(&self) -> Self {
+        Self { keys: self.keys, depth: self.depth + 1, deepest: self.deepest }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Descent<'_> {
+    type Value = Option<Vec<Site<'de>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Descent<'_> {
+    type Value = Option<Vec<Site<'de>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.deepest.set(self.depth);
+        match self.keys.get(self.depth) {
+            Some(wanted) => Ok(only_value(map, wanted, || self.next())?.flatten()),
+            None => pod_spec(map).map(Some),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let Some(wanted) = self.keys.get(self.depth).and_then(|key| key.parse::<usize>().ok()) else {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        };
+        self.deepest.set(self.depth);
+        let mut found = None;
+        for index in 0.. {
+            if index == wanted {
+                match items.next_element_seed(self.next())? {
+                    Some(item) => found = item,
+                    None => break,
+                }
+            } else if items.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads the fields of a pod's spec that name images.
+fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Vec<Site<'de>>, A::Error> {
+    let mut sites = Vec::new();
+    let mut seen = [false; IMAGE_FIELDS.len()];
+    while let Some(Key(key)) = map.next_key()? {
+        let known = IMAGE_FIELDS.iter().zip(&mut seen).find(|(field, _)| field.list == key);
+        let Some((field, seen)) = known else {
+            map.next_value::<IgnoredAny>()?;
+            continue;
+        };
+        if std::mem::replace(seen, true) {
+            return Err(given_twice(&key));
+        }
+        map.next_value_seed(List { field, sites: &mut sites })?;
+    }
+    Ok(sites)
+}
+
+/// Reads a list of containers or volumes.
+struct List<'s, 'de> {
+    field: &'static ImageField,
+    sites: &'s mut Vec<Site<'de>>,
+}
+
+impl<'de> DeserializeSeed<'de> for List<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            match items.next_element_seed(Entry { image: self.field.image })? {
+                None => break,
+                Some((_, None)) => {}
+                Some((name, Some(image))) => self.sites.push(Site { field: self.field, index, name, image }),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the name and the image of a container or a volume.
+struct Entry {
+    image: &'static [&'static str],
+}
+
+impl<'de> DeserializeSeed<'de> for Entry {
+    type Value = (Option<Cow<'de, str>>, Option<Cow<'de, str>>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entry {
+    type Value = (Option<Cow<'de, str>>, Option<Cow<'de, str>>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut name, mut image) = (None, None);
+        while let Some(Key(key)) = map.next_key()? {
+            let (value, keys) = match (key.as_ref(), self.image.split_first()) {
+                ("name", _) => (&mut name, &[][..]),
+                (key, Some((first, rest))) if key == *first => (&mut image, rest),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if value.is_some() {
+                return Err(given_twice(&key));
+            }
+            *value = Some(map.next_value_seed(TextAt(keys))?);
+        }
+        Ok((name.flatten(), image.flatten()))
+    }
+}
+
+/// Reads the string that some keys lead to, or nothing where it, or a value on the way, is not there or null.
+struct TextAt(&'static [&'static str]);
+
+impl TextAt {
+    fn text<'de, E: serde::de::Error>(&self, text: Cow<'de, str>) -> Result<Option<Cow<'de, str>>, E> {
+        if self.0.is_empty() { Ok(Some(text)) } else { Err(E::invalid_type(Unexpected::Str(&text), self)) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for TextAt {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextAt {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "a string" } else { "an object" })
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        self.text(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.text(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        match self.0.split_first() {
+            Some((wanted, rest)) => Ok(only_value(map, wanted, || TextAt(rest))?.flatten()),
+            None => Err(A::Error::invalid_type(Unexpected::Map, &self)),
+        }
+    }
+}
+
+/// The value of one key of a map; the other keys are passed over.
+fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
+    mut map: A,
+    wanted: &str,
+    seed: impl Fn() -> S,
+) -> Result<Option<S::Value>, A::Error> {
+    let mut found = None;
+    while let Some(Key(key)) = map.next_key()? {
+        if key != wanted {
+            map.next_value::<IgnoredAny>()?;
+        } else if found.is_some() {
+            return Err(given_twice(&key));
+        } else {
+            found = Some(map.next_value_seed(seed())?);
+        }
+    }
+    Ok(found)
+}
+
+/// Two parsers of one document may each follow another one of two equal keys, so an object that has them is refused.
+fn given_twice<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format_args!("`{}` is given twice", crate::shown::Shown(key)))
+}
