@@ -1,0 +1,39 @@
+//! Builds the policy module that the binary carries, so that the two are always of one state of the source.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+const TARGET: &str = "wasm32-wasip1";
+
+fn main() {
+    let host = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"));
+    let root = host.parent().expect("the host is a folder of the workspace").to_owned();
+    for input in ["src", "Cargo.toml", "Cargo.lock", "metadata.yml"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+
+    // A folder of its own: the build that is under way holds the lock of the usual one.
+    let target_dir = root.join("target").join("module");
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.current_dir(&root).args(["build", "--locked", "--package", "container-patch-policy", "--lib"]);
+    build.args(["--profile", "module", "--target", TARGET, "--target-dir"]).arg(&target_dir);
+    // What the host is built with (lints, coverage, another linker) is not for the module.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        let for_the_host = name.starts_with("CARGO_ENCODED_") || name.starts_with("CARGO_PROFILE_");
+        if for_the_host || name.starts_with("RUSTC_") || matches!(&*name, "RUSTC" | "RUSTFLAGS" | "CARGO_TARGET_DIR") {
+            build.env_remove(&*name);
+        }
+    }
+    let output = build.output().unwrap_or_else(|error| panic!("cannot start cargo for the policy module: {error}"));
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let missing = errors.contains("can't find crate for `core`") || errors.contains("target may not be installed");
+        let advice = if missing { format!("\nInstall the target: rustup target add {TARGET}") } else { String::new() };
+        panic!("the policy module does not build:\n{errors}{advice}");
+    }
+    let module = target_dir.join(TARGET).join("module").join("container_patch_policy.wasm");
+    println!("cargo::rustc-env=POLICY_MODULE={}", module.display());
+    println!("cargo::rustc-env=POLICY_METADATA={}", root.join("metadata.yml").display());
+}

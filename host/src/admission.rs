@@ -1,0 +1,257 @@
+//! `admission.k8s.io/v1`: requests as the module gets them, responses as the API server gets them.
+//!
+//! Both have the fields that policy-server gives them, so that a request that is judged here is the request that is
+//! judged in the cluster.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kubewarden_policy_sdk::response::ValidationResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An admission request, with the fields that policy-server passes on to a policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of admission.k8s.io/v1 AdmissionRequest")]
+pub struct AdmissionRequest {
+    pub uid: String,
+    pub kind: GroupVersionKind,
+    pub resource: GroupVersionResource,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_kind: Option<GroupVersionKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_resource: Option<GroupVersionResource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_sub_resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub operation: String,
+    pub user_info: UserInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_object: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Value>,
+}
+
+/// Names a kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of meta/v1 GroupVersionKind")]
+pub struct GroupVersionKind {
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+}
+
+/// Names a resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of meta/v1 GroupVersionResource")]
+pub struct GroupVersionResource {
+    pub group: String,
+    pub version: String,
+    pub resource: String,
+}
+
+/// Who makes the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of authentication.k8s.io/v1 UserInfo")]
+pub struct UserInfo {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// An admission response, printed as kwctl prints it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of admission.k8s.io/v1 AdmissionResponse")]
+pub struct AdmissionResponse {
+    pub uid: String,
+    pub allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_type: Option<&'static str>,
+    /// A JSON Patch (RFC 6902) in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    pub audit_annotations: Option<BTreeMap<String, String>>,
+    pub warnings: Option<Vec<String>>,
+}
+
+/// Why a request is not allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of meta/v1 Status")]
+pub struct Status {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+}
+
+impl AdmissionRequest {
+    /// Reads a request from an AdmissionReview, or from the request that stands in one.
+    ///
+    /// # Errors
+    /// What was missing or of another type, and where.
+    pub fn from_review(review: &Value) -> Result<Self> {
+        let request = if review.get("kind").and_then(Value::as_str) == Some("AdmissionReview") {
+            review.get("request").context("this AdmissionReview has no `request`")?
+        } else {
+            review
+        };
+        if !request.is_object() {
+            bail!("expected an AdmissionReview or an AdmissionRequest, found {}", kind_of(request));
+        }
+        serde_path_to_error::deserialize(request)
+            .map_err(|error| anyhow::anyhow!("this is no AdmissionRequest: {}: {}", error.path(), error.inner()))
+    }
+}
+
+impl AdmissionResponse {
+    /// The response of a policy that answered.
+    ///
+    /// # Errors
+    /// When the policy mutates a request that has no object.
+    pub fn of_policy(request: &AdmissionRequest, response: ValidationResponse) -> Result<Self> {
+        let patch = match (&response.mutated_object, &request.object) {
+            (None, _) => None,
+            (Some(_), None) => bail!("the policy mutates a request that has no object"),
+            (Some(mutated), Some(object)) => {
+                let patch = json_patch::diff(object, mutated);
+                if patch.is_empty() { None } else { Some(STANDARD.encode(serde_json::to_vec(&patch)?)) }
+            }
+        };
+        let told = response.message.is_some() || response.code.is_some();
+        Ok(Self {
+            uid: request.uid.clone(),
+            allowed: response.accepted,
+            patch_type: patch.is_some().then_some("JSONPatch"),
+            patch,
+            status: told.then_some(Status { message: response.message, code: response.code }),
+            audit_annotations: response.audit_annotations.map(|annotations| annotations.into_iter().collect()),
+            warnings: response.warnings,
+        })
+    }
+
+    /// The response for a policy that did not answer.
+    #[must_use]
+    pub fn internal_error(uid: &str, cause: &str) -> Self {
+        let message = Some(format!("internal server error: {cause}"));
+        Self { uid: uid.to_owned(), status: Some(Status { message, code: Some(500) }), ..Self::default() }
+    }
+
+    /// An audit annotation of the policy.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.audit_annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// What kind of JSON value this is.
+pub(crate) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{AdmissionRequest, AdmissionResponse, STANDARD, ValidationResponse};
+    use base64::Engine as _;
+
+    fn request() -> Value {
+        json!({
+            "uid": "1", "operation": "CREATE", "userInfo": {"username": "jane", "groups": ["a"]},
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "object": {"spec": {"containers": [{"image": "a"}]}},
+        })
+    }
+
+    fn policy_response(mutated_object: Option<Value>) -> ValidationResponse {
+        ValidationResponse {
+            accepted: true,
+            message: None,
+            code: None,
+            mutated_object,
+            audit_annotations: None,
+            warnings: None,
+        }
+    }
+
+    #[test]
+    fn a_review_and_its_bare_request_are_the_same() {
+        let bare = AdmissionRequest::from_review(&request()).unwrap();
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request()});
+        assert_eq!(AdmissionRequest::from_review(&review).unwrap(), bare);
+        assert_eq!(serde_json::to_value(&bare).unwrap(), request(), "nothing is lost on the way to the module");
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_the_place() {
+        let refusal = |value: &Value| AdmissionRequest::from_review(value).unwrap_err().to_string();
+        assert_eq!(refusal(&json!([])), "expected an AdmissionReview or an AdmissionRequest, found a list");
+        assert_eq!(refusal(&json!({"kind": "AdmissionReview"})), "this AdmissionReview has no `request`");
+        let mut no_user = request();
+        no_user.as_object_mut().unwrap().remove("userInfo");
+        assert_eq!(refusal(&no_user), "this is no AdmissionRequest: .: missing field `userInfo`");
+        let mut wrong = request();
+        wrong["kind"]["group"] = json!(7);
+        assert_eq!(
+            refusal(&wrong),
+            "this is no AdmissionRequest: kind.group: invalid type: integer `7`, expected a string"
+        );
+    }
+
+    #[test]
+    fn a_mutation_is_a_json_patch_in_base64() {
+        let request = AdmissionRequest::from_review(&request()).unwrap();
+        let mut mutated = request.object.clone().unwrap();
+        mutated["spec"]["containers"][0]["image"] = json!("b");
+        let response = AdmissionResponse::of_policy(&request, policy_response(Some(mutated))).unwrap();
+        let patch: Value = serde_json::from_slice(&STANDARD.decode(response.patch.unwrap()).unwrap()).unwrap();
+        assert_eq!(patch, json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "b"}]));
+        assert_eq!(response.patch_type, Some("JSONPatch"));
+
+        let same = policy_response(request.object.clone());
+        assert_eq!(AdmissionResponse::of_policy(&request, same).unwrap().patch, None);
+    }
+
+    #[test]
+    fn a_response_prints_as_kwctl_prints_it() {
+        let request = AdmissionRequest::from_review(&request()).unwrap();
+        let accepted = AdmissionResponse::of_policy(&request, policy_response(None)).unwrap();
+        assert_eq!(
+            serde_json::to_string(&accepted).unwrap(),
+            r#"{"uid":"1","allowed":true,"auditAnnotations":null,"warnings":null}"#
+        );
+        let denied = ValidationResponse { accepted: false, message: Some("no".to_owned()), ..policy_response(None) };
+        assert_eq!(
+            serde_json::to_string(&AdmissionResponse::of_policy(&request, denied).unwrap()).unwrap(),
+            r#"{"uid":"1","allowed":false,"status":{"message":"no"},"auditAnnotations":null,"warnings":null}"#
+        );
+    }
+}

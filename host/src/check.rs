@@ -1,0 +1,378 @@
+//! `container-patch check`: judges manifests as if they were applied to a cluster that has the policy.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::admission::{AdmissionRequest, AdmissionResponse, GroupVersionKind, GroupVersionResource, UserInfo};
+use crate::capabilities::{AllowedResources, Capabilities, Nothing};
+use crate::policy::Policy;
+use crate::{manifest, settings, stdout, table};
+
+/// Judge Kubernetes manifests as if they were applied to a cluster that has the policy
+///
+/// Exits with 0 when everything is accepted, with 1 when something is denied, and with 2 when something could not be
+/// judged.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Manifests in YAML or JSON, folders of them, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Look into folders inside of folders, too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    #[command(flatten)]
+    settings: settings::Source,
+    /// Namespace of the objects that name none
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+    /// How to print the verdicts
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Policy to judge by, a WebAssembly module; the one in this binary if left out
+    #[arg(long, value_name = "FILE.wasm")]
+    policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Output {
+    /// A table for people
+    #[default]
+    Text,
+    /// One JSON object for programs
+    Json,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It would be let in without a word.
+    Accepted,
+    /// It would be let in with warnings.
+    Warned,
+    /// It would be refused.
+    Denied,
+    /// It names no images.
+    Skipped,
+    /// It could not be judged.
+    Failed,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Accepted => "accepted",
+            Self::Warned => "warned",
+            Self::Denied => "denied",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// What became of one object, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The object, such as `Deployment default/web`; what cannot be read has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// File and line.
+    pub source: String,
+    /// Why it is refused, or could not be judged: one finding each.
+    pub messages: Vec<String>,
+    /// What the user is warned of.
+    pub warnings: Vec<String>,
+    /// The findings as the policy writes them into the audit log.
+    pub findings: Value,
+    /// The images that were judged, as the policy writes them into the audit log.
+    pub images: Value,
+}
+
+/// How often each verdict was given.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each is the number of one verdict")]
+pub struct Summary {
+    pub accepted: usize,
+    pub warned: usize,
+    pub denied: usize,
+    pub skipped: usize,
+    pub failed: usize,
+}
+
+impl Summary {
+    fn of(judged: &[Judged]) -> Self {
+        let count = |verdict| judged.iter().filter(|object| object.verdict == verdict).count();
+        Self {
+            accepted: count(Verdict::Accepted),
+            warned: count(Verdict::Warned),
+            denied: count(Verdict::Denied),
+            skipped: count(Verdict::Skipped),
+            failed: count(Verdict::Failed),
+        }
+    }
+
+    /// The exit code that tells a pipeline how it went.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self { failed: 1.., .. } => ExitCode::from(2),
+            Self { denied: 1.., .. } => ExitCode::from(1),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Judges the manifests, and prints the verdicts.
+///
+/// # Errors
+/// When nothing can be judged: the policy or its settings cannot be used, or there is no object at all.
+pub fn exec(options: &Options) -> Result<Summary> {
+    let settings = options.settings.read()?;
+    let policy = Policy::load(options.policy.as_deref())?;
+    policy.validate_settings(&settings)?;
+    let judge = Judge { policy, settings, namespace: options.namespace.clone() };
+
+    let mut judged = Vec::new();
+    for file in files(&options.files, options.recursive)? {
+        judged.extend(judge.file(&file));
+    }
+    if judged.is_empty() {
+        bail!("there is no object in {}", list(&options.files));
+    }
+    let summary = Summary::of(&judged);
+    match options.output {
+        Output::Text => stdout::print(&table::render(&judged, summary, table::Style::of_stdout()))?,
+        Output::Json => {
+            let verdicts = json!({"objects": judged, "summary": summary});
+            stdout::print(&(serde_json::to_string_pretty(&verdicts)? + "\n"))?;
+        }
+    }
+    Ok(summary)
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The files that are meant: those that are named, and the manifests in the folders that are named.
+fn files(named: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            manifests_in(path, recursive, &mut found)?;
+        } else {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<()> {
+    let cannot_read = || format!("cannot read the folder {}", folder.display());
+    let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
+    let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            if recursive {
+                manifests_in(&path, recursive, found)?;
+            }
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+struct Judge {
+    policy: Policy,
+    settings: Value,
+    namespace: String,
+}
+
+impl Judge {
+    fn file(&self, path: &Path) -> Vec<Judged> {
+        let (name, text) = if path == Path::new("-") {
+            let mut text = String::new();
+            ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
+        } else {
+            (path.display().to_string(), std::fs::read_to_string(path))
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => return vec![failed(None, name, &anyhow!("cannot read the file: {error}"))],
+        };
+        manifest::read(&text)
+            .into_iter()
+            .map(|document| {
+                let source = format!("{name}:{}", document.place);
+                match document.object.and_then(|object| request(&object, &self.namespace)) {
+                    Ok(request) => self.object(&request, source),
+                    Err(error) => failed(None, source, &error),
+                }
+            })
+            .collect()
+    }
+
+    fn object(&self, request: &AdmissionRequest, source: String) -> Judged {
+        let capabilities: Arc<dyn Capabilities> = Arc::new(Nothing);
+        let response = self.policy.validate(request, &self.settings, &capabilities, &AllowedResources::default());
+        let object = Some(title(request));
+        let findings = annotated_list(&response, "findings");
+        let images = annotated_list(&response, "images");
+        let message = response.status.and_then(|status| status.message).unwrap_or_default();
+        let messages: Vec<String> = message.lines().map(str::to_owned).collect();
+        let warnings = response.warnings.unwrap_or_default();
+        let unknown =
+            findings.as_array().is_some_and(|list| list.iter().any(|finding| finding["code"] == "unknown-kind"));
+        let verdict = match (response.allowed, warnings.is_empty()) {
+            (true, true) => Verdict::Accepted,
+            (true, false) => Verdict::Warned,
+            // The policy did not answer, so nothing is known about the object.
+            (false, _) if response.audit_annotations.is_none() => Verdict::Failed,
+            // In the cluster the rules of the policy keep away the kinds that name no images.
+            (false, _) if unknown && !request.object.as_ref().is_some_and(names_images) => {
+                return Judged { verdict: Verdict::Skipped, object, source, ..Judged::empty() };
+            }
+            (false, _) => Verdict::Denied,
+        };
+        Judged { verdict, object, source, messages, warnings, findings, images }
+    }
+}
+
+impl Judged {
+    fn empty() -> Self {
+        Self {
+            verdict: Verdict::Skipped,
+            object: None,
+            source: String::new(),
+            messages: Vec::new(),
+            warnings: Vec::new(),
+            findings: json!([]),
+            images: json!([]),
+        }
+    }
+}
+
+fn failed(object: Option<String>, source: String, error: &anyhow::Error) -> Judged {
+    Judged { verdict: Verdict::Failed, object, source, messages: vec![format!("{error:#}")], ..Judged::empty() }
+}
+
+fn annotated_list(response: &AdmissionResponse, key: &str) -> Value {
+    response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_else(|| json!([]))
+}
+
+/// Whether some list of containers in here names an image, whatever the kind.
+fn names_images(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            let containers = fields.get("containers").and_then(Value::as_array);
+            containers.is_some_and(|list| list.iter().any(|container| container["image"].is_string()))
+                || fields.values().any(names_images)
+        }
+        Value::Array(items) => items.iter().any(names_images),
+        _ => false,
+    }
+}
+
+fn title(request: &AdmissionRequest) -> String {
+    let kind = &request.kind.kind;
+    let name = request.name.as_deref().unwrap_or("(no name)");
+    match &request.namespace {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    }
+}
+
+/// The request that an API server makes of the object when it is created.
+fn request(object: &Value, namespace: &str) -> Result<AdmissionRequest> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let missing = |key: &str| format!("this is no Kubernetes object: it has no `{key}`");
+    let api_version = text(&object["apiVersion"]).with_context(|| missing("apiVersion"))?;
+    let kind = text(&object["kind"]).with_context(|| missing("kind"))?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let gvk = GroupVersionKind { group: group.to_owned(), version: version.to_owned(), kind };
+    let resource = GroupVersionResource {
+        group: gvk.group.clone(),
+        version: gvk.version.clone(),
+        // The plural of the kinds that hold pods; what others are called makes no difference to the policy.
+        resource: format!("{}s", gvk.kind.to_lowercase()),
+    };
+    let metadata = &object["metadata"];
+    let name = text(&metadata["name"]).or_else(|| text(&metadata["generateName"]).map(|prefix| prefix + "…"));
+    Ok(AdmissionRequest {
+        uid: "container-patch-check".to_owned(),
+        request_kind: Some(gvk.clone()),
+        request_resource: Some(resource.clone()),
+        kind: gvk,
+        resource,
+        name,
+        namespace: Some(text(&metadata["namespace"]).unwrap_or_else(|| namespace.to_owned())),
+        operation: "CREATE".to_owned(),
+        user_info: UserInfo {
+            username: Some("container-patch".to_owned()),
+            groups: Some(vec!["system:authenticated".to_owned()]),
+            ..UserInfo::default()
+        },
+        object: Some(object.clone()),
+        dry_run: Some(true),
+        options: Some(json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"})),
+        ..AdmissionRequest::default()
+    })
+}
+
+impl table::Style {
+    /// The style that suits standard output: colours on a terminal only, and not where `NO_COLOR` is set
+    /// (<https://no-color.org>).
+    fn of_stdout() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { terminal, color: terminal && !no_color }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{names_images, request, title};
+
+    #[test]
+    fn a_request_says_what_the_manifest_says() {
+        let object =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}});
+        let made = request(&object, "default").unwrap();
+        assert_eq!((made.kind.group.as_str(), made.kind.version.as_str()), ("apps", "v1"));
+        assert_eq!(made.resource.resource, "deployments");
+        assert_eq!(title(&made), "Deployment shop/web");
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "job-"}});
+        assert_eq!(title(&request(&object, "default").unwrap()), "Pod default/job-…");
+    }
+
+    #[test]
+    fn what_has_no_kind_is_no_kubernetes_object() {
+        let error = |object| request(&object, "default").unwrap_err().to_string();
+        assert_eq!(error(json!({"kind": "Pod"})), "this is no Kubernetes object: it has no `apiVersion`");
+        assert_eq!(error(json!({"apiVersion": "v1", "kind": ""})), "this is no Kubernetes object: it has no `kind`");
+    }
+
+    #[test]
+    fn a_list_of_containers_gives_a_workload_away() {
+        assert!(names_images(&json!({"spec": {"template": {"spec": {"containers": [{"image": "a"}]}}}})));
+        assert!(names_images(&json!({"spec": {"templates": [{"spec": {"containers": [{}, {"image": "a"}]}}]}})));
+        assert!(!names_images(&json!({"spec": {"containers": [{"name": "a"}], "image": "logo.png"}})));
+    }
+}

@@ -1,0 +1,15 @@
+//! `container-patch`: hosts the policy module that Kubewarden deploys where there is no cluster.
+//!
+//! The module itself runs, in a fresh instance per evaluation as policy-server runs it, so that what is tested is what
+//! is deployed.
+
+pub mod admission;
+pub mod capabilities;
+pub mod check;
+pub mod manifest;
+pub mod policy;
+pub mod run;
+pub mod session;
+pub mod settings;
+mod stdout;
+mod table;

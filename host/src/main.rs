@@ -1,0 +1,38 @@
+//! The command line of `container-patch`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use container_patch::{check, run};
+
+/// Judges the images that workloads name, with the policy that Kubewarden enforces in the cluster.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Options),
+    Run(run::Options),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Check(options) => match check::exec(&options) {
+            Ok(outcome) => outcome.exit_code(),
+            Err(error) => fail(&error, 2),
+        },
+        Command::Run(options) => match run::exec(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("Error: {error:#}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,301 @@
+//! Kubernetes manifests as people have them: YAML of several documents, JSON, lists of objects.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Map, Number, Value};
+
+use crate::admission::kind_of;
+
+/// An object of a manifest, or what stands in its place and cannot be read.
+#[derive(Debug)]
+pub struct Document {
+    /// Where it stands: the line on which the document begins, and which item of a list it is.
+    pub place: String,
+    /// The object, or why there is none.
+    pub object: Result<Value>,
+}
+
+/// Reads every object of a manifest. A document that cannot be read does not hide the others.
+#[must_use]
+pub fn read(text: &str) -> Vec<Document> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    documents(text).into_iter().flat_map(|(line, document)| objects(line, document)).collect()
+}
+
+/// Reads one YAML document, such as a settings file. Nothing at all is a null.
+///
+/// # Errors
+/// When the text is no YAML, or holds what JSON cannot hold.
+pub fn from_yaml(text: &str) -> Result<Value> {
+    from_yaml_at(text, 1)
+}
+
+fn documents(text: &str) -> Vec<(usize, Result<Value>)> {
+    let start = text.trim_start();
+    if !start.starts_with(['{', '[']) {
+        return yaml_documents(text);
+    }
+    let json = json_documents(text);
+    // YAML may begin with a brace, too.
+    if json.iter().any(|(_, document)| document.is_err()) {
+        let yaml = yaml_documents(text);
+        if yaml.iter().all(|(_, document)| document.is_ok()) {
+            return yaml;
+        }
+    }
+    json
+}
+
+fn json_documents(text: &str) -> Vec<(usize, Result<Value>)> {
+    let mut documents = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    loop {
+        let rest = text.get(stream.byte_offset()..).unwrap_or_default();
+        let begin = text.len() - rest.trim_start().len();
+        let line = 1 + text.get(..begin).unwrap_or_default().matches('\n').count();
+        match stream.next() {
+            None => return documents,
+            Some(Ok(document)) => documents.push((line, Ok(document))),
+            Some(Err(error)) => {
+                documents.push((error.line(), Err(anyhow!("this is no JSON: {error}"))));
+                return documents;
+            }
+        }
+    }
+}
+
+fn yaml_documents(text: &str) -> Vec<(usize, Result<Value>)> {
+    yaml_texts(text).into_iter().map(|(line, text)| (line, from_yaml_at(&text, line))).collect()
+}
+
+/// Splits a stream of YAML documents by its markers, so that a fault in one does not reach the next. Documents with
+/// nothing in them are left out.
+fn yaml_texts(text: &str) -> Vec<(usize, String)> {
+    let mut documents = vec![(1, String::new())];
+    for (index, line) in text.lines().enumerate() {
+        let rest = match line.trim_end() {
+            "---" | "..." => Some(""),
+            line => line.strip_prefix("--- "),
+        };
+        match (rest, documents.last_mut()) {
+            // The rest of the marker's line belongs to the document, at its place in the line.
+            (Some(rest), _) => documents.push((index + 1, format!("    {rest}\n"))),
+            (None, Some((_, document))) => {
+                document.push_str(line);
+                document.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    let empty =
+        |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%');
+    documents.retain(|(_, document)| !document.lines().all(empty));
+    for (start, document) in &mut documents {
+        let blank = document.lines().take_while(|line| empty(line)).count();
+        *document = document.lines().skip(blank).map(|line| format!("{line}\n")).collect();
+        *start += blank;
+    }
+    documents
+}
+
+fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
+    let parse = || -> Result<yaml_serde::Value, yaml_serde::Error> {
+        let mut value: yaml_serde::Value = yaml_serde::from_str(text)?;
+        value.apply_merge()?;
+        Ok(value)
+    };
+    let value = parse().map_err(|error| {
+        let message = error.to_string();
+        let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        let at = error.location().map_or(line, |location| line + location.line() - 1);
+        anyhow!("this is no YAML: line {at}: {cause}")
+    })?;
+    to_json(value)
+}
+
+fn to_json(value: yaml_serde::Value) -> Result<Value> {
+    use yaml_serde::Value as Yaml;
+    Ok(match value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => Value::Bool(value),
+        Yaml::String(value) => Value::String(value),
+        Yaml::Number(number) => Value::Number(to_json_number(&number)?),
+        Yaml::Sequence(items) => Value::Array(items.into_iter().map(to_json).collect::<Result<_>>()?),
+        Yaml::Mapping(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| Ok((to_json_key(key)?, to_json(value)?)));
+            Value::Object(entries.collect::<Result<Map<_, _>>>()?)
+        }
+        Yaml::Tagged(tagged) => bail!("the YAML tag `{}` means nothing in a manifest", tagged.tag),
+    })
+}
+
+fn to_json_number(number: &yaml_serde::Number) -> Result<Number> {
+    let whole = number.as_u64().map(Number::from).or_else(|| number.as_i64().map(Number::from));
+    whole
+        .or_else(|| number.as_f64().and_then(Number::from_f64))
+        .with_context(|| format!("the number {number} cannot stand in a manifest"))
+}
+
+/// `kubectl` takes scalar keys such as `8080:` for strings.
+fn to_json_key(key: yaml_serde::Value) -> Result<String> {
+    match to_json(key)? {
+        Value::String(key) => Ok(key),
+        scalar @ (Value::Bool(_) | Value::Number(_)) => Ok(scalar.to_string()),
+        other => bail!("{} cannot be a key", kind_of(&other)),
+    }
+}
+
+/// The objects of a document: itself, or the items of a list.
+fn objects(line: usize, document: Result<Value>) -> Vec<Document> {
+    let place = format!("{line}");
+    let mut object = match document {
+        Ok(Value::Object(object)) => object,
+        Ok(other) => {
+            let object = Err(anyhow!("{} is no Kubernetes object", kind_of(&other)));
+            return vec![Document { place, object }];
+        }
+        Err(error) => return vec![Document { place, object: Err(error) }],
+    };
+    let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match object.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if is_list => {
+            let item = |(index, item)| Document { place: format!("{line} items[{index}]"), object: Ok(item) };
+            items.into_iter().map(|item| completed(item, &object)).enumerate().map(item).collect()
+        }
+        items => {
+            if let Some(items) = items {
+                object.insert("items".to_owned(), items);
+            }
+            vec![Document { place, object: Ok(Value::Object(object)) }]
+        }
+    }
+}
+
+/// An item of a list, with what the API server leaves out of items because the list says it for all of them.
+fn completed(mut item: Value, list: &Map<String, Value>) -> Value {
+    let kind = list.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+    if let (Some(kind), Some(item)) = (kind.filter(|kind| !kind.is_empty()), item.as_object_mut()) {
+        item.entry("kind").or_insert_with(|| kind.into());
+        if let Some(api_version) = list.get("apiVersion") {
+            item.entry("apiVersion").or_insert_with(|| api_version.clone());
+        }
+    }
+    item
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{from_yaml, read};
+
+    fn places(text: &str) -> Vec<(String, Result<Value, String>)> {
+        let readable =
+            |document: super::Document| (document.place, document.object.map_err(|error| format!("{error:#}")));
+        read(text).into_iter().map(readable).collect()
+    }
+
+    fn found(place: &str, object: Value) -> (String, Result<Value, String>) {
+        (place.to_owned(), Ok(object))
+    }
+
+    #[test]
+    fn a_yaml_stream_is_read_document_by_document() {
+        let text = "# a comment\n\n---\nkind: A\n---\n# nothing here\n---\n\nkind: B\n...\n--- {kind: C}\n---\n";
+        assert_eq!(
+            places(text),
+            [found("4", json!({"kind": "A"})), found("9", json!({"kind": "B"})), found("11", json!({"kind": "C"})),]
+        );
+    }
+
+    #[test]
+    fn windows_line_ends_byte_order_marks_and_directives_are_no_harm() {
+        assert_eq!(
+            places("\u{feff}%YAML 1.2\r\n---\r\nkind: A\r\n---\r\nkind: B\r\n"),
+            [found("3", json!({"kind": "A"})), found("5", json!({"kind": "B"})),]
+        );
+    }
+
+    #[test]
+    fn a_marker_inside_a_block_of_text_is_text() {
+        let text = "kind: ConfigMap\ndata:\n  a: |\n    ---\n    b\n  c: '--- d'\n";
+        assert_eq!(places(text), [found("1", json!({"kind": "ConfigMap", "data": {"a": "---\nb\n", "c": "--- d"}}))]);
+    }
+
+    #[test]
+    fn a_broken_document_is_reported_with_its_line_and_the_others_are_read() {
+        let documents = places("kind: A\n---\n\nkind: B\nspec: [1,\n---\nkind: C\n");
+        assert_eq!(documents.len(), 3);
+        assert_eq!(documents[0], found("1", json!({"kind": "A"})));
+        let error = documents[1].1.as_ref().unwrap_err();
+        assert!(
+            error.starts_with("this is no YAML: line 5") || error.starts_with("this is no YAML: line 6"),
+            "{error}"
+        );
+        assert_eq!(documents[2], found("7", json!({"kind": "C"})));
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_a_broken_document() {
+        let error = places("kind: A\nspec:\n  image: good\n  image: bad\n")[0].1.clone().unwrap_err();
+        assert!(error.starts_with("this is no YAML: line ") && error.contains("duplicate"), "{error}");
+    }
+
+    #[test]
+    fn json_is_read_one_object_after_the_other() {
+        assert_eq!(
+            places("{\"kind\": \"A\"}\n{\n\"kind\": \"B\"}"),
+            [found("1", json!({"kind": "A"})), found("2", json!({"kind": "B"})),]
+        );
+        let documents = places("{\"kind\": \"A\"}\n{\"kind\": }");
+        assert_eq!(documents[0], found("1", json!({"kind": "A"})));
+        assert!(documents[1].1.as_ref().unwrap_err().starts_with("this is no JSON: expected value at line 2"));
+        assert_eq!(
+            places("{kind: A}\n---\n{kind: B}"),
+            [found("1", json!({"kind": "A"})), found("3", json!({"kind": "B"}))]
+        );
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_read_for_themselves() {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]});
+        assert_eq!(
+            places(&list.to_string()),
+            [found("1 items[0]", json!({"kind": "A"})), found("1 items[1]", json!({"kind": "B"})),]
+        );
+        let list = json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{"spec": 1}, {"kind": "X", "apiVersion": "y"}]});
+        assert_eq!(
+            places(&list.to_string()),
+            [
+                found("1 items[0]", json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": 1})),
+                found("1 items[1]", json!({"apiVersion": "y", "kind": "X"})),
+            ]
+        );
+        assert_eq!(places(&json!({"kind": "List", "items": []}).to_string()), []);
+        let config = json!({"kind": "ShoppingBasket", "items": [1]});
+        assert_eq!(places(&config.to_string()), [found("1", config)]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_reported() {
+        assert_eq!(places("just text"), [("1".to_owned(), Err("a string is no Kubernetes object".to_owned()))]);
+        assert_eq!(places("- a"), [("1".to_owned(), Err("a list is no Kubernetes object".to_owned()))]);
+        assert_eq!(places(""), []);
+    }
+
+    #[test]
+    fn yaml_is_turned_into_the_json_that_kubectl_sends() {
+        let text = "base: &base {a: 1, b: 2}\nmerged: {<<: *base, b: 3}\n8080: x\ntrue: y\nbig: 18446744073709551615\nf: 1.5\n";
+        assert_eq!(
+            from_yaml(text).unwrap(),
+            json!({
+                "base": {"a": 1, "b": 2}, "merged": {"a": 1, "b": 3}, "8080": "x", "true": "y", "big": u64::MAX, "f": 1.5,
+            })
+        );
+        assert_eq!(
+            from_yaml("a: !secret x").unwrap_err().to_string(),
+            "the YAML tag `!secret` means nothing in a manifest"
+        );
+        assert_eq!(from_yaml("a: .nan").unwrap_err().to_string(), "the number .nan cannot stand in a manifest");
+        assert_eq!(from_yaml("? [a]\n: b").unwrap_err().to_string(), "a list cannot be a key");
+    }
+}

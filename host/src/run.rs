@@ -1,0 +1,71 @@
+//! `container-patch run`: the flags and the output of `kwctl run`.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+
+use crate::admission::AdmissionRequest;
+use crate::capabilities::{AllowedResources, Capabilities, Nothing};
+use crate::policy::Policy;
+use crate::session::Replay;
+use crate::{settings, stdout};
+
+/// Run the policy on one admission request, with the flags and the output of `kwctl run`
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Policy to run, a WebAssembly module; the one in this binary if left out
+    #[arg(value_name = "POLICY")]
+    policy: Option<PathBuf>,
+    /// File containing the Kubernetes admission request object in JSON format; `-` for standard input
+    #[arg(short, long, value_name = "PATH")]
+    request_path: PathBuf,
+    #[command(flatten)]
+    settings: settings::Source,
+    /// Grant access to the Kubernetes resources that the policy's metadata declares in `contextAwareResources`
+    #[arg(long)]
+    allow_context_aware: bool,
+    /// Answer the policy's questions to the host from this file, in its order
+    #[arg(long, value_name = "FILE")]
+    replay_host_capabilities_interactions: Option<PathBuf>,
+}
+
+/// Runs the policy, and prints its response.
+///
+/// # Errors
+/// When the policy, its settings or the request cannot be read, or the settings are not valid.
+pub fn exec(options: &Options) -> Result<()> {
+    let request = read_request(&options.request_path)?;
+    let settings = options.settings.read()?;
+    let replay = options.replay_host_capabilities_interactions.as_deref().map(Replay::from_file).transpose()?;
+    let replay = replay.map(Arc::new);
+    let policy = Policy::load(options.policy.as_deref())?;
+    policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
+
+    let allowed = if options.allow_context_aware { policy.declared_resources() } else { AllowedResources::default() };
+    let capabilities: Arc<dyn Capabilities> = match &replay {
+        Some(replay) => Arc::<Replay>::clone(replay),
+        None => Arc::new(Nothing),
+    };
+    let response = policy.validate(&request, &settings, &capabilities, &allowed);
+    stdout::print(&(serde_json::to_string(&response)? + "\n"))?;
+    for mismatch in replay.iter().flat_map(|replay| replay.mismatches()) {
+        eprintln!("Warning: {mismatch}");
+    }
+    Ok(())
+}
+
+fn read_request(path: &Path) -> Result<AdmissionRequest> {
+    let (text, name) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the request from standard input")?;
+        (text, "standard input".to_owned())
+    } else {
+        let name = path.display().to_string();
+        (std::fs::read_to_string(path).with_context(|| format!("cannot open request file {name}"))?, name)
+    };
+    let review = serde_json::from_str(&text).with_context(|| format!("the request in {name} is no JSON"))?;
+    AdmissionRequest::from_review(&review).with_context(|| format!("cannot use the request in {name}"))
+}

@@ -1,0 +1,96 @@
+//! The verdicts as a table for people.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+
+use crate::check::{Judged, Summary, Verdict};
+
+/// How the table may look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// Whether it is read on a terminal, whose width it should keep to.
+    pub(crate) terminal: bool,
+    /// Whether it may have colours.
+    pub(crate) color: bool,
+}
+
+/// The table and the line of sums below it. What is skipped is counted there, by kind.
+pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> String {
+    let mut text = String::new();
+    let rows: Vec<&Judged> = judged.iter().filter(|object| object.verdict != Verdict::Skipped).collect();
+    if !rows.is_empty() {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if style.terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.force_no_tty();
+        }
+        if style.color {
+            table.enforce_styling();
+        }
+        table.set_header(["VERDICT", "OBJECT", "FINDINGS"].map(|title| emphasised(title, style)));
+        for object in rows {
+            table.add_row([verdict(object.verdict, style), Cell::new(names(object)), Cell::new(findings(object))]);
+        }
+        for line in table.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    text.push_str(&sums(judged, summary));
+    text
+}
+
+fn emphasised(title: &str, style: Style) -> Cell {
+    let cell = Cell::new(title);
+    if style.color { cell.add_attribute(Attribute::Bold) } else { cell }
+}
+
+fn verdict(verdict: Verdict, style: Style) -> Cell {
+    let cell = Cell::new(verdict);
+    if !style.color {
+        return cell;
+    }
+    cell.fg(match verdict {
+        Verdict::Accepted => Color::Green,
+        Verdict::Warned => Color::Yellow,
+        Verdict::Denied | Verdict::Failed => Color::Red,
+        Verdict::Skipped => Color::Grey,
+    })
+}
+
+fn names(object: &Judged) -> String {
+    match &object.object {
+        Some(name) => format!("{name}\n{}", object.source),
+        None => object.source.clone(),
+    }
+}
+
+fn findings(object: &Judged) -> String {
+    object.messages.iter().chain(&object.warnings).map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+fn sums(judged: &[Judged], summary: Summary) -> String {
+    let Summary { accepted, warned, denied, skipped, failed } = summary;
+    let total = accepted + warned + denied;
+    let mut text = format!(
+        "{total} object{} judged: {accepted} accepted, {warned} accepted with warnings, {denied} denied",
+        if total == 1 { "" } else { "s" }
+    );
+    // Writing to a `String` cannot fail.
+    if failed > 0 {
+        let _ = write!(text, "; {failed} could not be judged");
+    }
+    if skipped > 0 {
+        let skipped_ones = judged.iter().filter(|object| object.verdict == Verdict::Skipped);
+        let mut kinds: Vec<&str> =
+            skipped_ones.filter_map(|object| object.object.as_deref()?.split(' ').next()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let _ = write!(text, "; {skipped} skipped, which name no images ({})", kinds.join(", "));
+    }
+    text + "\n"
+}
