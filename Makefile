@@ -1,0 +1,65 @@
+# The targets have the names that Kubewarden's policies use. `make run` and `make test` set up what is missing.
+
+CARGO_FLAGS ?= --locked
+MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
+CONTAINER_PATCH := target/debug/container-patch
+# Kubewarden's command, where it is installed.
+KWCTL ?= $(shell command -v kwctl)
+SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+
+.PHONY: run
+run: ## Judge the sample manifests with the policy, and print the verdicts
+	@hack/setup build
+	@echo "==> building the policy module and the host that runs it (the first time takes some minutes)"
+	cargo build $(CARGO_FLAGS) --workspace
+	@echo "==> judging the manifests in examples/ as the policy judges them in a cluster"
+	@$(CONTAINER_PATCH) check examples || [ $$? -eq 1 ]
+
+.PHONY: test
+test: ## Run all tests: unit, property, end to end
+	@hack/setup test
+	@echo "==> unit and property tests, and tests of the built module in a Wasm host"
+	cargo test $(CARGO_FLAGS) --workspace
+	@$(MAKE) --no-print-directory e2e-tests
+
+.PHONY: e2e-tests
+e2e-tests: policy.wasm ## Run the end-to-end tests, by kwctl where it is installed (or KWCTL=…), else by container-patch
+	@hack/setup test
+	cargo build $(CARGO_FLAGS) --workspace
+	@if [ -n "$(KWCTL)" ]; then \
+	  $(MAKE) --no-print-directory annotated-policy.wasm && echo "==> end-to-end tests, by $(KWCTL)"; \
+	else \
+	  echo "==> end-to-end tests, by container-patch run (there is no kwctl here)"; \
+	fi
+	KWCTL="$(KWCTL)" bats e2e-tests
+
+policy.wasm: $(SOURCES) ## Build the module
+	@hack/setup build
+	cargo build $(CARGO_FLAGS) --package container-patch-policy --lib --profile module --target wasm32-wasip1 --target-dir target/module
+	cp $(MODULE) policy.wasm
+
+annotated-policy.wasm: policy.wasm metadata.yml README.md ## Add the metadata to the module, for Kubewarden (needs kwctl)
+	$(if $(KWCTL),,$(error annotating a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
+	$(KWCTL) annotate --metadata-path metadata.yml --usage-path README.md --output-path annotated-policy.wasm policy.wasm
+
+artifacthub-pkg.yml: metadata.yml ## Describe the policy for Artifact Hub (needs kwctl)
+	$(if $(KWCTL),,$(error describing a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
+	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --output artifacthub-pkg.yml
+
+.PHONY: fmt
+fmt: ## Check the format of the source
+	cargo fmt --all -- --check
+
+.PHONY: lint
+lint: ## Check the source with clippy; warnings are errors
+	@hack/setup build
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -f policy.wasm annotated-policy.wasm
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-zA-Z0-9._-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24

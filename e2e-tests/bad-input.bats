@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# Bad input is denied with what was wrong and where; what brings in no image is accepted.
+
+load helpers
+
+@test "an image reference that is none is denied with the part that is wrong" {
+  local image part
+  while IFS='|' read -r image part; do
+    judge v1 Pod "$(pod "$image")"
+    assert_denied invalid-reference
+    assert_contains "$(message)" "$part"
+  done <<EOF
+nginx@sha256:abc|the sha256 digest has 3 hexadecimal digits; it needs 64
+Nginx:1|the repository \`Nginx\` has an upper-case letter
+reg/app:|the tag after \`:\` is empty
+a//b|a part of the path between slashes is empty
+$(printf 'a%.0s' {1..300})|its name is 318 characters long
+registry.example.com./app|\`registry.example.com.\` is no registry host
+EOF
+}
+
+@test "an empty image and control characters are denied" {
+  judge v1 Pod "$(pod '')"
+  assert_denied invalid-reference
+  assert_contains "$(message)" 'it is empty'
+  judge v1 Pod "$(pod $'nginx\n:1')"
+  assert_denied invalid-reference
+  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: it holds the control character U+000A at position 6'
+}
+
+@test "an invalid reference is denied whatever the settings say of other images" {
+  judge v1 Pod "$(pod Nginx)" '{"exempt": ["*"], "pinning": {"action": "off"}}'
+  assert_denied invalid-reference
+}
+
+@test "settings that are not valid end the run with every problem and its path" {
+  policy_run --request-path "$(request v1 Pod "$(pod nginx)")" --settings-json \
+    '{"pining": {}, "pinning": {"action": 7}, "exempt": ["nginx*"], "overrides": [{"pinning": {}}]}'
+  [ "$status" -eq 1 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" 'Provided settings are not valid: '
+  assert_contains "$stderr" 'pining: unknown key; did you mean `pinning`?'
+  assert_contains "$stderr" 'pinning.action: expected one of deny, warn, off, found a number'
+  assert_contains "$stderr" 'write `docker.io/library/nginx*`'
+  assert_contains "$stderr" 'overrides[0]: `images` is missing'
+}
+
+@test "a request without an object is denied" {
+  judge v1 Pod '{}' '{}' 'del(.object)'
+  assert_denied invalid-request
+  assert_contains "$(message)" 'this CREATE request for a Pod holds no object to judge'
+}
+
+@test "an object of another shape than its kind's is denied with the place" {
+  judge apps/v1 Deployment '{"spec": {}}'
+  assert_denied invalid-request
+  assert_contains "$(message)" 'this Deployment has no `spec.template`'
+  judge v1 Pod '{"spec": {"containers": {"name": "app"}}}'
+  assert_denied invalid-request
+  assert_contains "$(message)" 'spec.containers: invalid type: map, expected a list'
+  judge v1 Pod '{"spec": {"containers": [{"name": "app", "image": 7}]}}'
+  assert_denied invalid-request
+  assert_contains "$(message)" 'spec.containers[0].image: invalid type: integer `7`, expected a string'
+}
+
+@test "an unknown kind is denied with the line to add" {
+  judge argoproj.io/v1alpha1 Rollout '{"spec": {}}'
+  assert_denied unknown-kind
+  assert_contains "$(message)" '- {apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: /spec/template}'
+  judge v1 List '{"items": []}'
+  assert_denied unknown-kind
+}
+
+@test "a custom workload whose pointer leads nowhere is denied" {
+  judge argoproj.io/v1alpha1 Rollout '{"spec": {"workloadRef": {"name": "web"}}}' \
+    '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
+  assert_denied invalid-request
+  assert_contains "$(message)" 'this Rollout has no `spec.template`'
+}
+
+@test "what brings in no image is accepted" {
+  judge v1 Pod "$(pod nginx)" '{}' '.operation = "DELETE" | .oldObject = .object | .object = null'
+  assert_accepted
+  judge v1 PodExecOptions '{}' '{}' '.operation = "CONNECT" | .subResource = "exec"'
+  assert_accepted
+  judge v1 Pod "$(pod nginx)" '{}' '.operation = "UPDATE" | .object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z"'
+  assert_accepted
+  judge v1 Pod "$(pod nginx)" '{}' '.operation = "UPDATE" | .subResource = "status"'
+  assert_accepted
+  judge v1 Binding '{"target": {"name": "node"}}' '{}' '.subResource = "binding"'
+  assert_accepted
+}
+
+@test "a thousand containers are no harm" {
+  judge v1 Pod "$(jq -nc '{spec: {containers: [range(1000) | {name: "c\(.)", image: "app:\(.)"}]}}')"
+  [ "$(response .allowed)" = false ]
+  assert_contains "$(message | tail -1)" 'more findings'
+  [ "$(annotation findings | jq '.[-1].omitted > 0')" = true ]
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/env bats
+# container-patch check: manifests in, verdicts and an exit code out.
+
+load helpers
+
+check() {
+  run --separate-stderr "$CONTAINER_PATCH" check "$@"
+  echo "status: $status"
+  echo "output: $output"
+  echo "stderr: $stderr"
+}
+
+setup() { cd "$BATS_TEST_TMPDIR"; }
+
+pinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: app, image: "nginx:1@%s"}]}\n' "$1" "$DIGEST"; }
+unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: app, image: nginx:1}]}\n' "$1"; }
+
+@test "exit code 0 when everything is accepted" {
+  pinned_pod a > a.yaml
+  check a.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "accepted  Pod default/a"
+  assert_contains "$output" "1 object judged: 1 accepted, 0 accepted with warnings, 0 denied"
+}
+
+@test "exit code 1 when something is denied, with the finding and its place" {
+  { pinned_pod a; echo ---; unpinned_pod b; } > all.yaml
+  check all.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "denied    Pod default/b"
+  assert_contains "$output" "all.yaml:6"
+  assert_contains "$output" 'container `app`: image `nginx:1` has no digest'
+  assert_contains "$output" "[unpinned-image]"
+}
+
+@test "warnings alone are no denial" {
+  unpinned_pod a > a.yaml
+  check a.yaml --settings-json '{"pinning": {"action": "warn"}}'
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "warned   Pod default/a"
+}
+
+@test "a broken document is reported with its line, the others are judged, exit code 2" {
+  { pinned_pod a; printf -- '---\nkind: Pod\nspec: [unclosed\n---\n'; unpinned_pod b; } > all.yaml
+  check all.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "failed"
+  assert_contains "$output" "this is no YAML: line 8"
+  assert_contains "$output" "accepted  Pod default/a"
+  assert_contains "$output" "denied    Pod default/b"
+  assert_contains "$output" "2 objects judged: 1 accepted, 0 accepted with warnings, 1 denied; 1 could not be judged"
+}
+
+@test "what is no workload is counted as skipped" {
+  { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
+  check all.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "2 skipped, which name no images (ConfigMap, Service)"
+}
+
+@test "a workload of an unknown kind is not skipped but denied" {
+  printf 'apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec: {template: {spec: {containers: [{name: a, image: nginx}]}}}\n' > r.yaml
+  check r.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "[unknown-kind]"
+  check r.yaml --settings-json '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "[forbidden-tag]"
+}
+
+@test "lists, JSON, folders and standard input are read" {
+  mkdir -p folder/inner
+  jq -nc '{apiVersion: "v1", kind: "List", items: [
+    {apiVersion: "v1", kind: "Pod", metadata: {name: "one"}, spec: {containers: [{name: "a", image: "a:1"}]}},
+    {apiVersion: "v1", kind: "Pod", metadata: {name: "two"}, spec: {containers: [{name: "a", image: "a:1"}]}}]}' > folder/list.json
+  unpinned_pod inner > folder/inner/pod.yml
+  echo "no manifest" > folder/notes.txt
+  check folder
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "folder/list.json:1 items[1]"
+  [[ "$output" != *"default/inner"* ]]
+  check --recursive folder
+  assert_contains "$output" "default/inner"
+  run --separate-stderr bash -c '"$0" check - < folder/list.json' "$CONTAINER_PATCH"
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "<stdin>:1 items[0]"
+}
+
+@test "what kubectl get -o yaml prints is read" {
+  cat > live.yaml <<EOF
+apiVersion: v1
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    annotations: {deployment.kubernetes.io/revision: "1"}
+    creationTimestamp: "2026-11-01T10:00:00Z"
+    managedFields: [{apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {"f:spec": {}}, manager: kubectl, operation: Update}]
+    name: web
+    namespace: shop
+  spec: {template: {metadata: {creationTimestamp: null}, spec: {containers: [{image: "nginx:1", name: nginx, resources: {}}]}}}
+  status: {availableReplicas: 1}
+kind: List
+metadata: {resourceVersion: ""}
+EOF
+  check live.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "denied   Deployment shop/web"
+}
+
+@test "JSON output is for programs" {
+  { unpinned_pod b; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n'; } > all.yaml
+  check all.yaml --output json
+  [ "$status" -eq 1 ]
+  [ "$(jq -r '.objects[0] | "\(.verdict) \(.object) \(.source) \(.findings[0].code) \(.images[0].image)"' <<< "$output")" \
+    = "denied Pod default/b all.yaml:1 unpinned-image docker.io/library/nginx:1" ]
+  [ "$(jq -c .summary <<< "$output")" = '{"accepted":0,"denied":1,"failed":0,"skipped":1,"warned":0}' ]
+}
+
+@test "there are no colours outside of a terminal" {
+  unpinned_pod a > a.yaml
+  check a.yaml
+  [[ "$output" != *$'\e'* ]]
+}
+
+@test "colours are on a terminal only, and NO_COLOR turns them off" {
+  command -v script > /dev/null || skip "needs script(1)"
+  unpinned_pod a > a.yaml
+  run script -qec "'$CONTAINER_PATCH' check a.yaml" /dev/null
+  [[ "$output" == *$'\e['* ]]
+  NO_COLOR=1 run script -qec "'$CONTAINER_PATCH' check a.yaml" /dev/null
+  [[ "$output" != *$'\e['* ]]
+}
+
+@test "nothing to judge, settings that are not valid and files that are not there end with exit code 2" {
+  : > empty.yaml
+  check empty.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "there is no object in empty.yaml"
+  pinned_pod a > a.yaml
+  check a.yaml --settings-json '{"nonsense": 1}'
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "nonsense: unknown key"
+  check a.yaml missing.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "missing.yaml"
+  assert_contains "$output" "accepted  Pod default/a"
+}
+
+@test "the binary works alone, away from its source" {
+  cp "$CONTAINER_PATCH" "$BATS_TEST_TMPDIR/alone"
+  pinned_pod a > a.yaml
+  run env -i "$BATS_TEST_TMPDIR/alone" check a.yaml
+  [ "$status" -eq 0 ]
+}
+
+@test "another policy can be named" {
+  pinned_pod a > a.yaml
+  check a.yaml --policy "$ROOT/policy.wasm"
+  [ "$status" -eq 0 ]
+  check a.yaml --policy a.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "cannot"
+}

@@ -1,0 +1,87 @@
+# What the suites share. They run against kwctl where there is one (or KWCTL=…), else against `container-patch run`, and
+# make the same assertions of both.
+
+bats_require_minimum_version 1.5.0
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+DIGEST="sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+CONTAINER_PATCH="${CONTAINER_PATCH:-$ROOT/target/debug/container-patch}"
+KWCTL="${KWCTL-$(command -v kwctl || true)}"
+
+# policy_run FLAG…: runs the policy; the response is in $output, what was said besides in $stderr.
+policy_run() {
+  if [ -n "$KWCTL" ]; then
+    run --separate-stderr "$KWCTL" run "$ROOT/annotated-policy.wasm" "$@"
+  else
+    run --separate-stderr "$CONTAINER_PATCH" run "$@"
+  fi
+  # Shown by bats when an assertion fails.
+  echo "status: $status"
+  echo "output: $output"
+  echo "stderr: $stderr"
+}
+
+# request API_VERSION KIND OBJECT [JQ]: writes a CREATE request for the object, changed by a jq program, and names it.
+request() {
+  local file
+  file="$(mktemp "$BATS_TEST_TMPDIR/request.XXXXXX")"
+  jq -n --arg apiVersion "$1" --arg kind "$2" --argjson object "$3" '
+    ($apiVersion | split("/") | if length == 2 then {group: .[0], version: .[1]} else {group: "", version: .[0]} end) as $gv
+    | {
+        uid: "5f0f9d4e-7d5c-4a3b-9a55-1d3c0d8a2f10",
+        kind: ($gv + {kind: $kind}),
+        resource: ($gv + {resource: (($kind | ascii_downcase) + "s")}),
+        name: "web", namespace: "shop", operation: "CREATE",
+        userInfo: {username: "jane", groups: ["system:authenticated"]},
+        object: ({apiVersion: $apiVersion, kind: $kind, metadata: {name: "web", namespace: "shop"}} + $object),
+        dryRun: false
+      }
+    | '"${4:-.}" > "$file"
+  echo "$file"
+}
+
+# pod IMAGE: a Pod's fields, with that image in its only container.
+pod() {
+  jq -nc --arg image "$1" '{spec: {containers: [{name: "app", image: $image}]}}'
+}
+
+# judge API_VERSION KIND OBJECT [SETTINGS] [JQ]: runs the policy on a request.
+judge() {
+  policy_run --request-path "$(request "$1" "$2" "$3" "${5:-.}")" --settings-json "${4:-{\}}"
+  [ "$status" -eq 0 ]
+}
+
+response() { jq -r "$1" <<< "$output"; }
+message() { response '.status.message // ""'; }
+warnings() { response '.warnings // [] | join("\n")'; }
+annotation() { response ".auditAnnotations[\"$1\"] // \"\""; }
+
+assert_accepted() {
+  [ "$(response .allowed)" = true ]
+  [ "$(warnings)" = "" ]
+  [ "$(annotation verdict)" = accepted ]
+}
+
+# assert_warned CODE…: accepted, with exactly these findings.
+assert_warned() {
+  [ "$(response .allowed)" = true ]
+  [ "$(annotation verdict)" = warned ]
+  [ "$(annotation findings | jq -r '[.[].code] | join(" ")')" = "$*" ]
+  [ "$(response '.warnings | map(capture("\\[(?<code>[a-z-]+)\\]$").code) | join(" ")')" = "$*" ]
+}
+
+# assert_denied CODE…: denied, with exactly these findings, each on a line of the message that ends with its code.
+assert_denied() {
+  [ "$(response .allowed)" = false ]
+  [ "$(annotation verdict)" = denied ]
+  [ "$(annotation findings | jq -r '[.[] | select(.effect == "deny").code] | join(" ")')" = "$*" ]
+  [ "$(message | sed -n 's/.*\[\([a-z-]*\)\]$/\1/p' | paste -sd' ')" = "$*" ]
+}
+
+# assert_contains TEXT PART
+assert_contains() {
+  if [[ "$1" != *"$2"* ]]; then
+    printf 'expected to find: %s\nin:               %s\n' "$2" "$1"
+    return 1
+  fi
+}

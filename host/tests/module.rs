@@ -1,0 +1,173 @@
+//! Tests of the built module in a Wasm host: what no admission request of a cluster would ever say, and what the module
+//! is made of.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use container_patch::capabilities::{AllowedResources, Capabilities, HostCall, Nothing};
+use container_patch::policy::Policy;
+use container_patch::session::Replay;
+use serde_json::{Value, json};
+
+fn call(function: &str, payload: &[u8]) -> Value {
+    let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
+    let policy = Policy::embedded().expect("the module loads");
+    let response = policy.call(function, payload, &nothing, &AllowedResources::default());
+    serde_json::from_slice(&response.expect("the module does not trap")).expect("the module answers in JSON")
+}
+
+fn denial(payload: &[u8]) -> String {
+    let response = call("validate", payload);
+    assert_eq!(response["accepted"], json!(false), "{response}");
+    response["message"].as_str().expect("a denial has a message").to_owned()
+}
+
+#[test]
+fn a_payload_that_is_no_admission_request_is_denied_with_the_reason() {
+    for (payload, expected) in [
+        (&b""[..], "this is no admission request: EOF while parsing a value at line 1 column 0 [invalid-request]"),
+        (b"\xff\xfe", "this is no admission request: this is not UTF-8: "),
+        (b"{\"settings\": {}}", "this is no admission request: missing field `request` [invalid-request]"),
+        (b"{\"request\": [", "this is no admission request: "),
+        (
+            br#"{"request": {"kind": {"kind": "Pod"}, "operation": 1}}"#,
+            "this is no admission request: request.operation: ",
+        ),
+    ] {
+        let message = denial(payload);
+        assert!(message.starts_with(expected), "expected: {expected}\nfound:    {message}");
+        assert!(message.ends_with("[invalid-request]"), "{message}");
+    }
+}
+
+#[test]
+fn deep_nesting_and_very_long_text_are_no_harm() {
+    let deep = "[".repeat(1 << 20) + &"]".repeat(1 << 20);
+    let payload = format!(
+        r#"{{"request": {{"kind": {{"kind": "Pod"}}, "operation": "CREATE", "object": {{"spec": {{"x": {deep}}}}}}}}}"#
+    );
+    assert_eq!(call("validate", payload.as_bytes())["accepted"], json!(true));
+    let long = "a".repeat(3 << 20);
+    let request = |image: &str, name: &str| {
+        let object = json!({"spec": {"containers": [{"name": name, "image": image}]}});
+        let request = json!({"kind": {"kind": "Pod"}, "operation": "CREATE", "object": object});
+        serde_json::to_vec(&json!({"request": request, "settings": {}})).unwrap()
+    };
+    let message = denial(&request(&long, "app"));
+    assert!(message.contains("it is 3145728 characters long"), "{message}");
+    assert!(message.len() < 1000, "the message does not repeat the image");
+    assert!(denial(&request("nginx:1", &long)).len() < 1000, "the message does not repeat the name");
+}
+
+#[test]
+fn a_request_with_settings_that_are_not_valid_is_denied_with_what_validate_settings_says() {
+    let settings = json!({"pining": {}, "exempt": 7});
+    let told = call("validate_settings", settings.to_string().as_bytes());
+    assert_eq!(told["valid"], json!(false));
+    let request = json!({"kind": {"kind": "Pod"}, "operation": "CREATE", "object": {"spec": {}}});
+    let message = denial(json!({"request": request, "settings": settings}).to_string().as_bytes());
+    assert_eq!(message, format!("{} [invalid-settings]", told["message"].as_str().unwrap()));
+    assert!(message.contains("pining: unknown key; did you mean `pinning`? [invalid-settings]"), "{message}");
+}
+
+#[test]
+fn settings_that_are_no_json_are_refused() {
+    for settings in ["", "{", "\u{0}", "{\"a\": 1} x"] {
+        assert_eq!(call("validate_settings", settings.as_bytes())["valid"], json!(false), "{settings:?}");
+    }
+    assert_eq!(call("validate_settings", b"{}"), json!({"valid": true}));
+}
+
+#[test]
+fn the_module_speaks_the_protocol_of_kubewarden() {
+    assert_eq!(call("protocol_version", b""), json!("v1"));
+}
+
+/// A guest that asks for the digest of `nginx:1`, and answers with what it is told: 1 for an answer, 0 for an error.
+const ASKING_GUEST: &str = r#"(module
+  (import "wapc" "__guest_request" (func $request (param i32 i32)))
+  (import "wapc" "__guest_response" (func $respond (param i32 i32)))
+  (import "wapc" "__guest_error" (func $fail (param i32 i32)))
+  (import "wapc" "__host_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wapc" "__host_response" (func $answer (param i32)))
+  (import "wapc" "__host_response_len" (func $answer_len (result i32)))
+  (import "wapc" "__host_error" (func $error (param i32)))
+  (import "wapc" "__host_error_len" (func $error_len (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "kubewarden")
+  (data (i32.const 16) "oci")
+  (data (i32.const 32) "v1/manifest_digest")
+  (data (i32.const 64) "\"nginx:1\"")
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (if (i32.eq (i32.const 1) (call $call (i32.const 0) (i32.const 10) (i32.const 16) (i32.const 3)
+                                          (i32.const 32) (i32.const 18) (i32.const 64) (i32.const 9)))
+      (then
+        (call $answer (i32.const 1024))
+        (call $respond (i32.const 1024) (call $answer_len))
+        (return (i32.const 1))))
+    (call $error (i32.const 1024))
+    (call $fail (i32.const 1024) (call $error_len))
+    (i32.const 0)))"#;
+
+fn asking_policy() -> (tempfile::NamedTempFile, Policy) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), wat::parse_str(ASKING_GUEST).unwrap()).unwrap();
+    let policy = Policy::from_file(file.path()).expect("the guest loads");
+    (file, policy)
+}
+
+#[test]
+fn a_session_answers_the_questions_of_a_guest_in_order() {
+    let session = "- type: Exchange\n  request: |\n    !OciManifestDigest\n    image: nginx:1\n  \
+                   response:\n    type: Success\n    payload: '{\"digest\":\"sha256:abc\"}'\n";
+    let replay = Arc::new(Replay::parse(session).unwrap());
+    let capabilities: Arc<dyn Capabilities> = Arc::<Replay>::clone(&replay);
+    let (_file, policy) = asking_policy();
+    let allowed = AllowedResources::default();
+    assert_eq!(policy.call("x", b"", &capabilities, &allowed).unwrap(), br#"{"digest":"sha256:abc"}"#);
+    assert!(replay.mismatches().is_empty());
+    let error = policy.call("x", b"", &capabilities, &allowed).unwrap_err().to_string();
+    assert!(error.contains("the recorded session is at its end"), "{error}");
+    assert_eq!(replay.mismatches().len(), 1);
+}
+
+#[test]
+fn a_guest_gets_its_answers_from_the_capabilities_of_the_host() {
+    struct Recorder(Mutex<Vec<HostCall>>);
+    impl Capabilities for Recorder {
+        fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
+            self.0.lock().unwrap().push(call);
+            Err("the registry is down".to_owned())
+        }
+    }
+    let recorder = Arc::new(Recorder(Mutex::new(Vec::new())));
+    let capabilities: Arc<dyn Capabilities> = Arc::<Recorder>::clone(&recorder);
+    let (_file, policy) = asking_policy();
+    let error = policy.call("x", b"", &capabilities, &AllowedResources::default()).unwrap_err().to_string();
+    assert!(error.contains("the registry is down"), "{error}");
+    let calls = recorder.0.lock().unwrap();
+    assert!(matches!(&calls[..], [HostCall::OciManifestDigest(image)] if image.image == "nginx:1"), "{calls:?}");
+}
+
+#[test]
+fn the_module_is_small() {
+    let size = std::fs::metadata(env!("POLICY_MODULE")).unwrap().len();
+    assert!(size < 1 << 20, "the module has {size} bytes");
+}
+
+#[test]
+fn no_regex_engine_is_in_the_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let tree = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["tree", "--locked", "--package", "container-patch-policy", "--edges", "normal"])
+        .args(["--target", "wasm32-wasip1", "--prefix", "none"])
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("serde_json "), "the tree can be read:\n{tree}");
+    let engines: Vec<_> =
+        tree.lines().filter(|line| line.starts_with("regex") || line.contains("fancy-regex")).collect();
+    assert_eq!(engines, Vec::<&str>::new());
+}

@@ -1,0 +1,147 @@
+//! What Kubewarden and Artifact Hub are told of the policy is of one piece.
+
+use std::path::{Path, PathBuf};
+
+use container_patch::manifest;
+use container_patch::policy::Policy;
+use serde_json::{Value, json};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn yaml(path: impl AsRef<Path>) -> Value {
+    let path = root().join(path);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    manifest::from_yaml(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
+}
+
+/// The policies in `deploy/`, with the files they stand in.
+fn deployed_policies() -> Vec<(String, Value)> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(root().join("deploy")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut policies = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {
+        for document in manifest::read(&std::fs::read_to_string(file).unwrap()) {
+            let object = document.object.unwrap();
+            if object["kind"] == "ClusterAdmissionPolicy" {
+                policies.push((format!("{}:{}", file.display(), document.place), object));
+            }
+        }
+    }
+    assert!(!policies.is_empty(), "deploy/ has a policy");
+    policies
+}
+
+#[test]
+fn the_settings_of_every_policy_in_deploy_are_valid() {
+    let policy = Policy::embedded().unwrap();
+    for (file, object) in deployed_policies() {
+        policy.validate_settings(&object["spec"]["settings"]).unwrap_or_else(|error| panic!("{file}: {error:#}"));
+    }
+}
+
+#[test]
+fn every_policy_in_deploy_has_the_rules_and_the_version_of_the_metadata() {
+    let metadata = yaml("metadata.yml");
+    for (file, object) in deployed_policies() {
+        assert_eq!(object["spec"]["rules"], metadata["rules"], "{file}");
+        let annotations = &metadata["annotations"];
+        let image = annotations["io.kubewarden.policy.ociUrl"].as_str().unwrap();
+        let version = annotations["io.kubewarden.policy.version"].as_str().unwrap();
+        assert_eq!(object["spec"]["module"], format!("registry://{image}:v{version}"), "{file}");
+        for annotation in ["io.kubewarden.policy.category", "io.kubewarden.policy.severity"] {
+            assert_eq!(object["metadata"]["annotations"][annotation], annotations[annotation], "{file}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_the_same_everywhere() {
+    assert_eq!(yaml("metadata.yml")["annotations"]["io.kubewarden.policy.version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_rules_reach_every_kind_that_the_policy_knows() {
+    let metadata = yaml("metadata.yml");
+    let mut resources = Vec::new();
+    for rule in metadata["rules"].as_array().unwrap() {
+        assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
+        for resource in rule["resources"].as_array().unwrap() {
+            resources.push(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
+        }
+    }
+    resources.sort();
+    assert_eq!(
+        resources,
+        [
+            "/pods",
+            "/pods/ephemeralcontainers",
+            "/podtemplates",
+            "/replicationcontrollers",
+            "apps/daemonsets",
+            "apps/deployments",
+            "apps/replicasets",
+            "apps/statefulsets",
+            "batch/cronjobs",
+            "batch/jobs",
+        ]
+    );
+}
+
+/// What `kwctl scaffold artifacthub` makes of the metadata, but for the time at which it was made.
+fn artifact_hub_package(metadata: &Value) -> Value {
+    let annotation = |key: &str| metadata["annotations"][key].as_str().unwrap_or_else(|| panic!("no {key}"));
+    let version = annotation("io.kubewarden.policy.version");
+    let image = format!("{}:v{version}", annotation("io.kubewarden.policy.ociUrl"));
+    let source = annotation("io.kubewarden.policy.source");
+    let (author, email) = annotation("io.kubewarden.policy.author").trim_end_matches('>').split_once(" <").unwrap();
+    let keywords: Vec<&str> = annotation("io.artifacthub.keywords").split(',').map(str::trim).collect();
+    let mut annotations = json!({
+        "kubewarden/mutation": metadata["mutating"].to_string(),
+        "kubewarden/resources": annotation("io.artifacthub.resources"),
+        "kubewarden/rules": metadata["rules"],
+    });
+    if metadata["contextAwareResources"].as_array().is_some_and(|resources| !resources.is_empty()) {
+        annotations["kubewarden/contextAwareResources"] = metadata["contextAwareResources"].clone();
+    }
+    json!({
+        "version": version,
+        "name": annotation("io.kubewarden.policy.title"),
+        "displayName": annotation("io.artifacthub.displayName"),
+        "description": annotation("io.kubewarden.policy.description"),
+        "license": annotation("io.kubewarden.policy.license"),
+        "homeURL": annotation("io.kubewarden.policy.url"),
+        "containersImages": [{"name": "policy", "image": image}],
+        "keywords": keywords,
+        "links": [
+            {"name": "policy", "url": format!("{source}/releases/download/v{version}/policy.wasm")},
+            {"name": "source", "url": source},
+        ],
+        "install": format!(
+            "The policy can be obtained using [kwctl](https://docs.kubewarden.io/howtos/install-kwctl):\n\
+             ```console\nkwctl pull {image}\n```\n\
+             Then, generate the policy manifest and tune it to your liking. For example:\n\
+             ```console\nkwctl scaffold manifest -t ClusterAdmissionPolicy registry://{image}\n```\n"
+        ),
+        "maintainers": [{"name": author, "email": email}],
+        "provider": {"name": "kubewarden"},
+        "recommendations": [{"url": "https://artifacthub.io/packages/helm/kubewarden/kubewarden-controller"}],
+        "annotations": annotations,
+    })
+}
+
+#[test]
+fn the_artifact_hub_package_is_what_kwctl_makes_of_the_metadata() {
+    let mut package = yaml("artifacthub-pkg.yml");
+    let created_at = package.as_object_mut().unwrap().remove("createdAt").expect("a package says when it was made");
+    assert!(created_at.as_str().is_some_and(|time| time.contains('T') && time.ends_with('Z')), "{created_at}");
+    // Rules and resources are YAML in a string.
+    for key in ["kubewarden/rules", "kubewarden/contextAwareResources"] {
+        if let Some(text) = package["annotations"][key].as_str() {
+            package["annotations"][key] = manifest::from_yaml(text).unwrap();
+        }
+    }
+    assert_eq!(package, artifact_hub_package(&yaml("metadata.yml")), "run `make -B artifacthub-pkg.yml`");
+}

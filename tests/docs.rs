@@ -1,0 +1,52 @@
+//! The documentation keeps up with the code.
+
+use std::path::Path;
+
+use container_patch_policy::finding::Code;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_code_has_a_page_with_an_example_and_is_in_the_index() {
+    let index = read("docs/README.md");
+    for code in Code::ALL {
+        let page = read(&format!("docs/{code}.md"));
+        assert!(page.starts_with(&format!("# {code}\n")), "docs/{code}.md begins with its code");
+        for part in
+            [format!("[{code}]\n"), "**What it means.**".into(), "**Why it matters.**".into(), "**What to do.**".into()]
+        {
+            assert!(page.contains(&part), "docs/{code}.md lacks {part:?}");
+        }
+        assert!(index.contains(&format!("[`{code}`]({code}.md)")), "docs/README.md does not name {code}");
+    }
+}
+
+#[test]
+fn a_code_is_written_the_same_in_messages_and_in_audit_annotations() {
+    for code in Code::ALL {
+        assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    pages.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut links = 0;
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            links += 1;
+            assert!(page.parent().unwrap().join(file).exists(), "{} links to {link}", page.display());
+        }
+    }
+    assert!(links > 10, "{links} links were found");
+}
