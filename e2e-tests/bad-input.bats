@@ -14,7 +14,7 @@ nginx@sha256:abc|the sha256 digest has 3 hexadecimal digits; it needs 64
 Nginx:1|the repository \`Nginx\` has an upper-case letter
 reg/app:|the tag after \`:\` is empty
 a//b|a part of the path between slashes is empty
-$(printf 'a%.0s' {1..300})|its name is 318 characters long
+$(printf 'a%.0s' {1..300})|its name, with the host, is 318 characters long
 registry.example.com./app|\`registry.example.com.\` is no registry host
 EOF
 }

@@ -55,7 +55,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
   check all.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$output" "2 skipped, which name no images (ConfigMap, Service)"
+  assert_contains "$output" "2 skipped, of kinds that hold no pods (ConfigMap, Service)"
 }
 
 @test "a workload of an unknown kind is not skipped but denied" {

@@ -1,7 +1,7 @@
 # What the suites share. They run against kwctl where there is one (or KWCTL=…), else against `container-patch run`, and
 # make the same assertions of both.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 DIGEST="sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -26,7 +26,10 @@ pub fn scope(request: &AdmissionRequest<'_>) -> Result<Scope, String> {
     if request.sub_resource().is_some_and(|name| name != "ephemeralcontainers") {
         return Ok(Scope::LetThrough);
     }
-    match request.object() {
+    // That an object is being deleted is what the cluster says of the object that it stores. A requester who writes it
+    // into a new one clears nothing.
+    let stored = if request.operation == "UPDATE" { request.old_object().or(request.object()) } else { None };
+    match stored {
         Some(object) if workload::is_being_deleted(object)? => Ok(Scope::LetThrough),
         _ => Ok(Scope::Judged),
     }
@@ -54,6 +57,7 @@ mod tests {
             json!({"operation": "UPDATE", "kind": pod, "subResource": "status", "object": {}}),
             json!({"operation": "UPDATE", "kind": {"kind": "Scale"}, "subResource": "scale", "object": {}}),
             json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
+            json!({"operation": "UPDATE", "kind": pod, "object": {}, "oldObject": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
         ] {
             assert_eq!(scope_of(request.clone()), Ok(Scope::LetThrough), "{request}");
         }
@@ -68,6 +72,8 @@ mod tests {
             json!({"operation": "UPDATE", "kind": pod, "subResource": "ephemeralcontainers", "object": {}}),
             json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": null}}}),
             json!({"operation": "CREATE", "kind": pod}),
+            json!({"operation": "CREATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
+            json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}, "oldObject": {"metadata": {}}}),
         ] {
             assert_eq!(scope_of(request.clone()), Ok(Scope::Judged), "{request}");
         }
@@ -76,10 +82,13 @@ mod tests {
     #[test]
     fn metadata_of_another_shape_is_refused() {
         let request =
-            json!({"operation": "CREATE", "kind": {"kind": "Pod"}, "object": {"metadata": {"deletionTimestamp": 7}}});
+            json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {"metadata": {"deletionTimestamp": 7}}});
         assert_eq!(
             scope_of(request),
             Err("metadata.deletionTimestamp: invalid type: integer `7`, expected a string".to_owned())
         );
+        let list =
+            json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {"metadata": ["2026-11-20T00:00:00Z"]}});
+        assert_eq!(scope_of(list), Err("metadata: invalid type: sequence, expected an object".to_owned()));
     }
 }

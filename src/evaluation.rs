@@ -1,20 +1,28 @@
 //! The way of one request, top to bottom.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
 use crate::enforcement::{self, Scope};
-use crate::finding::{Code, Finding};
+use crate::evidence::build_date::{BuildDate, build_date};
+use crate::evidence::registry::{Answer, Registry};
+use crate::finding::{Code, Effect, Finding};
+use crate::host::Host;
 use crate::image::Reference;
+use crate::mutation;
 use crate::request::{AdmissionRequest, Payload};
-use crate::settings::Settings;
+use crate::rules::Ruling;
+use crate::rules::base_image::{Base, Currency, base_of};
+use crate::rules::pinning::{self, Decision};
 use crate::settings::read::Problems;
+use crate::settings::{Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, Verdict};
-use crate::workload::{self, ImageSite, Unlisted};
+use crate::workload::{self, ImageSite, Placement, Unlisted};
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
-pub fn evaluate(payload: &[u8]) -> Verdict {
+pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
     let payload = match Payload::parse(payload) {
         Ok(payload) => payload,
         Err(cause) => {
@@ -25,13 +33,13 @@ pub fn evaluate(payload: &[u8]) -> Verdict {
         Ok(settings) => settings,
         Err(problems) => return Verdict::deny(Code::InvalidSettings, invalid_settings(&problems)),
     };
-    match enforcement::scope(&payload.request) {
-        Ok(Scope::LetThrough) => Verdict::default(),
-        Ok(Scope::Judged) => match sites(&payload.request, &settings) {
-            Ok(sites) => judge(&payload.request, &sites, &settings),
-            Err(finding) => Verdict::of(vec![finding], vec![]),
-        },
-        Err(cause) => Verdict::deny(Code::InvalidRequest, not_an_object(&payload.request, &cause)),
+    let verdict = judge(&payload.request, &settings, host);
+    match settings.evaluate_at {
+        Some(time) => verdict.preceded_by(Finding::warning(
+            Code::EvaluateAtSet,
+            format!("this policy judges as if it were {}; take `evaluateAt` out of its settings", timestamp(time)),
+        )),
+        None => verdict,
     }
 }
 
@@ -51,58 +59,185 @@ pub fn check_settings(json: &[u8]) -> Result<(), String> {
     Settings::from_json(json).map(|_| ()).map_err(|problems| invalid_settings(&problems))
 }
 
-fn not_an_object(request: &AdmissionRequest<'_>, cause: &str) -> String {
-    format!("this {} is no Kubernetes object: {cause}", Shown(&request.kind.kind))
-}
-
-fn sites<'a>(request: &'a AdmissionRequest<'_>, settings: &'a Settings) -> Result<Vec<ImageSite<'a>>, Finding> {
-    let Some(object) = request.object() else {
-        let text = format!(
-            "this {} request for a {} holds no object to judge",
-            Shown(&request.operation),
-            Shown(&request.kind.kind)
-        );
-        return Err(Finding::about_request(Code::InvalidRequest, text));
-    };
-    workload::image_sites(&request.kind, object, &settings.custom_workloads).map_err(|error| match error {
-        Unlisted::UnknownKind => {
-            let (api_version, kind) = (request.kind.api_version(), &request.kind.kind);
-            let (api_version, kind) = (Shown(&api_version), Shown(kind));
-            Finding::about_request(
-                Code::UnknownKind,
-                format!(
-                    "`{api_version}` {kind} is no kind whose images this policy knows how to find; add to \
-                     `customWorkloads` where its pod template is, `- {{apiVersion: {api_version}, kind: {kind}, \
-                     podTemplate: /spec/template}}`, or take {kind} out of the rules of the policy"
-                ),
-            )
+fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
+    match enforcement::scope(request) {
+        Ok(Scope::LetThrough) => return Verdict::default(),
+        Ok(Scope::Judged) => {}
+        Err(cause) => {
+            let text = format!("this {} is no Kubernetes object: {cause}", Shown(&request.kind.kind));
+            return Verdict::deny(Code::InvalidRequest, text);
         }
-        Unlisted::Malformed(cause) => Finding::about_request(Code::InvalidRequest, cause),
-    })
+    }
+    let Some(object) = request.object() else {
+        let (operation, kind) = (Shown(&request.operation), Shown(&request.kind.kind));
+        let text = format!("this {operation} request for a {kind} holds no object to judge");
+        return Verdict::deny(Code::InvalidRequest, text);
+    };
+    let sites = match workload::image_sites(&request.kind, object, &settings.custom_workloads) {
+        Ok(sites) => sites,
+        Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
+        Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
+    };
+    // What an earlier state does not show counts as changed.
+    let old =
+        request.old_object().and_then(|old| workload::image_sites(&request.kind, old, &settings.custom_workloads).ok());
+    let mut judge = Judge {
+        settings,
+        object,
+        old: old.unwrap_or_default(),
+        placement: Placement::of(&request.kind),
+        now: settings.evaluate_at.unwrap_or_else(|| host.now()),
+        registry: Registry::new(host),
+        findings: Vec::new(),
+        images: Vec::with_capacity(sites.len()),
+        edits: Vec::new(),
+    };
+    for site in &sites {
+        judge.site(site);
+    }
+    judge.verdict()
 }
 
-fn judge(request: &AdmissionRequest<'_>, sites: &[ImageSite<'_>], settings: &Settings) -> Verdict {
-    let in_template = !workload::is_pod(&request.kind);
-    let mut findings = Vec::new();
-    let mut images = Vec::with_capacity(sites.len());
-    for site in sites {
-        let name = match Reference::parse(&site.image) {
-            Ok(image) => {
-                let name = image.normalized();
-                let exempt = settings.exempts(&name);
-                if !exempt {
-                    let ruling = settings.rules_for(&name).pinning.judge(&image, in_template);
-                    findings.extend(ruling.map(|ruling| Finding::about_site(site, ruling)));
-                }
-                JudgedImage { site: site.to_string(), image: name, exempt }
-            }
-            Err(error) => {
-                let image = Shown(&site.image).to_string();
-                findings.push(Finding::invalid_reference(site, &error));
-                JudgedImage { site: site.to_string(), image, exempt: false }
-            }
-        };
-        images.push(name);
-    }
-    Verdict::of(findings, images)
+fn unknown_kind(request: &AdmissionRequest<'_>) -> String {
+    let (api_version, kind) = (request.kind.api_version(), &request.kind.kind);
+    let (api_version, kind) = (Shown(&api_version), Shown(kind));
+    format!(
+        "`{api_version}` {kind} is no kind whose images this policy knows how to find; add to `customWorkloads` where its \
+         pod template is, `- {{apiVersion: {api_version}, kind: {kind}, podTemplate: /spec/template}}`, or take {kind} out \
+         of the rules of the policy"
+    )
 }
+
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Judges the image sites of one object, one after the other.
+struct Judge<'r> {
+    settings: &'r Settings,
+    object: &'r RawValue,
+    old: Vec<ImageSite<'r>>,
+    placement: Placement,
+    now: DateTime<Utc>,
+    registry: Registry<'r>,
+    findings: Vec<Finding>,
+    images: Vec<JudgedImage>,
+    edits: Vec<(std::ops::Range<usize>, String)>,
+}
+
+impl Judge<'_> {
+    fn site(&mut self, site: &ImageSite<'_>) {
+        let mut judged = JudgedImage::at(site);
+        match Reference::parse(&site.image) {
+            Ok(image) => {
+                judged.image = image.normalized();
+                judged.exempt = self.settings.exempts(&judged.image);
+                if !judged.exempt {
+                    let rules = self.settings.rules_for(&judged.image);
+                    self.image(site, &image, rules, &mut judged);
+                }
+            }
+            Err(error) => self.findings.push(Finding::invalid_reference(site, &error)),
+        }
+        self.images.push(judged);
+    }
+
+    fn image(&mut self, site: &ImageSite<'_>, image: &Reference<'_>, rules: Rules<'_>, judged: &mut JudgedImage) {
+        judged.digest = image.digest().map(|digest| digest.as_str().to_owned());
+        match rules.pinning.decide(image, self.placement) {
+            Decision::LeaveAlone => {}
+            Decision::Refuse(ruling) => self.rule(site, ruling),
+            Decision::Report(effect) => {
+                // The digest is advice here. Without it there is a finding all the same.
+                judged.digest = self.registry.digest(&image.registry_name()).ok();
+                self.rule(site, pinning::unpinned(image, judged.digest.as_deref(), effect));
+            }
+            // What was let in once is not rewritten behind the back of whoever changes something else.
+            Decision::Pin if site.is_unchanged_from(&self.old) => {}
+            Decision::Pin => match self.registry.digest(&image.registry_name()) {
+                Ok(digest) => {
+                    match site.span(self.object) {
+                        Some(span) => self.edits.push((span, pinning::pinned(image, &digest))),
+                        None => return self.unavailable(site, Effect::Deny, "its place in the object was lost"),
+                    }
+                    judged.digest = Some(digest);
+                }
+                Err(cause) => return self.unavailable(site, Effect::Deny, &cause),
+            },
+        }
+        // What was judged is what is written: from here on the image is known by its digest.
+        let name = match &judged.digest {
+            Some(digest) => image.with_digest(digest),
+            None => image.registry_name(),
+        };
+        self.age_and_base(site, &name, rules, judged);
+    }
+
+    fn age_and_base(&mut self, site: &ImageSite<'_>, name: &str, rules: Rules<'_>, judged: &mut JudgedImage) {
+        let asking = rules.schedule.action.effect().max(rules.base_image.action.effect());
+        let Some(asking) = asking else { return };
+        let image = match self.registry.image(name) {
+            Ok(image) => image,
+            Err(cause) => return self.unavailable(site, asking, &cause),
+        };
+        let built = build_date(image, self.now);
+        let base = base_of(image);
+        if let BuildDate::At(date) = built {
+            judged.built = Some(timestamp(date));
+        }
+        if let Some(ruling) = rules.schedule.judge(&built, self.now) {
+            self.rule(site, ruling);
+        }
+        let Some(asking) = rules.base_image.action.effect() else { return };
+        let currency = match base.map(|base| self.currency(&base)) {
+            Ok(Ok(currency)) => currency,
+            Ok(Err(cause)) => return self.unavailable(site, asking, &format!("its base is not known: {cause}")),
+            Err(reason) => Currency::Unknown(reason),
+        };
+        if let Some(ruling) = rules.base_image.judge(&currency, &built, self.now) {
+            self.rule(site, ruling);
+        }
+    }
+
+    /// How a base stands to what its name points at now.
+    fn currency(&mut self, base: &Base) -> Answer<Currency> {
+        let reference = Reference::parse(&base.name).map_err(|error| error.to_string())?;
+        let newest = self.registry.digest(&reference.registry_name())?;
+        if newest == base.digest {
+            return Ok(Currency::Current);
+        }
+        let newest = reference.with_digest(&newest);
+        if self.registry.manifests(&newest)?.contains(&base.digest) {
+            return Ok(Currency::Current);
+        }
+        let newer = build_date(self.registry.image(&newest)?, self.now);
+        Ok(Currency::Outdated { base: base.name.clone(), newer })
+    }
+
+    fn rule(&mut self, site: &ImageSite<'_>, ruling: Ruling) {
+        self.findings.push(Finding::about_site(site, ruling));
+    }
+
+    /// An image that a registry could not be asked about. That bites no harder than the rule that asked would.
+    fn unavailable(&mut self, site: &ImageSite<'_>, asking: Effect, cause: &str) {
+        let text = format!(
+            "cannot be judged: {cause}; check that the policy server reaches the registry and may read the image"
+        );
+        let effect = self.settings.enforcement.evidence_errors.min(asking);
+        self.rule(site, Ruling { code: Code::EvidenceUnavailable, effect, text });
+    }
+
+    fn verdict(self) -> Verdict {
+        let verdict = Verdict::of(self.findings, self.images);
+        if self.edits.is_empty() {
+            return verdict;
+        }
+        match mutation::rewrite(self.object, self.edits) {
+            Some(object) => verdict.with_object(object),
+            None => Verdict::deny(Code::InvalidRequest, "the images of this object cannot be rewritten"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,17 +25,44 @@ pub enum Code {
     UnpinnedImage,
     /// An image without a digest, with a tag that is not allowed.
     ForbiddenTag,
+    /// An image that had to be rebuilt by now.
+    StaleImage,
+    /// An image that has to be rebuilt soon.
+    PatchDue,
+    /// An image that does not say when it was built.
+    UnknownBuildDate,
+    /// An image that says that it was built in the future.
+    FutureBuildDate,
+    /// An image that had to be built on a newer base by now.
+    OutdatedBaseImage,
+    /// An image that has to be built on a newer base soon.
+    BaseUpdateDue,
+    /// An image that does not say what it was built on.
+    UnknownBaseImage,
+    /// A registry that could not be asked about an image.
+    EvidenceUnavailable,
+    /// The settings give the time at which to judge.
+    EvaluateAtSet,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidRequest,
         Self::InvalidSettings,
         Self::UnknownKind,
         Self::InvalidReference,
         Self::UnpinnedImage,
         Self::ForbiddenTag,
+        Self::StaleImage,
+        Self::PatchDue,
+        Self::UnknownBuildDate,
+        Self::FutureBuildDate,
+        Self::OutdatedBaseImage,
+        Self::BaseUpdateDue,
+        Self::UnknownBaseImage,
+        Self::EvidenceUnavailable,
+        Self::EvaluateAtSet,
     ];
 
     /// The code as messages carry it.
@@ -48,6 +75,15 @@ impl Code {
             Self::InvalidReference => "invalid-reference",
             Self::UnpinnedImage => "unpinned-image",
             Self::ForbiddenTag => "forbidden-tag",
+            Self::StaleImage => "stale-image",
+            Self::PatchDue => "patch-due",
+            Self::UnknownBuildDate => "unknown-build-date",
+            Self::FutureBuildDate => "future-build-date",
+            Self::OutdatedBaseImage => "outdated-base-image",
+            Self::BaseUpdateDue => "base-update-due",
+            Self::UnknownBaseImage => "unknown-base-image",
+            Self::EvidenceUnavailable => "evidence-unavailable",
+            Self::EvaluateAtSet => "evaluate-at-set",
         }
     }
 }
@@ -90,6 +126,11 @@ impl Finding {
     /// A finding about the request as a whole, which is always refused.
     pub fn about_request(code: Code, text: impl Into<String>) -> Self {
         Self { code, effect: Effect::Deny, site: None, image: None, text: text.into() }
+    }
+
+    /// A finding about the request as a whole that the requester is told of.
+    pub fn warning(code: Code, text: impl Into<String>) -> Self {
+        Self { effect: Effect::Warn, ..Self::about_request(code, text) }
     }
 
     /// What a rule says of the image at a site.

@@ -5,14 +5,56 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-/// Reads a value.
+use crate::shown::Shown;
+
+/// Reads an object.
 ///
 /// # Errors
 /// What was wrong, after the path of the value it is about.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    read_seed(text, || PhantomData::<T>)
+    read_seed(text, || PhantomData::<Object<T>>).map(|Object(value)| value)
+}
+
+/// Reads a field that holds an object. Left to itself, a struct would also be read from a list of its fields' values.
+///
+/// # Errors
+/// When there is no object, or it cannot be read.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// Reads a field that holds an object or null.
+///
+/// # Errors
+/// When there is something else, or it cannot be read.
+pub(crate) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
+}
+
+/// A value that is read from an object and from nothing else.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
 }
 
 /// Reads a value by a seed. The seed is asked for twice when the value cannot be read: keeping track of the path costs
@@ -32,17 +74,18 @@ pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn
         if error.is_data() {
             // The position counts from where this reader started, which the user never sees; the path says more.
             let cause = cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause);
+            // Causes and paths repeat what stands in the text.
             match track.path().to_string().as_str() {
-                "." => cause.to_owned(),
-                path => format!("{path}: {cause}"),
+                "." => Shown(cause).to_string(),
+                path => format!("{}: {}", Shown(path), Shown(cause)),
             }
         } else {
-            cause
+            Shown(&cause).to_string()
         }
     })
 }
 
-/// A key of an object, borrowed where it holds no escapes.
+/// A string, such as a key of an object, borrowed where it holds no escapes.
 pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
@@ -52,7 +95,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
             type Value = Key<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+                f.write_str("a string")
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {

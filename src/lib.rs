@@ -1,5 +1,6 @@
 //! A Kubewarden policy that keeps the images of a cluster patched: it answers at admission whether the images that a
-//! workload names are pinned, and says what to do where they are not.
+//! workload names are pinned, fresh enough for the patch schedule and built on a current base, and says what to do where
+//! they are not.
 //!
 //! This module holds the entry points that a waPC host calls. The way of a request is told in [`evaluation`].
 #![cfg_attr(
@@ -9,9 +10,12 @@
 
 pub mod enforcement;
 pub mod evaluation;
+pub mod evidence;
 pub mod finding;
+pub mod host;
 pub mod image;
 mod json;
+pub mod mutation;
 pub mod request;
 pub mod rules;
 pub mod settings;
@@ -23,8 +27,8 @@ use serde_json::json;
 
 /// Answers waPC's `validate`: a payload with a request and settings in, a `ValidationResponse` out.
 #[must_use]
-pub fn validate(payload: &[u8]) -> Vec<u8> {
-    evaluation::evaluate(payload).into_response()
+pub fn validate(payload: &[u8], host: &dyn host::Host) -> Vec<u8> {
+    evaluation::evaluate(payload, host).into_response()
 }
 
 /// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out.
@@ -51,7 +55,7 @@ mod guest {
     #[allow(unsafe_code)]
     #[unsafe(no_mangle)]
     extern "C" fn wapc_init() {
-        register_function("validate", |payload| Ok(super::validate(payload)));
+        register_function("validate", |payload| Ok(super::validate(payload, &super::host::Kubewarden)));
         register_function("validate_settings", |settings| Ok(super::validate_settings(settings)));
         register_function("protocol_version", |_| Ok(super::protocol_version()));
     }

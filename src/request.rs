@@ -12,7 +12,7 @@ use crate::json;
 #[derive(Debug, Deserialize)]
 pub struct Payload<'a> {
     /// The admission request.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "json::object")]
     pub request: AdmissionRequest<'a>,
     /// The settings, where there are any.
     #[serde(borrow, default)]
@@ -24,7 +24,7 @@ pub struct Payload<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct AdmissionRequest<'a> {
     /// The kind of the object, as the webhook is registered for it.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "json::object")]
     pub kind: GroupVersionKind<'a>,
     /// The subresource, such as `scale`.
     #[serde(borrow, default)]
@@ -35,6 +35,9 @@ pub struct AdmissionRequest<'a> {
     /// The object as it is to be stored.
     #[serde(borrow, default)]
     pub object: Option<&'a RawValue>,
+    /// The object as it is stored now.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
 }
 
 /// Names a kind. The core group is the empty string.
@@ -77,6 +80,12 @@ impl AdmissionRequest<'_> {
         self.object.filter(|object| object.get() != "null")
     }
 
+    /// The object as it was before an UPDATE.
+    #[must_use]
+    pub fn old_object(&self) -> Option<&RawValue> {
+        self.old_object.filter(|object| object.get() != "null")
+    }
+
     /// The subresource, `None` for the resource itself.
     #[must_use]
     pub fn sub_resource(&self) -> Option<&str> {
@@ -102,7 +111,8 @@ mod tests {
         for (payload, expected) in [
             (&b""[..], "EOF while parsing a value"),
             (b"not json", "expected ident"),
-            (b"[]", "invalid length 0, expected struct Payload with 2 elements"),
+            (b"[]", "invalid type: sequence, expected an object"),
+            (br#"{"request": [{"kind": "Pod"}, "CREATE"]}"#, "request: invalid type: sequence, expected an object"),
             (b"{}", "missing field `request`"),
             (br#"{"request": {}}"#, "request: missing field `kind`"),
             (

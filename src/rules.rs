@@ -1,6 +1,8 @@
 //! The rules, one module each: its settings, its findings and its logic side by side. Rules do no I/O.
 
+pub mod base_image;
 pub mod pinning;
+pub mod schedule;
 
 use crate::finding::{Code, Effect};
 

@@ -1,11 +1,16 @@
 //! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users.
 
 pub mod read;
+pub mod value;
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
+use crate::finding::Effect;
 use crate::image::ImagePattern;
+use crate::rules::base_image::BaseImage;
 use crate::rules::pinning::Pinning;
+use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
 use read::{Path, Problems, Setting, kind_of, read_string, section};
 
@@ -16,10 +21,26 @@ section! {
         "exempt" exempt: Vec<ImagePattern> = Vec::new(),
         /// Rule: every image has a digest.
         "pinning" pinning: Pinning = Pinning::default(),
+        /// Rule: every image is as fresh as the patch schedule asks.
+        "schedule" schedule: Schedule = Schedule::default(),
+        /// Rule: every image stands on the newest build of its base.
+        "baseImage" base_image: BaseImage = BaseImage::default(),
         /// Other rules for some images; the first entry that matches an image decides.
         "overrides" overrides: Vec<Override> = Vec::new(),
+        /// How hard findings bite in special cases.
+        "enforcement" enforcement: Enforcement = Enforcement::default(),
         /// Kinds besides Kubernetes' own that hold pod templates.
         "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
+        /// The time at which to judge, for tests and what-if questions only.
+        "evaluateAt" evaluate_at: Option<DateTime<Utc>> = None,
+    }
+}
+
+section! {
+    /// How hard findings bite in special cases.
+    pub struct Enforcement {
+        /// What becomes of an image that a registry could not be asked about.
+        "evidenceErrors" evidence_errors: Effect = Effect::Deny,
     }
 }
 
@@ -32,6 +53,10 @@ section! {
         }
         /// Replaces `pinning`.
         "pinning" pinning: Option<Pinning> = None,
+        /// Replaces `schedule`.
+        "schedule" schedule: Option<Schedule> = None,
+        /// Replaces `baseImage`.
+        "baseImage" base_image: Option<BaseImage> = None,
     }
 }
 
@@ -52,6 +77,10 @@ impl Images {
 pub struct Rules<'s> {
     /// Every image has a digest.
     pub pinning: &'s Pinning,
+    /// Every image is as fresh as the patch schedule asks.
+    pub schedule: &'s Schedule,
+    /// Every image stands on the newest build of its base.
+    pub base_image: &'s BaseImage,
 }
 
 impl Settings {
@@ -81,7 +110,11 @@ impl Settings {
     #[must_use]
     pub fn rules_for(&self, normalized: &str) -> Rules<'_> {
         let entry = self.overrides.iter().find(|entry| entry.images.matches(normalized));
-        Rules { pinning: entry.and_then(|entry| entry.pinning.as_ref()).unwrap_or(&self.pinning) }
+        Rules {
+            pinning: entry.and_then(|entry| entry.pinning.as_ref()).unwrap_or(&self.pinning),
+            schedule: entry.and_then(|entry| entry.schedule.as_ref()).unwrap_or(&self.schedule),
+            base_image: entry.and_then(|entry| entry.base_image.as_ref()).unwrap_or(&self.base_image),
+        }
     }
 }
 
@@ -143,7 +176,7 @@ mod tests {
             [
                 "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
                 "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
-                "pinning.action: `denny` is none of deny, warn, off",
+                "pinning.action: `denny` is none of pin, deny, warn, off",
                 "pinning.templates: expected true or false, found a string",
                 "pinning.forbiddenTags[0]: `-x` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, and starts with none of `.` `-`",
                 "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
@@ -154,7 +187,7 @@ mod tests {
                 "overrides[2]: expected an object, found a number",
                 "customWorkloads[0]: `podTemplate` is missing",
                 "exmpt: unknown key; did you mean `exempt`?",
-                "zzz: unknown key; the keys here are exempt, pinning, overrides, customWorkloads",
+                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, overrides, enforcement, customWorkloads, evaluateAt",
             ]
         );
     }
@@ -189,5 +222,6 @@ mod tests {
         assert!(second.forbids("latest"), "keys that the override leaves out have their defaults");
         assert!(!second.forbids("dev"), "nothing is left of the section that was replaced");
         assert_eq!(Some(settings.rules_for("quay.io/x:1").pinning), settings.overrides[2].pinning.as_ref());
+        assert_eq!(settings.rules_for("quay.io/x:1").schedule, &settings.schedule, "other sections stay as they are");
     }
 }

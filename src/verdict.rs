@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::finding::{Code, Effect, Finding};
+use crate::shown::Shown;
+use crate::workload::ImageSite;
 
 /// The most characters of one warning that reach the user; Kubernetes cuts off the rest.
 const MAX_WARNING: usize = 256;
@@ -16,10 +19,11 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_ANNOTATION: usize = 16 * 1024;
 
 /// What becomes of a request, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Verdict {
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
+    object: Option<Box<RawValue>>,
 }
 
 /// An image that was looked at, as the audit annotations name it.
@@ -32,6 +36,21 @@ pub struct JudgedImage {
     /// Whether the settings exempt it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exempt: bool,
+    /// The digest that was judged, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When the image was built, where it says so: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built: Option<String>,
+}
+
+impl JudgedImage {
+    /// An image of which nothing is known yet but what was written.
+    #[must_use]
+    pub fn at(site: &ImageSite<'_>) -> Self {
+        let image = Shown(&site.image).to_string();
+        Self { site: site.to_string(), image, exempt: false, digest: None, built: None }
+    }
 }
 
 /// What Kubewarden's SDK calls a `ValidationResponse`.
@@ -40,6 +59,8 @@ struct Response<'a> {
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mutated_object: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     audit_annotations: BTreeMap<&'a str, String>,
@@ -49,7 +70,20 @@ impl Verdict {
     /// A verdict by what was found, in the order in which the user is to read it.
     #[must_use]
     pub fn of(findings: Vec<Finding>, images: Vec<JudgedImage>) -> Self {
-        Self { findings, images }
+        Self { findings, images, object: None }
+    }
+
+    /// The verdict, with the object as it is to be stored if the request goes on.
+    #[must_use]
+    pub fn with_object(self, object: Box<RawValue>) -> Self {
+        Self { object: Some(object), ..self }
+    }
+
+    /// The verdict, with a finding before all others.
+    #[must_use]
+    pub fn preceded_by(mut self, finding: Finding) -> Self {
+        self.findings.insert(0, finding);
+        self
     }
 
     /// A denial of the request as a whole.
@@ -77,6 +111,7 @@ impl Verdict {
         let response = Response {
             accepted,
             message: (!accepted).then(|| self.message()),
+            mutated_object: self.object.clone().filter(|_| accepted),
             warnings: within_limits(warnings),
             audit_annotations: self.audit_annotations(),
         };
@@ -185,7 +220,13 @@ mod tests {
 
     /// The response as the policy server reads it.
     fn response(findings: Vec<Finding>) -> ValidationResponse {
-        let images = vec![JudgedImage { site: "container `app`".to_owned(), image: "i".to_owned(), exempt: false }];
+        let images = vec![JudgedImage {
+            site: "container `app`".to_owned(),
+            image: "i".to_owned(),
+            exempt: false,
+            digest: None,
+            built: None,
+        }];
         serde_json::from_slice(&Verdict::of(findings, images).into_response()).unwrap()
     }
 

@@ -4,6 +4,7 @@ mod walk;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 
@@ -52,7 +53,7 @@ pub const IMAGE_FIELDS: [ImageField; 4] = [
 ];
 
 /// A place in an object where an image is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ImageSite<'a> {
     /// Which field of the pod's spec it is.
     pub field: &'static ImageField,
@@ -63,9 +64,31 @@ pub struct ImageSite<'a> {
     /// The image reference, as it is written.
     pub image: Cow<'a, str>,
     template: Cow<'a, str>,
+    /// The JSON of the reference, inside the JSON of the object.
+    json: &'a RawValue,
 }
 
 impl ImageSite<'_> {
+    /// Whether another object, an earlier state of this one, names the same image in the same container. A container
+    /// is known by its place and its name; one without a name is always another.
+    #[must_use]
+    pub fn is_unchanged_from(&self, old: &[ImageSite<'_>]) -> bool {
+        let named = self.name.as_deref().is_some_and(|name| !name.is_empty());
+        let same = |old: &ImageSite<'_>| {
+            old.template == self.template && old.field == self.field && old.name == self.name && old.image == self.image
+        };
+        named && old.iter().any(same)
+    }
+
+    /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
+    #[must_use]
+    pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
+        let (text, json) = (object.get(), self.json.get());
+        let start = (json.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+        let span = start..start.checked_add(json.len())?;
+        (text.get(span.clone())? == json).then_some(span)
+    }
+
     /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
     #[must_use]
     pub fn pointer(&self) -> String {
@@ -87,27 +110,12 @@ section! {
     pub struct CustomWorkload {
         required {
             /// Group and version, as manifests write them.
-            "apiVersion" api_version: Text,
+            "apiVersion" api_version: String,
             /// The kind.
-            "kind" kind: Text,
+            "kind" kind: String,
             /// Where the pod template stands: a JSON pointer such as `/spec/template`.
             "podTemplate" pod_template: TemplatePointer,
         }
-    }
-}
-
-/// A string that is not empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(String);
-
-impl Setting for Text {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "a string", problems)?;
-        if text.is_empty() {
-            problems.push(at, "cannot be empty");
-            return None;
-        }
-        Some(Self(text))
     }
 }
 
@@ -118,7 +126,9 @@ pub struct TemplatePointer(String);
 impl Setting for TemplatePointer {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a JSON pointer such as `/spec/template`", problems)?;
-        let sound = text.strip_prefix('/').is_some_and(|keys| keys.split('/').all(|key| !key.is_empty()));
+        let escaped = |key: &str| key.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        let sound = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key));
+        let sound = text.strip_prefix('/').is_some_and(sound);
         if !sound {
             problems.push(
                 at,
@@ -160,10 +170,21 @@ pub fn image_sites<'a>(
     if known { Ok(sites) } else { Err(Unlisted::UnknownKind) }
 }
 
-/// Whether the images of this object run as they are, rather than in pods that are made of it.
-#[must_use]
-pub fn is_pod(kind: &GroupVersionKind<'_>) -> bool {
-    kind.group.is_empty() && kind.kind == "Pod"
+/// What the images of an object are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// They run.
+    Pod,
+    /// They run in pods that are made of the object.
+    Template,
+}
+
+impl Placement {
+    /// What the images of objects of this kind are for.
+    #[must_use]
+    pub fn of(kind: &GroupVersionKind<'_>) -> Self {
+        if kind.group.is_empty() && kind.kind == "Pod" { Self::Pod } else { Self::Template }
+    }
 }
 
 /// Whether an object is already being deleted.
@@ -187,9 +208,16 @@ fn templates<'a>(
     let name = kind.kind.to_string();
     let custom = custom
         .iter()
-        .filter(move |workload| workload.kind.0 == name && workload.api_version.0 == api_version)
+        .filter(move |workload| workload.kind == name && workload.api_version == api_version)
         .map(|workload| Cow::Borrowed(workload.pod_template.0.as_str()));
-    own.into_iter().chain(custom)
+    let mut seen: Vec<Cow<'a, str>> = Vec::new();
+    own.into_iter().chain(custom).filter(move |template| {
+        let new = !seen.contains(template);
+        if new {
+            seen.push(template.clone());
+        }
+        new
+    })
 }
 
 fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
@@ -207,7 +235,7 @@ mod tests {
     use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
-    use super::{CustomWorkload, TemplatePointer, Text, Unlisted, image_sites};
+    use super::{CustomWorkload, TemplatePointer, Unlisted, image_sites};
     use crate::request::GroupVersionKind;
 
     fn kind(api_version: &'static str, kind: &'static str) -> GroupVersionKind<'static> {
@@ -217,8 +245,8 @@ mod tests {
 
     fn sites(of: &GroupVersionKind<'_>, object: &Value) -> Result<Vec<(String, String, String)>, Unlisted> {
         let custom = [CustomWorkload {
-            api_version: Text("argoproj.io/v1alpha1".to_owned()),
-            kind: Text("Rollout".to_owned()),
+            api_version: "argoproj.io/v1alpha1".to_owned(),
+            kind: "Rollout".to_owned(),
             pod_template: TemplatePointer("/spec/template".to_owned()),
         }];
         let json = to_raw_value(object).unwrap();
@@ -394,8 +422,8 @@ mod tests {
     #[test]
     fn a_kind_with_several_templates_is_read_in_each() {
         let custom = ["/spec/leader", "/spec/workers/0/template"].map(|pointer| CustomWorkload {
-            api_version: Text("example.com/v1".to_owned()),
-            kind: Text("Cluster".to_owned()),
+            api_version: "example.com/v1".to_owned(),
+            kind: "Cluster".to_owned(),
             pod_template: TemplatePointer(pointer.to_owned()),
         });
         let object = to_raw_value(&json!({"spec": {

@@ -11,7 +11,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::admission::{AdmissionRequest, AdmissionResponse, GroupVersionKind, GroupVersionResource, UserInfo};
+use crate::admission::{
+    AdmissionRequest, AdmissionResponse, GroupVersionKind, GroupVersionResource, UserInfo, kind_of,
+};
 use crate::capabilities::{AllowedResources, Capabilities, Nothing};
 use crate::policy::Policy;
 use crate::{manifest, settings, stdout, table};
@@ -183,8 +185,9 @@ fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Res
     let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
     paths.sort();
     for path in paths {
+        // A link to a folder may lead back to where it stands.
         if path.is_dir() {
-            if recursive {
+            if recursive && !path.is_symlink() {
                 manifests_in(&path, recursive, found)?;
             }
         } else if path
@@ -229,8 +232,12 @@ impl Judge {
 
     fn object(&self, request: &AdmissionRequest, source: String) -> Judged {
         let capabilities: Arc<dyn Capabilities> = Arc::new(Nothing);
-        let response = self.policy.validate(request, &self.settings, &capabilities, &AllowedResources::default());
         let object = Some(title(request));
+        let response = self.policy.validate(request, &self.settings, &capabilities, &AllowedResources::default());
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return failed(object, source, &error.context("the policy did not answer")),
+        };
         let findings = annotated_list(&response, "findings");
         let images = annotated_list(&response, "images");
         let message = response.status.and_then(|status| status.message).unwrap_or_default();
@@ -241,8 +248,6 @@ impl Judge {
         let verdict = match (response.allowed, warnings.is_empty()) {
             (true, true) => Verdict::Accepted,
             (true, false) => Verdict::Warned,
-            // The policy did not answer, so nothing is known about the object.
-            (false, _) if response.audit_annotations.is_none() => Verdict::Failed,
             // In the cluster the rules of the policy keep away the kinds that name no images.
             (false, _) if unknown && !request.object.as_ref().is_some_and(names_images) => {
                 return Judged { verdict: Verdict::Skipped, object, source, ..Judged::empty() };
@@ -275,12 +280,20 @@ fn annotated_list(response: &AdmissionResponse, key: &str) -> Value {
     response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_else(|| json!([]))
 }
 
-/// Whether some list of containers in here names an image, whatever the kind.
+/// Keys under which kinds that the policy does not know have been seen to hold containers.
+const CONTAINER_KEYS: [&str; 8] =
+    ["containers", "initContainers", "ephemeralContainers", "container", "steps", "sidecars", "script", "stepTemplate"];
+
+/// Whether some container in here names an image, whatever the kind.
 fn names_images(value: &Value) -> bool {
+    let is_container = |value: &Value| value["image"].is_string();
+    let are_containers = |value: &Value| match value {
+        Value::Array(list) => list.iter().any(is_container),
+        other => is_container(other),
+    };
     match value {
         Value::Object(fields) => {
-            let containers = fields.get("containers").and_then(Value::as_array);
-            containers.is_some_and(|list| list.iter().any(|container| container["image"].is_string()))
+            CONTAINER_KEYS.iter().filter_map(|key| fields.get(*key)).any(are_containers)
                 || fields.values().any(names_images)
         }
         Value::Array(items) => items.iter().any(names_images),
@@ -300,9 +313,14 @@ fn title(request: &AdmissionRequest) -> String {
 /// The request that an API server makes of the object when it is created.
 fn request(object: &Value, namespace: &str) -> Result<AdmissionRequest> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let missing = |key: &str| format!("this is no Kubernetes object: it has no `{key}`");
-    let api_version = text(&object["apiVersion"]).with_context(|| missing("apiVersion"))?;
-    let kind = text(&object["kind"]).with_context(|| missing("kind"))?;
+    let required = |key: &str| {
+        text(&object[key]).with_context(|| match &object[key] {
+            Value::Null | Value::String(_) => format!("this is no Kubernetes object: it has no `{key}`"),
+            other => format!("this is no Kubernetes object: its `{key}` is {}, not a string", kind_of(other)),
+        })
+    };
+    let api_version = required("apiVersion")?;
+    let kind = required("kind")?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let gvk = GroupVersionKind { group: group.to_owned(), version: version.to_owned(), kind };
     let resource = GroupVersionResource {
@@ -373,6 +391,9 @@ mod tests {
     fn a_list_of_containers_gives_a_workload_away() {
         assert!(names_images(&json!({"spec": {"template": {"spec": {"containers": [{"image": "a"}]}}}})));
         assert!(names_images(&json!({"spec": {"templates": [{"spec": {"containers": [{}, {"image": "a"}]}}]}})));
+        assert!(names_images(&json!({"spec": {"initContainers": [{"image": "a"}]}})));
+        assert!(names_images(&json!({"spec": {"templates": [{"container": {"image": "a"}}]}})));
+        assert!(names_images(&json!({"spec": {"steps": [{"image": "a"}]}})));
         assert!(!names_images(&json!({"spec": {"containers": [{"name": "a"}], "image": "logo.png"}})));
     }
 }

@@ -18,7 +18,7 @@ pub struct Document {
 #[must_use]
 pub fn read(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    documents(text).into_iter().flat_map(|(line, document)| objects(line, document)).collect()
+    documents(text).into_iter().flat_map(|(line, document)| objects(&line.to_string(), document)).collect()
 }
 
 /// Reads one YAML document, such as a settings file. Nothing at all is a null.
@@ -30,8 +30,7 @@ pub fn from_yaml(text: &str) -> Result<Value> {
 }
 
 fn documents(text: &str) -> Vec<(usize, Result<Value>)> {
-    let start = text.trim_start();
-    if !start.starts_with(['{', '[']) {
+    if !text.trim_start().starts_with(['{', '[']) || text.lines().any(|line| marker(line).is_some()) {
         return yaml_documents(text);
     }
     let json = json_documents(text);
@@ -45,22 +44,32 @@ fn documents(text: &str) -> Vec<(usize, Result<Value>)> {
     json
 }
 
+/// Reads JSON objects, one after the other. After a fault it goes on at the next line that begins with an object.
 fn json_documents(text: &str) -> Vec<(usize, Result<Value>)> {
     let mut documents = Vec::new();
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    loop {
-        let rest = text.get(stream.byte_offset()..).unwrap_or_default();
+    let mut start = 0;
+    while let Some(rest) = text.get(start..).filter(|rest| !rest.trim().is_empty()) {
         let begin = text.len() - rest.trim_start().len();
         let line = 1 + text.get(..begin).unwrap_or_default().matches('\n').count();
+        let mut stream = serde_json::Deserializer::from_str(text.get(begin..).unwrap_or_default()).into_iter::<Value>();
         match stream.next() {
-            None => return documents,
-            Some(Ok(document)) => documents.push((line, Ok(document))),
+            None => break,
+            Some(Ok(document)) => {
+                documents.push((line, Ok(document)));
+                start = begin + stream.byte_offset();
+            }
             Some(Err(error)) => {
-                documents.push((error.line(), Err(anyhow!("this is no JSON: {error}"))));
-                return documents;
+                let message = error.to_string();
+                let cause = message.split(" at line ").next().unwrap_or(&message);
+                let at = line + error.line().saturating_sub(1);
+                documents.push((line, Err(anyhow!("this is no JSON: line {at}: {cause}"))));
+                let next = text.get(begin..).and_then(|rest| rest.find("\n{"));
+                let Some(next) = next else { break };
+                start = begin + next;
             }
         }
     }
+    documents
 }
 
 fn yaml_documents(text: &str) -> Vec<(usize, Result<Value>)> {
@@ -72,11 +81,7 @@ fn yaml_documents(text: &str) -> Vec<(usize, Result<Value>)> {
 fn yaml_texts(text: &str) -> Vec<(usize, String)> {
     let mut documents = vec![(1, String::new())];
     for (index, line) in text.lines().enumerate() {
-        let rest = match line.trim_end() {
-            "---" | "..." => Some(""),
-            line => line.strip_prefix("--- "),
-        };
-        match (rest, documents.last_mut()) {
+        match (marker(line), documents.last_mut()) {
             // The rest of the marker's line belongs to the document, at its place in the line.
             (Some(rest), _) => documents.push((index + 1, format!("    {rest}\n"))),
             (None, Some((_, document))) => {
@@ -97,19 +102,24 @@ fn yaml_texts(text: &str) -> Vec<(usize, String)> {
     documents
 }
 
+/// What stands behind a marker between documents, where the line is one.
+fn marker(line: &str) -> Option<&str> {
+    let line = line.trim_end();
+    match line.strip_prefix("---") {
+        Some(rest) if rest.is_empty() || rest.starts_with([' ', '\t']) => Some(rest.trim_start()),
+        _ => (line == "...").then_some(""),
+    }
+}
+
 fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
-    let parse = || -> Result<yaml_serde::Value, yaml_serde::Error> {
-        let mut value: yaml_serde::Value = yaml_serde::from_str(text)?;
-        value.apply_merge()?;
-        Ok(value)
-    };
-    let value = parse().map_err(|error| {
+    let value: yaml_serde::Value = yaml_serde::from_str(text).map_err(|error| {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
         anyhow!("this is no YAML: line {at}: {cause}")
     })?;
-    to_json(value)
+    let templated = if text.contains("{{") { "; render templates first, as `helm template` does" } else { "" };
+    to_json(value).map_err(|error| anyhow!("this is no manifest: line {line} and on: {error}{templated}"))
 }
 
 fn to_json(value: yaml_serde::Value) -> Result<Value> {
@@ -122,10 +132,29 @@ fn to_json(value: yaml_serde::Value) -> Result<Value> {
         Yaml::Sequence(items) => Value::Array(items.into_iter().map(to_json).collect::<Result<_>>()?),
         Yaml::Mapping(entries) => {
             let entries = entries.into_iter().map(|(key, value)| Ok((to_json_key(key)?, to_json(value)?)));
-            Value::Object(entries.collect::<Result<Map<_, _>>>()?)
+            Value::Object(merged(entries.collect::<Result<Map<_, _>>>()?)?)
         }
         Yaml::Tagged(tagged) => bail!("the YAML tag `{}` means nothing in a manifest", tagged.tag),
     })
+}
+
+/// Resolves the merge key `<<` (<https://yaml.org/type/merge.html>): keys that the mapping has itself come first, then
+/// those of the mappings that it merges, in their order. What is merged was resolved before.
+fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
+    let sources = match mapping.remove("<<") {
+        None => return Ok(mapping),
+        Some(Value::Array(sources)) => sources,
+        Some(source) => vec![source],
+    };
+    for source in sources {
+        let Value::Object(source) = source else {
+            bail!("the merge key `<<` takes objects, not {}", kind_of(&source));
+        };
+        for (key, value) in source {
+            mapping.entry(key).or_insert(value);
+        }
+    }
+    Ok(mapping)
 }
 
 fn to_json_number(number: &yaml_serde::Number) -> Result<Number> {
@@ -145,10 +174,11 @@ fn to_json_key(key: yaml_serde::Value) -> Result<String> {
 }
 
 /// The objects of a document: itself, or the items of a list.
-fn objects(line: usize, document: Result<Value>) -> Vec<Document> {
-    let place = format!("{line}");
+fn objects(place: &str, document: Result<Value>) -> Vec<Document> {
+    let place = place.to_owned();
     let mut object = match document {
         Ok(Value::Object(object)) => object,
+        Ok(Value::Null) => return vec![],
         Ok(other) => {
             let object = Err(anyhow!("{} is no Kubernetes object", kind_of(&other)));
             return vec![Document { place, object }];
@@ -157,9 +187,9 @@ fn objects(line: usize, document: Result<Value>) -> Vec<Document> {
     };
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match object.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list => {
-            let item = |(index, item)| Document { place: format!("{line} items[{index}]"), object: Ok(item) };
-            items.into_iter().map(|item| completed(item, &object)).enumerate().map(item).collect()
+        Some(Value::Array(items)) if is_list && items.iter().all(Value::is_object) => {
+            let items = items.into_iter().map(|item| completed(item, &object)).enumerate();
+            items.flat_map(|(index, item)| objects(&format!("{place} items[{index}]"), Ok(item))).collect()
         }
         items => {
             if let Some(items) = items {
@@ -248,7 +278,17 @@ mod tests {
         );
         let documents = places("{\"kind\": \"A\"}\n{\"kind\": }");
         assert_eq!(documents[0], found("1", json!({"kind": "A"})));
-        assert!(documents[1].1.as_ref().unwrap_err().starts_with("this is no JSON: expected value at line 2"));
+        assert_eq!(documents[1].1, Err("this is no JSON: line 2: expected value".to_owned()));
+        let documents = places("{\"kind\": \"A\"}\n{\"kind\":\n}\n{\"kind\": \"C\"}");
+        assert_eq!(
+            documents.iter().map(|(place, object)| (place.as_str(), object.is_ok())).collect::<Vec<_>>(),
+            [("1", true), ("2", false), ("4", true)]
+        );
+        let documents = places("{\"kind\": \"A\"}\n---\n{\"kind\": }}\n---\n{\"kind\": \"C\"}");
+        assert_eq!(
+            documents.iter().map(|(place, object)| (place.as_str(), object.is_ok())).collect::<Vec<_>>(),
+            [("1", true), ("3", false), ("5", true)]
+        );
         assert_eq!(
             places("{kind: A}\n---\n{kind: B}"),
             [found("1", json!({"kind": "A"})), found("3", json!({"kind": "B"}))]
@@ -271,6 +311,10 @@ mod tests {
             ]
         );
         assert_eq!(places(&json!({"kind": "List", "items": []}).to_string()), []);
+        let nested = json!({"kind": "List", "items": [{"kind": "List", "items": [{"kind": "A"}]}]});
+        assert_eq!(places(&nested.to_string()), [found("1 items[0] items[0]", json!({"kind": "A"}))]);
+        let addresses = json!({"kind": "AccessList", "items": ["10.0.0.1"]});
+        assert_eq!(places(&addresses.to_string()), [found("1", addresses)]);
         let config = json!({"kind": "ShoppingBasket", "items": [1]});
         assert_eq!(places(&config.to_string()), [found("1", config)]);
     }
@@ -280,6 +324,19 @@ mod tests {
         assert_eq!(places("just text"), [("1".to_owned(), Err("a string is no Kubernetes object".to_owned()))]);
         assert_eq!(places("- a"), [("1".to_owned(), Err("a list is no Kubernetes object".to_owned()))]);
         assert_eq!(places(""), []);
+        assert_eq!(places("null\n---\t# nothing\n~\n"), []);
+    }
+
+    #[test]
+    fn merge_keys_are_resolved_however_long_their_chain() {
+        let text = "- &a {name: a, image: one}\n- &b {<<: *a, name: b, image: two}\n- &c {<<: *b, name: c}\n- {<<: *c, name: d}\n- {<<: [*a, *b], name: e}\n- {<<: {<<: *b, name: f}}\n";
+        let names =
+            |value: &Value| (value["name"].as_str().unwrap().to_owned(), value["image"].as_str().unwrap().to_owned());
+        let resolved = from_yaml(text).unwrap();
+        let resolved: Vec<_> = resolved.as_array().unwrap().iter().map(names).collect();
+        let expected = [("a", "one"), ("b", "two"), ("c", "two"), ("d", "two"), ("e", "one"), ("f", "two")];
+        assert_eq!(resolved, expected.map(|(name, image)| (name.to_owned(), image.to_owned())));
+        assert!(from_yaml("<<: 7").unwrap_err().to_string().contains("takes objects, not a number"));
     }
 
     #[test]
@@ -293,9 +350,15 @@ mod tests {
         );
         assert_eq!(
             from_yaml("a: !secret x").unwrap_err().to_string(),
-            "the YAML tag `!secret` means nothing in a manifest"
+            "this is no manifest: line 1 and on: the YAML tag `!secret` means nothing in a manifest"
         );
-        assert_eq!(from_yaml("a: .nan").unwrap_err().to_string(), "the number .nan cannot stand in a manifest");
-        assert_eq!(from_yaml("? [a]\n: b").unwrap_err().to_string(), "a list cannot be a key");
+        assert_eq!(
+            from_yaml("a: .nan").unwrap_err().to_string(),
+            "this is no manifest: line 1 and on: the number .nan cannot stand in a manifest"
+        );
+        assert_eq!(
+            from_yaml("? [a]\n: b").unwrap_err().to_string(),
+            "this is no manifest: line 1 and on: a list cannot be a key"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde::Deserialize;
@@ -50,6 +50,8 @@ impl Policy {
     /// # Errors
     /// When the file cannot be read, or is no waPC module.
     pub fn from_file(path: &Path) -> Result<Self> {
+        // kwctl also knows policies by URL; of those a local file can be had here.
+        let path = path.to_str().and_then(|path| path.strip_prefix("file://")).map_or(path, Path::new);
         let name = path.display();
         let module = std::fs::read(path).with_context(|| format!("cannot read the policy {name}"))?;
         let metadata = annotated_metadata(&module).with_context(|| format!("cannot read the metadata of {name}"))?;
@@ -119,22 +121,21 @@ impl Policy {
     }
 
     /// Judges a request.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When the policy does not answer, or its answer cannot be read.
     pub fn validate(
         &self,
         request: &AdmissionRequest,
         settings: &Value,
         capabilities: &Arc<dyn Capabilities>,
         allowed: &AllowedResources,
-    ) -> AdmissionResponse {
-        let judge = || -> Result<AdmissionResponse> {
-            let payload = serde_json::to_vec(&json!({"request": request, "settings": settings}))?;
-            let response = self.call("validate", &payload, capabilities, allowed)?;
-            let response: ValidationResponse = serde_json::from_slice(&response)
-                .map_err(|error| anyhow!("the policy's answer cannot be read: {error}"))?;
-            AdmissionResponse::of_policy(request, response)
-        };
-        judge().unwrap_or_else(|error| AdmissionResponse::internal_error(&request.uid, &format!("{error:#}")))
+    ) -> Result<AdmissionResponse> {
+        let payload = serde_json::to_vec(&json!({"request": request, "settings": settings}))?;
+        let response = self.call("validate", &payload, capabilities, allowed)?;
+        let response: ValidationResponse =
+            serde_json::from_slice(&response).context("the policy's answer cannot be read")?;
+        AdmissionResponse::of_policy(request, response)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use crate::admission::AdmissionRequest;
+use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, Nothing};
 use crate::policy::Policy;
 use crate::session::Replay;
@@ -49,7 +49,9 @@ pub fn exec(options: &Options) -> Result<()> {
         Some(replay) => Arc::<Replay>::clone(replay),
         None => Arc::new(Nothing),
     };
-    let response = policy.validate(&request, &settings, &capabilities, &allowed);
+    let response = policy
+        .validate(&request, &settings, &capabilities, &allowed)
+        .unwrap_or_else(|error| AdmissionResponse::internal_error(&request.uid, &format!("{error:#}")));
     stdout::print(&(serde_json::to_string(&response)? + "\n"))?;
     for mismatch in replay.iter().flat_map(|replay| replay.mismatches()) {
         eprintln!("Warning: {mismatch}");

@@ -16,8 +16,8 @@ pub struct Source {
     /// that holds them
     #[arg(short, long, value_name = "PATH")]
     settings_path: Option<PathBuf>,
-    /// JSON string containing the settings for this policy
-    #[arg(long, value_name = "VALUE", conflicts_with = "settings_path")]
+    /// JSON string containing the settings for this policy; a file of settings comes first
+    #[arg(long, value_name = "VALUE")]
     settings_json: Option<String>,
 }
 
@@ -30,8 +30,7 @@ impl Source {
         let (settings, source) = if let Some(path) = &self.settings_path {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).with_context(|| format!("cannot open settings file {name}"))?;
-            let settings = manifest::from_yaml(&text).with_context(|| format!("cannot parse settings file {name}"))?;
-            (of_policy_resource(settings), name)
+            (of_file(&text).with_context(|| format!("cannot parse settings file {name}"))?, name)
         } else if let Some(json) = &self.settings_json {
             (serde_json::from_str(json).context("cannot parse settings JSON")?, "--settings-json".to_owned())
         } else {
@@ -45,12 +44,19 @@ impl Source {
     }
 }
 
-/// The settings in a resource that deploys a policy; anything else is taken for settings itself.
-fn of_policy_resource(document: Value) -> Value {
-    let is_policy =
-        document["apiVersion"].as_str().is_some_and(|version| version.starts_with("policies.kubewarden.io/"))
-            && matches!(document["kind"].as_str(), Some("ClusterAdmissionPolicy" | "AdmissionPolicy"));
-    if is_policy { document["spec"]["settings"].clone() } else { document }
+/// The settings in the one resource of a file that deploys a policy; a file without one is taken for settings itself.
+fn of_file(text: &str) -> Result<Value> {
+    let objects: Vec<Value> = manifest::read(text).into_iter().filter_map(|document| document.object.ok()).collect();
+    match objects.iter().filter(|object| deploys_a_policy(object)).collect::<Vec<_>>()[..] {
+        [] => manifest::from_yaml(text),
+        [policy] => Ok(policy["spec"]["settings"].clone()),
+        _ => bail!("it holds several policies, and it is not clear which one is meant"),
+    }
+}
+
+fn deploys_a_policy(object: &Value) -> bool {
+    object["apiVersion"].as_str().is_some_and(|version| version.starts_with("policies.kubewarden.io/"))
+        && matches!(object["kind"].as_str(), Some("ClusterAdmissionPolicy" | "AdmissionPolicy"))
 }
 
 #[cfg(test)]
@@ -81,6 +87,9 @@ mod tests {
         let policy =
             "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {settings: {exempt: []}}";
         assert_eq!(from_file(policy).unwrap(), json!({"exempt": []}));
+        let with_others = format!("kind: A\n---\n{policy}\n---\nkind: B\n");
+        assert_eq!(from_file(&with_others).unwrap(), json!({"exempt": []}));
+        assert!(from_file(&format!("{policy}\n---\n{policy}")).is_err());
         let bare = "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {}";
         assert_eq!(from_file(bare).unwrap(), json!({}));
     }

@@ -63,14 +63,28 @@ fn verdict(verdict: Verdict, style: Style) -> Cell {
 }
 
 fn names(object: &Judged) -> String {
+    let source = printable(&object.source);
     match &object.object {
-        Some(name) => format!("{name}\n{}", object.source),
-        None => object.source.clone(),
+        Some(name) => format!("{}\n{source}", printable(name)),
+        None => source,
     }
 }
 
 fn findings(object: &Judged) -> String {
-    object.messages.iter().chain(&object.warnings).map(String::as_str).collect::<Vec<_>>().join("\n")
+    object.messages.iter().chain(&object.warnings).map(|text| printable(text)).collect::<Vec<_>>().join("\n")
+}
+
+/// Text of a manifest, fit for a terminal: control characters would steer it.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 fn sums(judged: &[Judged], summary: Summary) -> String {
@@ -86,11 +100,11 @@ fn sums(judged: &[Judged], summary: Summary) -> String {
     }
     if skipped > 0 {
         let skipped_ones = judged.iter().filter(|object| object.verdict == Verdict::Skipped);
-        let mut kinds: Vec<&str> =
-            skipped_ones.filter_map(|object| object.object.as_deref()?.split(' ').next()).collect();
+        let mut kinds: Vec<String> =
+            skipped_ones.filter_map(|object| object.object.as_deref()?.split(' ').next().map(printable)).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let _ = write!(text, "; {skipped} skipped, which name no images ({})", kinds.join(", "));
+        let _ = write!(text, "; {skipped} skipped, of kinds that hold no pods ({})", kinds.join(", "));
     }
     text + "\n"
 }

@@ -6,7 +6,7 @@
 
 use wildmatch::WildMatch;
 
-use super::reference::{is_host, normalize_host};
+use super::reference::{DEFAULT_HOST, ReferenceError, check_host, is_host, normalize_host};
 
 /// A pattern over normalised image names.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,15 @@ pub enum PatternError {
     /// The pattern does not say which registry it means.
     #[error("a pattern starts with a registry host or with `*`; write `{0}`")]
     NoHost(String),
+    /// The registry is none.
+    #[error("matches no image: {0}")]
+    Host(ReferenceError),
+    /// Docker Hub's own images have a namespace.
+    #[error("matches no image, because Docker Hub's own images are in `library`; write `{0}`")]
+    NoNamespace(String),
+    /// A repository with an upper-case letter.
+    #[error("matches no image, because repositories are lower case; write `{0}`")]
+    UpperCase(String),
     /// No normalised name can match.
     #[error(
         "matches no image, because a normalised name always ends in a tag or a digest; write `{0}:*` for every tag, `{0}@*` for every digest, or `{0}*` for all names that start so"
@@ -59,13 +68,16 @@ impl ImagePattern {
             };
         };
         if host == "*" {
-            check_tag(text, rest)?;
+            check_rest(host, rest)?;
             return Ok(Self { host: None, rest: WildMatch::new(text) });
         }
         if !host.starts_with('*') && !is_host(host) {
             return Err(PatternError::NoHost(format!("docker.io/{text}")));
         }
-        check_tag(text, rest)?;
+        if !host.contains(['*', '?']) {
+            check_host(host).map_err(PatternError::Host)?;
+        }
+        check_rest(host, rest)?;
         Ok(Self { host: Some(WildMatch::new(&normalize_host(host))), rest: WildMatch::new(rest) })
     }
 
@@ -82,17 +94,34 @@ impl ImagePattern {
 
 /// A pattern without a slash, completed to what was probably meant.
 fn with_host(text: &str) -> String {
-    let host = text.split_once(['*', '?']).map_or(text, |(literal, _)| literal);
-    if is_host(host) && !host.contains(':') {
-        return format!("{host}/*");
+    let literal = text.split_once(['*', '?', '@']).map_or(text, |(literal, _)| literal).trim_end_matches(':');
+    let name = literal.split_once(':').map_or(literal, |(name, _)| name);
+    if is_host(name) {
+        return format!("{literal}/*");
     }
     let tagged = text.contains([':', '@', '*']);
     format!("docker.io/library/{text}{}", if tagged { "" } else { ":*" })
 }
 
-fn check_tag(text: &str, rest: &str) -> Result<(), PatternError> {
+/// Whether what follows the registry can be the end of a normalised name.
+fn check_rest(host: &str, rest: &str) -> Result<(), PatternError> {
+    let repository = rest.split_once([':', '@']).map_or(rest, |(repository, _)| repository);
+    if repository.contains(|c: char| c.is_ascii_uppercase()) {
+        let lower = repository.to_ascii_lowercase();
+        return Err(PatternError::UpperCase(format!(
+            "{host}/{lower}{}",
+            rest.get(repository.len()..).unwrap_or_default()
+        )));
+    }
+    if normalize_host(host) == DEFAULT_HOST && !repository.contains(['/', '*']) {
+        return Err(PatternError::NoNamespace(format!("{DEFAULT_HOST}/library/{rest}")));
+    }
     let last = rest.rsplit_once('/').map_or(rest, |(_, last)| last);
-    if last.contains(['*', ':', '@']) { Ok(()) } else { Err(PatternError::NoTag(text.to_owned())) }
+    if last.contains(['*', ':', '@']) && !last.ends_with([':', '@']) {
+        Ok(())
+    } else {
+        Err(PatternError::NoTag(format!("{host}/{}", rest.trim_end_matches([':', '@']))))
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +192,8 @@ mod tests {
         assert_eq!(hint("nginx:1"), "docker.io/library/nginx:1");
         assert_eq!(hint("team/app:*"), "docker.io/team/app:*");
         assert_eq!(hint("registry.example.com*"), "registry.example.com/*");
+        assert_eq!(hint("localhost:5000*"), "localhost:5000/*");
+        assert_eq!(hint("registry.example.com:*"), "registry.example.com/*");
         for hinted in ["nginx*", "nginx", "nginx:1", "team/app:*", "registry.example.com*"] {
             assert!(ImagePattern::parse(&hint(hinted)).is_ok(), "the hint for {hinted} is itself a pattern");
         }
@@ -170,8 +201,14 @@ mod tests {
 
     #[test]
     fn a_pattern_that_can_match_nothing_is_refused() {
-        assert!(matches!(ImagePattern::parse("docker.io/library/nginx"), Err(PatternError::NoTag(_))));
-        assert!(matches!(ImagePattern::parse("*/nginx"), Err(PatternError::NoTag(_))));
+        for pattern in ["docker.io/library/nginx", "*/nginx", "docker.io/library/nginx:", "docker.io/library/nginx@"] {
+            assert!(matches!(ImagePattern::parse(pattern), Err(PatternError::NoTag(_))), "{pattern}");
+        }
+        let namespace = "docker.io/library/nginx:*".to_owned();
+        assert_eq!(ImagePattern::parse("docker.io/nginx:*"), Err(PatternError::NoNamespace(namespace)));
+        let lower = "docker.io/library/nginx:V*".to_owned();
+        assert_eq!(ImagePattern::parse("docker.io/Library/nginx:V*"), Err(PatternError::UpperCase(lower)));
+        assert!(matches!(ImagePattern::parse("https://registry.example.com/*"), Err(PatternError::Host(_))));
         assert_eq!(ImagePattern::parse(""), Err(PatternError::Empty));
         assert_eq!(ImagePattern::parse("docker.io/{a,b}:*"), Err(PatternError::Character('{')));
         assert_eq!(ImagePattern::parse("docker.io/ä*"), Err(PatternError::Character('ä')));

@@ -22,7 +22,7 @@ use std::fmt::{self, Write as _};
 use std::net::Ipv6Addr;
 
 /// The registry that a reference without a host means.
-const DEFAULT_HOST: &str = "docker.io";
+pub(super) const DEFAULT_HOST: &str = "docker.io";
 /// Another name of [`DEFAULT_HOST`], kept alive by old tools.
 const LEGACY_DEFAULT_HOST: &str = "index.docker.io";
 /// The namespace of single-component names on [`DEFAULT_HOST`].
@@ -51,7 +51,15 @@ pub struct Reference<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest<'a>(&'a str);
 
-impl Digest<'_> {
+impl<'a> Digest<'a> {
+    /// Parses a digest alone, as registries give it.
+    ///
+    /// # Errors
+    /// When the algorithm is not known, or the digits are not its digits.
+    pub fn parse(text: &'a str) -> Result<Self, ReferenceError> {
+        parse_digest(text)
+    }
+
     /// The digest as references write it, `sha256:…`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -73,8 +81,14 @@ pub enum ReferenceError {
     /// More characters than the longest reference.
     #[error("it is {0} characters long; a reference has at most {MAX_REFERENCE}")]
     TooLong(usize),
+    /// It begins like a URL.
+    #[error("it begins with the scheme `{0}`; leave that out")]
+    Scheme(String),
+    /// An at sign with nothing behind it.
+    #[error("its digest is empty")]
+    EmptyDigest,
     /// Host and path together are too long.
-    #[error("its name is {0} characters long; host and path together have at most {MAX_NAME}")]
+    #[error("its name, with the host, is {0} characters long; a name has at most {MAX_NAME}")]
     NameTooLong(usize),
     /// 64 hexadecimal digits, which tools take for an image ID.
     #[error("it is an image ID, not a name; write `name@sha256:…`")]
@@ -138,6 +152,9 @@ impl<'a> Reference<'a> {
     /// The first fault, from left to right, except that a character that no reference can hold is reported first.
     pub fn parse(text: &'a str) -> Result<Self, ReferenceError> {
         check_characters(text)?;
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(ReferenceError::Scheme(format!("{scheme}://")));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(parse_digest(digest)?)),
             None => (text, None),
@@ -180,7 +197,7 @@ impl<'a> Reference<'a> {
     /// The repository in its registry, with Docker Hub's `library/` where that is implied.
     #[must_use]
     pub fn repository(&self) -> Cow<'a, str> {
-        if self.registry().eq_ignore_ascii_case(DEFAULT_HOST) && !self.path.contains('/') {
+        if normalize_host(self.registry()) == DEFAULT_HOST && !self.path.contains('/') {
             Cow::Owned(format!("{OFFICIAL_NAMESPACE}/{}", self.path))
         } else {
             Cow::Borrowed(self.path)
@@ -248,7 +265,7 @@ pub(super) fn normalize_host(written: &str) -> String {
     if !is_host(&host) {
         return written.to_owned();
     }
-    if let Some(bare) = host.strip_suffix(":443") {
+    if let Some(bare) = host.strip_suffix(":443").filter(|bare| is_host(bare)) {
         host.truncate(bare.len());
     }
     if host == LEGACY_DEFAULT_HOST {
@@ -283,6 +300,7 @@ fn check_characters(text: &str) -> Result<(), ReferenceError> {
 fn describe_character(character: char) -> String {
     match character {
         ' ' => "a space".to_owned(),
+        '`' => "a backtick".to_owned(),
         c if c.is_ascii_graphic() => format!("`{c}`"),
         c if c.is_ascii_control() => format!("the control character U+{:04X}", u32::from(c)),
         c => format!("the character U+{:04X}", u32::from(c)),
@@ -294,6 +312,8 @@ fn parse_digest(text: &str) -> Result<Digest<'_>, ReferenceError> {
         ("sha256", hex, 64)
     } else if let Some(hex) = text.strip_prefix("sha512:") {
         ("sha512", hex, 128)
+    } else if text.is_empty() {
+        return Err(ReferenceError::EmptyDigest);
     } else {
         return Err(ReferenceError::Digest(text.to_owned()));
     };
@@ -316,10 +336,11 @@ fn split_host(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
     }
 }
 
-fn check_host(host: &str) -> Result<(), ReferenceError> {
+pub(super) fn check_host(host: &str) -> Result<(), ReferenceError> {
     let (name, port) = if let Some(bracketed) = host.strip_prefix('[') {
         let (address, port) = bracketed.split_once(']').ok_or_else(|| ReferenceError::Host(host.to_owned()))?;
-        if address.parse::<Ipv6Addr>().is_err() {
+        // The grammar has no room for the spelling that ends in an IPv4 address.
+        if address.contains('.') || address.parse::<Ipv6Addr>().is_err() {
             return Err(ReferenceError::Host(host.to_owned()));
         }
         match port.strip_prefix(':') {
@@ -456,6 +477,8 @@ mod tests {
             ("Registry.Example.COM/app:V1", "registry.example.com/app:V1"),
             ("registry.example.com:443/app:1", "registry.example.com/app:1"),
             ("AA/app:1", "AA/app:1"),
+            ("registry:443/app:1", "registry:443/app:1"),
+            ("docker.io:443/nginx:1", "docker.io/library/nginx:1"),
             ("a/b__c.d-e---f_g:x", "docker.io/a/b__c.d-e---f_g:x"),
         ] {
             assert_eq!(normalized(text), name, "{text}");
@@ -516,7 +539,10 @@ mod tests {
             ("nginx@sha256:abc", "the sha256 digest has 3 hexadecimal digits; it needs 64"),
             ("nginx@sha512:abc", "the sha512 digest has 3 hexadecimal digits; it needs 128"),
             ("nginx@md5:abc", "`md5:abc` is no digest"),
-            ("nginx@", "`` is no digest"),
+            ("nginx@", "its digest is empty"),
+            ("https://registry.example.com/app:1", "it begins with the scheme `https://`"),
+            ("nginx`", "it holds a backtick at position 6"),
+            ("[::ffff:1.2.3.4]/app", "`[::ffff:1.2.3.4]` is no registry host"),
             ("nginx@sha256:ABC", "`sha256:ABC` is no digest"),
             (&"a".repeat(64), "it is an image ID"),
         ] {
@@ -612,6 +638,8 @@ mod tests {
             Just(String::new()),
             Just("localhost/".to_owned()),
             Just("index.docker.io/".to_owned()),
+            Just("docker.io:443/".to_owned()),
+            Just("registry:443/".to_owned()),
             "([a-zA-Z0-9-]{1,4}\\.){1,3}[a-z]{1,3}(:[0-9]{0,6})?/",
             "\\[[0-9a-f:]{2,9}\\](:[0-9]{1,5})?/",
         ];

@@ -7,14 +7,16 @@ use super::Ruling;
 use crate::finding::{Code, Effect};
 use crate::image::{Reference, is_tag};
 use crate::settings::read::{Path, Problems, Setting, read_string, read_word, section};
+use crate::workload::Placement;
 
 section! {
     /// The settings of the rule.
     pub struct Pinning {
         /// What becomes of an image without a digest.
-        "action" action: Action = Action::Deny,
-        /// Whether pod templates in workloads are judged too, or pods only.
-        "templates" templates: bool = true,
+        "action" action: Action = Action::Pin,
+        /// Whether pod templates in workloads are judged, and pinned, too; or pods only. Left out, templates are judged
+        /// but not pinned: to rewrite what GitOps tools apply makes them apply it again, for ever.
+        "templates" templates: Option<bool> = None,
         /// Tags that are refused even where `action` only warns, unless there is a digest.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
     }
@@ -23,6 +25,8 @@ section! {
 /// What becomes of an image without a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// It gets the digest that its tag points at.
+    Pin,
     /// It is refused.
     Deny,
     /// The requester is told.
@@ -33,7 +37,8 @@ pub enum Action {
 
 impl Setting for Action {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)], problems)
+        let words = [("pin", Self::Pin), ("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
+        read_word(json, at, &words, problems)
     }
 }
 
@@ -65,49 +70,81 @@ impl Pinning {
         self.forbidden_tags.iter().any(|forbidden| forbidden.0 == tag)
     }
 
-    /// Judges one image, which stands in a pod or in a pod template.
+    /// What is to be done about one image.
     #[must_use]
-    pub fn judge(&self, image: &Reference<'_>, in_template: bool) -> Option<Ruling> {
-        let effect = match self.action {
-            Action::Deny => Effect::Deny,
-            Action::Warn => Effect::Warn,
-            Action::Off => return None,
+    pub fn decide(&self, image: &Reference<'_>, placement: Placement) -> Decision {
+        let looks_here = match placement {
+            Placement::Pod => true,
+            Placement::Template => self.templates.unwrap_or(self.action != Action::Pin),
         };
-        if in_template && !self.templates {
-            return None;
+        if self.action == Action::Off || !looks_here {
+            return Decision::LeaveAlone;
         }
-        let tag = image.effective_tag()?;
-        let advice = "pin it by digest: `name:tag@sha256:…`";
+        let Some(tag) = image.effective_tag() else { return Decision::LeaveAlone };
         if self.forbids(tag) {
             let fact = match image.tag() {
                 Some(_) => format!("has the forbidden tag `{tag}`"),
                 None => format!("has no tag, which means the forbidden tag `{tag}`,"),
             };
-            return Some(Ruling {
+            return Decision::Refuse(Ruling {
                 code: Code::ForbiddenTag,
                 effect: Effect::Deny,
-                text: format!("{fact} and no digest; name a version and {advice}"),
+                text: format!("{fact} and no digest; name a version, best with its digest: `name:tag@sha256:…`"),
             });
         }
-        Some(Ruling {
-            code: Code::UnpinnedImage,
-            effect,
-            text: format!("has no digest, so what runs can change without notice; {advice}"),
-        })
+        match self.action {
+            Action::Pin => Decision::Pin,
+            Action::Deny => Decision::Report(Effect::Deny),
+            Action::Warn | Action::Off => Decision::Report(Effect::Warn),
+        }
     }
+}
+
+/// What is to be done about an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: it has a digest, or the rule does not look at it.
+    LeaveAlone,
+    /// It is to get the digest that its tag points at.
+    Pin,
+    /// It is reported as unpinned, best with the digest to use.
+    Report(Effect),
+    /// It is refused, whatever its digest would be.
+    Refuse(Ruling),
+}
+
+/// The report of an image without a digest. `digest` is the one that its tag points at, where a registry said so.
+#[must_use]
+pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> Ruling {
+    let advice = match digest {
+        Some(digest) => format!("write `{}`", pinned(image, digest)),
+        None => "pin it by digest: `name:tag@sha256:…`".to_owned(),
+    };
+    let text = format!("has no digest, so what runs can change without notice; {advice}");
+    Ruling { code: Code::UnpinnedImage, effect, text }
+}
+
+/// The reference with a digest: `name[:tag]@digest`.
+#[must_use]
+pub fn pinned(image: &Reference<'_>, digest: &str) -> String {
+    format!("{image}@{digest}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Pinning, Tag};
+    use super::{Action, Decision, Pinning, Tag, pinned, unpinned};
     use crate::finding::{Code, Effect};
     use crate::image::Reference;
+    use crate::workload::Placement;
 
-    const DIGEST: &str = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn judge(pinning: &Pinning, image: &str) -> Option<(Code, Effect)> {
-        let ruling = pinning.judge(&Reference::parse(image).unwrap(), false)?;
-        Some((ruling.code, ruling.effect))
+    fn decide(pinning: &Pinning, image: &str) -> Decision {
+        pinning.decide(&Reference::parse(image).unwrap(), Placement::Pod)
+    }
+
+    fn is_refused(pinning: &Pinning, image: &str) -> bool {
+        matches!(decide(pinning, image), Decision::Refuse(ruling) if ruling.code == Code::ForbiddenTag && ruling.effect == Effect::Deny)
     }
 
     fn with_action(action: Action) -> Pinning {
@@ -115,41 +152,52 @@ mod tests {
     }
 
     #[test]
-    fn an_image_with_a_digest_is_pinned_whatever_its_tag() {
+    fn an_image_with_a_digest_is_left_alone_whatever_its_tag() {
         for image in ["nginx", "nginx:1.27", "nginx:latest", "registry.example.com:5000/app:dev"] {
-            assert_eq!(judge(&Pinning::default(), &format!("{image}{DIGEST}")), None, "{image}");
+            assert_eq!(decide(&Pinning::default(), &format!("{image}@{DIGEST}")), Decision::LeaveAlone, "{image}");
         }
     }
 
     #[test]
     fn an_image_without_a_digest_gets_what_the_action_says() {
-        assert_eq!(judge(&with_action(Action::Deny), "nginx:1.27"), Some((Code::UnpinnedImage, Effect::Deny)));
-        assert_eq!(judge(&with_action(Action::Warn), "nginx:1.27"), Some((Code::UnpinnedImage, Effect::Warn)));
-        assert_eq!(judge(&with_action(Action::Off), "nginx:1.27"), None);
+        assert_eq!(decide(&Pinning::default(), "nginx:1.27"), Decision::Pin);
+        assert_eq!(decide(&with_action(Action::Deny), "nginx:1.27"), Decision::Report(Effect::Deny));
+        assert_eq!(decide(&with_action(Action::Warn), "nginx:1.27"), Decision::Report(Effect::Warn));
+        assert_eq!(decide(&with_action(Action::Off), "nginx:1.27"), Decision::LeaveAlone);
     }
 
     #[test]
-    fn a_forbidden_tag_is_denied_even_where_the_rule_only_warns() {
+    fn a_forbidden_tag_is_refused_even_where_the_rule_only_pins_or_warns() {
         for image in ["nginx:latest", "nginx"] {
-            assert_eq!(judge(&with_action(Action::Warn), image), Some((Code::ForbiddenTag, Effect::Deny)), "{image}");
-            assert_eq!(judge(&with_action(Action::Off), image), None, "{image}");
+            for action in [Action::Pin, Action::Deny, Action::Warn] {
+                assert!(is_refused(&with_action(action), image), "{image}");
+            }
+            assert_eq!(decide(&with_action(Action::Off), image), Decision::LeaveAlone, "{image}");
         }
         let pinning = Pinning { forbidden_tags: vec![Tag("dev".to_owned())], ..with_action(Action::Warn) };
-        assert_eq!(judge(&pinning, "nginx:dev"), Some((Code::ForbiddenTag, Effect::Deny)));
-        assert_eq!(
-            judge(&pinning, "nginx"),
-            Some((Code::UnpinnedImage, Effect::Warn)),
-            "the list replaces the default"
-        );
-        assert_eq!(judge(&pinning, "nginx:DEV"), Some((Code::UnpinnedImage, Effect::Warn)), "tags know case");
+        assert!(is_refused(&pinning, "nginx:dev"));
+        assert_eq!(decide(&pinning, "nginx"), Decision::Report(Effect::Warn), "the list replaces the default");
+        assert_eq!(decide(&pinning, "nginx:DEV"), Decision::Report(Effect::Warn), "tags know case");
     }
 
     #[test]
-    fn pod_templates_are_left_alone_where_the_settings_say_so() {
-        let image = Reference::parse("nginx:latest").unwrap();
-        let pods_only = Pinning { templates: false, ..Pinning::default() };
-        assert_eq!(pods_only.judge(&image, true), None);
-        assert!(pods_only.judge(&image, false).is_some());
-        assert!(Pinning::default().judge(&image, true).is_some());
+    fn pod_templates_are_judged_but_not_pinned_unless_the_settings_say_otherwise() {
+        let image = Reference::parse("nginx:1").unwrap();
+        let in_template =
+            |action, templates| Pinning { templates, ..with_action(action) }.decide(&image, Placement::Template);
+        assert_eq!(in_template(Action::Pin, None), Decision::LeaveAlone);
+        assert_eq!(in_template(Action::Pin, Some(true)), Decision::Pin);
+        assert_eq!(in_template(Action::Deny, None), Decision::Report(Effect::Deny));
+        assert_eq!(in_template(Action::Deny, Some(false)), Decision::LeaveAlone);
+        assert_eq!(in_template(Action::Warn, None), Decision::Report(Effect::Warn));
+    }
+
+    #[test]
+    fn a_report_names_the_reference_to_write_where_the_digest_is_known() {
+        let image = Reference::parse("localhost:5000/app:1").unwrap();
+        assert_eq!(pinned(&image, DIGEST), format!("localhost:5000/app:1@{DIGEST}"));
+        let report = unpinned(&image, Some(DIGEST), Effect::Warn);
+        assert!(report.text.ends_with(&format!("; write `localhost:5000/app:1@{DIGEST}`")), "{}", report.text);
+        assert!(unpinned(&image, None, Effect::Warn).text.ends_with("pin it by digest: `name:tag@sha256:…`"));
     }
 }

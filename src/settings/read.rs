@@ -109,9 +109,13 @@ pub fn read_word<T: Copy>(
     problems: &mut Problems,
 ) -> Option<T> {
     let choices = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-    let word = match json.get() {
-        "false" => "off".to_owned(),
-        _ => read_string(json, at, &format!("one of {}", choices()), problems)?,
+    let word = match (json.get(), serde_json::from_str::<String>(json.get())) {
+        ("false", _) => "off".to_owned(),
+        (_, Ok(word)) => word,
+        (_, Err(_)) => {
+            problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));
+            return None;
+        }
     };
     let found = words.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
     if found.is_none() {

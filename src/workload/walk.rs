@@ -32,8 +32,9 @@ pub(super) fn image_sites<'a>(object: &'a RawValue, template: &Cow<'a, str>) -> 
                 field: site.field,
                 index: site.index,
                 name: site.name,
-                image: site.image,
+                image: site.image.text,
                 template: template.clone(),
+                json: site.image.json,
             };
             Ok(sites.into_iter().map(with_template).collect())
         }
@@ -49,7 +50,7 @@ pub(super) fn image_sites<'a>(object: &'a RawValue, template: &Cow<'a, str>) -> 
 pub(super) fn has_deletion_timestamp(object: &RawValue) -> Result<bool, String> {
     #[derive(Deserialize)]
     struct Object<'a> {
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "json::optional_object")]
         metadata: Option<Metadata<'a>>,
     }
     #[derive(Deserialize)]
@@ -72,7 +73,13 @@ struct Site<'a> {
     field: &'static ImageField,
     index: usize,
     name: Option<Cow<'a, str>>,
-    image: Cow<'a, str>,
+    image: Text<'a>,
+}
+
+/// A string, and the JSON that it was read from.
+struct Text<'a> {
+    text: Cow<'a, str>,
+    json: &'a RawValue,
 }
 
 /// Goes down to a pod's spec, and reads its image sites. Nothing is found where a key or its value is not there.
@@ -197,7 +204,7 @@ struct Entry {
 }
 
 impl<'de> DeserializeSeed<'de> for Entry {
-    type Value = (Option<Cow<'de, str>>, Option<Cow<'de, str>>);
+    type Value = (Option<Cow<'de, str>>, Option<Text<'de>>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -205,7 +212,7 @@ impl<'de> DeserializeSeed<'de> for Entry {
 }
 
 impl<'de> Visitor<'de> for Entry {
-    type Value = (Option<Cow<'de, str>>, Option<Cow<'de, str>>);
+    type Value = (Option<Cow<'de, str>>, Option<Text<'de>>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -227,44 +234,43 @@ impl<'de> Visitor<'de> for Entry {
             }
             *value = Some(map.next_value_seed(TextAt(keys))?);
         }
-        Ok((name.flatten(), image.flatten()))
+        Ok((name.flatten().map(|name: Text<'de>| name.text), image.flatten()))
     }
 }
 
 /// Reads the string that some keys lead to, or nothing where it, or a value on the way, is not there or null.
 struct TextAt(&'static [&'static str]);
 
-impl TextAt {
-    fn text<'de, E: serde::de::Error>(&self, text: Cow<'de, str>) -> Result<Option<Cow<'de, str>>, E> {
-        if self.0.is_empty() { Ok(Some(text)) } else { Err(E::invalid_type(Unexpected::Str(&text), self)) }
-    }
-}
-
 impl<'de> DeserializeSeed<'de> for TextAt {
-    type Value = Option<Cow<'de, str>>;
+    type Value = Option<Text<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+        if !self.0.is_empty() {
+            return deserializer.deserialize_any(self);
+        }
+        let json = <&RawValue>::deserialize(deserializer)?;
+        if json.get() == "null" {
+            return Ok(None);
+        }
+        match serde_json::from_str(json.get()) {
+            Ok(Key(text)) => Ok(Some(Text { text, json })),
+            Err(error) => {
+                let cause = error.to_string();
+                Err(D::Error::custom(cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause)))
+            }
+        }
     }
 }
 
 impl<'de> Visitor<'de> for TextAt {
-    type Value = Option<Cow<'de, str>>;
+    type Value = Option<Text<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "a string" } else { "an object" })
+        f.write_str("an object")
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(None)
-    }
-
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        self.text(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.text(Cow::Owned(text.to_owned()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -1,0 +1,331 @@
+//! What registries know of images. Each distinct question is asked once in a request, in the order in which the answers
+//! are needed, so that the same request always asks the same.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::host::Host;
+use crate::image::{Digest, Reference};
+use crate::json;
+use crate::shown::Shown;
+
+/// The media types of the configurations that describe a container image.
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// An answer, or why there is none.
+pub type Answer<T> = Result<T, String>;
+
+/// The registries, and what they have answered so far.
+pub struct Registry<'h> {
+    host: &'h dyn Host,
+    digests: HashMap<String, Answer<String>>,
+    indexes: HashMap<String, Answer<Vec<String>>>,
+    images: HashMap<String, Answer<ImageFacts>>,
+}
+
+/// What the manifest and the configuration of an image say, as far as rules ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// The annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// The labels of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// The configuration's `created`, as written.
+    pub created: Option<String>,
+    /// The `created` of each entry of the configuration's history, as written.
+    pub history: Vec<String>,
+}
+
+impl ImageFacts {
+    /// An annotation of the manifest.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
+    }
+
+    /// A label of the configuration.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
+}
+
+impl<'h> Registry<'h> {
+    /// Registries that have been asked nothing yet.
+    #[must_use]
+    pub fn new(host: &'h dyn Host) -> Self {
+        Self { host, digests: HashMap::new(), indexes: HashMap::new(), images: HashMap::new() }
+    }
+
+    /// The digest that a reference points at.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn digest(&mut self, image: &str) -> Answer<String> {
+        let host = self.host;
+        let ask = || {
+            #[derive(Deserialize)]
+            struct Response {
+                digest: String,
+            }
+            let Response { digest } = read(&host.manifest_digest(image).map_err(|error| told(&error))?)?;
+            match Digest::parse(&digest) {
+                Ok(_) => Ok(digest),
+                Err(error) => Err(format!("the registry's answer has no usable digest: {error}")),
+            }
+        };
+        self.digests.entry(image.to_owned()).or_insert_with(ask).clone()
+    }
+
+    /// The digests of the manifests in the index that a reference points at; none where it is a single image.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    pub fn manifests(&mut self, image: &str) -> Answer<&[String]> {
+        let host = self.host;
+        let ask = || {
+            #[derive(Deserialize)]
+            struct Index {
+                #[serde(default)]
+                manifests: Vec<Entry>,
+            }
+            #[derive(Deserialize)]
+            struct Entry {
+                digest: String,
+            }
+            let index: Index = read(&host.manifest(image).map_err(|error| told(&error))?)?;
+            Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
+        };
+        let answer = self.indexes.entry(image.to_owned()).or_insert_with(ask);
+        answer.as_deref().map_err(Clone::clone)
+    }
+
+    /// What manifest and configuration say of the image that a reference points at.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    pub fn image(&mut self, image: &str) -> Answer<&ImageFacts> {
+        let host = self.host;
+        let ask =
+            || host.manifest_and_config(image).map_err(|error| told(&error)).and_then(|bytes| image_facts(&bytes));
+        let answer = self.images.entry(image.to_owned()).or_insert_with(ask);
+        answer.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl Reference<'_> {
+    /// The name by which a registry is asked: by digest where there is one, else by tag.
+    #[must_use]
+    pub fn registry_name(&self) -> String {
+        match (self.digest(), self.effective_tag()) {
+            (Some(digest), _) => self.with_digest(digest.as_str()),
+            (None, tag) => format!("{}/{}:{}", self.registry(), self.repository(), tag.unwrap_or_default()),
+        }
+    }
+
+    /// The name by which a registry is asked for a digest in the repository of this image.
+    #[must_use]
+    pub fn with_digest(&self, digest: &str) -> String {
+        format!("{}/{}@{digest}", self.registry(), self.repository())
+    }
+}
+
+fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
+    #[derive(Deserialize)]
+    struct Response {
+        #[serde(deserialize_with = "json::object")]
+        manifest: Manifest,
+        #[serde(deserialize_with = "json::object")]
+        config: Config,
+    }
+    #[derive(Deserialize)]
+    struct Manifest {
+        #[serde(deserialize_with = "json::object")]
+        config: Descriptor,
+        #[serde(default)]
+        annotations: Option<BTreeMap<String, String>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Descriptor {
+        media_type: String,
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(default)]
+        created: Option<String>,
+        #[serde(default, deserialize_with = "json::optional_object")]
+        config: Option<Container>,
+        #[serde(default)]
+        history: Option<Vec<Layer>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Container {
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
+    }
+    #[derive(Deserialize)]
+    struct Layer {
+        #[serde(default)]
+        created: Option<String>,
+    }
+    /// The part that says what the rest is.
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(deserialize_with = "json::object")]
+        manifest: Manifest,
+    }
+
+    let Kind { manifest } = read(bytes)?;
+    let media_type = manifest.config.media_type;
+    if !IMAGE_CONFIGS.contains(&media_type.as_str()) {
+        return Err(format!("it is no container image: its configuration has the media type `{}`", Shown(&media_type)));
+    }
+    let response: Response = read(bytes)?;
+    Ok(ImageFacts {
+        annotations: response.manifest.annotations.unwrap_or_default(),
+        labels: response.config.config.and_then(|container| container.labels).unwrap_or_default(),
+        created: response.config.created,
+        history: response.config.history.unwrap_or_default().into_iter().filter_map(|layer| layer.created).collect(),
+    })
+}
+
+fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "the registry's answer is no text".to_owned())?;
+    json::read(text).map_err(|error| format!("the registry's answer cannot be read: {error}"))
+}
+
+/// What the host says of a failure, made fit for a message.
+fn told(error: &str) -> String {
+    Shown(error.trim()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{ImageFacts, Registry};
+    use crate::host::in_memory::InMemory;
+    use crate::image::Reference;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn world() -> InMemory {
+        InMemory::at("2026-11-20T12:00:00Z")
+    }
+
+    #[test]
+    fn a_question_is_asked_once() {
+        let host = world().digest("a/b:1", DIGEST);
+        let mut registry = Registry::new(&host);
+        for _ in 0..3 {
+            assert_eq!(registry.digest("a/b:1"), Ok(DIGEST.to_owned()));
+            assert!(registry.digest("a/b:2").is_err());
+        }
+        assert_eq!(host.asked(), ["digest a/b:1", "digest a/b:2"]);
+    }
+
+    #[test]
+    fn a_digest_of_another_shape_is_no_answer() {
+        for (answer, expected) in [
+            (json!({}), "the registry's answer cannot be read: missing field `digest`"),
+            (
+                json!({"digest": 7}),
+                "the registry's answer cannot be read: digest: invalid type: integer `7`, expected a string",
+            ),
+            (json!({"digest": ""}), "the registry's answer has no usable digest: its digest is empty"),
+            (
+                json!({"digest": "sha256:abc"}),
+                "the registry's answer has no usable digest: the sha256 digest has 3 hexadecimal digits",
+            ),
+            (json!([]), "the registry's answer cannot be read: invalid type: sequence, expected an object"),
+        ] {
+            let host = world().answer("digest", "a", Ok(answer));
+            let error = Registry::new(&host).digest("a").unwrap_err();
+            assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
+        }
+    }
+
+    #[test]
+    fn manifest_and_configuration_are_read_in_the_media_types_of_oci_and_docker() {
+        for media_type in super::IMAGE_CONFIGS {
+            let host = world().config("a", json!({
+                "digest": DIGEST,
+                "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v"}},
+                "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
+            }));
+            let facts = Registry::new(&host).image("a").cloned();
+            assert_eq!(
+                facts,
+                Ok(ImageFacts {
+                    annotations: [("k".to_owned(), "v".to_owned())].into(),
+                    labels: [("l".to_owned(), "m".to_owned())].into(),
+                    created: Some("2026-07-01T00:00:00Z".to_owned()),
+                    history: vec!["x".to_owned()],
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_image_leaves_out_is_left_out() {
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json"});
+        for answer in [
+            json!({"manifest": {"config": config}, "config": {}}),
+            json!({"manifest": {"config": config, "annotations": null}, "config": {"created": null, "history": null, "config": {"Labels": null}}}),
+            json!({"manifest": {"config": config}, "config": {"config": null}}),
+        ] {
+            let host = world().config("a", answer);
+            assert_eq!(Registry::new(&host).image("a"), Ok(&ImageFacts::default()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_container_image_is_said_to_be_none() {
+        let chart = json!({"manifest": {"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}, "config": {"name": "chart", "created": 7}});
+        for (answer, expected) in [
+            (
+                chart,
+                "it is no container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`",
+            ),
+            (json!({"config": {}}), "the registry's answer cannot be read: missing field `manifest`"),
+            (
+                json!({"manifest": {"layers": []}}),
+                "the registry's answer cannot be read: manifest: missing field `config`",
+            ),
+            (
+                json!({"manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": []}),
+                "the registry's answer cannot be read: config: invalid type: sequence, expected an object",
+            ),
+            (
+                json!({"manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": {"created": 7}}),
+                "the registry's answer cannot be read: config.created: invalid type",
+            ),
+        ] {
+            let host = world().config("a", answer);
+            let error = Registry::new(&host).image("a").cloned().unwrap_err();
+            assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_known_by_its_manifests() {
+        let host = world()
+            .manifest("index", json!({"schemaVersion": 2, "manifests": [{"digest": DIGEST, "platform": {}}]}))
+            .manifest("single", json!({"schemaVersion": 2, "config": {}, "layers": []}));
+        let mut registry = Registry::new(&host);
+        assert_eq!(registry.manifests("index"), Ok(&[DIGEST.to_owned()][..]));
+        assert_eq!(registry.manifests("single"), Ok(&[][..]));
+    }
+
+    #[test]
+    fn a_registry_is_asked_by_digest_where_there_is_one() {
+        let name = |text: &str| Reference::parse(text).unwrap().registry_name();
+        assert_eq!(name("nginx"), "docker.io/library/nginx:latest");
+        assert_eq!(name("localhost:5000/app:1"), "localhost:5000/app:1");
+        assert_eq!(name(&format!("localhost:5000/app:1@{DIGEST}")), format!("localhost:5000/app@{DIGEST}"));
+    }
+}

@@ -1,0 +1,49 @@
+//! Rewrites images in the JSON text of an object. Everything else stays as it was, to the byte: fields that no version of
+//! Kubernetes knows, the order of keys, the spelling of numbers.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+/// The object with some spans of its text replaced by JSON strings. Nothing where the spans do not fit the text.
+#[must_use]
+pub fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Option<Box<RawValue>> {
+    edits.sort_by_key(|(span, _)| span.start);
+    let text = object.get();
+    let mut rewritten = String::with_capacity(text.len() + edits.iter().map(|(_, image)| image.len()).sum::<usize>());
+    let mut end = 0;
+    for (span, image) in edits {
+        rewritten.push_str(text.get(end..span.start)?);
+        rewritten.push_str(&serde_json::to_string(&image).ok()?);
+        end = span.end;
+    }
+    rewritten.push_str(text.get(end..)?);
+    RawValue::from_string(rewritten).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::rewrite;
+
+    #[test]
+    fn only_the_spans_are_replaced() {
+        let text = r#"{ "z": 1.50e3, "a": "one", "b": [ "two" ], "big": 123456789012345678901234567890 }"#;
+        let object: &RawValue = serde_json::from_str(text).unwrap();
+        let span = |word: &str| {
+            let start = text.find(word).unwrap();
+            start..start + word.len()
+        };
+        let edits = vec![(span("\"two\""), "2".to_owned()), (span("\"one\""), "1\"1".to_owned())];
+        let expected = text.replace("\"two\"", "\"2\"").replace("\"one\"", r#""1\"1""#);
+        assert_eq!(rewrite(object, edits).unwrap().get(), expected);
+    }
+
+    #[test]
+    fn spans_that_do_not_fit_are_no_edits() {
+        let object: &RawValue = serde_json::from_str("{}").unwrap();
+        assert!(rewrite(object, vec![(5..9, String::new())]).is_none());
+        assert!(rewrite(object, vec![(0..2, String::new()), (1..2, String::new())]).is_none());
+    }
+}

@@ -1,0 +1,330 @@
+//! Rule `schedule`: every image is as fresh as the patch schedule asks.
+//!
+//! Everything reduces to one pure function, [`Schedule::deadline`]: until when an image that was built at some time may
+//! be deployed.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use serde_json::value::RawValue;
+
+use super::Ruling;
+use crate::evidence::build_date::BuildDate;
+use crate::finding::{Code, Effect};
+use crate::settings::read::{Fields, Path, Problems, Setting, read_string, section};
+use crate::settings::value::{Action, Period, Unknown};
+use crate::shown::Shown;
+
+/// How many known time zones are offered for an unknown one.
+const OFFERED_ZONES: usize = 3;
+
+/// The settings of the rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// What becomes of an image that is past its deadline.
+    pub action: Action,
+    /// How often images have to be rebuilt.
+    pub cadence: Cadence,
+    /// How long before its deadline an image is warned about.
+    pub warn_before: Period,
+    /// Times in which nothing has to be deployed.
+    pub freezes: Vec<Freeze>,
+    /// What becomes of an image that does not say when it was built.
+    pub unknown_build_date: Unknown,
+}
+
+/// How often images have to be rebuilt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cadence {
+    /// A rolling age.
+    MaxAge(Period),
+    /// A calendar.
+    PatchDays(Box<PatchDays>),
+}
+
+section! {
+    /// A calendar of patch days: an image is good until the first one after its build, plus grace.
+    pub struct PatchDays {
+        required {
+            /// When patch days begin, in the five fields of cron.
+            "cron" cron: PatchCron,
+        }
+        /// The time zone of the calendar, by its IANA name.
+        "timeZone" time_zone: Zone = Zone(Tz::UTC),
+        /// How long after a patch day an image of before may still be deployed.
+        "grace" grace: Period = Period::days(14),
+    }
+}
+
+section! {
+    /// A time in which nothing has to be deployed: a deadline inside moves to its end.
+    pub struct Freeze {
+        required {
+            /// The first day.
+            "from" from: NaiveDate,
+            /// The last day.
+            "to" to: NaiveDate,
+            /// Why, for those who wonder about a deadline.
+            "reason" reason: String,
+        }
+    }
+}
+
+/// A cron expression that fires.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchCron(Cron);
+
+/// A time zone of the IANA database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zone(Tz);
+
+/// Until when an image may be deployed, and how that came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deadline<'s> {
+    /// The first moment at which it may not.
+    pub at: DateTime<Utc>,
+    /// The patch day that it misses, where there is a calendar.
+    pub patch_day: Option<DateTime<Tz>>,
+    /// The last freeze that the deadline was moved by.
+    pub moved_by: Option<&'s Freeze>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            action: Action::Deny,
+            cadence: Cadence::MaxAge(Period::days(90)),
+            warn_before: Period::days(14),
+            freezes: Vec::new(),
+            unknown_build_date: Unknown::Warn,
+        }
+    }
+}
+
+impl Setting for Schedule {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::read(json, at, problems)?;
+        if fields.has("maxAge") && fields.has("patchDays") {
+            problems.push(at, "give `maxAge` (a rolling age) or `patchDays` (a calendar), not both");
+        }
+        let default = Self::default();
+        let action = fields.take("action", at, problems);
+        let max_age = fields.take("maxAge", at, problems).map(Cadence::MaxAge);
+        let patch_days = fields.take("patchDays", at, problems).map(|days| Cadence::PatchDays(Box::new(days)));
+        let warn_before = fields.take("warnBefore", at, problems);
+        let freezes: Option<Vec<Freeze>> = fields.take("freezes", at, problems);
+        let unknown_build_date = fields.take("unknownBuildDate", at, problems);
+        let known = ["action", "maxAge", "patchDays", "warnBefore", "freezes", "unknownBuildDate"];
+        fields.finish(&known, at, problems);
+
+        let freezes = freezes.unwrap_or_default();
+        for (index, freeze) in freezes.iter().enumerate().filter(|(_, freeze)| freeze.to < freeze.from) {
+            let Freeze { from, to, .. } = freeze;
+            let at = Path::Key(&at, "freezes");
+            problems.push(Path::Index(&at, index), format_args!("it ends on {to}, before it begins on {from}"));
+        }
+        Some(Self {
+            action: action.unwrap_or(default.action),
+            cadence: patch_days.or(max_age).unwrap_or(default.cadence),
+            warn_before: warn_before.unwrap_or(default.warn_before),
+            freezes,
+            unknown_build_date: unknown_build_date.unwrap_or(default.unknown_build_date),
+        })
+    }
+}
+
+impl Setting for PatchCron {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a cron expression such as `0 0 * * TUE#2`", problems)?;
+        // Seconds and years have no place in a calendar of patch days, and CronJob has neither.
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = match parser.parse(&text) {
+            Ok(cron) => cron,
+            Err(error) => {
+                let hint = "write minute, hour, day of month, month and day of week, such as `0 0 * * TUE#2`";
+                problems.push(at, format_args!("`{text}` is no cron expression: {error}; {hint}"));
+                return None;
+            }
+        };
+        if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
+            problems.push(at, format_args!("`{text}` never fires"));
+            return None;
+        }
+        Some(Self(cron))
+    }
+}
+
+impl Setting for Zone {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let name = read_string(json, at, "a time zone such as `Europe/Berlin`", problems)?;
+        match name.parse() {
+            Ok(zone) => Some(Self(zone)),
+            Err(_) => {
+                let mut known: Vec<(f64, &str)> = chrono_tz::TZ_VARIANTS
+                    .iter()
+                    .map(|zone| (strsim::jaro_winkler(&name.to_lowercase(), &zone.name().to_lowercase()), zone.name()))
+                    .collect();
+                known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
+                let nearest: Vec<_> = known.iter().take(OFFERED_ZONES).map(|(_, name)| format!("`{name}`")).collect();
+                problems.push(
+                    at,
+                    format_args!("`{name}` is no time zone of the IANA database; near it are {}", nearest.join(", ")),
+                );
+                None
+            }
+        }
+    }
+}
+
+impl Freeze {
+    /// The first moment of the freeze, and the first after it.
+    #[must_use]
+    pub fn span(&self, zone: Tz) -> (DateTime<Utc>, DateTime<Utc>) {
+        let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
+        (start_of_day(self.from, zone), start_of_day(after, zone))
+    }
+}
+
+/// The first moment of a day. Where clocks go forward at midnight, the day begins later.
+fn start_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
+    let quarters = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
+    quarters
+        .filter_map(|local| zone.from_local_datetime(&local).earliest())
+        .next()
+        .map_or_else(|| midnight.and_utc(), |start| start.to_utc())
+}
+
+impl Schedule {
+    /// Until when an image that was built at this time may be deployed.
+    #[must_use]
+    pub fn deadline(&self, built: DateTime<Utc>) -> Deadline<'_> {
+        let (mut at, patch_day) = match &self.cadence {
+            Cadence::MaxAge(age) => (built + age.delta(), None),
+            Cadence::PatchDays(days) => {
+                // A calendar always goes on; were it ever to end, nothing would be fresh any more.
+                let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone.0));
+                (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
+            }
+        };
+        let mut moved_by = None;
+        // Each freeze moves the deadline out of itself, so that it can do so once.
+        for _ in &self.freezes {
+            let holding = self.freezes.iter().find_map(|freeze| {
+                let (start, end) = freeze.span(self.zone());
+                (start <= at && at < end).then_some((freeze, end))
+            });
+            let Some((freeze, end)) = holding else { break };
+            at = end;
+            moved_by = Some(freeze);
+        }
+        Deadline { at, patch_day, moved_by }
+    }
+
+    /// The time zone in which days begin and end.
+    #[must_use]
+    pub fn zone(&self) -> Tz {
+        match &self.cadence {
+            Cadence::MaxAge(_) => Tz::UTC,
+            Cadence::PatchDays(days) => days.time_zone.0,
+        }
+    }
+
+    /// Judges an image by its build date.
+    #[must_use]
+    pub fn judge(&self, built: &BuildDate, now: DateTime<Utc>) -> Option<Ruling> {
+        let effect = self.action.effect()?;
+        match built {
+            BuildDate::At(built) => self.judge_age(*built, now, effect),
+            BuildDate::Future(date) => Some(Ruling {
+                code: Code::FutureBuildDate,
+                effect,
+                text: format!(
+                    "says that it was built {}, which is in the future; correct the clock of its build, or the date that \
+                     the build writes",
+                    self.day(*date)
+                ),
+            }),
+            BuildDate::Unknown(said) => {
+                let fact = match said {
+                    Some(date) => format!("says `{}` for its build date, which no build had", Shown(date)),
+                    None => "does not say when it was built".to_owned(),
+                };
+                Some(Ruling {
+                    code: Code::UnknownBuildDate,
+                    effect: self.unknown_build_date.effect()?,
+                    text: format!("{fact}; set the label `org.opencontainers.image.created` in its build"),
+                })
+            }
+        }
+    }
+
+    fn judge_age(&self, built: DateTime<Utc>, now: DateTime<Utc>, effect: Effect) -> Option<Ruling> {
+        let deadline = self.deadline(built);
+        if now >= deadline.at {
+            let text = format!(
+                "was built {}{} and had to be rebuilt by {}; deploy a newer build",
+                self.age(built, now),
+                self.reason(&deadline),
+                self.due(&deadline),
+            );
+            return Some(Ruling { code: Code::StaleImage, effect, text });
+        }
+        let left = deadline.at - now;
+        (left <= self.warn_before.delta()).then(|| Ruling {
+            code: Code::PatchDue,
+            effect: Effect::Warn,
+            text: format!(
+                "was built {}{} and has to be rebuilt by {} ({}); plan a newer build",
+                self.age(built, now),
+                self.reason(&deadline),
+                self.due(&deadline),
+                in_days(left),
+            ),
+        })
+    }
+
+    fn day(&self, time: DateTime<Utc>) -> NaiveDate {
+        time.with_timezone(&self.zone()).date_naive()
+    }
+
+    fn age(&self, built: DateTime<Utc>, now: DateTime<Utc>) -> String {
+        let days = (now - built).num_days().max(0);
+        format!("{} ({days} day{} ago)", self.day(built), if days == 1 { "" } else { "s" })
+    }
+
+    fn reason(&self, deadline: &Deadline<'_>) -> String {
+        match (&self.cadence, &deadline.patch_day) {
+            (Cadence::MaxAge(age), _) => format!(", may be {age} old"),
+            (Cadence::PatchDays(_), Some(day)) => format!(", before the patch day {},", day.date_naive()),
+            (Cadence::PatchDays(_), None) => String::new(),
+        }
+    }
+
+    fn due(&self, deadline: &Deadline<'_>) -> String {
+        match deadline.moved_by {
+            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), Shown(&freeze.reason)),
+            None => self.day(deadline.at).to_string(),
+        }
+    }
+}
+
+impl PatchDays {
+    /// The first patch day after a time.
+    #[must_use]
+    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Tz>> {
+        self.cron.0.find_next_occurrence(&time.with_timezone(&self.time_zone.0), false).ok()
+    }
+}
+
+fn in_days(left: TimeDelta) -> String {
+    match left.num_days() {
+        0 => "within a day".to_owned(),
+        1 => "in 1 day".to_owned(),
+        days => format!("in {days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
