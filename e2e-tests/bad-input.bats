@@ -40,7 +40,7 @@ EOF
   [ "$output" = "" ]
   assert_contains "$stderr" 'Provided settings are not valid: '
   assert_contains "$stderr" 'pining: unknown key; did you mean `pinning`?'
-  assert_contains "$stderr" 'pinning.action: expected one of deny, warn, off, found a number'
+  assert_contains "$stderr" 'pinning.action: expected one of pin, deny, warn, off, found a number'
   assert_contains "$stderr" 'write `docker.io/library/nginx*`'
   assert_contains "$stderr" 'overrides[0]: `images` is missing'
 }
@@ -76,6 +76,26 @@ EOF
     '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
   assert_denied invalid-request
   assert_contains "$(message)" 'this Rollout has no `spec.template`'
+}
+
+@test "schedules that make no sense are not valid, each with its path" {
+  policy_run --request-path "$(request v1 Pod "$(pod nginx)")" --settings-json \
+    '{"schedule": {"maxAge": "0d", "patchDays": {"cron": "0 0 30 2 *", "timeZone": "Europe/Berlni"},
+      "freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}], "warnBefore": "-3d"}}'
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'schedule: give `maxAge` (a rolling age) or `patchDays` (a calendar), not both'
+  assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
+  assert_contains "$stderr" 'schedule.patchDays.cron: `0 0 30 2 *` never fires'
+  assert_contains "$stderr" 'schedule.patchDays.timeZone: `Europe/Berlni` is no time zone of the IANA database; near it are `Europe/Berlin`'
+  assert_contains "$stderr" 'schedule.freezes[0]: it ends on 2026-12-17, before it begins on 2026-12-18'
+  assert_contains "$stderr" 'schedule.warnBefore: `-3d` is no duration'
+}
+
+@test "a new object cannot pass for one that is being deleted" {
+  judge v1 Pod "$(pod nginx:1)" '{}' '.object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z"'
+  assert_denied unpinned-image
+  judge v1 Pod "$(pod nginx:1)" '{}' '.object.metadata = ["2026-11-20T10:00:00Z"] | .operation = "UPDATE"'
+  assert_denied invalid-request
 }
 
 @test "what brings in no image is accepted" {

@@ -3,8 +3,11 @@
 
 load helpers
 
+# check FLAG…: with QUIET settings unless others are given; asks nobody.
 check() {
-  run --separate-stderr "$CONTAINER_PATCH" check "$@"
+  local settings=(--settings-json "$QUIET")
+  [[ "$*" == *--settings* ]] && settings=()
+  run --separate-stderr "$CONTAINER_PATCH" check "${settings[@]}" --replay-host-capabilities-interactions "$(silence)" "$@"
   echo "status: $status"
   echo "output: $output"
   echo "stderr: $stderr"
@@ -35,7 +38,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
 
 @test "warnings alone are no denial" {
   unpinned_pod a > a.yaml
-  check a.yaml --settings-json '{"pinning": {"action": "warn"}}'
+  check a.yaml --settings-json "$(quiet '{"pinning": {"action": "warn"}}')"
   [ "$status" -eq 0 ]
   assert_contains "$output" "warned   Pod default/a"
 }
@@ -63,7 +66,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   check r.yaml
   [ "$status" -eq 1 ]
   assert_contains "$output" "[unknown-kind]"
-  check r.yaml --settings-json '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
+  check r.yaml --settings-json "$(quiet '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}')"
   [ "$status" -eq 1 ]
   assert_contains "$output" "[forbidden-tag]"
 }
@@ -81,8 +84,8 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   [[ "$output" != *"default/inner"* ]]
   check --recursive folder
   assert_contains "$output" "default/inner"
-  run --separate-stderr bash -c '"$0" check - < folder/list.json' "$CONTAINER_PATCH"
-  [ "$status" -eq 1 ]
+  run --separate-stderr bash -c '"$0" check - --settings-json "$1" < folder/list.json' "$CONTAINER_PATCH" '{"pinning": {"templates": false, "action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
+  [ "$status" -eq 0 ]
   assert_contains "$output" "<stdin>:1 items[0]"
 }
 
@@ -108,6 +111,40 @@ EOF
   assert_contains "$output" "denied   Deployment shop/web"
 }
 
+@test "text of a manifest does not steer the terminal" {
+  printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: "evil\\e[31m\\nname"}\nspec: {containers: [{name: app, image: "nginx:1"}]}\n' > a.yaml
+  check a.yaml
+  [ "$status" -eq 1 ]
+  [[ "$output" != *$'\e'* ]]
+  assert_contains "$output" 'Pod default/evil\u{1b}[31m\nname'
+}
+
+@test "merge keys are resolved before the images are looked at" {
+  cat > a.yaml <<EOF
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers:
+    - &a {name: a, image: "nginx@$DIGEST"}
+    - &b {<<: *a, name: b, image: "nginx:1"}
+    - &c {<<: *b, name: c}
+    - {<<: *c, name: d}
+EOF
+  check a.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$output" 'container `b`'
+  assert_contains "$output" 'container `c`'
+  assert_contains "$output" 'container `d`'
+}
+
+@test "a folder that links to itself is read once" {
+  mkdir loop && ln -s . loop/self && pinned_pod a > loop/a.yaml
+  check --recursive loop
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "1 object judged"
+}
+
 @test "JSON output is for programs" {
   { unpinned_pod b; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n'; } > all.yaml
   check all.yaml --output json
@@ -126,10 +163,11 @@ EOF
 @test "colours are on a terminal only, and NO_COLOR turns them off" {
   command -v script > /dev/null || skip "needs script(1)"
   unpinned_pod a > a.yaml
-  run script -qec "'$CONTAINER_PATCH' check a.yaml" /dev/null
-  [[ "$output" == *$'\e['* ]]
-  NO_COLOR=1 run script -qec "'$CONTAINER_PATCH' check a.yaml" /dev/null
-  [[ "$output" != *$'\e['* ]]
+  local colour=$'\e'"\\[[0-9;]*m"
+  run script -qec "'$CONTAINER_PATCH' check a.yaml --settings-json '$QUIET' --replay-host-capabilities-interactions '$(silence)'" /dev/null
+  [[ "$output" =~ $colour ]]
+  NO_COLOR=1 run script -qec "'$CONTAINER_PATCH' check a.yaml --settings-json '$QUIET' --replay-host-capabilities-interactions '$(silence)'" /dev/null
+  [[ ! "$output" =~ $colour ]]
 }
 
 @test "nothing to judge, settings that are not valid and files that are not there end with exit code 2" {
@@ -150,7 +188,7 @@ EOF
 @test "the binary works alone, away from its source" {
   cp "$CONTAINER_PATCH" "$BATS_TEST_TMPDIR/alone"
   pinned_pod a > a.yaml
-  run env -i "$BATS_TEST_TMPDIR/alone" check a.yaml
+  run env -i "$BATS_TEST_TMPDIR/alone" check a.yaml --settings-json "$QUIET"
   [ "$status" -eq 0 ]
 }
 

@@ -45,9 +45,23 @@ pod() {
   jq -nc --arg image "$1" '{spec: {containers: [{name: "app", image: $image}]}}'
 }
 
-# judge API_VERSION KIND OBJECT [SETTINGS] [JQ]: runs the policy on a request.
+# Settings under which nobody is asked but for advice.
+QUIET='{"pinning": {"action": "deny"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
+
+# quiet [SETTINGS]: QUIET, changed by these settings.
+quiet() { jq -nc --argjson quiet "$QUIET" --argjson settings "${1:-{\}}" '$quiet * $settings'; }
+
+# silence: a session in which every question goes without an answer.
+silence() {
+  echo '[]' > "$BATS_TEST_TMPDIR/silence.yml"
+  echo "$BATS_TEST_TMPDIR/silence.yml"
+}
+
+# judge API_VERSION KIND OBJECT [SETTINGS] [JQ]: runs the policy on a request, with QUIET settings changed by these, and
+# asks nobody.
 judge() {
-  policy_run --request-path "$(request "$1" "$2" "$3" "${5:-.}")" --settings-json "${4:-{\}}"
+  policy_run --request-path "$(request "$1" "$2" "$3" "${5:-.}")" --settings-json "$(quiet "${4:-{\}}")" \
+    --replay-host-capabilities-interactions "$(silence)"
   [ "$status" -eq 0 ]
 }
 

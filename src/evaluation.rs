@@ -221,7 +221,7 @@ impl Judge<'_> {
     /// An image that a registry could not be asked about. That bites no harder than the rule that asked would.
     fn unavailable(&mut self, site: &ImageSite<'_>, asking: Effect, cause: &str) {
         let text = format!(
-            "cannot be judged: {cause}; check that the policy server reaches the registry and may read the image"
+            "cannot be judged: {cause}; check its name, and that the policy server reaches the registry and may read it"
         );
         let effect = self.settings.enforcement.evidence_errors.min(asking);
         self.rule(site, Ruling { code: Code::EvidenceUnavailable, effect, text });

@@ -156,6 +156,14 @@ impl AdmissionResponse {
         Self { uid: uid.to_owned(), status: Some(Status { message, code: Some(500) }), ..Self::default() }
     }
 
+    /// The strings that the patch writes, in its order.
+    #[must_use]
+    pub fn patched_values(&self) -> Vec<String> {
+        let patch = self.patch.as_ref().and_then(|patch| STANDARD.decode(patch).ok()).unwrap_or_default();
+        let operations: Vec<Value> = serde_json::from_slice(&patch).unwrap_or_default();
+        operations.iter().filter_map(|operation| operation["value"].as_str().map(str::to_owned)).collect()
+    }
+
     /// An audit annotation of the policy.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
@@ -232,9 +240,10 @@ mod tests {
         let mut mutated = request.object.clone().unwrap();
         mutated["spec"]["containers"][0]["image"] = json!("b");
         let response = AdmissionResponse::of_policy(&request, policy_response(Some(mutated))).unwrap();
-        let patch: Value = serde_json::from_slice(&STANDARD.decode(response.patch.unwrap()).unwrap()).unwrap();
+        let patch: Value = serde_json::from_slice(&STANDARD.decode(response.patch.as_ref().unwrap()).unwrap()).unwrap();
         assert_eq!(patch, json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "b"}]));
         assert_eq!(response.patch_type, Some("JSONPatch"));
+        assert_eq!(response.patched_values(), ["b"]);
 
         let same = policy_response(request.object.clone());
         assert_eq!(AdmissionResponse::of_policy(&request, same).unwrap().patch, None);

@@ -111,14 +111,13 @@ pub trait Capabilities: Send + Sync {
     fn answer(&self, call: HostCall) -> Result<Vec<u8>, String>;
 }
 
-/// No answers at all: for a policy that has nothing to ask.
+/// No answers at all: for a policy that has nothing to ask, as when it looks at its settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Nothing;
 
 impl Capabilities for Nothing {
     fn answer(&self, _: HostCall) -> Result<Vec<u8>, String> {
-        Err("this host answers no questions; replay a recorded session with --replay-host-capabilities-interactions"
-            .to_owned())
+        Err("this host answers no questions".to_owned())
     }
 }
 

@@ -4,19 +4,26 @@ use std::fmt;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result as Fallible, bail};
 use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admission::{
     AdmissionRequest, AdmissionResponse, GroupVersionKind, GroupVersionResource, UserInfo, kind_of,
 };
-use crate::capabilities::{AllowedResources, Capabilities, Nothing};
+use crate::capabilities::{AllowedResources, Capabilities};
 use crate::policy::Policy;
-use crate::{manifest, settings, stdout, table};
+use crate::registry::{self, Registries};
+use crate::{manifest, session, settings, stdout, table};
+
+/// How many objects are judged at a time.
+const AT_A_TIME: usize = 8;
 
 /// Judge Kubernetes manifests as if they were applied to a cluster that has the policy
 ///
@@ -38,6 +45,10 @@ pub struct Options {
     /// How to print the verdicts
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    session: session::Flags,
+    #[command(flatten)]
+    registry: registry::Access,
     /// Policy to judge by, a WebAssembly module; the one in this binary if left out
     #[arg(long, value_name = "FILE.wasm")]
     policy: Option<PathBuf>,
@@ -94,6 +105,8 @@ pub struct Judged {
     pub messages: Vec<String>,
     /// What the user is warned of.
     pub warnings: Vec<String>,
+    /// The images as the policy would rewrite them.
+    pub pinned: Vec<String>,
     /// The findings as the policy writes them into the audit log.
     pub findings: Value,
     /// The images that were judged, as the policy writes them into the audit log.
@@ -138,16 +151,25 @@ impl Summary {
 ///
 /// # Errors
 /// When nothing can be judged: the policy or its settings cannot be used, or there is no object at all.
-pub fn exec(options: &Options) -> Result<Summary> {
+pub fn exec(options: &Options) -> Fallible<Summary> {
     let settings = options.settings.read()?;
     let policy = Policy::load(options.policy.as_deref())?;
     policy.validate_settings(&settings)?;
-    let judge = Judge { policy, settings, namespace: options.namespace.clone() };
+    let session = options.session.open(|| Ok(Arc::new(Registries::new(&options.registry)?)))?;
+    let judge = Judge {
+        policy,
+        settings,
+        namespace: options.namespace.clone(),
+        capabilities: session.capabilities(),
+        at_a_time: if options.session.keep_order() { 1 } else { AT_A_TIME },
+    };
 
-    let mut judged = Vec::new();
+    let mut documents = Vec::new();
     for file in files(&options.files, options.recursive)? {
-        judged.extend(judge.file(&file));
+        documents.extend(read(&file));
     }
+    let judged = judge.all(&documents);
+    session.close()?;
     if judged.is_empty() {
         bail!("there is no object in {}", list(&options.files));
     }
@@ -167,7 +189,7 @@ fn list(files: &[PathBuf]) -> String {
 }
 
 /// The files that are meant: those that are named, and the manifests in the folders that are named.
-fn files(named: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
+fn files(named: &[PathBuf], recursive: bool) -> Fallible<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in named {
         if path.is_dir() {
@@ -179,7 +201,7 @@ fn files(named: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<()> {
+fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Fallible<()> {
     let cannot_read = || format!("cannot read the folder {}", folder.display());
     let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
     let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
@@ -200,44 +222,85 @@ fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Res
     Ok(())
 }
 
+/// An object of a manifest and where it stands, or why it cannot be read.
+type Document = (String, Result<Value, String>);
+
+fn read(path: &Path) -> Vec<Document> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read_to_string(path))
+    };
+    match text {
+        Ok(text) => manifest::read(&text)
+            .into_iter()
+            .map(|document| {
+                let object = document.object.map_err(|error| format!("{error:#}"));
+                (format!("{name}:{}", document.place), object)
+            })
+            .collect(),
+        Err(error) => vec![(name, Err(format!("cannot read the file: {error}")))],
+    }
+}
+
 struct Judge {
     policy: Policy,
     settings: Value,
     namespace: String,
+    capabilities: Arc<dyn Capabilities>,
+    at_a_time: usize,
 }
 
 impl Judge {
-    fn file(&self, path: &Path) -> Vec<Judged> {
-        let (name, text) = if path == Path::new("-") {
-            let mut text = String::new();
-            ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
-        } else {
-            (path.display().to_string(), std::fs::read_to_string(path))
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(error) => return vec![failed(None, name, &anyhow!("cannot read the file: {error}"))],
-        };
-        manifest::read(&text)
-            .into_iter()
-            .map(|document| {
-                let source = format!("{name}:{}", document.place);
-                match document.object.and_then(|object| request(&object, &self.namespace)) {
-                    Ok(request) => self.object(&request, source),
-                    Err(error) => failed(None, source, &error),
-                }
-            })
-            .collect()
+    /// Judges every object, several at a time because registries take their time, and shows on a terminal how it goes.
+    fn all(&self, documents: &[Document]) -> Vec<Judged> {
+        let bar = ProgressBar::new(documents.len() as u64).with_message("asking registries");
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let next = AtomicUsize::new(0);
+        let judged = Mutex::new(Vec::with_capacity(documents.len()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.at_a_time.min(documents.len()) {
+                scope.spawn(|| {
+                    while let Some((index, document)) = {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        documents.get(index).map(|document| (index, document))
+                    } {
+                        let verdict = self.document(document);
+                        judged.lock().unwrap_or_else(PoisonError::into_inner).push((index, verdict));
+                        bar.inc(1);
+                    }
+                });
+            }
+        });
+        bar.finish_and_clear();
+        let mut judged = judged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        judged.sort_by_key(|(index, _)| *index);
+        judged.into_iter().map(|(_, judged)| judged).collect()
+    }
+
+    fn document(&self, (source, object): &Document) -> Judged {
+        let source = source.clone();
+        match object {
+            Err(error) => failed(None, source, error),
+            Ok(object) => match request(object, &self.namespace) {
+                Ok(request) => self.object(&request, source),
+                Err(error) => failed(None, source, &format!("{error:#}")),
+            },
+        }
     }
 
     fn object(&self, request: &AdmissionRequest, source: String) -> Judged {
-        let capabilities: Arc<dyn Capabilities> = Arc::new(Nothing);
         let object = Some(title(request));
-        let response = self.policy.validate(request, &self.settings, &capabilities, &AllowedResources::default());
+        let response = self.policy.validate(request, &self.settings, &self.capabilities, &AllowedResources::default());
         let response = match response {
             Ok(response) => response,
-            Err(error) => return failed(object, source, &error.context("the policy did not answer")),
+            Err(error) => return failed(object, source, &format!("the policy did not answer: {error:#}")),
         };
+        let pinned = response.patched_values();
         let findings = annotated_list(&response, "findings");
         let images = annotated_list(&response, "images");
         let message = response.status.and_then(|status| status.message).unwrap_or_default();
@@ -254,7 +317,7 @@ impl Judge {
             }
             (false, _) => Verdict::Denied,
         };
-        Judged { verdict, object, source, messages, warnings, findings, images }
+        Judged { verdict, object, source, messages, warnings, pinned, findings, images }
     }
 }
 
@@ -266,14 +329,15 @@ impl Judged {
             source: String::new(),
             messages: Vec::new(),
             warnings: Vec::new(),
+            pinned: Vec::new(),
             findings: json!([]),
             images: json!([]),
         }
     }
 }
 
-fn failed(object: Option<String>, source: String, error: &anyhow::Error) -> Judged {
-    Judged { verdict: Verdict::Failed, object, source, messages: vec![format!("{error:#}")], ..Judged::empty() }
+fn failed(object: Option<String>, source: String, error: &str) -> Judged {
+    Judged { verdict: Verdict::Failed, object, source, messages: vec![error.to_owned()], ..Judged::empty() }
 }
 
 fn annotated_list(response: &AdmissionResponse, key: &str) -> Value {
@@ -311,7 +375,7 @@ fn title(request: &AdmissionRequest) -> String {
 }
 
 /// The request that an API server makes of the object when it is created.
-fn request(object: &Value, namespace: &str) -> Result<AdmissionRequest> {
+fn request(object: &Value, namespace: &str) -> Fallible<AdmissionRequest> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let required = |key: &str| {
         text(&object[key]).with_context(|| match &object[key] {

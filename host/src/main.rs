@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use container_patch::{check, run};
+use container_patch::{check, run, schedule};
 
 /// Judges the images that workloads name, with the policy that Kubewarden enforces in the cluster.
 #[derive(Debug, Parser)]
@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Check(check::Options),
     Run(run::Options),
+    Schedule(schedule::Options),
 }
 
 fn main() -> ExitCode {
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, 2),
         },
         Command::Run(options) => match run::exec(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        Command::Schedule(options) => match schedule::exec(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
         },

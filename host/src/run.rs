@@ -8,10 +8,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
-use crate::capabilities::{AllowedResources, Capabilities, Nothing};
+use crate::capabilities::AllowedResources;
 use crate::policy::Policy;
-use crate::session::Replay;
-use crate::{settings, stdout};
+use crate::registry::{self, Registries};
+use crate::{session, settings, stdout};
 
 /// Run the policy on one admission request, with the flags and the output of `kwctl run`
 #[derive(Debug, Args)]
@@ -27,9 +27,10 @@ pub struct Options {
     /// Grant access to the Kubernetes resources that the policy's metadata declares in `contextAwareResources`
     #[arg(long)]
     allow_context_aware: bool,
-    /// Answer the policy's questions to the host from this file, in its order
-    #[arg(long, value_name = "FILE")]
-    replay_host_capabilities_interactions: Option<PathBuf>,
+    #[command(flatten)]
+    session: session::Flags,
+    #[command(flatten)]
+    registry: registry::Access,
 }
 
 /// Runs the policy, and prints its response.
@@ -39,24 +40,16 @@ pub struct Options {
 pub fn exec(options: &Options) -> Result<()> {
     let request = read_request(&options.request_path)?;
     let settings = options.settings.read()?;
-    let replay = options.replay_host_capabilities_interactions.as_deref().map(Replay::from_file).transpose()?;
-    let replay = replay.map(Arc::new);
     let policy = Policy::load(options.policy.as_deref())?;
     policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
 
     let allowed = if options.allow_context_aware { policy.declared_resources() } else { AllowedResources::default() };
-    let capabilities: Arc<dyn Capabilities> = match &replay {
-        Some(replay) => Arc::<Replay>::clone(replay),
-        None => Arc::new(Nothing),
-    };
+    let session = options.session.open(|| Ok(Arc::new(Registries::new(&options.registry)?)))?;
     let response = policy
-        .validate(&request, &settings, &capabilities, &allowed)
+        .validate(&request, &settings, &session.capabilities(), &allowed)
         .unwrap_or_else(|error| AdmissionResponse::internal_error(&request.uid, &format!("{error:#}")));
     stdout::print(&(serde_json::to_string(&response)? + "\n"))?;
-    for mismatch in replay.iter().flat_map(|replay| replay.mismatches()) {
-        eprintln!("Warning: {mismatch}");
-    }
-    Ok(())
+    session.close()
 }
 
 fn read_request(path: &Path) -> Result<AdmissionRequest> {

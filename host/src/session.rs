@@ -12,13 +12,77 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Capabilities, HostCall};
+
+/// Whether the policy's questions are recorded, or answered from a record.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Record the policy's questions to the host, and the answers, to this file
+    #[arg(long, value_name = "FILE")]
+    record_host_capabilities_interactions: Option<PathBuf>,
+    /// Answer the policy's questions to the host from this file, in its order
+    #[arg(long, value_name = "FILE", conflicts_with = "record_host_capabilities_interactions")]
+    replay_host_capabilities_interactions: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Whether the order of questions matters, so that they cannot be asked side by side.
+    #[must_use]
+    pub fn keep_order(&self) -> bool {
+        self.record_host_capabilities_interactions.is_some() || self.replay_host_capabilities_interactions.is_some()
+    }
+
+    /// Opens the session: a recorded one, or one with the world.
+    ///
+    /// # Errors
+    /// When a recorded session cannot be read, or the world cannot be asked.
+    pub fn open(&self, world: impl FnOnce() -> Result<Arc<dyn Capabilities>>) -> Result<Session> {
+        let replay = self.replay_host_capabilities_interactions.as_deref().map(Replay::from_file).transpose()?;
+        let replay = replay.map(Arc::new);
+        let inner: Arc<dyn Capabilities> = match &replay {
+            Some(replay) => Arc::<Replay>::clone(replay),
+            None => world()?,
+        };
+        let record = self.record_host_capabilities_interactions.clone();
+        Ok(Session { recorder: Arc::new(Recorder::new(inner)), replay, record })
+    }
+}
+
+/// A session that is under way.
+pub struct Session {
+    recorder: Arc<Recorder>,
+    replay: Option<Arc<Replay>>,
+    record: Option<PathBuf>,
+}
+
+impl Session {
+    /// What answers the policy's questions.
+    #[must_use]
+    pub fn capabilities(&self) -> Arc<dyn Capabilities> {
+        Arc::<Recorder>::clone(&self.recorder)
+    }
+
+    /// Ends the session: writes the record, and tells on standard error what did not go as it was recorded.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn close(&self) -> Result<()> {
+        if let Some(file) = &self.record {
+            self.recorder.save(file)?;
+        }
+        for mismatch in self.replay.iter().flat_map(|replay| replay.mismatches()) {
+            eprintln!("Warning: {mismatch}");
+        }
+        Ok(())
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -102,6 +166,43 @@ impl Capabilities for Replay {
     }
 }
 
+/// Passes questions on, and remembers them with their answers.
+pub struct Recorder {
+    inner: Arc<dyn Capabilities>,
+    exchanges: Mutex<Vec<Exchange>>,
+}
+
+impl Recorder {
+    /// Records what is asked of another host.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Capabilities>) -> Self {
+        Self { inner, exchanges: Mutex::default() }
+    }
+
+    /// Writes the session so far into a file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = yaml_serde::to_string(&*exchanges)?;
+        std::fs::write(path, session).with_context(|| format!("cannot write the session to {}", path.display()))
+    }
+}
+
+impl Capabilities for Recorder {
+    fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
+        let request = yaml_serde::to_string(&call).map_err(|error| error.to_string())?;
+        let answer = self.inner.answer(call);
+        let response = match &answer {
+            Ok(payload) => Response::Success { payload: String::from_utf8_lossy(payload).into_owned() },
+            Err(message) => Response::Error { message: message.clone() },
+        };
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(Exchange { request, response });
+        answer
+    }
+}
+
 /// A question on one line.
 fn line(call: &HostCall) -> String {
     serde_json::to_string(call).unwrap_or_else(|_| format!("{call:?}"))
@@ -109,7 +210,9 @@ fn line(call: &HostCall) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Replay;
+    use std::sync::Arc;
+
+    use super::{Recorder, Replay};
     use crate::capabilities::{Capabilities, HostCall, Image};
 
     const SESSION: &str = r#"
@@ -166,6 +269,29 @@ mod tests {
         assert_eq!(replay.mismatches()[0], error);
         let empty = Replay::parse("[]").unwrap();
         assert!(empty.answer(digest_of("a")).unwrap_err().contains("is at its end"));
+    }
+
+    #[test]
+    fn a_recorded_session_can_be_replayed() {
+        struct World;
+        impl Capabilities for World {
+            fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
+                match call {
+                    HostCall::OciManifestDigest(_) => Ok(b"{}".to_vec()),
+                    _ => Err("unknown".to_owned()),
+                }
+            }
+        }
+        let recorder = Recorder::new(Arc::new(World));
+        let manifest = HostCall::OciManifest(Image { image: "b".to_owned() });
+        let answers = [recorder.answer(digest_of("a")), recorder.answer(manifest.clone())];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        recorder.save(file.path()).unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(text.starts_with("- type: Exchange\n  request: |\n    !OciManifestDigest\n    image: a\n"), "{text}");
+        let replay = Replay::from_file(file.path()).unwrap();
+        assert_eq!([replay.answer(digest_of("a")), replay.answer(manifest)], answers);
+        assert!(replay.mismatches().is_empty());
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn names(object: &Judged) -> String {
 }
 
 fn findings(object: &Judged) -> String {
-    object.messages.iter().chain(&object.warnings).map(|text| printable(text)).collect::<Vec<_>>().join("\n")
+    let pinned = object.pinned.iter().map(|image| format!("would be pinned: `{}`", printable(image)));
+    let said = object.messages.iter().chain(&object.warnings).map(|text| printable(text));
+    said.chain(pinned).collect::<Vec<_>>().join("\n")
 }
 
 /// Text of a manifest, fit for a terminal: control characters would steer it.

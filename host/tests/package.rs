@@ -43,10 +43,9 @@ fn the_settings_of_every_policy_in_deploy_are_valid() {
 }
 
 #[test]
-fn every_policy_in_deploy_has_the_rules_and_the_version_of_the_metadata() {
+fn every_policy_in_deploy_has_the_version_and_the_category_of_the_metadata() {
     let metadata = yaml("metadata.yml");
     for (file, object) in deployed_policies() {
-        assert_eq!(object["spec"]["rules"], metadata["rules"], "{file}");
         let annotations = &metadata["annotations"];
         let image = annotations["io.kubewarden.policy.ociUrl"].as_str().unwrap();
         let version = annotations["io.kubewarden.policy.version"].as_str().unwrap();
@@ -54,6 +53,27 @@ fn every_policy_in_deploy_has_the_rules_and_the_version_of_the_metadata() {
         for annotation in ["io.kubewarden.policy.category", "io.kubewarden.policy.severity"] {
             assert_eq!(object["metadata"]["annotations"][annotation], annotations[annotation], "{file}");
         }
+    }
+}
+
+#[test]
+fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
+    let metadata = yaml("metadata.yml");
+    let policies = deployed_policies();
+    let by = |mutating: bool| {
+        let mut found = policies.iter().filter(|(_, object)| object["spec"]["mutating"] == mutating);
+        let (file, object) = found.next().unwrap_or_else(|| panic!("no policy has mutating: {mutating}"));
+        assert!(found.next().is_none(), "{file} is not the only one");
+        object["spec"].clone()
+    };
+    let (pins, enforces) = (by(true), by(false));
+    assert_eq!(enforces["rules"], metadata["rules"]);
+    assert_eq!(pins["rules"][0]["resources"], json!(["pods", "pods/ephemeralcontainers"]));
+    assert_eq!(pins["settings"]["pinning"]["action"], "pin");
+    assert_ne!(enforces["settings"]["pinning"]["action"], "pin", "a policy that may not mutate cannot pin");
+    for policy in [&pins, &enforces] {
+        assert!(policy["timeoutEvalSeconds"].as_u64() < policy["timeoutSeconds"].as_u64(), "{policy}");
+        assert_eq!(policy["namespaceSelector"], pins["namespaceSelector"]);
     }
 }
 

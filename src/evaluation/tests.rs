@@ -159,7 +159,7 @@ fn a_registry_that_does_not_answer_is_denied_unless_the_settings_warn() {
     let response = respond(&world(), &request("Pod", &pod(&["nginx:1"])), &json!({}));
     let message = response["message"].as_str().unwrap();
     assert!(
-        message.contains("cannot be judged: nothing is known of docker.io/library/nginx:1; check that"),
+        message.contains("cannot be judged: nothing is known of docker.io/library/nginx:1; check its name"),
         "{message}"
     );
 }

@@ -200,7 +200,8 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
 
 /// What the host says of a failure, made fit for a message.
 fn told(error: &str) -> String {
-    Shown(error.trim()).to_string()
+    // The waPC library says that it is the host's error, which the message says, too.
+    Shown(error.trim_start_matches("Host error: ").trim()).to_string()
 }
 
 #[cfg(test)]

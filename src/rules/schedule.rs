@@ -296,7 +296,7 @@ impl Schedule {
 
     fn reason(&self, deadline: &Deadline<'_>) -> String {
         match (&self.cadence, &deadline.patch_day) {
-            (Cadence::MaxAge(age), _) => format!(", may be {age} old"),
+            (Cadence::MaxAge(age), _) => format!(", may be at most {age} old"),
             (Cadence::PatchDays(_), Some(day)) => format!(", before the patch day {},", day.date_naive()),
             (Cadence::PatchDays(_), None) => String::new(),
         }

@@ -179,7 +179,7 @@ fn a_message_names_the_build_date_the_days_the_patch_day_and_the_deadline() {
     let text = |settings: Value, built: &str| schedule(settings).judge(&BuildDate::At(time(built)), now).unwrap().text;
     assert_eq!(
         text(json!({}), "2026-07-01T00:00:00Z"),
-        "was built 2026-07-01 (142 days ago), may be 90 days old and had to be rebuilt by 2026-09-29; deploy a newer build"
+        "was built 2026-07-01 (142 days ago), may be at most 90 days old and had to be rebuilt by 2026-09-29; deploy a newer build"
     );
     let calendar = json!({"patchDays": {"cron": "0 0 * * TUE#2"}});
     assert_eq!(
@@ -193,7 +193,7 @@ fn a_message_names_the_build_date_the_days_the_patch_day_and_the_deadline() {
     let frozen = json!({"maxAge": "60d", "freezes": [{"from": "2026-11-15", "to": "2026-11-22", "reason": "launch"}]});
     assert_eq!(
         text(frozen, "2026-09-18T00:00:00Z"),
-        "was built 2026-09-18 (63 days ago), may be 60 days old and has to be rebuilt by 2026-11-23 (after the freeze `launch`) (in 2 days); plan a newer build"
+        "was built 2026-09-18 (63 days ago), may be at most 60 days old and has to be rebuilt by 2026-11-23 (after the freeze `launch`) (in 2 days); plan a newer build"
     );
 }
 

@@ -1,0 +1,287 @@
+#!/usr/bin/env bats
+# What registries know: against the real distribution registry on loopback, with images made on the spot.
+
+load helpers
+
+setup_file() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+  export REGISTRY_FOLDER="$BATS_FILE_TMPDIR/public" PRIVATE_FOLDER="$BATS_FILE_TMPDIR/private"
+  mkdir -p "$REGISTRY_FOLDER" "$PRIVATE_FOLDER"
+  # robot:secret
+  start_registry "$PRIVATE_FOLDER" 'robot:$2y$04$Z/Kwd.FFszDSe8BkhCzsmuUFJp0tcwDtzcgHjjRizJ14I4nuULKxW'
+  export PRIVATE_REGISTRY="$REGISTRY" PRIVATE_PID="$REGISTRY_PID"
+  start_registry "$REGISTRY_FOLDER"
+  export REGISTRY REGISTRY_PID
+}
+
+teardown_file() {
+  kill "$REGISTRY_PID" "$PRIVATE_PID"
+}
+
+setup() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+  # Credentials of whoever runs the tests are none of ours.
+  export DOCKER_CONFIG="$BATS_TEST_TMPDIR/docker"
+  mkdir -p "$DOCKER_CONFIG"
+  echo '{}' > "$DOCKER_CONFIG/config.json"
+}
+
+# ask REQUEST SETTINGS [FLAG…]: runs the policy, which may ask the registries, at noon of 2026-11-20.
+ask() {
+  local request="$1" settings flags
+  settings="$(jq -nc --argjson settings "$2" '{evaluateAt: "2026-11-20T12:00:00Z"} + $settings')"
+  shift 2
+  if [ -n "$KWCTL" ]; then
+    printf 'insecure_sources: ["%s", "%s"]\n' "$REGISTRY" "$PRIVATE_REGISTRY" > "$BATS_TEST_TMPDIR/sources.yml"
+    flags=(--sources-path "$BATS_TEST_TMPDIR/sources.yml")
+  else
+    flags=(--insecure-registry "$REGISTRY" --insecure-registry "$PRIVATE_REGISTRY" --registry-timeout 5)
+  fi
+  policy_run --request-path "$request" --settings-json "$settings" "${flags[@]}" "$@"
+  [ "$status" -eq 0 ]
+}
+
+ONLY_PIN='{"schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
+ONLY_SCHEDULE='{"pinning": {"action": "off"}, "baseImage": {"action": "off"}}'
+ONLY_BASE='{"pinning": {"action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "deny"}}'
+
+# The object of a request with the response's JSON Patch applied, which only ever replaces.
+patched() {
+  jq -c --argjson patch "$(response .patch | base64 -d)" '
+    reduce $patch[] as $op (.object; setpath($op.path | split("/")[1:] | map(if test("^[0-9]+$") then tonumber else . end); $op.value))' "$1"
+}
+
+# codes: the findings but for the warning about the time.
+codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set")] | join(" ")'; }
+
+@test "a pod's images get the digests that their tags point at, and nothing else changes" {
+  local single amd arm index docker request
+  single="$(push_image pin/single 1 2026-11-01T00:00:00Z)"
+  amd="$(push_image pin/multi amd 2026-11-01T00:00:00Z)"
+  arm="$(push_image pin/multi arm 2026-11-02T00:00:00Z)"
+  index="$(push_index pin/multi 1 "$amd" "$arm")"
+  docker="$(DOCKER_TYPES=1 push_image pin/docker 1 2026-11-01T00:00:00Z)"
+  request="$(request v1 Pod "$(jq -nc --arg r "$REGISTRY" '{metadata: {name: "web", unknownField: {"b": 1, "a": [null]}}, spec: {
+    containers: [{name: "single", image: "\($r)/pin/single:1", fieldOfTomorrow: 1.50}, {name: "multi", image: "\($r)/pin/multi:1"}],
+    initContainers: [{name: "docker", image: "\($r)/pin/docker:1"}],
+    volumes: [{name: "data", image: {reference: "\($r)/pin/single:1", pullPolicy: "Always"}}]}}')")"
+  ask "$request" '{"baseImage": {"action": "off"}}'
+  [ "$(response .allowed)" = true ]
+  [ "$(codes)" = "" ]
+  [ "$(response .patchType)" = JSONPatch ]
+  [ "$(patched "$request" | jq -S .)" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
+    .object | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
+    | .spec.initContainers[0].image += "@" + $docker | .spec.volumes[0].image.reference += "@" + $single' "$request")" ]
+  # Each entry tells which digest was judged, and when that was built.
+  [ "$(annotation images | jq -r '.[1] | "\(.digest) \(.built)"')" = "$single 2026-11-01T00:00:00Z" ]
+}
+
+@test "an image that is pinned is not asked about by pinning alone" {
+  ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1@$DIGEST")")" "$ONLY_PIN"
+  [ "$(response .allowed)" = true ]
+  [ "$(response .patch)" = null ]
+}
+
+@test "templates are left to GitOps unless the settings say otherwise" {
+  push_image templates/app 1 2026-11-01T00:00:00Z
+  local object
+  object="$(jq -nc --argjson pod "$(pod "$REGISTRY/templates/app:1")" '{spec: {template: $pod}}')"
+  ask "$(request apps/v1 Deployment "$object")" "$ONLY_PIN"
+  [ "$(response .patch)" = null ]
+  ask "$(request apps/v1 Deployment "$object")" "$(jq -nc --argjson only "$ONLY_PIN" '$only * {pinning: {templates: true}}')"
+  assert_contains "$(response .patch | base64 -d)" "/spec/template/spec/containers/0/image"
+}
+
+@test "an update pins what it changes and leaves the rest" {
+  local one two
+  one="$(push_image update/app 1 2026-11-01T00:00:00Z)"
+  two="$(push_image update/app 2 2026-11-02T00:00:00Z)"
+  local object
+  object="$(jq -nc --arg r "$REGISTRY" '{spec: {containers: [{name: "a", image: "\($r)/update/app:1"}, {name: "b", image: "\($r)/update/app:2"}]}}')"
+  ask "$(request v1 Pod "$object" '.operation = "UPDATE" | .oldObject = (.object | .spec.containers[1].image |= sub(":2"; ":1"))')" "$ONLY_PIN"
+  [ "$(response .patch | base64 -d | jq -r '[.[] | "\(.path) \(.value)"] | join(",")')" = "/spec/containers/1/image $REGISTRY/update/app:2@$two" ]
+}
+
+@test "deny names the digest to use, and using it passes" {
+  local digest
+  digest="$(push_image advice/app 1 2026-11-01T00:00:00Z)"
+  local settings
+  settings="$(jq -nc --argjson only "$ONLY_PIN" '$only * {pinning: {action: "deny"}}')"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/advice/app:1")")" "$settings"
+  assert_denied unpinned-image
+  local advised
+  advised="$(message | sed -n 's/.*write `\(.*\)` \[unpinned-image\]/\1/p')"
+  [ "$advised" = "$REGISTRY/advice/app:1@$digest" ]
+  ask "$(request v1 Pod "$(pod "$advised")")" "$settings"
+  [ "$(response .allowed)" = true ]
+}
+
+@test "a tag that moves between two admissions is pinned to what it points at each time" {
+  local first second
+  first="$(push_image moving/app 1 2026-11-01T00:00:00Z)"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/moving/app:1")")" "$ONLY_PIN"
+  assert_contains "$(response .patch | base64 -d)" "$first"
+  second="$(push_image moving/app 1 2026-11-02T00:00:00Z)"
+  [ "$first" != "$second" ]
+  ask "$(request v1 Pod "$(pod "$REGISTRY/moving/app:1")")" "$ONLY_PIN"
+  assert_contains "$(response .patch | base64 -d)" "$second"
+}
+
+@test "a stale image is refused; table, message and audit tell the same story; following the advice passes" {
+  local stale fresh
+  stale="$(push_image stale/app 1.4 2026-07-01T00:00:00Z)"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/stale/app:1.4")")" '{}'
+  assert_denied stale-image
+  local story="was built 2026-07-01 (142 days ago), may be at most 90 days old and had to be rebuilt by 2026-09-29; deploy a newer build"
+  assert_contains "$(message)" "container \`app\`: image \`$REGISTRY/stale/app:1.4\` $story [stale-image]"
+  [ "$(annotation images | jq -r '.[0] | "\(.digest) \(.built)"')" = "$stale 2026-07-01T00:00:00Z" ]
+  [ "$(annotation findings | jq -r '.[] | select(.effect == "deny") | "\(.site) \(.code)"')" = 'container `app` stale-image' ]
+
+  printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: app, image: "%s/stale/app:1.4"}]}\n' "$REGISTRY" > "$BATS_TEST_TMPDIR/pod.yaml"
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/pod.yaml" --insecure-registry "$REGISTRY" \
+    --settings-json '{"evaluateAt": "2026-11-20T12:00:00Z"}'
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "$story [stale-image]"
+
+  # "deploy a newer build"
+  fresh="$(push_image stale/app 1.5 2026-11-15T00:00:00Z)"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/stale/app:1.5")")" '{}'
+  [ "$(response .allowed)" = true ]
+  [ "$(codes)" = "" ]
+  assert_contains "$(response .patch | base64 -d)" "$fresh"
+}
+
+@test "a calendar of patch days, with grace and freezes, decides until when an image is good" {
+  push_image calendar/app old 2026-07-01T00:00:00Z
+  push_image calendar/app due 2026-11-09T00:00:00Z
+  push_image calendar/app new 2026-11-11T00:00:00Z
+  local settings='{"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin", "grace": "14d"}'
+  calendar() { jq -nc --argjson only "$ONLY_SCHEDULE" --argjson schedule "$settings$2}" '$only + {schedule: $schedule}' > "$BATS_TEST_TMPDIR/s.json"
+    ask "$(request v1 Pod "$(pod "$REGISTRY/calendar/app:$1")")" "$(cat "$BATS_TEST_TMPDIR/s.json")"; }
+  calendar old
+  assert_denied stale-image
+  assert_contains "$(message)" "before the patch day 2026-07-14, and had to be rebuilt by 2026-07-28"
+  calendar due
+  assert_warned evaluate-at-set patch-due
+  assert_contains "$(warnings)" "before the patch day 2026-11-10, and has to be rebuilt by 2026-11-24 (in 3 days)"
+  calendar new
+  assert_warned evaluate-at-set
+  calendar due ', "freezes": [{"from": "2026-11-20", "to": "2027-01-03", "reason": "year-end"}]'
+  assert_warned evaluate-at-set
+}
+
+@test "a build date is looked for in the label, the annotation and the history, too" {
+  local epoch=1970-01-01T00:00:00Z created="org.opencontainers.image.created"
+  push_image dates/app none "$epoch"
+  push_image dates/app silent ""
+  push_image dates/app buildpacks 1980-01-01T00:00:01Z
+  push_image dates/app label "$epoch" '.config.Labels["'$created'"] = "2026-11-01"'
+  push_image dates/app annotation "$epoch" . '.annotations["'$created'"] = "2026-11-01T00:00:00+01:00"'
+  push_image dates/app history "$epoch" '.history = [{created: "2026-01-01T00:00:00Z"}, {created: "2026-11-01T00:00:00.123456789Z"}]'
+  push_image dates/app future 2027-11-20T00:00:00Z
+  push_image dates/app soon 2026-11-20T13:00:00Z
+  local tag
+  for tag in none silent buildpacks; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/dates/app:$tag")")" "$ONLY_SCHEDULE"
+    assert_warned evaluate-at-set unknown-build-date
+  done
+  for tag in label annotation history soon; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/dates/app:$tag")")" "$ONLY_SCHEDULE"
+    assert_warned evaluate-at-set
+  done
+  [ "$(annotation images | jq -r '.[0].built')" = 2026-11-20T13:00:00Z ]
+  ask "$(request v1 Pod "$(pod "$REGISTRY/dates/app:future")")" "$ONLY_SCHEDULE"
+  assert_denied future-build-date
+}
+
+# on BASE_NAME BASE_DIGEST: a jq program that annotates a manifest with its base.
+on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.opencontainers.image.base.digest": "%s"}' "$1" "$2"; }
+
+@test "a base is current by the digest of its index or of one of its manifests, and outdated by any other" {
+  local old amd arm index newer
+  old="$(push_image base/os 12 2026-09-01T00:00:00Z)"
+  push_image base/app on-old 2026-10-01T00:00:00Z . "$(on "$REGISTRY/base/os:12" "$old")"
+  push_image base/app unknown 2026-10-01T00:00:00Z
+  ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:on-old")")" "$ONLY_BASE"
+  assert_warned evaluate-at-set
+
+  amd="$(push_image base/os amd 2026-11-01T00:00:00Z)"
+  arm="$(push_image base/os arm 2026-11-01T00:00:01Z)"
+  index="$(push_index base/os 12 "$amd" "$arm")"
+  push_image base/app on-index 2026-11-02T00:00:00Z . "$(on "$REGISTRY/base/os:12" "$index")"
+  push_image base/app on-manifest 2026-11-02T00:00:00Z . "$(on "$REGISTRY/base/os:12" "$arm")"
+  push_image base/app by-label 2026-11-02T00:00:00Z ".config.Labels = ($(on "$REGISTRY/base/os:12" "$index" | sed 's/^.annotations = //'))"
+  push_image base/app by-buildpacks 1980-01-01T00:00:01Z ".config.Labels[\"io.buildpacks.lifecycle.metadata\"] = ({runImage: {image: \"$REGISTRY/base/os:12\", reference: \"$REGISTRY/base/os@$index\"}} | tojson)"
+  local tag
+  for tag in on-index on-manifest by-label by-buildpacks; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:$tag")")" "$ONLY_BASE"
+    assert_warned evaluate-at-set
+  done
+
+  ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:on-old")")" "$ONLY_BASE"
+  assert_denied outdated-base-image
+  assert_contains "$(message)" "stands on an old \`$REGISTRY/base/os:12\`, of which there is a build of 2026-11-01, and had to be built on that by 2026-11-15; build it anew"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:on-old")")" "$(jq -nc --argjson only "$ONLY_BASE" '$only * {baseImage: {grace: "30d"}}')"
+  assert_warned evaluate-at-set base-update-due
+
+  ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:unknown")")" "$ONLY_BASE"
+  assert_warned evaluate-at-set
+  ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:unknown")")" "$(jq -nc --argjson only "$ONLY_BASE" '$only * {baseImage: {unknown: "deny"}}')"
+  assert_denied unknown-base-image
+}
+
+@test "a private repository is asked with the user's docker credentials" {
+  (
+    REGISTRY="$PRIVATE_REGISTRY" REGISTRY_USER=robot:secret
+    push_image secret/app 1 2026-11-01T00:00:00Z > "$BATS_TEST_TMPDIR/digest"
+  )
+  ask "$(request v1 Pod "$(pod "$PRIVATE_REGISTRY/secret/app:1")")" '{}'
+  assert_denied evidence-unavailable
+  jq -nc --arg r "$PRIVATE_REGISTRY" --arg auth "$(printf robot:secret | base64)" '{auths: {($r): {auth: $auth}}}' > "$DOCKER_CONFIG/config.json"
+  ask "$(request v1 Pod "$(pod "$PRIVATE_REGISTRY/secret/app:1")")" '{}'
+  [ "$(response .allowed)" = true ]
+  assert_contains "$(response .patch | base64 -d)" "$(cat "$BATS_TEST_TMPDIR/digest")"
+}
+
+@test "what the registry does not know, and what is no container image, is denied with the reason" {
+  ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1")")" '{}'
+  assert_denied evidence-unavailable
+  push_image chart/app 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
+  ask "$(request v1 Pod "$(pod "$REGISTRY/chart/app:1")")" '{}'
+  assert_denied evidence-unavailable
+  assert_contains "$(message)" 'it is no container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`'
+}
+
+@test "a registry that is down is denied, unless the settings warn" {
+  ask "$(request v1 Pod "$(pod "127.0.0.1:1/team/app:1")")" '{}'
+  assert_denied evidence-unavailable
+  ask "$(request v1 Pod "$(pod "127.0.0.1:1/team/app:1")")" '{"enforcement": {"evidenceErrors": "warn"}}'
+  assert_warned evaluate-at-set evidence-unavailable
+  [ "$(response .patch)" = null ]
+}
+
+@test "every image of a pod is judged, whatever becomes of the others" {
+  push_image several/app old 2026-01-01T00:00:00Z
+  push_image several/app new 2026-11-01T00:00:00Z
+  local object
+  object="$(jq -nc --arg r "$REGISTRY" '{spec: {containers: [
+    {name: "a", image: "\($r)/several/app:old"}, {name: "b", image: "\($r)/several/app:none"},
+    {name: "c", image: "\($r)/several/app:new"}, {name: "d", image: "Nonsense"}]}}')"
+  ask "$(request v1 Pod "$object")" '{}'
+  assert_denied stale-image evidence-unavailable invalid-reference
+  [ "$(response .patch)" = null ]
+}
+
+@test "a session that was recorded replays to the same response" {
+  push_image session/app 1 2026-11-01T00:00:00Z
+  local request recorded
+  request="$(request v1 Pod "$(pod "$REGISTRY/session/app:1")")"
+  ask "$request" '{}' --record-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
+  recorded="$(jq -S . <<< "$output")"
+  grep -q '!OciManifestDigest' "$BATS_TEST_TMPDIR/session.yml"
+  ask "$request" '{}' --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
+  [ "$(jq -S . <<< "$output")" = "$recorded" ]
+  # In the order in which it was recorded, and not another.
+  ask "$(request v1 Pod "$(pod "$REGISTRY/session/other:1")")" '{}' --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
+  assert_denied evidence-unavailable
+}

@@ -1,0 +1,146 @@
+//! Answers about images, from the registries that hold them.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use docker_credential::DockerCredential;
+use oci_client::Reference;
+use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::capabilities::{Capabilities, HostCall};
+
+/// The name under which docker keeps the credentials for Docker Hub.
+const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
+
+/// How registries are reached. Credentials are those of docker: `config.json` in `$DOCKER_CONFIG`, or in `~/.docker`.
+#[derive(Debug, Args)]
+pub struct Access {
+    /// Registry that is asked by plain HTTP, as `host` or `host:port`; can be repeated
+    #[arg(long, value_name = "HOST")]
+    insecure_registry: Vec<String>,
+    /// Seconds after which a registry that does not answer is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    registry_timeout: u64,
+}
+
+/// Asks registries. Every question is asked once, however many images need the answer.
+pub struct Registries {
+    runtime: Runtime,
+    client: Client,
+    timeout: Duration,
+    answers: Mutex<HashMap<String, Arc<OnceLock<Answer>>>>,
+}
+
+type Answer = std::result::Result<Vec<u8>, String>;
+
+impl Registries {
+    /// Prepares to ask registries; none is reached yet.
+    ///
+    /// # Errors
+    /// When this machine has no room for another thread.
+    pub fn new(access: &Access) -> Result<Self> {
+        // An error means that a provider is installed already, which will do as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let config = ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(access.insecure_registry.clone()),
+            ..ClientConfig::default()
+        };
+        Ok(Self {
+            runtime: runtime.context("cannot start the threads that ask registries")?,
+            client: Client::new(config),
+            timeout: Duration::from_secs(access.registry_timeout),
+            answers: Mutex::default(),
+        })
+    }
+
+    fn ask(&self, call: &HostCall) -> Answer {
+        let image = match call {
+            HostCall::OciManifestDigest(image)
+            | HostCall::OciManifest(image)
+            | HostCall::OciManifestAndConfig(image) => &image.image,
+            _ => return Err("container-patch asks registries only, and no cluster".to_owned()),
+        };
+        let reference: Reference = image
+            .parse()
+            .map_err(|error| format!("`{image}` is no image that a registry can be asked for: {error}"))?;
+        let auth = credentials(reference.resolve_registry());
+        match call {
+            HostCall::OciManifestDigest(_) => {
+                let digest = self.wait(&reference, self.client.fetch_manifest_digest(&reference, &auth))?;
+                answer(&json!({ "digest": digest }))
+            }
+            HostCall::OciManifest(_) => {
+                let (manifest, _) = self.wait(&reference, self.client.pull_manifest(&reference, &auth))?;
+                answer(&manifest)
+            }
+            _ => {
+                let (manifest, digest, config) =
+                    self.wait(&reference, self.client.pull_manifest_and_config(&reference, &auth))?;
+                let config: Value =
+                    serde_json::from_str(&config).map_err(|error| format!("its configuration is no JSON: {error}"))?;
+                answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
+            }
+        }
+    }
+
+    fn wait<T, E: Error>(
+        &self,
+        reference: &Reference,
+        question: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, String> {
+        let within_time = async { tokio::time::timeout(self.timeout, question).await };
+        match self.runtime.block_on(within_time) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(causes(&error)),
+            Err(_) => Err(format!("{} did not answer within {} s", reference.registry(), self.timeout.as_secs())),
+        }
+    }
+}
+
+impl Capabilities for Registries {
+    fn answer(&self, call: HostCall) -> Answer {
+        let key = serde_json::to_string(&call).map_err(|error| error.to_string())?;
+        let slot = {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(answers.entry(key).or_default())
+        };
+        slot.get_or_init(|| self.ask(&call)).clone()
+    }
+}
+
+fn answer(value: &impl Serialize) -> Answer {
+    serde_json::to_vec(value).map_err(|error| error.to_string())
+}
+
+fn credentials(registry: &str) -> RegistryAuth {
+    let server = if registry == "index.docker.io" { DOCKER_HUB_CREDENTIALS } else { registry };
+    match docker_credential::get_credential(server) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => RegistryAuth::Basic(user, password),
+        // Without credentials that can be used, a registry is asked as anybody may ask it.
+        Ok(DockerCredential::IdentityToken(_)) | Err(_) => RegistryAuth::Anonymous,
+    }
+}
+
+/// An error with what caused it, down to the first cause.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
