@@ -1,0 +1,108 @@
+//! Registries that misbehave, and the module that has to say so. The ones that behave are tested in `e2e-tests/`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use clap::Parser;
+use container_patch::admission::{AdmissionRequest, AdmissionResponse};
+use container_patch::capabilities::{AllowedResources, Capabilities};
+use container_patch::policy::Policy;
+use container_patch::registry::{Access, Registries};
+use serde_json::{Value, json};
+
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(flatten)]
+    access: Access,
+}
+
+/// A registry that answers each request in the same way: with these bytes, or never.
+fn registry(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            match answer {
+                Some(answer) => {
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                // Held open, so that whoever waits goes on waiting.
+                None => silent.push(stream),
+            }
+        }
+    });
+    address
+}
+
+/// The module's answer to a pod with an image of this registry.
+fn judge(registry: &str, settings: &Value) -> AdmissionResponse {
+    let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", "1"]);
+    let registries: Arc<dyn Capabilities> = Arc::new(Registries::new(&flags.access).unwrap());
+    let request = AdmissionRequest::from_review(&json!({
+        "uid": "1", "operation": "CREATE", "userInfo": {},
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "object": {"spec": {"containers": [{"name": "app", "image": format!("{registry}/team/app:1")}]}},
+    }))
+    .unwrap();
+    Policy::embedded().unwrap().validate(&request, settings, &registries, &AllowedResources::default()).unwrap()
+}
+
+fn denial(registry: &str) -> String {
+    let response = judge(registry, &json!({}));
+    assert!(!response.allowed);
+    assert!(response.patch.is_none(), "nothing is pinned that was not seen");
+    let message = response.status.and_then(|status| status.message).expect("a denial has a message");
+    assert!(message.ends_with("[evidence-unavailable]"), "{message}");
+    message
+}
+
+#[test]
+fn a_registry_that_answers_500_is_denied_with_its_status() {
+    let address =
+        registry(Some("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops"));
+    let message = denial(&address);
+    assert!(message.contains("500"), "{message}");
+}
+
+#[test]
+fn a_registry_that_never_answers_is_given_up_in_time() {
+    let address = registry(None);
+    let message = denial(&address);
+    assert!(message.contains(&format!("{address} did not answer within 1 s")), "{message}");
+}
+
+#[test]
+fn a_manifest_that_is_no_json_is_denied() {
+    let address = registry(Some(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.manifest.v1+json\r\ncontent-length: 8\r\nconnection: close\r\n\r\nnot json",
+    ));
+    let schedule_alone = json!({"pinning": {"action": "off"}, "baseImage": {"action": "off"}});
+    let response = judge(&address, &schedule_alone);
+    assert!(!response.allowed);
+    let message = response.status.and_then(|status| status.message).unwrap();
+    assert!(message.ends_with("[evidence-unavailable]"), "{message}");
+}
+
+#[test]
+fn a_digest_of_another_shape_is_not_written_into_the_pod() {
+    let address = registry(Some(
+        "HTTP/1.1 200 OK\r\ndocker-content-digest: sha256:abc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ));
+    let message = denial(&address);
+    assert!(message.contains("digest"), "{message}");
+}
+
+#[test]
+fn an_outage_lets_images_in_where_the_settings_say_so() {
+    let address = registry(Some("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
+    let response = judge(&address, &json!({"enforcement": {"evidenceErrors": "warn"}}));
+    assert!(response.allowed);
+    assert!(response.patch.is_none());
+    assert!(response.warnings.unwrap()[0].ends_with("[evidence-unavailable]"));
+}
