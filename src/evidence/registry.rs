@@ -200,8 +200,11 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
 
 /// What the host says of a failure, made fit for a message.
 fn told(error: &str) -> String {
-    // The waPC library says that it is the host's error, which the message says, too.
-    Shown(error.trim_start_matches("Host error: ").trim()).to_string()
+    // The waPC library and policy-server say through which of their layers the error came, and append their stack.
+    let cause = error.trim().lines().next().unwrap_or_default();
+    let layers = ["Host error: ", "Callback evaluation failure: "];
+    let cause = layers.iter().fold(cause, |cause, layer| cause.strip_prefix(layer).unwrap_or(cause));
+    Shown(cause).to_string()
 }
 
 #[cfg(test)]
@@ -227,6 +230,14 @@ mod tests {
             assert!(registry.digest("a/b:2").is_err());
         }
         assert_eq!(host.asked(), ["digest a/b:1", "digest a/b:2"]);
+    }
+
+    #[test]
+    fn what_the_host_says_of_a_failure_is_told_without_its_layers_and_its_stack() {
+        let said =
+            "Host error: Callback evaluation failure: registry: manifest unknown\n\nCaused by:\n  0: somewhere\n";
+        let host = world().answer("digest", "a", Err(said.to_owned()));
+        assert_eq!(Registry::new(&host).digest("a"), Err("registry: manifest unknown".to_owned()));
     }
 
     #[test]
