@@ -304,7 +304,7 @@ impl Schedule {
 
     fn due(&self, deadline: &Deadline<'_>) -> String {
         match deadline.moved_by {
-            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), Shown(&freeze.reason)),
+            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), freeze.reason),
             None => self.day(deadline.at).to_string(),
         }
     }
