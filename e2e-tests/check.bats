@@ -200,3 +200,37 @@ EOF
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "cannot"
 }
+
+@test "the samples are judged by their recorded session where no registry can be started" {
+  run --separate-stderr "$CONTAINER_PATCH" check "$ROOT/examples/shop.yaml" \
+    --settings-path "$ROOT/examples/recorded/settings.yaml" \
+    --replay-host-capabilities-interactions "$ROOT/examples/recorded/session.yaml" --output json
+  [ "$status" -eq 1 ]
+  [ "$stderr" = "" ]
+  [ "$(jq -r '[.objects[] | "\(.object): \([.findings[].code | select(. != "evaluate-at-set")] | join(" "))"] | join("; ")' <<< "$output")" \
+    = "ConfigMap shop/settings: ; Deployment shop/web: ; Deployment shop/cart: stale-image; CronJob shop/report: patch-due; Pod shop/shell: ; Pod shop/debug: forbidden-tag" ]
+  [ "$(jq '.objects[4].pinned | length' <<< "$output")" -eq 1 ]
+}
+
+@test "schedule prints patch days, deadlines and freezes" {
+  cat > settings.yaml <<EOF
+schedule:
+  patchDays: {cron: "0 0 * * TUE#2", timeZone: Europe/Berlin}
+  freezes: [{from: 2026-12-18, to: 2027-01-03, reason: year-end change freeze}]
+overrides:
+  - {images: ["registry.example.com/batch/*"], schedule: {maxAge: 180d}}
+EOF
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-11-20 --months 2
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "Tue 2026-12-08 00:00      Mon 2027-01-04 00:00               2026-12-21  (after the freeze \`year-end change freeze\`)"
+  assert_contains "$output" "Tue 2027-01-12 00:00      Tue 2027-01-26 00:00               2027-01-12"
+  [[ "$output" != *2027-02-09* ]]
+  assert_contains "$output" "2026-12-18 to 2027-01-03  year-end change freeze"
+  assert_contains "$output" "Images of overrides[0]:"
+  assert_contains "$output" "On 2026-11-20, images built before 2026-05-24 00:00 are too old."
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from tomorrow
+  [ "$status" -eq 2 ]
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
+}
