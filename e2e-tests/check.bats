@@ -222,12 +222,23 @@ overrides:
 EOF
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-11-20 --months 2
   [ "$status" -eq 0 ]
+  # The deadline of the patch day before is still to come.
+  assert_contains "$output" "Tue 2026-11-10 00:00      Tue 2026-11-24 00:00               2026-11-10"
+  [[ "$output" != *2026-10-13* ]]
   assert_contains "$output" "Tue 2026-12-08 00:00      Mon 2027-01-04 00:00               2026-12-21  (after the freeze \`year-end change freeze\`)"
   assert_contains "$output" "Tue 2027-01-12 00:00      Tue 2027-01-26 00:00               2027-01-12"
   [[ "$output" != *2027-02-09* ]]
   assert_contains "$output" "2026-12-18 to 2027-01-03  year-end change freeze"
   assert_contains "$output" "Images of overrides[0]:"
   assert_contains "$output" "On 2026-11-20, images built before 2026-05-24 00:00 are too old."
+  # In a freeze images live on that are past their age.
+  run --separate-stderr "$CONTAINER_PATCH" schedule --from 2026-12-20 --months 1 \
+    --settings-json '{"schedule": {"maxAge": "90d", "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}]}}'
+  assert_contains "$output" "On 2026-12-20, images built before 2026-09-19 00:00 are too old."
+  assert_contains "$output" "On 2027-01-20, images built before 2026-10-22 00:00 are too old."
+  run --separate-stderr "$CONTAINER_PATCH" schedule --from=-262143-01-01
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "--from is a day of the years 1970 to 4900"
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from tomorrow
   [ "$status" -eq 2 ]
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'

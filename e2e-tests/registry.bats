@@ -60,7 +60,8 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   amd="$(push_image pin/multi amd 2026-11-01T00:00:00Z)"
   arm="$(push_image pin/multi arm 2026-11-02T00:00:00Z)"
   index="$(push_index pin/multi 1 "$amd" "$arm")"
-  docker="$(DOCKER_TYPES=1 push_image pin/docker 1 2026-11-01T00:00:00Z)"
+  docker="$(DOCKER_TYPES=1 push_image pin/docker amd 2026-11-01T00:00:00Z)"
+  docker="$(DOCKER_TYPES=1 push_index pin/docker 1 "$docker" "$(DOCKER_TYPES=1 push_image pin/docker arm 2026-11-02T00:00:00Z)")"
   request="$(request v1 Pod "$(jq -nc --arg r "$REGISTRY" '{metadata: {name: "web", unknownField: {"b": 1, "a": [null]}}, spec: {
     containers: [{name: "single", image: "\($r)/pin/single:1", fieldOfTomorrow: 1.50}, {name: "multi", image: "\($r)/pin/multi:1"}],
     initContainers: [{name: "docker", image: "\($r)/pin/docker:1"}],

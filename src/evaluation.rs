@@ -12,7 +12,7 @@ use crate::image::Reference;
 use crate::mutation;
 use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
-use crate::rules::base_image::{Base, Currency, base_of};
+use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
 use crate::settings::read::Problems;
 use crate::settings::{Rules, Settings};
@@ -170,10 +170,17 @@ impl Judge<'_> {
             Some(digest) => image.with_digest(digest),
             None => image.registry_name(),
         };
-        self.age_and_base(site, &name, rules, judged);
+        self.age_and_base(site, image, &name, rules, judged);
     }
 
-    fn age_and_base(&mut self, site: &ImageSite<'_>, name: &str, rules: Rules<'_>, judged: &mut JudgedImage) {
+    fn age_and_base(
+        &mut self,
+        site: &ImageSite<'_>,
+        written: &Reference<'_>,
+        name: &str,
+        rules: Rules<'_>,
+        judged: &mut JudgedImage,
+    ) {
         let asking = rules.schedule.action.effect().max(rules.base_image.action.effect());
         let Some(asking) = asking else { return };
         let image = match self.registry.image(name) {
@@ -189,7 +196,7 @@ impl Judge<'_> {
             self.rule(site, ruling);
         }
         let Some(asking) = rules.base_image.action.effect() else { return };
-        let currency = match base.map(|base| self.currency(&base)) {
+        let currency = match base.map(|base| self.currency(&base, written, rules.base_image)) {
             Ok(Ok(currency)) => currency,
             Ok(Err(cause)) => return self.unavailable(site, asking, &format!("its base is not known: {cause}")),
             Err(reason) => Currency::Unknown(reason),
@@ -200,8 +207,14 @@ impl Judge<'_> {
     }
 
     /// How a base stands to what its name points at now.
-    fn currency(&mut self, base: &Base) -> Answer<Currency> {
+    fn currency(&mut self, base: &Base, image: &Reference<'_>, rule: &BaseImage) -> Answer<Currency> {
         let reference = Reference::parse(&base.name).map_err(|error| error.to_string())?;
+        if !rule.may_ask(&reference, image) {
+            return Ok(Currency::Unknown(format!(
+                "names its base `{}`, on a registry that is not among `baseImage.registries`; add it there",
+                Shown(&base.name)
+            )));
+        }
         let newest = self.registry.digest(&reference.registry_name())?;
         if newest == base.digest {
             return Ok(Currency::Current);
@@ -220,9 +233,7 @@ impl Judge<'_> {
 
     /// An image that a registry could not be asked about. That bites no harder than the rule that asked would.
     fn unavailable(&mut self, site: &ImageSite<'_>, asking: Effect, cause: &str) {
-        let text = format!(
-            "cannot be judged: {cause}; check its name, and that the policy server reaches the registry and may read it"
-        );
+        let text = format!("cannot be judged: {cause}");
         let effect = self.settings.enforcement.evidence_errors.min(asking);
         self.rule(site, Ruling { code: Code::EvidenceUnavailable, effect, text });
     }

@@ -13,6 +13,8 @@ use crate::workload::ImageSite;
 const MAX_WARNING: usize = 256;
 /// The most characters of all warnings that reach the user.
 const MAX_WARNINGS: usize = 4096;
+/// How many digits of an image's own digest a warning shows.
+const SHOWN_DIGITS: usize = 12;
 /// The most bytes of a message of denial. Nobody reads more, and Kubernetes repeats the message in events and logs.
 const MAX_MESSAGE: usize = 16 * 1024;
 /// The most bytes of one audit annotation. Kubernetes' audit log cuts off events of more than 100 KiB.
@@ -192,13 +194,25 @@ fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String>
 
 fn warning(finding: &Finding) -> String {
     let code = format!(" [{}]", finding.code);
+    // The digest of the image takes a quarter of the room, and is in the audit annotations; what to do is not.
+    let short = Finding { image: finding.image.as_deref().map(shortened), ..finding.clone() };
     // A line break cannot stand in the header that carries warnings.
-    let statement = finding.statement().replace('\n', " ");
+    let statement = short.statement().replace('\n', " ");
     let room = MAX_WARNING - code.len();
     if statement.chars().count() <= room {
         return statement + &code;
     }
     statement.chars().take(room - 1).collect::<String>() + "…" + &code
+}
+
+/// An image with no more than the first digits of its digest.
+fn shortened(image: &str) -> String {
+    match image.split_once("@sha256:") {
+        Some((name, digits)) if digits.len() > SHOWN_DIGITS => {
+            format!("{name}@sha256:{}…", digits.get(..SHOWN_DIGITS).unwrap_or_default())
+        }
+        _ => image.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -285,6 +299,19 @@ mod tests {
         let exact = MAX_WARNING - "container `app`: image `nginx:1`  [unpinned-image]".len();
         let warnings = response(vec![finding(Effect::Warn, &"x".repeat(exact))]).warnings.unwrap();
         assert!(warnings[0].ends_with("x [unpinned-image]"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn a_warning_shortens_the_digest_rather_than_the_advice() {
+        let image = Some(format!("registry.example.com/team/app:1@sha256:{}", "0".repeat(64)));
+        let warnings =
+            response(vec![Finding { image, ..finding(Effect::Warn, "is old; rebuild it") }]).warnings.unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "container `app`: image `registry.example.com/team/app:1@sha256:000000000000…` is old; rebuild it [unpinned-image]"
+            ]
+        );
     }
 
     #[test]

@@ -127,7 +127,9 @@ impl Setting for TemplatePointer {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a JSON pointer such as `/spec/template`", problems)?;
         let escaped = |key: &str| key.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        let sound = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key));
+        // An array index has one spelling (RFC 6901, section 4); two would make one template look like two.
+        let odd_index = |key: &str| key.parse::<usize>().is_ok_and(|index| index.to_string() != key);
+        let sound = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key) && !odd_index(key));
         let sound = text.strip_prefix('/').is_some_and(sound);
         if !sound {
             problems.push(

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use docker_credential::DockerCredential;
+use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::Reference;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::manifest::ImageIndexEntry;
 use oci_client::secrets::RegistryAuth;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 #[derive(Debug, Args)]
 pub struct Access {
     /// Registry that is asked by plain HTTP, as `host` or `host:port`; can be repeated
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     insecure_registry: Vec<String>,
     /// Seconds after which a registry that does not answer is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -53,6 +54,7 @@ impl Registries {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let config = ClientConfig {
             protocol: ClientProtocol::HttpsExcept(access.insecure_registry.clone()),
+            platform_resolver: Some(Box::new(linux_image)),
             ..ClientConfig::default()
         };
         Ok(Self {
@@ -73,19 +75,25 @@ impl Registries {
         let reference: Reference = image
             .parse()
             .map_err(|error| format!("`{image}` is no image that a registry can be asked for: {error}"))?;
-        let auth = credentials(reference.resolve_registry());
+        let (auth, unused) = credentials(reference.resolve_registry());
+        let answer = self.ask_as(call, &reference, &auth);
+        // Whoever has credentials that could not be used wants to know when a registry asks for some.
+        answer.map_err(|error| unused.map_or_else(|| error.clone(), |unused| format!("{error} ({unused})")))
+    }
+
+    fn ask_as(&self, call: &HostCall, reference: &Reference, auth: &RegistryAuth) -> Answer {
         match call {
             HostCall::OciManifestDigest(_) => {
-                let digest = self.wait(&reference, self.client.fetch_manifest_digest(&reference, &auth))?;
+                let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
                 answer(&json!({ "digest": digest }))
             }
             HostCall::OciManifest(_) => {
-                let (manifest, _) = self.wait(&reference, self.client.pull_manifest(&reference, &auth))?;
+                let (manifest, _) = self.wait(reference, self.client.pull_manifest(reference, auth))?;
                 answer(&manifest)
             }
             _ => {
                 let (manifest, digest, config) =
-                    self.wait(&reference, self.client.pull_manifest_and_config(&reference, &auth))?;
+                    self.wait(reference, self.client.pull_manifest_and_config(reference, auth))?;
                 let config: Value =
                     serde_json::from_str(&config).map_err(|error| format!("its configuration is no JSON: {error}"))?;
                 answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
@@ -118,16 +126,51 @@ impl Capabilities for Registries {
     }
 }
 
+/// The host of a registry, with or without the scheme that people put before it.
+fn host(text: &str) -> std::result::Result<String, String> {
+    let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    if host.is_empty() || host.contains('/') {
+        return Err("write `host` or `host:port`".to_owned());
+    }
+    Ok(host.to_owned())
+}
+
+/// The image of an index that is judged: what a cluster of this machine's architecture would run, else what most clusters
+/// would, else any.
+fn linux_image(entries: &[ImageIndexEntry]) -> Option<String> {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        "x86_64" => "amd64",
+        other => other,
+    };
+    let on = |wanted: &str| {
+        entries.iter().find(|entry| {
+            let platform = entry.platform.as_ref();
+            platform.is_some_and(|platform| {
+                platform.os.to_string() == "linux" && (wanted.is_empty() || platform.architecture.to_string() == wanted)
+            })
+        })
+    };
+    on(architecture).or_else(|| on("amd64")).or_else(|| on("")).or(entries.first()).map(|entry| entry.digest.clone())
+}
+
 fn answer(value: &impl Serialize) -> Answer {
     serde_json::to_vec(value).map_err(|error| error.to_string())
 }
 
-fn credentials(registry: &str) -> RegistryAuth {
+/// How to ask a registry, and why credentials that there are cannot be used. Without any, a registry is asked as anybody
+/// may ask it.
+fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
     let server = if registry == "index.docker.io" { DOCKER_HUB_CREDENTIALS } else { registry };
     match docker_credential::get_credential(server) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => RegistryAuth::Basic(user, password),
-        // Without credentials that can be used, a registry is asked as anybody may ask it.
-        Ok(DockerCredential::IdentityToken(_)) | Err(_) => RegistryAuth::Anonymous,
+        Ok(DockerCredential::UsernamePassword(user, password)) => (RegistryAuth::Basic(user, password), None),
+        Ok(DockerCredential::IdentityToken(_)) => {
+            (RegistryAuth::Anonymous, Some("asked without credentials: identity tokens are not supported".to_owned()))
+        }
+        Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => {
+            (RegistryAuth::Anonymous, None)
+        }
+        Err(error) => (RegistryAuth::Anonymous, Some(format!("asked without credentials: {error}"))),
     }
 }
 

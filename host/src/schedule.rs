@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use clap::Args;
 use container_patch_policy::rules::schedule::{Cadence, Freeze, PatchDays, Schedule};
 use container_patch_policy::settings::Settings;
@@ -38,6 +38,9 @@ pub fn exec(options: &Options) -> Result<()> {
         Err(problems) => bail!("the settings of this policy are not valid:\n{problems}"),
     };
     let from = options.from.unwrap_or_else(|| Utc::now().date_naive());
+    if !(1970..=4900).contains(&from.year()) {
+        bail!("--from is a day of the years 1970 to 4900");
+    }
     let to = from.checked_add_months(Months::new(options.months)).context("that is too far ahead")?;
     let mut text = explain(&settings.schedule, from, to);
     for (index, entry) in settings.overrides.iter().enumerate() {
@@ -58,7 +61,7 @@ fn explain(schedule: &Schedule, from: NaiveDate, to: NaiveDate) -> String {
         Cadence::MaxAge(age) => {
             let _ = writeln!(text, "Images may be {age} old. Days begin and end in UTC.\n");
             for day in [from, to] {
-                let oldest = day.and_time(NaiveTime::MIN).and_utc() - age.delta();
+                let oldest = oldest(schedule, day.and_time(NaiveTime::MIN).and_utc(), age.delta());
                 let _ = writeln!(text, "On {day}, images built before {} are too old.", timestamp(oldest));
             }
         }
@@ -84,16 +87,23 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
     );
     let _ = writeln!(text, "{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES ARE REFUSED FROM");
     let start = zone.from_local_datetime(&from.and_time(NaiveTime::MIN)).earliest();
-    let mut time =
-        start.map_or_else(|| from.and_time(NaiveTime::MIN).and_utc(), |start| start.to_utc()) - TimeDelta::seconds(1);
-    for count in 0.. {
-        let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) else { break };
+    let start = start.map_or_else(|| from.and_time(NaiveTime::MIN).and_utc(), |start| start.to_utc());
+    // A patch day of before may have its deadline still to come: by grace, and by every freeze that moves it.
+    let frozen: TimeDelta = schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
+    let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
+    let mut count = 0;
+    while let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) {
+        time = day.to_utc();
+        // An image that was built just before this day is the newest that the day is about.
+        let deadline = schedule.deadline(day.to_utc() - TimeDelta::seconds(1));
+        if deadline.at < start {
+            continue;
+        }
         if count == MOST {
             let _ = writeln!(text, "… and more; look at fewer months");
             break;
         }
-        // An image that was built just before this day is the newest that the day is about.
-        let deadline = schedule.deadline(day.to_utc() - TimeDelta::seconds(1));
+        count += 1;
         let warned = (deadline.at - schedule.warn_before.delta()).with_timezone(&zone);
         let moved =
             deadline.moved_by.map(|freeze| format!("  (after the freeze `{}`)", freeze.reason)).unwrap_or_default();
@@ -104,8 +114,20 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
             deadline.at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M").to_string(),
             warned.format("%Y-%m-%d"),
         );
-        time = day.to_utc();
     }
+}
+
+/// The build date from which on images may be deployed at a time, by a rolling age: those of before are past their deadline.
+fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
+    let mut oldest = now - age;
+    // Each freeze that holds deadlines back lets images of its whole length live on.
+    for _ in &schedule.freezes {
+        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(schedule.zone()).0 - age);
+        let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
+        let Some(built) = allowed else { break };
+        oldest = built;
+    }
+    oldest
 }
 
 fn timestamp(time: DateTime<Utc>) -> String {

@@ -15,6 +15,9 @@ pub(crate) struct Style {
     pub(crate) color: bool,
 }
 
+/// Terminals that are narrower, or say so for want of knowing, are left to break lines by themselves.
+const NARROWEST: u16 = 40;
+
 /// The table and the line of sums below it. What is skipped is counted there, by kind.
 pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> String {
     let mut text = String::new();
@@ -22,7 +25,7 @@ pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> Strin
     if !rows.is_empty() {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        if style.terminal {
+        if style.terminal && table.width().is_some_and(|width| width >= NARROWEST) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         } else {
             table.force_no_tty();

@@ -29,7 +29,8 @@ pub enum BuildDate {
 pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
     let earliest = NaiveDate::from_ymd_opt(1980, 1, 2).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
     let latest = now + TimeDelta::days(1);
-    let newest_layer = image.history.iter().filter_map(|text| parse(text)).filter(|date| *date <= latest).max();
+    let layers = || image.history.iter().filter_map(|text| parse(text));
+    let newest_layer = layers().filter(|date| *date <= latest).max().filter(|date| *date > earliest).or(layers().min());
     let said = [image.created.as_deref(), image.label(CREATED), image.annotation(CREATED)];
     let dates = said.into_iter().flatten().filter_map(parse).chain(newest_layer);
     let mut future = None;
@@ -42,10 +43,10 @@ pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
     future.map_or_else(|| BuildDate::Unknown(image.created.clone()), BuildDate::Future)
 }
 
-/// A date by RFC 3339, or a day without a time, which labels often hold.
+/// A date by RFC 3339; or one without a zone, or a day without a time, as labels often hold them, in UTC.
 fn parse(text: &str) -> Option<DateTime<Utc>> {
-    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
-    DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc()).or_else(day)
+    let completed = [text.to_owned(), format!("{text}Z"), format!("{text}T00:00:00Z")];
+    completed.iter().find_map(|text| DateTime::parse_from_rfc3339(text).ok()).map(|date| date.to_utc())
 }
 
 #[cfg(test)]
@@ -73,6 +74,8 @@ mod tests {
             ("2026-07-01T10:00:00Z", "2026-07-01T10:00:00Z"),
             ("2026-07-01T10:00:00.123456789Z", "2026-07-01T10:00:00.123456789Z"),
             ("2026-07-01T12:00:00+02:00", "2026-07-01T10:00:00Z"),
+            ("2026-07-01T10:00:00", "2026-07-01T10:00:00Z"),
+            ("2026-07-01", "2026-07-01T00:00:00Z"),
             ("2026-11-20T13:00:00Z", "2026-11-20T13:00:00Z"),
             ("2026-11-21T12:00:00Z", "2026-11-21T12:00:00Z"),
             ("1980-01-02T00:00:01Z", "1980-01-02T00:00:01Z"),
@@ -119,6 +122,13 @@ mod tests {
         assert_eq!(judged(&image), BuildDate::At(time("2026-07-01T00:00:00Z")));
         image.created = Some("2099-01-01T00:00:00Z".to_owned());
         assert_eq!(judged(&image), BuildDate::At(time("2026-06-01T00:00:00Z")), "a plausible date beats one ahead");
+    }
+
+    #[test]
+    fn a_history_that_lies_in_the_future_is_no_build_date() {
+        let history = ["2099-01-01T00:00:00Z", "2098-01-01T00:00:00Z"].map(str::to_owned).into();
+        let image = ImageFacts { history, ..ImageFacts::default() };
+        assert_eq!(judged(&image), BuildDate::Future(time("2098-01-01T00:00:00Z")));
     }
 
     #[test]

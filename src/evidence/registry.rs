@@ -145,7 +145,7 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
         #[serde(deserialize_with = "json::object")]
         config: Descriptor,
         #[serde(default)]
-        annotations: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, Option<String>>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -159,13 +159,13 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
         #[serde(default, deserialize_with = "json::optional_object")]
         config: Option<Container>,
         #[serde(default)]
-        history: Option<Vec<Layer>>,
+        history: Option<Vec<Option<Layer>>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Container {
         #[serde(default)]
-        labels: Option<BTreeMap<String, String>>,
+        labels: Option<BTreeMap<String, Option<String>>>,
     }
     #[derive(Deserialize)]
     struct Layer {
@@ -186,11 +186,16 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     }
     let response: Response = read(bytes)?;
     Ok(ImageFacts {
-        annotations: response.manifest.annotations.unwrap_or_default(),
-        labels: response.config.config.and_then(|container| container.labels).unwrap_or_default(),
-        created: response.config.created,
-        history: response.config.history.unwrap_or_default().into_iter().filter_map(|layer| layer.created).collect(),
+        annotations: said(response.manifest.annotations),
+        labels: said(response.config.config.and_then(|container| container.labels)),
+        created: response.config.created.filter(|created| !created.is_empty()),
+        history: response.config.history.into_iter().flatten().flatten().filter_map(|layer| layer.created).collect(),
     })
+}
+
+/// The entries that have a value.
+fn said(entries: Option<BTreeMap<String, Option<String>>>) -> BTreeMap<String, String> {
+    entries.into_iter().flatten().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
@@ -198,13 +203,24 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
     json::read(text).map_err(|error| format!("the registry's answer cannot be read: {error}"))
 }
 
-/// What the host says of a failure, made fit for a message.
+/// What the host says of a failure, made fit for a message: what failed, and the first cause of it.
+///
+/// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
+/// numbered where there are several, and its stack.
 fn told(error: &str) -> String {
-    // The waPC library and policy-server say through which of their layers the error came, and append their stack.
-    let cause = error.trim().lines().next().unwrap_or_default();
+    let mut lines = error.trim().lines();
     let layers = ["Host error: ", "Callback evaluation failure: "];
-    let cause = layers.iter().fold(cause, |cause, layer| cause.strip_prefix(layer).unwrap_or(cause));
-    Shown(cause).to_string()
+    let failure = lines.next().unwrap_or_default();
+    let failure = layers.iter().fold(failure, |failure, layer| failure.strip_prefix(layer).unwrap_or(failure));
+    let causes = lines.skip_while(|line| line.trim() != "Caused by:").skip(1);
+    let causes = causes.take_while(|line| line.trim() != "Stack backtrace:").filter(|line| !line.trim().is_empty());
+    let first_cause =
+        causes.last().map(|line| line.trim().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": "));
+    let cause = match first_cause {
+        Some(cause) if !failure.contains(cause) => format!("{}: {}", Shown(failure), Shown(cause)),
+        _ => Shown(failure).to_string(),
+    };
+    format!("{cause}; check its name, and that its registry can be reached and read")
 }
 
 #[cfg(test)]
@@ -234,10 +250,23 @@ mod tests {
 
     #[test]
     fn what_the_host_says_of_a_failure_is_told_without_its_layers_and_its_stack() {
-        let said =
-            "Host error: Callback evaluation failure: registry: manifest unknown\n\nCaused by:\n  0: somewhere\n";
-        let host = world().answer("digest", "a", Err(said.to_owned()));
-        assert_eq!(Registry::new(&host).digest("a"), Err("registry: manifest unknown".to_owned()));
+        for (said, told) in [
+            ("Host error: manifest unknown", "manifest unknown"),
+            (
+                "Callback evaluation failure: sending\n\nCaused by:\n    connection refused",
+                "sending: connection refused",
+            ),
+            (
+                "Host error: Callback evaluation failure: sending\n\nCaused by:\n    0: sending\n    1: connecting\n    \
+                 2: connection refused\n\nStack backtrace:\n   0: main\n",
+                "sending: connection refused",
+            ),
+            ("unknown: it\n\nCaused by:\n    it", "unknown: it"),
+        ] {
+            let host = world().answer("digest", "a", Err(said.to_owned()));
+            let told = format!("{told}; check its name, and that its registry can be reached and read");
+            assert_eq!(Registry::new(&host).digest("a"), Err(told));
+        }
     }
 
     #[test]
@@ -288,7 +317,8 @@ mod tests {
         for answer in [
             json!({"manifest": {"config": config}, "config": {}}),
             json!({"manifest": {"config": config, "annotations": null}, "config": {"created": null, "history": null, "config": {"Labels": null}}}),
-            json!({"manifest": {"config": config}, "config": {"config": null}}),
+            json!({"manifest": {"config": config}, "config": {"config": null, "created": ""}}),
+            json!({"manifest": {"config": config, "annotations": {"a": null}}, "config": {"config": {"Labels": {"a": null}}, "history": [null, {}]}}),
         ] {
             let host = world().config("a", answer);
             assert_eq!(Registry::new(&host).image("a"), Ok(&ImageFacts::default()));

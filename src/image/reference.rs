@@ -194,6 +194,12 @@ impl<'a> Reference<'a> {
         }
     }
 
+    /// The registry as normalised names have it.
+    #[must_use]
+    pub fn normalized_registry(&self) -> String {
+        normalize_host(self.registry())
+    }
+
     /// The repository in its registry, with Docker Hub's `library/` where that is implied.
     #[must_use]
     pub fn repository(&self) -> Cow<'a, str> {
@@ -231,7 +237,7 @@ impl<'a> Reference<'a> {
     /// registry in lower case, without the port that HTTPS has anyway; `library/` and `:latest` where they are implied.
     #[must_use]
     pub fn normalized(&self) -> String {
-        let mut name = normalize_host(self.registry());
+        let mut name = self.normalized_registry();
         // Writing to a `String` cannot fail.
         let _ = write!(name, "/{}", self.repository());
         match (self.tag, self.digest) {

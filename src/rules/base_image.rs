@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::Ruling;
 use crate::evidence::build_date::BuildDate;
 use crate::evidence::registry::ImageFacts;
 use crate::finding::{Code, Effect};
 use crate::image::{Digest, Reference};
-use crate::settings::read::section;
+use crate::settings::read::{Path, Problems, Setting, read_string, section};
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
 
@@ -28,6 +29,45 @@ section! {
         "grace" grace: Period = Period::days(14),
         /// What becomes of an image that does not say what it was built on.
         "unknown" unknown: Unknown = Unknown::Allow,
+        /// Registries, besides the image's own, that are asked about bases. The names of bases come from whoever built an
+        /// image; without a list, anybody's server could be made to hold up admission.
+        "registries" registries: Vec<RegistryHost> = PUBLIC_REGISTRIES.map(|host| RegistryHost(host.to_owned())).into(),
+    }
+}
+
+/// Where most bases come from.
+const PUBLIC_REGISTRIES: [&str; 10] = [
+    "docker.io",
+    "cgr.dev",
+    "gcr.io",
+    "ghcr.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "quay.io",
+    "registry.access.redhat.com",
+    "registry.k8s.io",
+    "registry.suse.com",
+];
+
+/// A registry, by its normalised host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryHost(String);
+
+impl Setting for RegistryHost {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a registry host such as `registry.example.com`", problems)?;
+        match Reference::parse(&format!("{text}/name")) {
+            Ok(reference) if reference.registry() == text => Some(Self(reference.normalized_registry())),
+            Ok(_) => {
+                problems
+                    .push(at, format_args!("`{text}` is no registry host; write one such as `registry.example.com`"));
+                None
+            }
+            Err(error) => {
+                problems.push(at, format_args!("`{text}` is no registry host: {error}"));
+                None
+            }
+        }
     }
 }
 
@@ -43,7 +83,7 @@ pub struct Base {
 /// How the base of an image stands to what its name points at now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Currency {
-    /// The image does not say what it was built on; why not.
+    /// The base is not known: why not, and what to do about it.
     Unknown(String),
     /// It is the newest build.
     Current,
@@ -60,21 +100,28 @@ pub enum Currency {
 /// Buildpacks write.
 ///
 /// # Errors
-/// Why it cannot be known, in words that read on from the image.
+/// Why it cannot be known and what to do about it, in words that read on from the image.
 pub fn base_of(image: &ImageFacts) -> Result<Base, String> {
+    named_base(image)
+        .map_err(|reason| format!("{reason}; set the annotations `{BASE_NAME}` and `{BASE_DIGEST}` in its build"))
+}
+
+fn named_base(image: &ImageFacts) -> Result<Base, String> {
     let annotations = (image.annotation(BASE_NAME), image.annotation(BASE_DIGEST));
     let labels = (image.label(BASE_NAME), image.label(BASE_DIGEST));
     for (name, digest) in [annotations, labels] {
-        match (name, digest) {
-            (Some(name), Some(digest)) => return base(name, digest),
-            (Some(name), None) => {
-                return Err(format!("names its base `{}`, but no digest in `{BASE_DIGEST}`", Shown(name)));
-            }
-            (None, _) => {}
+        // Builders write empty strings where there is no base.
+        if let (Some(name), Some(digest)) =
+            (name.filter(|name| !name.is_empty()), digest.filter(|digest| !digest.is_empty()))
+        {
+            return base(name, digest);
         }
     }
-    match image.label(BUILDPACKS) {
-        Some(metadata) => buildpacks_base(metadata),
+    if let Some(metadata) = image.label(BUILDPACKS) {
+        return buildpacks_base(metadata);
+    }
+    match [annotations.0, labels.0].into_iter().flatten().find(|name| !name.is_empty()) {
+        Some(name) => Err(format!("names its base `{}`, but no digest in `{BASE_DIGEST}`", Shown(name))),
         None => Err("does not say what it was built on".to_owned()),
     }
 }
@@ -129,17 +176,22 @@ fn buildpacks_base(metadata: &str) -> Result<Base, String> {
 }
 
 impl BaseImage {
+    /// Whether the registry of a base may be asked about it. `image` is the image that names the base.
+    #[must_use]
+    pub fn may_ask(&self, base: &Reference<'_>, image: &Reference<'_>) -> bool {
+        let registry = base.normalized_registry();
+        registry == image.normalized_registry() || self.registries.iter().any(|allowed| allowed.0 == registry)
+    }
+
     /// Judges an image by how its base stands. `built` is when the image itself was built.
     #[must_use]
     pub fn judge(&self, base: &Currency, built: &BuildDate, now: DateTime<Utc>) -> Option<Ruling> {
         let effect = self.action.effect()?;
         match base {
             Currency::Current => None,
-            Currency::Unknown(reason) => Some(Ruling {
-                code: Code::UnknownBaseImage,
-                effect: self.unknown.effect()?,
-                text: format!("{reason}; set the annotations `{BASE_NAME}` and `{BASE_DIGEST}` in its build"),
-            }),
+            Currency::Unknown(reason) => {
+                Some(Ruling { code: Code::UnknownBaseImage, effect: self.unknown.effect()?, text: reason.clone() })
+            }
             Currency::Outdated { base, newer } => Some(self.judge_outdated(base, newer, built, now, effect)),
         }
     }
@@ -152,12 +204,13 @@ impl BaseImage {
         now: DateTime<Utc>,
         effect: Effect,
     ) -> Ruling {
-        // The newer base came after the image: where it does not say when, grace counts from the earliest that it can be.
-        let (fact, from) = match (newer, built) {
-            (BuildDate::At(date), _) => (format!("of which there is a build of {}", date.date_naive()), Some(*date)),
-            (_, BuildDate::At(date)) => ("of which there is a newer build".to_owned(), Some(*date)),
-            _ => ("of which there is a newer build".to_owned(), None),
+        let fact = match newer {
+            BuildDate::At(date) => format!("of which there is a build of {}", date.date_naive()),
+            _ => "of which there is another build".to_owned(),
         };
+        // Nobody had to rebuild an image before it was built, though a tag may be moved to a build of before.
+        let date = |date: &BuildDate| if let BuildDate::At(date) = date { Some(*date) } else { None };
+        let from = date(newer).max(date(built));
         let base = Shown(base);
         match from.map(|from| from + self.grace.delta()) {
             Some(deadline) if now < deadline => Ruling {
@@ -191,6 +244,7 @@ mod tests {
     use crate::evidence::build_date::BuildDate;
     use crate::evidence::registry::ImageFacts;
     use crate::finding::{Code, Effect};
+    use crate::image::Reference;
     use crate::settings::value::{Action, Unknown};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -271,6 +325,37 @@ mod tests {
         let image =
             ImageFacts { annotations: entries(&[(BASE_NAME, &name), (BASE_DIGEST, DIGEST)]), ..ImageFacts::default() };
         assert_eq!(base_of(&image), on("docker.io/library/debian:12", DIGEST));
+    }
+
+    #[test]
+    fn an_incomplete_source_does_not_hide_the_next_one() {
+        let labels = entries(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, DIGEST)]);
+        for annotations in [entries(&[(BASE_NAME, ""), (BASE_DIGEST, "")]), entries(&[(BASE_NAME, "alpine:3")])] {
+            let image = ImageFacts { annotations, labels: labels.clone(), ..ImageFacts::default() };
+            assert_eq!(base_of(&image), on("debian:12", DIGEST));
+        }
+        let image = ImageFacts { annotations: entries(&[(BASE_NAME, ""), (BASE_DIGEST, "")]), ..ImageFacts::default() };
+        assert!(base_of(&image).unwrap_err().starts_with("does not say what it was built on; set the annotations"));
+    }
+
+    #[test]
+    fn grace_never_counts_from_before_the_image_was_built() {
+        let rule = BaseImage { action: Action::Deny, ..BaseImage::default() };
+        let (newer, built) = (BuildDate::At(time("2020-11-01T00:00:00Z")), BuildDate::At(time("2026-11-19T00:00:00Z")));
+        assert_eq!(judge(&rule, &newer, &built, "2026-11-20T00:00:00Z"), Some((Code::BaseUpdateDue, Effect::Warn)));
+    }
+
+    #[test]
+    fn only_listed_registries_and_the_images_own_are_asked_about_bases() {
+        let may_ask = |rule: &BaseImage, base, image| {
+            rule.may_ask(&Reference::parse(base).unwrap(), &Reference::parse(image).unwrap())
+        };
+        let rule = BaseImage::default();
+        assert!(may_ask(&rule, "debian:12", "registry.example.com/app:1"));
+        assert!(may_ask(&rule, "Registry.Example.com:443/base:1", "registry.example.com/app:1"));
+        assert!(!may_ask(&rule, "evil.test/base:1", "registry.example.com/app:1"));
+        let closed = BaseImage { registries: vec![], ..BaseImage::default() };
+        assert!(!may_ask(&closed, "debian:12", "registry.example.com/app:1"));
     }
 
     fn judge(rule: &BaseImage, newer: &BuildDate, built: &BuildDate, now: &str) -> Option<(Code, Effect)> {

@@ -116,11 +116,12 @@ pub enum Decision {
 /// The report of an image without a digest. `digest` is the one that its tag points at, where a registry said so.
 #[must_use]
 pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> Ruling {
-    let advice = match digest {
-        Some(digest) => format!("write `{}`", pinned(image, digest)),
-        None => "pin it by digest: `name:tag@sha256:…`".to_owned(),
+    let text = match digest {
+        Some(digest) => format!("has no digest; write `{}`", pinned(image, digest)),
+        None => {
+            "has no digest, so what runs can change without notice; pin it by digest: `name:tag@sha256:…`".to_owned()
+        }
     };
-    let text = format!("has no digest, so what runs can change without notice; {advice}");
     Ruling { code: Code::UnpinnedImage, effect, text }
 }
 

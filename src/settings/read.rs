@@ -110,7 +110,7 @@ pub fn read_word<T: Copy>(
 ) -> Option<T> {
     let choices = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
     let word = match (json.get(), serde_json::from_str::<String>(json.get())) {
-        ("false", _) => "off".to_owned(),
+        ("false", _) if words.iter().any(|(word, _)| *word == "off") => "off".to_owned(),
         (_, Ok(word)) => word,
         (_, Err(_)) => {
             problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));

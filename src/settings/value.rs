@@ -94,7 +94,9 @@ impl Period {
 impl std::fmt::Display for Period {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.num_seconds() {
+            86_400 => f.write_str("1 day"),
             seconds if seconds % 86_400 == 0 => write!(f, "{} days", seconds / 86_400),
+            3_600 => f.write_str("1 hour"),
             seconds if seconds % 3_600 == 0 => write!(f, "{} hours", seconds / 3_600),
             seconds => write!(f, "{seconds} seconds"),
         }
@@ -105,7 +107,8 @@ impl Setting for Period {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a duration such as `90d`, `12h` or `2weeks`", problems)?;
         let parsed = humantime::parse_duration(&text).ok().and_then(|span| TimeDelta::from_std(span).ok());
-        match parsed {
+        // `M` for months is one slip from `m` for minutes, and a month is no number of days.
+        match parsed.filter(|span| !text.contains('M') && span.subsec_nanos() == 0) {
             Some(span) if span > TimeDelta::zero() && span <= LONGEST => return Some(Self(span)),
             Some(span) if span.is_zero() => {
                 problems.push(at, format_args!("`{text}` is no time at all; write at least `1s`"))
@@ -133,7 +136,8 @@ impl Setting for String {
 impl Setting for NaiveDate {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a date such as `2026-12-18`", problems)?;
-        let date = Self::parse_from_str(&text, "%Y-%m-%d").ok();
+        let midnight = DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z"));
+        let date = midnight.ok().map(|midnight| midnight.date_naive());
         if date.is_none() {
             problems.push(at, format_args!("`{text}` is no date; write one such as `2026-12-18`"));
         }
