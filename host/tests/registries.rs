@@ -12,6 +12,9 @@ use container_patch::policy::Policy;
 use container_patch::registry::{Access, Registries};
 use serde_json::{Value, json};
 
+/// Seconds that even a busy machine needs not.
+const PATIENT: &str = "60";
+
 #[derive(Debug, Parser)]
 struct Flags {
     #[command(flatten)]
@@ -39,9 +42,9 @@ fn registry(answer: Option<&'static str>) -> String {
     address
 }
 
-/// The module's answer to a pod with an image of this registry.
-fn judge(registry: &str, settings: &Value) -> AdmissionResponse {
-    let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", "1"]);
+/// The module's answer to a pod with an image of this registry, which is given some seconds.
+fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
+    let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", seconds]);
     let registries: Arc<dyn Capabilities> = Arc::new(Registries::new(&flags.access).unwrap());
     let request = AdmissionRequest::from_review(&json!({
         "uid": "1", "operation": "CREATE", "userInfo": {},
@@ -53,8 +56,8 @@ fn judge(registry: &str, settings: &Value) -> AdmissionResponse {
     Policy::embedded().unwrap().validate(&request, settings, &registries, &AllowedResources::default()).unwrap()
 }
 
-fn denial(registry: &str) -> String {
-    let response = judge(registry, &json!({}));
+fn denial(registry: &str, seconds: &str) -> String {
+    let response = judge(registry, seconds, &json!({}));
     assert!(!response.allowed);
     assert!(response.patch.is_none(), "nothing is pinned that was not seen");
     let message = response.status.and_then(|status| status.message).expect("a denial has a message");
@@ -66,14 +69,14 @@ fn denial(registry: &str) -> String {
 fn a_registry_that_answers_500_is_denied_with_its_status() {
     let address =
         registry(Some("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops"));
-    let message = denial(&address);
+    let message = denial(&address, PATIENT);
     assert!(message.contains("500"), "{message}");
 }
 
 #[test]
 fn a_registry_that_never_answers_is_given_up_in_time() {
     let address = registry(None);
-    let message = denial(&address);
+    let message = denial(&address, "1");
     assert!(message.contains(&format!("{address} did not answer within 1 s")), "{message}");
 }
 
@@ -83,7 +86,7 @@ fn a_manifest_that_is_no_json_is_denied() {
         "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.manifest.v1+json\r\ncontent-length: 8\r\nconnection: close\r\n\r\nnot json",
     ));
     let schedule_alone = json!({"pinning": {"action": "off"}, "baseImage": {"action": "off"}});
-    let response = judge(&address, &schedule_alone);
+    let response = judge(&address, PATIENT, &schedule_alone);
     assert!(!response.allowed);
     let message = response.status.and_then(|status| status.message).unwrap();
     assert!(message.ends_with("[evidence-unavailable]"), "{message}");
@@ -94,14 +97,14 @@ fn a_digest_of_another_shape_is_not_written_into_the_pod() {
     let address = registry(Some(
         "HTTP/1.1 200 OK\r\ndocker-content-digest: sha256:abc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     ));
-    let message = denial(&address);
+    let message = denial(&address, PATIENT);
     assert!(message.contains("digest"), "{message}");
 }
 
 #[test]
 fn an_outage_lets_images_in_where_the_settings_say_so() {
     let address = registry(Some("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
-    let response = judge(&address, &json!({"enforcement": {"evidenceErrors": "warn"}}));
+    let response = judge(&address, PATIENT, &json!({"enforcement": {"evidenceErrors": "warn"}}));
     assert!(response.allowed);
     assert!(response.patch.is_none());
     assert!(response.warnings.unwrap()[0].ends_with("[evidence-unavailable]"));
