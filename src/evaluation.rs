@@ -158,7 +158,7 @@ impl Judge<'_> {
                 Ok(digest) => {
                     match site.span(self.object) {
                         Some(span) => self.edits.push((span, pinning::pinned(image, &digest))),
-                        None => return self.unavailable(site, Effect::Deny, "its place in the object was lost"),
+                        None => return self.rule(site, Ruling::unplaced()),
                     }
                     judged.digest = Some(digest);
                 }

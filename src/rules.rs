@@ -16,3 +16,13 @@ pub struct Ruling {
     /// The fact, the rule and the way out.
     pub text: String,
 }
+
+impl Ruling {
+    /// An image that cannot be rewritten, because its place in the object is not known. It is refused whatever the settings
+    /// say of registries.
+    #[must_use]
+    pub fn unplaced() -> Self {
+        let text = "cannot be pinned: its place in the object is not known".to_owned();
+        Self { code: Code::InvalidRequest, effect: Effect::Deny, text }
+    }
+}
