@@ -1,5 +1,7 @@
 //! The way of one request, top to bottom.
 
+use std::cell::OnceCell;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
@@ -78,13 +80,11 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
     };
-    // What an earlier state does not show counts as changed.
-    let old =
-        request.old_object().and_then(|old| workload::image_sites(&request.kind, old, &settings.custom_workloads).ok());
     let mut judge = Judge {
+        request,
         settings,
         object,
-        old: old.unwrap_or_default(),
+        old: OnceCell::new(),
         placement: Placement::of(&request.kind),
         now: settings.evaluate_at.unwrap_or_else(|| host.now()),
         registry: Registry::new(host),
@@ -114,9 +114,11 @@ fn timestamp(time: DateTime<Utc>) -> String {
 
 /// Judges the image sites of one object, one after the other.
 struct Judge<'r> {
+    request: &'r AdmissionRequest<'r>,
     settings: &'r Settings,
     object: &'r RawValue,
-    old: Vec<ImageSite<'r>>,
+    /// The image sites of the earlier state, read when the first one is asked for.
+    old: OnceCell<Vec<ImageSite<'r>>>,
     placement: Placement,
     now: DateTime<Utc>,
     registry: Registry<'r>,
@@ -153,7 +155,7 @@ impl Judge<'_> {
                 self.rule(site, pinning::unpinned(image, judged.digest.as_deref(), effect));
             }
             // What was let in once is not rewritten behind the back of whoever changes something else.
-            Decision::Pin if site.is_unchanged_from(&self.old) => {}
+            Decision::Pin if self.is_unchanged(site) => {}
             Decision::Pin => match self.registry.digest(&image.registry_name()) {
                 Ok(digest) => {
                     match site.span(self.object) {
@@ -171,6 +173,15 @@ impl Judge<'_> {
             None => image.registry_name(),
         };
         self.age_and_base(site, image, &name, rules, judged);
+    }
+
+    /// Whether the earlier state has this image at this site. What it does not show counts as changed.
+    fn is_unchanged(&self, site: &ImageSite<'_>) -> bool {
+        let read = || {
+            let old = self.request.old_object()?;
+            workload::image_sites(&self.request.kind, old, &self.settings.custom_workloads).ok()
+        };
+        site.is_unchanged_from(self.old.get_or_init(|| read().unwrap_or_default()))
     }
 
     fn age_and_base(

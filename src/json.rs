@@ -18,6 +18,11 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     read_seed(text, || PhantomData::<Object<T>>).map(|Object(value)| value)
 }
 
+/// The message of a serde error without the line and column at its end.
+pub(crate) fn without_position(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(cause, _)| cause)
+}
+
 /// Reads a field that holds an object. Left to itself, a struct would also be read from a list of its fields' values.
 ///
 /// # Errors
@@ -73,7 +78,7 @@ pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn
         let cause = error.to_string();
         if error.is_data() {
             // The position counts from where this reader started, which the user never sees; the path says more.
-            let cause = cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause);
+            let cause = without_position(&cause);
             // Causes and paths repeat what stands in the text.
             match track.path().to_string().as_str() {
                 "." => Shown(cause).to_string(),

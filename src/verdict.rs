@@ -62,7 +62,7 @@ struct Response<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mutated_object: Option<Box<RawValue>>,
+    mutated_object: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     audit_annotations: BTreeMap<&'a str, String>,
@@ -113,7 +113,7 @@ impl Verdict {
         let response = Response {
             accepted,
             message: (!accepted).then(|| self.message()),
-            mutated_object: self.object.clone().filter(|_| accepted),
+            mutated_object: self.object.as_deref().filter(|_| accepted),
             warnings: within_limits(warnings),
             audit_annotations: self.audit_annotations(),
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result as Fallible, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -151,7 +151,7 @@ impl Summary {
 ///
 /// # Errors
 /// When nothing can be judged: the policy or its settings cannot be used, or there is no object at all.
-pub fn exec(options: &Options) -> Fallible<Summary> {
+pub fn exec(options: &Options) -> Result<Summary> {
     let settings = options.settings.read()?;
     let policy = Policy::load(options.policy.as_deref())?;
     policy.validate_settings(&settings)?;
@@ -161,7 +161,7 @@ pub fn exec(options: &Options) -> Fallible<Summary> {
         settings,
         namespace: options.namespace.clone(),
         capabilities: session.capabilities(),
-        at_a_time: if options.session.keep_order() { 1 } else { AT_A_TIME },
+        at_a_time: if session.keeps_order() { 1 } else { AT_A_TIME },
     };
 
     let mut documents = Vec::new();
@@ -189,7 +189,7 @@ fn list(files: &[PathBuf]) -> String {
 }
 
 /// The files that are meant: those that are named, and the manifests in the folders that are named.
-fn files(named: &[PathBuf], recursive: bool) -> Fallible<Vec<PathBuf>> {
+fn files(named: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in named {
         if path.is_dir() {
@@ -201,7 +201,7 @@ fn files(named: &[PathBuf], recursive: bool) -> Fallible<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Fallible<()> {
+fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<()> {
     let cannot_read = || format!("cannot read the folder {}", folder.display());
     let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
     let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
@@ -375,7 +375,7 @@ fn title(request: &AdmissionRequest) -> String {
 }
 
 /// The request that an API server makes of the object when it is created.
-fn request(object: &Value, namespace: &str) -> Fallible<AdmissionRequest> {
+fn request(object: &Value, namespace: &str) -> Result<AdmissionRequest> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let required = |key: &str| {
         text(&object[key]).with_context(|| match &object[key] {

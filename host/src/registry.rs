@@ -41,7 +41,7 @@ pub struct Registries {
     answers: Mutex<HashMap<String, Arc<OnceLock<Answer>>>>,
 }
 
-type Answer = std::result::Result<Vec<u8>, String>;
+type Answer = Result<Vec<u8>, String>;
 
 impl Registries {
     /// Prepares to ask registries; none is reached yet.
@@ -104,8 +104,8 @@ impl Registries {
     fn wait<T, E: Error>(
         &self,
         reference: &Reference,
-        question: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, String> {
+        question: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, String> {
         let within_time = async { tokio::time::timeout(self.timeout, question).await };
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
@@ -127,7 +127,7 @@ impl Capabilities for Registries {
 }
 
 /// The host of a registry, with or without the scheme that people put before it.
-fn host(text: &str) -> std::result::Result<String, String> {
+fn host(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
         return Err("write `host` or `host:port`".to_owned());

@@ -33,52 +33,62 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether the order of questions matters, so that they cannot be asked side by side.
-    #[must_use]
-    pub fn keep_order(&self) -> bool {
-        self.record_host_capabilities_interactions.is_some() || self.replay_host_capabilities_interactions.is_some()
-    }
-
     /// Opens the session: a recorded one, or one with the world.
     ///
     /// # Errors
     /// When a recorded session cannot be read, or the world cannot be asked.
     pub fn open(&self, world: impl FnOnce() -> Result<Arc<dyn Capabilities>>) -> Result<Session> {
-        let replay = self.replay_host_capabilities_interactions.as_deref().map(Replay::from_file).transpose()?;
-        let replay = replay.map(Arc::new);
-        let inner: Arc<dyn Capabilities> = match &replay {
-            Some(replay) => Arc::<Replay>::clone(replay),
-            None => world()?,
-        };
-        let record = self.record_host_capabilities_interactions.clone();
-        Ok(Session { recorder: Arc::new(Recorder::new(inner)), replay, record })
+        if let Some(file) = &self.replay_host_capabilities_interactions {
+            return Ok(Session::Replaying(Arc::new(Replay::from_file(file)?)));
+        }
+        let world = world()?;
+        Ok(match &self.record_host_capabilities_interactions {
+            Some(file) => Session::Recording(Arc::new(Recorder::new(world)), file.clone()),
+            None => Session::Asking(world),
+        })
     }
 }
 
 /// A session that is under way.
-pub struct Session {
-    recorder: Arc<Recorder>,
-    replay: Option<Arc<Replay>>,
-    record: Option<PathBuf>,
+pub enum Session {
+    /// The world answers.
+    Asking(Arc<dyn Capabilities>),
+    /// The world answers, and its answers are to be written to a file.
+    Recording(Arc<Recorder>, PathBuf),
+    /// A record answers.
+    Replaying(Arc<Replay>),
 }
 
 impl Session {
     /// What answers the policy's questions.
     #[must_use]
     pub fn capabilities(&self) -> Arc<dyn Capabilities> {
-        Arc::<Recorder>::clone(&self.recorder)
+        match self {
+            Self::Asking(world) => Arc::clone(world),
+            Self::Recording(recorder, _) => Arc::<Recorder>::clone(recorder),
+            Self::Replaying(replay) => Arc::<Replay>::clone(replay),
+        }
     }
 
-    /// Ends the session: writes the record, and tells on standard error what did not go as it was recorded.
+    /// Whether the order of questions matters, so that they cannot be asked side by side.
+    #[must_use]
+    pub fn keeps_order(&self) -> bool {
+        !matches!(self, Self::Asking(_))
+    }
+
+    /// Ends the session: writes the record, or tells on standard error what did not go as it was recorded.
     ///
     /// # Errors
     /// When the record cannot be written.
     pub fn close(&self) -> Result<()> {
-        if let Some(file) = &self.record {
-            self.recorder.save(file)?;
-        }
-        for mismatch in self.replay.iter().flat_map(|replay| replay.mismatches()) {
-            eprintln!("Warning: {mismatch}");
+        match self {
+            Self::Asking(_) => {}
+            Self::Recording(recorder, file) => recorder.save(file)?,
+            Self::Replaying(replay) => {
+                for mismatch in replay.mismatches() {
+                    eprintln!("Warning: {mismatch}");
+                }
+            }
         }
         Ok(())
     }

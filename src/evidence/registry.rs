@@ -179,12 +179,19 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
         manifest: Manifest,
     }
 
-    let Kind { manifest } = read(bytes)?;
-    let media_type = manifest.config.media_type;
-    if !IMAGE_CONFIGS.contains(&media_type.as_str()) {
-        return Err(format!("it is no container image: its configuration has the media type `{}`", Shown(&media_type)));
+    let no_image = |manifest: &Manifest| {
+        let media_type = &manifest.config.media_type;
+        (!IMAGE_CONFIGS.contains(&media_type.as_str()))
+            .then(|| format!("it is no container image: its configuration has the media type `{}`", Shown(media_type)))
+    };
+    let response: Response = match read(bytes) {
+        Ok(response) => response,
+        // A configuration of another kind need not have the shape of an image's.
+        Err(error) => return Err(read::<Kind>(bytes).ok().and_then(|kind| no_image(&kind.manifest)).unwrap_or(error)),
+    };
+    if let Some(reason) = no_image(&response.manifest) {
+        return Err(reason);
     }
-    let response: Response = read(bytes)?;
     Ok(ImageFacts {
         annotations: said(response.manifest.annotations),
         labels: said(response.config.config.and_then(|container| container.labels)),

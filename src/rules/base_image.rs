@@ -1,6 +1,8 @@
 //! Rule `baseImage`: an image stands on the newest build of its base. What was patched in the base reaches an image only
 //! when the image is built anew.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,7 +33,7 @@ section! {
         "unknown" unknown: Unknown = Unknown::Allow,
         /// Registries, besides the image's own, that are asked about bases. The names of bases come from whoever built an
         /// image; without a list, anybody's server could be made to hold up admission.
-        "registries" registries: Vec<RegistryHost> = PUBLIC_REGISTRIES.map(|host| RegistryHost(host.to_owned())).into(),
+        "registries" registries: Vec<RegistryHost> = PUBLIC_REGISTRIES.map(|host| RegistryHost(Cow::Borrowed(host))).into(),
     }
 }
 
@@ -51,13 +53,13 @@ const PUBLIC_REGISTRIES: [&str; 10] = [
 
 /// A registry, by its normalised host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryHost(String);
+pub struct RegistryHost(Cow<'static, str>);
 
 impl Setting for RegistryHost {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a registry host such as `registry.example.com`", problems)?;
         match Reference::parse(&format!("{text}/name")) {
-            Ok(reference) if reference.registry() == text => Some(Self(reference.normalized_registry())),
+            Ok(reference) if reference.registry() == text => Some(Self(Cow::Owned(reference.normalized_registry()))),
             Ok(_) => {
                 problems
                     .push(at, format_args!("`{text}` is no registry host; write one such as `registry.example.com`"));

@@ -73,11 +73,17 @@ impl Pinning {
     /// What is to be done about one image.
     #[must_use]
     pub fn decide(&self, image: &Reference<'_>, placement: Placement) -> Decision {
+        let unpinned = match self.action {
+            Action::Pin => Decision::Pin,
+            Action::Deny => Decision::Report(Effect::Deny),
+            Action::Warn => Decision::Report(Effect::Warn),
+            Action::Off => return Decision::LeaveAlone,
+        };
         let looks_here = match placement {
             Placement::Pod => true,
             Placement::Template => self.templates.unwrap_or(self.action != Action::Pin),
         };
-        if self.action == Action::Off || !looks_here {
+        if !looks_here {
             return Decision::LeaveAlone;
         }
         let Some(tag) = image.effective_tag() else { return Decision::LeaveAlone };
@@ -92,11 +98,7 @@ impl Pinning {
                 text: format!("{fact} and no digest; name a version, best with its digest: `name:tag@sha256:…`"),
             });
         }
-        match self.action {
-            Action::Pin => Decision::Pin,
-            Action::Deny => Decision::Report(Effect::Deny),
-            Action::Warn | Action::Off => Decision::Report(Effect::Warn),
-        }
+        unpinned
     }
 }
 

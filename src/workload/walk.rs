@@ -248,16 +248,13 @@ impl<'de> DeserializeSeed<'de> for TextAt {
         if !self.0.is_empty() {
             return deserializer.deserialize_any(self);
         }
-        let json = <&RawValue>::deserialize(deserializer)?;
-        if json.get() == "null" {
+        let value = <&RawValue>::deserialize(deserializer)?;
+        if value.get() == "null" {
             return Ok(None);
         }
-        match serde_json::from_str(json.get()) {
-            Ok(Key(text)) => Ok(Some(Text { text, json })),
-            Err(error) => {
-                let cause = error.to_string();
-                Err(D::Error::custom(cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause)))
-            }
+        match serde_json::from_str(value.get()) {
+            Ok(Key(text)) => Ok(Some(Text { text, json: value })),
+            Err(error) => Err(D::Error::custom(json::without_position(&error.to_string()))),
         }
     }
 }
