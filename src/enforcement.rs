@@ -1,4 +1,6 @@
-//! Which requests are judged at all.
+//! Which requests are judged at all, and how hard findings bite.
+
+pub mod exceptions;
 
 use crate::request::AdmissionRequest;
 use crate::workload;

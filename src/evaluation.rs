@@ -5,9 +5,13 @@ use std::cell::OnceCell;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
+use crate::enforcement::exceptions::Exceptions;
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
-use crate::evidence::registry::{Answer, Registry};
+use crate::evidence::registry::{ImageFacts, Registry};
+use crate::evidence::reports::{self, Reports};
+use crate::evidence::scan::Scan;
+use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
 use crate::image::Reference;
@@ -16,11 +20,12 @@ use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
 use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
+use crate::rules::scan::{PodAnnotations, Scanning};
 use crate::settings::read::Problems;
 use crate::settings::{Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, Verdict};
-use crate::workload::{self, ImageSite, Placement, Unlisted};
+use crate::workload::{self, Annotation, ImageSite, Placement, Unlisted, Workload};
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
@@ -75,8 +80,8 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
         let text = format!("this {operation} request for a {kind} holds no object to judge");
         return Verdict::deny(Code::InvalidRequest, text);
     };
-    let sites = match workload::image_sites(&request.kind, object, &settings.custom_workloads) {
-        Ok(sites) => sites,
+    let workload = match workload::read(&request.kind, object, &settings.custom_workloads) {
+        Ok(workload) => workload,
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
     };
@@ -87,12 +92,14 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
         old: OnceCell::new(),
         placement: Placement::of(&request.kind),
         now: settings.evaluate_at.unwrap_or_else(|| host.now()),
+        annotations: &workload.annotations,
         registry: Registry::new(host),
+        reports: Reports::new(host, request.namespace()),
         findings: Vec::new(),
-        images: Vec::with_capacity(sites.len()),
+        images: Vec::with_capacity(workload.sites.len()),
         edits: Vec::new(),
     };
-    for site in &sites {
+    for site in &workload.sites {
         judge.site(site);
     }
     judge.verdict()
@@ -117,17 +124,28 @@ struct Judge<'r> {
     request: &'r AdmissionRequest<'r>,
     settings: &'r Settings,
     object: &'r RawValue,
-    /// The image sites of the earlier state, read when the first one is asked for.
-    old: OnceCell<Vec<ImageSite<'r>>>,
+    /// The earlier state, read when it is first asked for.
+    old: OnceCell<Workload<'r>>,
     placement: Placement,
     now: DateTime<Utc>,
+    annotations: &'r [Annotation<'r>],
     registry: Registry<'r>,
+    reports: Reports<'r>,
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
     edits: Vec<(std::ops::Range<usize>, String)>,
 }
 
-impl Judge<'_> {
+/// One image at one site, with the rules and the exceptions that are for it.
+struct Subject<'s> {
+    site: &'s ImageSite<'s>,
+    /// The image as it is written.
+    image: Reference<'s>,
+    rules: Rules<'s>,
+    exceptions: Exceptions<'s>,
+}
+
+impl<'r> Judge<'r> {
     fn site(&mut self, site: &ImageSite<'_>) {
         let mut judged = JudgedImage::at(site);
         match Reference::parse(&site.image) {
@@ -136,7 +154,8 @@ impl Judge<'_> {
                 judged.exempt = self.settings.exempts(&judged.image);
                 if !judged.exempt {
                     let rules = self.settings.rules_for(&judged.image);
-                    self.image(site, &image, rules, &mut judged);
+                    let exceptions = Exceptions::for_image(&self.settings.exceptions, &judged.image, self.now);
+                    self.image(&Subject { site, image, rules, exceptions }, &mut judged);
                 }
             }
             Err(error) => self.findings.push(Finding::invalid_reference(site, &error)),
@@ -144,15 +163,22 @@ impl Judge<'_> {
         self.images.push(judged);
     }
 
-    fn image(&mut self, site: &ImageSite<'_>, image: &Reference<'_>, rules: Rules<'_>, judged: &mut JudgedImage) {
+    fn image(&mut self, subject: &Subject<'_>, judged: &mut JudgedImage) {
+        let (site, image) = (subject.site, &subject.image);
         judged.digest = image.digest().map(|digest| digest.as_str().to_owned());
-        match rules.pinning.decide(image, self.placement) {
-            Decision::LeaveAlone => {}
-            Decision::Refuse(ruling) => self.rule(site, ruling),
+        let mut decision = subject.rules.pinning.decide(image, self.placement);
+        if let Decision::Refuse { ruling, otherwise } = decision {
+            // Where an exception lets the tag pass, the rest of the rule holds.
+            let passes = subject.exceptions.lets_pass(ruling.code);
+            self.rule(subject, ruling);
+            decision = if passes { *otherwise } else { Decision::LeaveAlone };
+        }
+        match decision {
+            Decision::LeaveAlone | Decision::Refuse { .. } => {}
             Decision::Report(effect) => {
                 // The digest is advice here. Without it there is a finding all the same.
                 judged.digest = self.registry.digest(&image.registry_name()).ok();
-                self.rule(site, pinning::unpinned(image, judged.digest.as_deref(), effect));
+                self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), effect));
             }
             // What was let in once is not rewritten behind the back of whoever changes something else.
             Decision::Pin if self.is_unchanged(site) => {}
@@ -160,11 +186,11 @@ impl Judge<'_> {
                 Ok(digest) => {
                     match site.span(self.object) {
                         Some(span) => self.edits.push((span, pinning::pinned(image, &digest))),
-                        None => return self.rule(site, Ruling::unplaced()),
+                        None => return self.rule(subject, Ruling::unplaced()),
                     }
                     judged.digest = Some(digest);
                 }
-                Err(cause) => return self.unavailable(site, Effect::Deny, &cause),
+                Err(cause) => return self.unavailable(subject, Effect::Deny, &cause),
             },
         }
         // What was judged is what is written: from here on the image is known by its digest.
@@ -172,48 +198,43 @@ impl Judge<'_> {
             Some(digest) => image.with_digest(digest),
             None => image.registry_name(),
         };
-        self.age_and_base(site, image, &name, rules, judged);
+        let Rules { schedule, base_image, scan, .. } = subject.rules;
+        let asking = schedule.action.effect().max(base_image.action.effect()).max(scan.action.effect());
+        let Some(asking) = asking else { return };
+        let facts = match self.registry.image(&name) {
+            Ok(facts) => facts,
+            Err(cause) => return self.unavailable(subject, asking, &cause),
+        };
+        let built = build_date(&facts, self.now);
+        if let BuildDate::At(date) = built {
+            judged.built = Some(timestamp(date));
+        }
+        if let Some(ruling) = schedule.judge(&built, self.now) {
+            self.rule(subject, ruling);
+        }
+        self.base(subject, &facts, &built);
+        self.scan(subject, &name, &facts, judged);
     }
 
     /// Whether the earlier state has this image at this site. What it does not show counts as changed.
     fn is_unchanged(&self, site: &ImageSite<'_>) -> bool {
         let read = || {
             let old = self.request.old_object()?;
-            workload::image_sites(&self.request.kind, old, &self.settings.custom_workloads).ok()
+            workload::read(&self.request.kind, old, &self.settings.custom_workloads).ok()
         };
-        site.is_unchanged_from(self.old.get_or_init(|| read().unwrap_or_default()))
+        site.is_unchanged_from(&self.old.get_or_init(|| read().unwrap_or_default()).sites)
     }
 
-    fn age_and_base(
-        &mut self,
-        site: &ImageSite<'_>,
-        written: &Reference<'_>,
-        name: &str,
-        rules: Rules<'_>,
-        judged: &mut JudgedImage,
-    ) {
-        let asking = rules.schedule.action.effect().max(rules.base_image.action.effect());
-        let Some(asking) = asking else { return };
-        let image = match self.registry.image(name) {
-            Ok(image) => image,
-            Err(cause) => return self.unavailable(site, asking, &cause),
-        };
-        let built = build_date(image, self.now);
-        let base = base_of(image);
-        if let BuildDate::At(date) = built {
-            judged.built = Some(timestamp(date));
-        }
-        if let Some(ruling) = rules.schedule.judge(&built, self.now) {
-            self.rule(site, ruling);
-        }
-        let Some(asking) = rules.base_image.action.effect() else { return };
-        let currency = match base.map(|base| self.currency(&base, written, rules.base_image)) {
+    fn base(&mut self, subject: &Subject<'_>, facts: &ImageFacts, built: &BuildDate) {
+        let rule = subject.rules.base_image;
+        let Some(asking) = rule.action.effect() else { return };
+        let currency = match base_of(facts).map(|base| self.currency(&base, &subject.image, rule)) {
             Ok(Ok(currency)) => currency,
-            Ok(Err(cause)) => return self.unavailable(site, asking, &format!("its base is not known: {cause}")),
+            Ok(Err(cause)) => return self.unavailable(subject, asking, &format!("its base is not known: {cause}")),
             Err(reason) => Currency::Unknown(reason),
         };
-        if let Some(ruling) = rules.base_image.judge(&currency, &built, self.now) {
-            self.rule(site, ruling);
+        if let Some(ruling) = rule.judge(&currency, built, self.now) {
+            self.rule(subject, ruling);
         }
     }
 
@@ -234,19 +255,86 @@ impl Judge<'_> {
         if self.registry.manifests(&newest)?.contains(&base.digest) {
             return Ok(Currency::Current);
         }
-        let newer = build_date(self.registry.image(&newest)?, self.now);
+        let newer = build_date(&*self.registry.image(&newest)?, self.now);
         Ok(Currency::Outdated { base: base.name.clone(), newer })
     }
 
-    fn rule(&mut self, site: &ImageSite<'_>, ruling: Ruling) {
-        self.findings.push(Finding::about_site(site, ruling));
+    /// Judges what scanners say of an image. `name` is the one by which its registry was asked.
+    fn scan(&mut self, subject: &Subject<'_>, name: &str, facts: &ImageFacts, judged: &JudgedImage) {
+        let rule = subject.rules.scan;
+        let Some(asking) = rule.action.effect() else { return };
+        let digest = match &judged.digest {
+            Some(digest) => Ok(digest.clone()),
+            None if self.needs_digest(subject, facts) => self.registry.digest(name),
+            None => Ok(String::new()),
+        };
+        let evidence = digest.and_then(|digest| {
+            let image = reports::Subject::new(&subject.image, &digest, facts);
+            let pod = self.said_by_pod(subject, &image)?;
+            if rule.is_cleared_by(&pod, &subject.exceptions, self.now) {
+                return Ok((pod, Vec::new()));
+            }
+            Ok((pod, self.said_by_others(rule, &image, facts)?))
+        });
+        match evidence {
+            Ok((pod, others)) => {
+                for ruling in rule.judge(&pod, &others, &subject.exceptions, self.now) {
+                    self.rule(subject, ruling);
+                }
+            }
+            Err(cause) => self.unavailable(subject, asking, &cause),
+        }
     }
 
-    /// An image that a registry could not be asked about. That bites no harder than the rule that asked would.
-    fn unavailable(&mut self, site: &ImageSite<'_>, asking: Effect, cause: &str) {
+    /// Whether somebody may speak of an image by its digest.
+    fn needs_digest(&self, subject: &Subject<'_>, facts: &ImageFacts) -> bool {
+        let of_image = facts.annotations.keys().chain(facts.labels.keys());
+        !subject.rules.scan.reports.is_empty()
+            || !self.annotations.is_empty()
+            || of_image.into_iter().any(|key| annotations::is_about_scans(key))
+    }
+
+    fn said_by_pod(&mut self, subject: &Subject<'_>, image: &reports::Subject<'_>) -> Answer<Vec<Scan>> {
+        let mut scans = Vec::new();
+        if subject.rules.scan.pod_annotations == PodAnnotations::Ignore {
+            return Ok(scans);
+        }
+        let container = subject.site.name.as_deref().unwrap_or_default();
+        for Annotation { key, value, .. } in self.annotations.iter().filter(|annotation| {
+            annotation.is_beside(subject.site) && annotations::is_for_container(&annotation.key, container)
+        }) {
+            if let Some(statement) = annotations::read(key, value, annotations::Place::Pod) {
+                scans.extend(statement.about(image, &mut self.registry)?);
+            }
+        }
+        Ok(scans)
+    }
+
+    fn said_by_others(
+        &mut self,
+        rule: &Scanning,
+        image: &reports::Subject<'_>,
+        facts: &ImageFacts,
+    ) -> Answer<Vec<Scan>> {
+        let mut scans = reports::of_image(facts, image, &mut self.registry)?;
+        for source in &rule.reports {
+            scans.extend_from_slice(self.reports.of(source, image, &mut self.registry)?);
+        }
+        Ok(scans)
+    }
+
+    /// Adds what a rule says of an image, as far as no exception lets it pass.
+    fn rule(&mut self, subject: &Subject<'_>, ruling: Ruling) {
+        let rulings = subject.exceptions.apply(ruling);
+        self.findings.extend(rulings.into_iter().map(|ruling| Finding::about_site(subject.site, ruling)));
+    }
+
+    /// An image that a registry, or the cluster, could not be asked about. That bites no harder than the rule that asked
+    /// would.
+    fn unavailable(&mut self, subject: &Subject<'_>, asking: Effect, cause: &str) {
         let text = format!("cannot be judged: {cause}");
         let effect = self.settings.enforcement.evidence_errors.min(asking);
-        self.rule(site, Ruling { code: Code::EvidenceUnavailable, effect, text });
+        self.rule(subject, Ruling { code: Code::EvidenceUnavailable, effect, text });
     }
 
     fn verdict(self) -> Verdict {

@@ -39,15 +39,29 @@ pub enum Code {
     BaseUpdateDue,
     /// An image that does not say what it was built on.
     UnknownBaseImage,
-    /// A registry that could not be asked about an image.
+    /// An image that something or somebody wants kept out, by what was found in it.
+    ScanFlagged,
+    /// An image with more vulnerabilities than are allowed.
+    VulnerableImage,
+    /// An image with vulnerabilities that have to be patched soon.
+    PatchWindowOpen,
+    /// An image without a scan result.
+    UnscannedImage,
+    /// An image whose scan results are too old to count.
+    StaleScan,
+    /// A registry, or the cluster, that could not be asked about an image.
     EvidenceUnavailable,
+    /// Something that an exception covers for now.
+    Excepted,
+    /// Something that an exception covered until its end.
+    ExpiredException,
     /// The settings give the time at which to judge.
     EvaluateAtSet,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::InvalidSettings,
         Self::UnknownKind,
@@ -61,7 +75,14 @@ impl Code {
         Self::OutdatedBaseImage,
         Self::BaseUpdateDue,
         Self::UnknownBaseImage,
+        Self::ScanFlagged,
+        Self::VulnerableImage,
+        Self::PatchWindowOpen,
+        Self::UnscannedImage,
+        Self::StaleScan,
         Self::EvidenceUnavailable,
+        Self::Excepted,
+        Self::ExpiredException,
         Self::EvaluateAtSet,
     ];
 
@@ -82,7 +103,14 @@ impl Code {
             Self::OutdatedBaseImage => "outdated-base-image",
             Self::BaseUpdateDue => "base-update-due",
             Self::UnknownBaseImage => "unknown-base-image",
+            Self::ScanFlagged => "scan-flagged",
+            Self::VulnerableImage => "vulnerable-image",
+            Self::PatchWindowOpen => "patch-window-open",
+            Self::UnscannedImage => "unscanned-image",
+            Self::StaleScan => "stale-scan",
             Self::EvidenceUnavailable => "evidence-unavailable",
+            Self::Excepted => "excepted",
+            Self::ExpiredException => "expired-exception",
             Self::EvaluateAtSet => "evaluate-at-set",
         }
     }

@@ -1,9 +1,12 @@
 //! What the policy asks of the world. Everything else is a pure function of the request and the settings.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
 
-/// The world, as rules and evidence see it: registries, and the clock. Images are named by reference. Answers are the
-/// JSON of Kubewarden's host capabilities, errors are what the host says.
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// The world, as rules and evidence see it: registries, the cluster, and the clock. Images are named by reference. Answers
+/// are the JSON of Kubewarden's host capabilities, errors are what the host says.
 pub trait Host {
     /// `oci/v1/manifest_digest`: the digest of the manifest, or index, that a reference points at.
     ///
@@ -24,8 +27,44 @@ pub trait Host {
     /// Why the registry gave none.
     fn manifest_and_config(&self, image: &str) -> Result<Vec<u8>, String>;
 
+    /// `kubernetes/get_resource`: one resource of the cluster.
+    ///
+    /// # Errors
+    /// Why the cluster gave none.
+    fn get_resource(&self, request: &GetResource<'_>) -> Result<Vec<u8>, String>;
+
+    /// `kubernetes/list_resources_by_namespace`: the resources of a namespace.
+    ///
+    /// # Errors
+    /// Why the cluster gave none.
+    fn list_resources_by_namespace(&self, request: &ListResources<'_>) -> Result<Vec<u8>, String>;
+
     /// What time it is.
     fn now(&self) -> DateTime<Utc>;
+}
+
+/// Which resource to get.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the host capability")]
+pub struct GetResource<'a> {
+    pub api_version: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    pub namespace: Option<&'a str>,
+    pub disable_cache: bool,
+    pub field_masks: BTreeSet<&'a str>,
+}
+
+/// Which resources to list.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the host capability")]
+pub struct ListResources<'a> {
+    pub api_version: &'a str,
+    pub kind: &'a str,
+    pub namespace: &'a str,
+    pub label_selector: Option<&'a str>,
+    pub field_selector: Option<&'a str>,
+    pub field_masks: BTreeSet<&'a str>,
 }
 
 /// The host that runs the module: policy-server, kwctl or container-patch.
@@ -35,24 +74,32 @@ pub struct Kubewarden;
 
 #[cfg(target_arch = "wasm32")]
 impl Kubewarden {
-    fn ask_about(operation: &str, image: &str) -> Result<Vec<u8>, String> {
-        let payload = serde_json::to_vec(image).map_err(|error| error.to_string())?;
-        wapc_guest::host_call("kubewarden", "oci", operation, &payload).map_err(|error| error.to_string())
+    fn ask(namespace: &str, operation: &str, question: &impl Serialize) -> Result<Vec<u8>, String> {
+        let payload = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+        wapc_guest::host_call("kubewarden", namespace, operation, &payload).map_err(|error| error.to_string())
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 impl Host for Kubewarden {
     fn manifest_digest(&self, image: &str) -> Result<Vec<u8>, String> {
-        Self::ask_about("v1/manifest_digest", image)
+        Self::ask("oci", "v1/manifest_digest", &image)
     }
 
     fn manifest(&self, image: &str) -> Result<Vec<u8>, String> {
-        Self::ask_about("v1/oci_manifest", image)
+        Self::ask("oci", "v1/oci_manifest", &image)
     }
 
     fn manifest_and_config(&self, image: &str) -> Result<Vec<u8>, String> {
-        Self::ask_about("v1/oci_manifest_config", image)
+        Self::ask("oci", "v1/oci_manifest_config", &image)
+    }
+
+    fn get_resource(&self, request: &GetResource<'_>) -> Result<Vec<u8>, String> {
+        Self::ask("kubernetes", "get_resource", request)
+    }
+
+    fn list_resources_by_namespace(&self, request: &ListResources<'_>) -> Result<Vec<u8>, String> {
+        Self::ask("kubernetes", "list_resources_by_namespace", request)
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -69,7 +116,7 @@ pub(crate) mod in_memory {
     use chrono::{DateTime, Utc};
     use serde_json::Value;
 
-    use super::Host;
+    use super::{GetResource, Host, ListResources};
 
     /// Answers what it was told to answer, and remembers what it was asked.
     pub(crate) struct InMemory {
@@ -101,7 +148,7 @@ pub(crate) mod in_memory {
             self
         }
 
-        /// The questions so far, in order, each as the call and the image.
+        /// The questions so far, in order, each as the call and what it is about.
         pub(crate) fn asked(&self) -> Vec<String> {
             self.asked.borrow().clone()
         }
@@ -114,6 +161,40 @@ pub(crate) mod in_memory {
                 None => Err(format!("nothing is known of {image}")),
             }
         }
+
+        /// Passes the fields that the question does not name over, as the host does.
+        fn masked(answer: Vec<u8>, masks: &std::collections::BTreeSet<&str>) -> Vec<u8> {
+            let mut answer: Value = serde_json::from_slice(&answer).expect("answers are JSON");
+            let masks: Vec<Vec<&str>> = masks.iter().map(|mask| mask.split('.').collect()).collect();
+            match answer.get_mut("items") {
+                Some(items) => items.as_array_mut().into_iter().flatten().for_each(|item| prune(item, &masks)),
+                None => prune(&mut answer, &masks),
+            }
+            answer.to_string().into_bytes()
+        }
+    }
+
+    /// What is in no mask is dropped; identity and metadata are always there, and lists are looked into.
+    fn prune(resource: &mut Value, masks: &[Vec<&str>]) {
+        fn inner(value: &mut Value, masks: &[&[&str]]) {
+            if masks.iter().any(|mask| mask.is_empty()) {
+                return;
+            }
+            match value {
+                Value::Object(fields) => fields.retain(|key, value| {
+                    let rest: Vec<&[&str]> =
+                        masks.iter().filter(|mask| mask[0] == key).map(|mask| &mask[1..]).collect();
+                    inner(value, &rest);
+                    !rest.is_empty()
+                }),
+                Value::Array(items) => items.iter_mut().for_each(|item| inner(item, masks)),
+                _ => {}
+            }
+        }
+        let always = [["apiVersion"], ["kind"], ["metadata"]];
+        let masks: Vec<&[&str]> =
+            masks.iter().map(Vec::as_slice).chain(always.iter().map(<[_; 1]>::as_slice)).collect();
+        inner(resource, &masks);
     }
 
     impl Host for InMemory {
@@ -127,6 +208,31 @@ pub(crate) mod in_memory {
 
         fn manifest_and_config(&self, image: &str) -> Result<Vec<u8>, String> {
             self.ask("config", image)
+        }
+
+        fn get_resource(&self, request: &GetResource<'_>) -> Result<Vec<u8>, String> {
+            let (kind, name) = (request.kind, request.name);
+            let namespace = request.namespace.unwrap_or_default();
+            let what = format!("{kind} {namespace}/{name}");
+            if !self.answers.contains_key(&("get", what.clone())) {
+                self.asked.borrow_mut().push(format!("get {what}"));
+                let api_version = request.api_version;
+                // In the words of policy-server.
+                return Err(format!(
+                    "Host error: Cannot find {api_version}/{kind} named '{name}' inside of namespace 'Some(\"{namespace}\")'"
+                ));
+            }
+            self.ask("get", &what).map(|answer| Self::masked(answer, &request.field_masks))
+        }
+
+        fn list_resources_by_namespace(&self, request: &ListResources<'_>) -> Result<Vec<u8>, String> {
+            let selector = request.field_selector.map(|selector| format!(" {selector}")).unwrap_or_default();
+            let what = format!("{} {}{selector}", request.kind, request.namespace);
+            if !self.answers.contains_key(&("list", what.clone())) {
+                self.asked.borrow_mut().push(format!("list {what}"));
+                return Ok(br#"{"items": []}"#.to_vec());
+            }
+            self.ask("list", &what).map(|answer| Self::masked(answer, &request.field_masks))
         }
 
         fn now(&self) -> DateTime<Utc> {

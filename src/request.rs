@@ -29,6 +29,9 @@ pub struct AdmissionRequest<'a> {
     /// The subresource, such as `scale`.
     #[serde(borrow, default)]
     pub sub_resource: Option<Cow<'a, str>>,
+    /// The namespace of the object, where it has one.
+    #[serde(borrow, default)]
+    pub namespace: Option<Cow<'a, str>>,
     /// CREATE, UPDATE, DELETE or CONNECT.
     #[serde(borrow)]
     pub operation: Cow<'a, str>,
@@ -84,6 +87,12 @@ impl AdmissionRequest<'_> {
     #[must_use]
     pub fn old_object(&self) -> Option<&RawValue> {
         self.old_object.filter(|object| object.get() != "null")
+    }
+
+    /// The namespace, `None` where the object is in none.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|name| !name.is_empty())
     }
 
     /// The subresource, `None` for the resource itself.

@@ -2,6 +2,7 @@
 
 pub mod base_image;
 pub mod pinning;
+pub mod scan;
 pub mod schedule;
 
 use crate::finding::{Code, Effect};

@@ -6,10 +6,12 @@ pub mod value;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
+use crate::enforcement::exceptions::Exception;
 use crate::finding::Effect;
 use crate::image::ImagePattern;
 use crate::rules::base_image::BaseImage;
 use crate::rules::pinning::Pinning;
+use crate::rules::scan::Scanning;
 use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
 use read::{Path, Problems, Setting, kind_of, read_string, section};
@@ -25,6 +27,10 @@ section! {
         "schedule" schedule: Schedule = Schedule::default(),
         /// Rule: every image stands on the newest build of its base.
         "baseImage" base_image: BaseImage = BaseImage::default(),
+        /// Rule: no image runs that a scanner has flagged.
+        "scan" scan: Scanning = Scanning::default(),
+        /// Findings that are let pass for a time.
+        "exceptions" exceptions: Vec<Exception> = Vec::new(),
         /// Other rules for some images; the first entry that matches an image decides.
         "overrides" overrides: Vec<Override> = Vec::new(),
         /// How hard findings bite in special cases.
@@ -39,7 +45,7 @@ section! {
 section! {
     /// How hard findings bite in special cases.
     pub struct Enforcement {
-        /// What becomes of an image that a registry could not be asked about.
+        /// What becomes of an image that a registry, or the cluster, could not be asked about.
         "evidenceErrors" evidence_errors: Effect = Effect::Deny,
     }
 }
@@ -57,6 +63,8 @@ section! {
         "schedule" schedule: Option<Schedule> = None,
         /// Replaces `baseImage`.
         "baseImage" base_image: Option<BaseImage> = None,
+        /// Replaces `scan`.
+        "scan" scan: Option<Scanning> = None,
     }
 }
 
@@ -81,6 +89,8 @@ pub struct Rules<'s> {
     pub schedule: &'s Schedule,
     /// Every image stands on the newest build of its base.
     pub base_image: &'s BaseImage,
+    /// No image runs that a scanner has flagged.
+    pub scan: &'s Scanning,
 }
 
 impl Settings {
@@ -114,6 +124,7 @@ impl Settings {
             pinning: entry.and_then(|entry| entry.pinning.as_ref()).unwrap_or(&self.pinning),
             schedule: entry.and_then(|entry| entry.schedule.as_ref()).unwrap_or(&self.schedule),
             base_image: entry.and_then(|entry| entry.base_image.as_ref()).unwrap_or(&self.base_image),
+            scan: entry.and_then(|entry| entry.scan.as_ref()).unwrap_or(&self.scan),
         }
     }
 }
@@ -187,7 +198,7 @@ mod tests {
                 "overrides[2]: expected an object, found a number",
                 "customWorkloads[0]: `podTemplate` is missing",
                 "exmpt: unknown key; did you mean `exempt`?",
-                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, overrides, enforcement, customWorkloads, evaluateAt",
+                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, customWorkloads, evaluateAt",
             ]
         );
     }

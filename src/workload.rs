@@ -105,6 +105,33 @@ impl fmt::Display for ImageSite<'_> {
     }
 }
 
+/// An annotation of a pod, or of the pods that are made of a template.
+#[derive(Debug, Clone)]
+pub struct Annotation<'a> {
+    /// The key, as it is written.
+    pub key: Cow<'a, str>,
+    /// The value.
+    pub value: Cow<'a, str>,
+    template: Cow<'a, str>,
+}
+
+impl Annotation<'_> {
+    /// Whether it is of the pod that has this image site.
+    #[must_use]
+    pub fn is_beside(&self, site: &ImageSite<'_>) -> bool {
+        self.template == site.template
+    }
+}
+
+/// What is read of an object.
+#[derive(Debug, Clone, Default)]
+pub struct Workload<'a> {
+    /// Where it names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
+    pub sites: Vec<ImageSite<'a>>,
+    /// The annotations of its templates.
+    pub annotations: Vec<Annotation<'a>>,
+}
+
 section! {
     /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
     pub struct CustomWorkload {
@@ -151,25 +178,25 @@ pub enum Unlisted {
     Malformed(String),
 }
 
-/// Lists the places where an object names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
+/// Reads the images that an object names, and the annotations of its pods.
 ///
 /// A container without an image is no site: what becomes of it is for the API server to say.
 ///
 /// # Errors
 /// When the kind is unknown, or the object is not of its kind's shape.
-pub fn image_sites<'a>(
+pub fn read<'a>(
     kind: &GroupVersionKind<'_>,
     object: &'a RawValue,
     custom: &'a [CustomWorkload],
-) -> Result<Vec<ImageSite<'a>>, Unlisted> {
-    let mut sites = Vec::new();
+) -> Result<Workload<'a>, Unlisted> {
+    let mut workload = Workload::default();
     let mut known = false;
     for template in templates(kind, custom) {
         known = true;
-        let read = walk::image_sites(object, &template).map_err(|error| Unlisted::Malformed(malformed(kind, error)))?;
-        sites.extend(read);
+        walk::read_template(object, &template, &mut workload.sites, &mut workload.annotations)
+            .map_err(|error| Unlisted::Malformed(malformed(kind, error)))?;
     }
-    if known { Ok(sites) } else { Err(Unlisted::UnknownKind) }
+    if known { Ok(workload) } else { Err(Unlisted::UnknownKind) }
 }
 
 /// What the images of an object are for.
@@ -237,7 +264,7 @@ mod tests {
     use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
-    use super::{CustomWorkload, TemplatePointer, Unlisted, image_sites};
+    use super::{CustomWorkload, TemplatePointer, Unlisted, read};
     use crate::request::GroupVersionKind;
 
     fn kind(api_version: &'static str, kind: &'static str) -> GroupVersionKind<'static> {
@@ -252,7 +279,7 @@ mod tests {
             pod_template: TemplatePointer("/spec/template".to_owned()),
         }];
         let json = to_raw_value(object).unwrap();
-        let sites = image_sites(of, &json, &custom)?;
+        let sites = read(of, &json, &custom)?.sites;
         Ok(sites.iter().map(|site| (site.to_string(), site.image.to_string(), site.pointer())).collect())
     }
 
@@ -413,7 +440,7 @@ mod tests {
             r#"{"spec": {"containers": []}, "\u0073pec": {"containers": []}}"#,
         ] {
             let json: &serde_json::value::RawValue = serde_json::from_str(object).unwrap();
-            let found = image_sites(&kind("v1", "Pod"), json, &[]);
+            let found = read(&kind("v1", "Pod"), json, &[]);
             assert!(
                 matches!(&found, Err(Unlisted::Malformed(cause)) if cause.contains("given twice")),
                 "{object}: {found:?}"
@@ -433,7 +460,7 @@ mod tests {
             "leader": {"spec": {"containers": [{"image": "leader"}]}},
         }}))
         .unwrap();
-        let sites = image_sites(&kind("example.com/v1", "Cluster"), &object, &custom).unwrap();
+        let sites = read(&kind("example.com/v1", "Cluster"), &object, &custom).unwrap().sites;
         let found: Vec<_> = sites.iter().map(|site| (site.image.as_ref(), site.pointer())).collect();
         assert_eq!(
             found,

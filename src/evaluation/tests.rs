@@ -30,7 +30,8 @@ fn respond(host: &InMemory, request: &Value, settings: &Value) -> Value {
 }
 
 fn only(rule: &str, settings: Value) -> Value {
-    let mut all = json!({"pinning": {"action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}});
+    let off = json!({"action": "off"});
+    let mut all = json!({"pinning": off, "schedule": off, "baseImage": off, "scan": off});
     all[rule] = settings;
     all
 }

@@ -7,6 +7,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use super::registry::ImageFacts;
+use super::time;
 
 /// The annotation, and label, of the OCI image specification for the date on which an image was built.
 const CREATED: &str = "org.opencontainers.image.created";
@@ -29,10 +30,10 @@ pub enum BuildDate {
 pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
     let earliest = NaiveDate::from_ymd_opt(1980, 1, 2).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
     let latest = now + TimeDelta::days(1);
-    let layers = || image.history.iter().filter_map(|text| parse(text));
+    let layers = || image.history.iter().filter_map(|text| time::parse(text));
     let newest_layer = layers().filter(|date| *date <= latest).max().filter(|date| *date > earliest).or(layers().min());
     let said = [image.created.as_deref(), image.label(CREATED), image.annotation(CREATED)];
-    let dates = said.into_iter().flatten().filter_map(parse).chain(newest_layer);
+    let dates = said.into_iter().flatten().filter_map(time::parse).chain(newest_layer);
     let mut future = None;
     for date in dates.filter(|date| *date > earliest) {
         if date <= latest {
@@ -41,12 +42,6 @@ pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
         future = future.or(Some(date));
     }
     future.map_or_else(|| BuildDate::Unknown(image.created.clone()), BuildDate::Future)
-}
-
-/// A date by RFC 3339; or one without a zone, or a day without a time, as labels often hold them, in UTC.
-fn parse(text: &str) -> Option<DateTime<Utc>> {
-    let completed = [text.to_owned(), format!("{text}Z"), format!("{text}T00:00:00Z")];
-    completed.iter().find_map(|text| DateTime::parse_from_rfc3339(text).ok()).map(|date| date.to_utc())
 }
 
 #[cfg(test)]

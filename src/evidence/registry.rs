@@ -2,9 +2,11 @@
 //! are needed, so that the same request always asks the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::Answer;
 use crate::host::Host;
 use crate::image::{Digest, Reference};
 use crate::json;
@@ -14,20 +16,21 @@ use crate::shown::Shown;
 const IMAGE_CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
-/// An answer, or why there is none.
-pub type Answer<T> = Result<T, String>;
-
 /// The registries, and what they have answered so far.
 pub struct Registry<'h> {
     host: &'h dyn Host,
     digests: HashMap<String, Answer<String>>,
     indexes: HashMap<String, Answer<Vec<String>>>,
-    images: HashMap<String, Answer<ImageFacts>>,
+    images: HashMap<String, Answer<Rc<ImageFacts>>>,
 }
 
 /// What the manifest and the configuration of an image say, as far as rules ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageFacts {
+    /// The digest of the manifest; of an index, that of the image for the platform that the host runs on.
+    pub digest: Option<String>,
+    /// The digest of the configuration, by which runtimes and some scanners know an image.
+    pub config_digest: Option<String>,
     /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
     /// The labels of the configuration.
@@ -79,7 +82,9 @@ impl<'h> Registry<'h> {
         self.digests.entry(image.to_owned()).or_insert_with(ask).clone()
     }
 
-    /// The digests of the manifests in the index that a reference points at; none where it is a single image.
+    /// The digests of the images in the index that a reference points at; none where it is a single image.
+    ///
+    /// Attestations, which builders keep beside the images as manifests for an unknown platform, are left out.
     ///
     /// # Errors
     /// Why it cannot be known.
@@ -94,9 +99,18 @@ impl<'h> Registry<'h> {
             #[derive(Deserialize)]
             struct Entry {
                 digest: String,
+                #[serde(default)]
+                platform: Option<Platform>,
+            }
+            #[derive(Deserialize)]
+            struct Platform {
+                #[serde(default)]
+                os: Option<String>,
             }
             let index: Index = read(&host.manifest(image).map_err(|error| told(&error))?)?;
-            Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
+            let is_image =
+                |entry: &Entry| entry.platform.as_ref().and_then(|platform| platform.os.as_deref()) != Some("unknown");
+            Ok(index.manifests.into_iter().filter(is_image).map(|entry| entry.digest).collect())
         };
         let answer = self.indexes.entry(image.to_owned()).or_insert_with(ask);
         answer.as_deref().map_err(Clone::clone)
@@ -106,12 +120,13 @@ impl<'h> Registry<'h> {
     ///
     /// # Errors
     /// Why it cannot be known.
-    pub fn image(&mut self, image: &str) -> Answer<&ImageFacts> {
+    pub fn image(&mut self, image: &str) -> Answer<Rc<ImageFacts>> {
         let host = self.host;
-        let ask =
-            || host.manifest_and_config(image).map_err(|error| told(&error)).and_then(|bytes| image_facts(&bytes));
-        let answer = self.images.entry(image.to_owned()).or_insert_with(ask);
-        answer.as_ref().map_err(Clone::clone)
+        let ask = || {
+            let answer = host.manifest_and_config(image).map_err(|error| told(&error))?;
+            image_facts(&answer).map(Rc::new)
+        };
+        self.images.entry(image.to_owned()).or_insert_with(ask).clone()
     }
 }
 
@@ -135,6 +150,8 @@ impl Reference<'_> {
 fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     #[derive(Deserialize)]
     struct Response {
+        #[serde(default)]
+        digest: Option<String>,
         #[serde(deserialize_with = "json::object")]
         manifest: Manifest,
         #[serde(deserialize_with = "json::object")]
@@ -151,6 +168,8 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     #[serde(rename_all = "camelCase")]
     struct Descriptor {
         media_type: String,
+        #[serde(default)]
+        digest: Option<String>,
     }
     #[derive(Deserialize)]
     struct Config {
@@ -193,6 +212,8 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
         return Err(reason);
     }
     Ok(ImageFacts {
+        digest: response.digest,
+        config_digest: response.manifest.config.digest,
         annotations: said(response.manifest.annotations),
         labels: said(response.config.config.and_then(|container| container.labels)),
         created: response.config.created.filter(|created| !created.is_empty()),
@@ -210,24 +231,9 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
     json::read(text).map_err(|error| format!("the registry's answer cannot be read: {error}"))
 }
 
-/// What the host says of a failure, made fit for a message: what failed, and the first cause of it.
-///
-/// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
-/// numbered where there are several, and its stack.
+/// What the host says of a failure to ask a registry.
 fn told(error: &str) -> String {
-    let mut lines = error.trim().lines();
-    let layers = ["Host error: ", "Callback evaluation failure: "];
-    let failure = lines.next().unwrap_or_default();
-    let failure = layers.iter().fold(failure, |failure, layer| failure.strip_prefix(layer).unwrap_or(failure));
-    let causes = lines.skip_while(|line| line.trim() != "Caused by:").skip(1);
-    let causes = causes.take_while(|line| line.trim() != "Stack backtrace:").filter(|line| !line.trim().is_empty());
-    let first_cause =
-        causes.last().map(|line| line.trim().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": "));
-    let cause = match first_cause {
-        Some(cause) if !failure.contains(cause) => format!("{}: {}", Shown(failure), Shown(cause)),
-        _ => Shown(failure).to_string(),
-    };
-    format!("{cause}; check its name, and that its registry can be reached and read")
+    format!("{}; check its name, and that its registry can be reached and read", super::told(error))
 }
 
 #[cfg(test)]
@@ -256,24 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_says_of_a_failure_is_told_without_its_layers_and_its_stack() {
-        for (said, told) in [
-            ("Host error: manifest unknown", "manifest unknown"),
-            (
-                "Callback evaluation failure: sending\n\nCaused by:\n    connection refused",
-                "sending: connection refused",
-            ),
-            (
-                "Host error: Callback evaluation failure: sending\n\nCaused by:\n    0: sending\n    1: connecting\n    \
-                 2: connection refused\n\nStack backtrace:\n   0: main\n",
-                "sending: connection refused",
-            ),
-            ("unknown: it\n\nCaused by:\n    it", "unknown: it"),
-        ] {
-            let host = world().answer("digest", "a", Err(said.to_owned()));
-            let told = format!("{told}; check its name, and that its registry can be reached and read");
-            assert_eq!(Registry::new(&host).digest("a"), Err(told));
-        }
+    fn a_failure_is_told_with_what_to_check() {
+        let host = world().answer("digest", "a", Err("Host error: manifest unknown".to_owned()));
+        let told = "manifest unknown; check its name, and that its registry can be reached and read";
+        assert_eq!(Registry::new(&host).digest("a"), Err(told.to_owned()));
     }
 
     #[test]
@@ -305,10 +297,12 @@ mod tests {
                 "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v"}},
                 "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
             }));
-            let facts = Registry::new(&host).image("a").cloned();
+            let facts = Registry::new(&host).image("a");
             assert_eq!(
-                facts,
-                Ok(ImageFacts {
+                facts.as_deref(),
+                Ok(&ImageFacts {
+                    digest: Some(DIGEST.to_owned()),
+                    config_digest: Some(DIGEST.to_owned()),
                     annotations: [("k".to_owned(), "v".to_owned())].into(),
                     labels: [("l".to_owned(), "m".to_owned())].into(),
                     created: Some("2026-07-01T00:00:00Z".to_owned()),
@@ -328,7 +322,7 @@ mod tests {
             json!({"manifest": {"config": config, "annotations": {"a": null}}, "config": {"config": {"Labels": {"a": null}}, "history": [null, {}]}}),
         ] {
             let host = world().config("a", answer);
-            assert_eq!(Registry::new(&host).image("a"), Ok(&ImageFacts::default()));
+            assert_eq!(Registry::new(&host).image("a").as_deref(), Ok(&ImageFacts::default()));
         }
     }
 
@@ -355,7 +349,7 @@ mod tests {
             ),
         ] {
             let host = world().config("a", answer);
-            let error = Registry::new(&host).image("a").cloned().unwrap_err();
+            let error = Registry::new(&host).image("a").unwrap_err();
             assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
         }
     }
@@ -363,7 +357,13 @@ mod tests {
     #[test]
     fn an_index_is_known_by_its_manifests() {
         let host = world()
-            .manifest("index", json!({"schemaVersion": 2, "manifests": [{"digest": DIGEST, "platform": {}}]}))
+            .manifest(
+                "index",
+                json!({"schemaVersion": 2, "manifests": [
+                    {"digest": DIGEST, "platform": {}},
+                    {"digest": "sha256:abc", "platform": {"os": "unknown", "architecture": "unknown"}},
+                ]}),
+            )
             .manifest("single", json!({"schemaVersion": 2, "config": {}, "layers": []}));
         let mut registry = Registry::new(&host);
         assert_eq!(registry.manifests("index"), Ok(&[DIGEST.to_owned()][..]));

@@ -255,6 +255,17 @@ impl<'a> Reference<'a> {
         }
         name
     }
+
+    /// The normalised name by tag alone; none where only a digest is written.
+    #[must_use]
+    pub fn tagged(&self) -> Option<String> {
+        let mut name = self.normalized();
+        if let Some(at) = name.find('@') {
+            self.tag?;
+            name.truncate(at);
+        }
+        Some(name)
+    }
 }
 
 impl fmt::Display for Reference<'_> {

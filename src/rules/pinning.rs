@@ -92,11 +92,9 @@ impl Pinning {
                 Some(_) => format!("has the forbidden tag `{tag}`"),
                 None => format!("has no tag, which means the forbidden tag `{tag}`,"),
             };
-            return Decision::Refuse(Ruling {
-                code: Code::ForbiddenTag,
-                effect: Effect::Deny,
-                text: format!("{fact} and no digest; name a version, best with its digest: `name:tag@sha256:…`"),
-            });
+            let text = format!("{fact} and no digest; name a version, best with its digest: `name:tag@sha256:…`");
+            let ruling = Ruling { code: Code::ForbiddenTag, effect: Effect::Deny, text };
+            return Decision::Refuse { ruling, otherwise: Box::new(unpinned) };
         }
         unpinned
     }
@@ -112,7 +110,12 @@ pub enum Decision {
     /// It is reported as unpinned, best with the digest to use.
     Report(Effect),
     /// It is refused, whatever its digest would be.
-    Refuse(Ruling),
+    Refuse {
+        /// Why.
+        ruling: Ruling,
+        /// What would be done if its tag were allowed.
+        otherwise: Box<Decision>,
+    },
 }
 
 /// The report of an image without a digest. `digest` is the one that its tag points at, where a registry said so.
@@ -147,7 +150,7 @@ mod tests {
     }
 
     fn is_refused(pinning: &Pinning, image: &str) -> bool {
-        matches!(decide(pinning, image), Decision::Refuse(ruling) if ruling.code == Code::ForbiddenTag && ruling.effect == Effect::Deny)
+        matches!(decide(pinning, image), Decision::Refuse { ruling, .. } if ruling.code == Code::ForbiddenTag && ruling.effect == Effect::Deny)
     }
 
     fn with_action(action: Action) -> Pinning {

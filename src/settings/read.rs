@@ -196,18 +196,23 @@ impl<'a> Fields<'a> {
     pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
         self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (key, _) in &self.entries {
-            let nearest = known
-                .iter()
-                .map(|known| (strsim::jaro_winkler(known, key), known))
-                .filter(|(similarity, _)| *similarity > SIMILAR)
-                .max_by(|(a, _), (b, _)| a.total_cmp(b));
-            let advice = match nearest {
-                Some((_, known)) => format!("did you mean `{known}`?"),
+            let advice = match nearest(key, known) {
+                Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the keys here are {}", known.join(", ")),
             };
             problems.push(Path::Key(&at, key), format_args!("unknown key; {advice}"));
         }
     }
+}
+
+/// The word of some known ones that is most like another.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, word), *known))
+        .filter(|(similarity, _)| *similarity > SIMILAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
 }
 
 struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

@@ -1,14 +1,14 @@
 //! Walks an object to the fields that name images, in one pass over its JSON text. Nothing else of the object is kept.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
-use super::{IMAGE_FIELDS, ImageField, ImageSite};
+use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite};
+use crate::evidence::annotations;
 use crate::json::{self, Key};
 
 /// Why an object cannot be walked.
@@ -19,31 +19,35 @@ pub(super) enum ReadError {
     Shape(String),
 }
 
-/// The image sites of the pod template at a JSON pointer.
-pub(super) fn image_sites<'a>(object: &'a RawValue, template: &Cow<'a, str>) -> Result<Vec<ImageSite<'a>>, ReadError> {
-    let keys: Vec<String> = template.split('/').skip(1).map(unescape).chain([String::from("spec")]).collect();
-    let deepest = Cell::new(0);
-    let descent = || Descent { keys: &keys, depth: 0, deepest: &deepest };
-    match json::read_seed(object.get(), descent).map_err(ReadError::Shape)? {
-        Some(mut sites) => {
-            let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
-            sites.sort_by_key(|site| (order(site), site.index));
-            let with_template = |site: Site<'a>| ImageSite {
-                field: site.field,
-                index: site.index,
-                name: site.name,
-                image: site.image.text,
-                template: template.clone(),
-                json: site.image.json,
-            };
-            Ok(sites.into_iter().map(with_template).collect())
-        }
-        None => {
-            // A template that is not there is named as a whole, a template without a spec by its spec.
-            let named = if deepest.get() + 1 < keys.len() { keys.len() - 1 } else { keys.len() };
-            Err(ReadError::Missing(keys.get(..named).unwrap_or_default().join(".")))
-        }
-    }
+/// Adds the image sites and the annotations of the pod template at a JSON pointer.
+pub(super) fn read_template<'a>(
+    object: &'a RawValue,
+    template: &Cow<'a, str>,
+    sites: &mut Vec<ImageSite<'a>>,
+    annotations: &mut Vec<Annotation<'a>>,
+) -> Result<(), ReadError> {
+    let keys: Vec<String> = template.split('/').skip(1).map(unescape).collect();
+    let descent = || Descent { keys: &keys, depth: 0 };
+    let missing = |keys: &[String]| ReadError::Missing(keys.join("."));
+    let Some(found) = json::read_seed(object.get(), descent).map_err(ReadError::Shape)? else {
+        return Err(missing(&keys));
+    };
+    let Some(mut found_sites) = found.sites else {
+        return Err(missing(&keys.iter().cloned().chain([String::from("spec")]).collect::<Vec<_>>()));
+    };
+    let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
+    found_sites.sort_by_key(|site| (order(site), site.index));
+    sites.extend(found_sites.into_iter().map(|site| ImageSite {
+        field: site.field,
+        index: site.index,
+        name: site.name,
+        image: site.image.text,
+        template: template.clone(),
+        json: site.image.json,
+    }));
+    let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
+    annotations.extend(found.annotations.into_iter().map(with_template));
+    Ok(())
 }
 
 /// Whether `metadata.deletionTimestamp` is there.
@@ -68,6 +72,14 @@ fn unescape(key: &str) -> String {
     key.replace("~1", "/").replace("~0", "~")
 }
 
+/// What is read of a pod template.
+#[derive(Default)]
+struct Template<'a> {
+    annotations: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Nothing where the template has no spec.
+    sites: Option<Vec<Site<'a>>>,
+}
+
 /// An image site that does not know its template yet.
 struct Site<'a> {
     field: &'static ImageField,
@@ -82,22 +94,20 @@ struct Text<'a> {
     json: &'a RawValue,
 }
 
-/// Goes down to a pod's spec, and reads its image sites. Nothing is found where a key or its value is not there.
+/// Goes down to a pod template, and reads it. Nothing is found where a key or its value is not there.
 struct Descent<'k> {
     keys: &'k [String],
     depth: usize,
-    /// How many of the keys were found.
-    deepest: &'k Cell<usize>,
 }
 
 impl Descent<'_> {
     fn next(&self) -> Self {
-        Self { keys: self.keys, depth: self.depth + 1, deepest: self.deepest }
+        Self { keys: self.keys, depth: self.depth + 1 }
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Descent<'_> {
-    type Value = Option<Vec<Site<'de>>>;
+    type Value = Option<Template<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -105,7 +115,7 @@ impl<'de> DeserializeSeed<'de> for Descent<'_> {
 }
 
 impl<'de> Visitor<'de> for Descent<'_> {
-    type Value = Option<Vec<Site<'de>>>;
+    type Value = Option<Template<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -116,10 +126,9 @@ impl<'de> Visitor<'de> for Descent<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        self.deepest.set(self.depth);
         match self.keys.get(self.depth) {
             Some(wanted) => Ok(only_value(map, wanted, || self.next())?.flatten()),
-            None => pod_spec(map).map(Some),
+            None => template(map).map(Some),
         }
     }
 
@@ -127,7 +136,6 @@ impl<'de> Visitor<'de> for Descent<'_> {
         let Some(wanted) = self.keys.get(self.depth).and_then(|key| key.parse::<usize>().ok()) else {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         };
-        self.deepest.set(self.depth);
         let mut found = None;
         for index in 0.. {
             if index == wanted {
@@ -140,6 +148,132 @@ impl<'de> Visitor<'de> for Descent<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// Reads the annotations and the image sites of a pod template.
+fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Error> {
+    let mut template = Template::default();
+    let (mut metadata, mut spec) = (false, false);
+    while let Some(Key(key)) = map.next_key()? {
+        let seen = match key.as_ref() {
+            "metadata" => &mut metadata,
+            "spec" => &mut spec,
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+        };
+        if std::mem::replace(seen, true) {
+            return Err(given_twice(&key));
+        }
+        if key == "metadata" {
+            map.next_value_seed(Metadata(&mut template.annotations))?;
+        } else {
+            template.sites = map.next_value_seed(PodSpec)?;
+        }
+    }
+    Ok(template)
+}
+
+/// Reads the annotations in the metadata of a pod template.
+struct Metadata<'s, 'de>(&'s mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+
+impl<'de> DeserializeSeed<'de> for Metadata<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Metadata<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = false;
+        while let Some(Key(key)) = map.next_key()? {
+            if key != "annotations" {
+                map.next_value::<IgnoredAny>()?;
+            } else if std::mem::replace(&mut seen, true) {
+                return Err(given_twice(&key));
+            } else {
+                map.next_value_seed(Annotations(&mut *self.0))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the annotations that are about scans. One that is given twice is there twice, so that the worse of the two
+/// counts.
+struct Annotations<'s, 'de>(&'s mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+
+impl<'de> DeserializeSeed<'de> for Annotations<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Annotations<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key()? {
+            // Others, such as the one that kubectl keeps the whole object in, may be long.
+            if annotations::is_about_scans(&key) {
+                let Key(value) = map.next_value()?;
+                self.0.push((key, value));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the spec of a pod template, or nothing where it is null.
+struct PodSpec;
+
+impl<'de> DeserializeSeed<'de> for PodSpec {
+    type Value = Option<Vec<Site<'de>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PodSpec {
+    type Value = Option<Vec<Site<'de>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        pod_spec(map).map(Some)
     }
 }
 

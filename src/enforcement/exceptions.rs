@@ -1,0 +1,481 @@
+//! Exceptions: findings that an admin lets pass for a time. Every exception ends, and says why.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use serde_json::value::RawValue;
+
+use crate::evidence::scan::Vulnerability;
+use crate::finding::{Code, Effect};
+use crate::rules::Ruling;
+use crate::settings::Images;
+use crate::settings::read::{Fields, Path, Problems, Setting, nearest, read_string};
+use crate::shown::Shown;
+
+/// The findings that an exception can cover: those that rules have about an image. A reference that cannot be parsed is
+/// none of them, because nobody can say which image it is.
+const RULES: [Code; 15] = [
+    Code::UnpinnedImage,
+    Code::ForbiddenTag,
+    Code::StaleImage,
+    Code::PatchDue,
+    Code::UnknownBuildDate,
+    Code::FutureBuildDate,
+    Code::OutdatedBaseImage,
+    Code::BaseUpdateDue,
+    Code::UnknownBaseImage,
+    Code::ScanFlagged,
+    Code::VulnerableImage,
+    Code::PatchWindowOpen,
+    Code::UnscannedImage,
+    Code::StaleScan,
+    Code::EvidenceUnavailable,
+];
+
+/// Prefixes of the names that advisories have in the databases of scanners, besides `CVE-` and `GHSA-`.
+const ADVISORIES: [&str; 24] = [
+    "ALAS-",
+    "ALAS2-",
+    "ALAS2023-",
+    "ALPINE-",
+    "ALSA-",
+    "BIT-",
+    "CGA-",
+    "DLA-",
+    "DSA-",
+    "DTSA-",
+    "ELSA-",
+    "GMS-",
+    "GO-",
+    "MAL-",
+    "NSWG-",
+    "OSV-",
+    "PYSEC-",
+    "RHBA-",
+    "RHSA-",
+    "RLSA-",
+    "RUSTSEC-",
+    "SUSE-",
+    "TEMP-",
+    "USN-",
+];
+
+/// Findings about some images that are let pass until some time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    /// The images.
+    pub images: Images,
+    /// The findings, by their codes.
+    pub rules: Vec<Rule>,
+    /// The vulnerabilities, by their ids.
+    pub cves: Vec<VulnerabilityId>,
+    /// When it ends.
+    pub until: Until,
+    /// Why it is made, for those who read of it.
+    pub reason: String,
+}
+
+/// The code of a finding that can be excepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule(Code);
+
+/// The id of a vulnerability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VulnerabilityId(String);
+
+/// The end of an exception.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Until {
+    /// The first moment at which it is not in force.
+    end: DateTime<Utc>,
+    /// As it was written.
+    written: String,
+}
+
+impl Setting for Exception {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::read(json, at, problems)?;
+        for required in ["images", "until", "reason"] {
+            if !fields.has(required) {
+                problems.push(at, format_args!("`{required}` is missing"));
+            }
+        }
+        let images = fields.take("images", at, problems);
+        let known_problems = problems.lines().len();
+        let rules: Vec<Rule> = fields.take("rules", at, problems).unwrap_or_default();
+        let cves: Vec<VulnerabilityId> = fields.take("cves", at, problems).unwrap_or_default();
+        if rules.is_empty() && cves.is_empty() && problems.lines().len() == known_problems {
+            problems.push(at, "it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both");
+        }
+        let until = fields.take("until", at, problems);
+        let reason = fields.take("reason", at, problems);
+        fields.finish(&["images", "rules", "cves", "until", "reason"], at, problems);
+        Some(Self { images: images?, rules, cves, until: until?, reason: reason? })
+    }
+}
+
+impl Setting for Rule {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "the code of a finding such as `stale-image`", problems)?;
+        if let Some(code) = RULES.into_iter().find(|code| code.as_str() == text) {
+            return Some(Self(code));
+        }
+        if Code::ALL.iter().any(|code| code.as_str() == text) {
+            problems.push(at, format_args!("`{text}` cannot be excepted"));
+            return None;
+        }
+        let codes = RULES.map(Code::as_str);
+        let advice = match nearest(&text, &codes) {
+            Some(code) => format!("did you mean `{code}`?"),
+            None => format!("the codes are {}", codes.join(", ")),
+        };
+        problems.push(at, format_args!("`{text}` is no code of a finding; {advice}"));
+        None
+    }
+}
+
+impl Setting for VulnerabilityId {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "the id of a vulnerability such as `CVE-2026-12345`", problems)?;
+        if !is_vulnerability_id(&text) {
+            problems.push(
+                at,
+                format_args!(
+                    "`{text}` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or \
+                     `GHSA-2c4m-59x9-fr2g`"
+                ),
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+fn is_vulnerability_id(text: &str) -> bool {
+    let prefixed = |prefix: &str| {
+        let (start, rest) = text.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix).then_some(rest)
+    };
+    let digits = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(number) = prefixed("CVE-") {
+        // CVE ids have a year, and a number of four digits or more.
+        return number
+            .split_once('-')
+            .is_some_and(|(year, number)| year.len() == 4 && digits(year, 4) && digits(number, 4));
+    }
+    if let Some(parts) = prefixed("GHSA-") {
+        let part = |part: &str| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        return parts.split('-').count() == 3 && parts.split('-').all(part);
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let advisory = ADVISORIES.iter().find_map(|prefix| prefixed(prefix));
+    advisory.is_some_and(|rest| rest.bytes().any(|byte| byte.is_ascii_digit()) && rest.bytes().all(plain))
+}
+
+impl Setting for Until {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let written = read_string(json, at, "a date such as `2026-12-31`", problems)?;
+        let midnight = |text: &str| DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z")).ok();
+        let end = match midnight(&written) {
+            Some(day) => day.date_naive().checked_add_days(Days::new(1)).map(start_of),
+            None => DateTime::parse_from_rfc3339(&written).ok().map(|time| time.to_utc()),
+        };
+        let Some(end) = end else {
+            problems.push(
+                at,
+                format_args!("`{written}` is no date; write the last day, `2026-12-31`, or a time by RFC 3339"),
+            );
+            return None;
+        };
+        Some(Self { end, written })
+    }
+}
+
+fn start_of(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc()
+}
+
+/// How an exception stands to a finding that it names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Standing<'s> {
+    /// It lets the finding pass.
+    InForce(&'s Exception),
+    /// It did.
+    Ended(&'s Exception),
+}
+
+/// The exceptions for one image, at one time.
+#[derive(Debug, Clone)]
+pub struct Exceptions<'s> {
+    exceptions: Vec<&'s Exception>,
+    now: DateTime<Utc>,
+}
+
+impl<'s> Exceptions<'s> {
+    /// Those of the exceptions that are for the image of this normalised name.
+    #[must_use]
+    pub fn for_image(exceptions: &'s [Exception], normalized: &str, now: DateTime<Utc>) -> Self {
+        let matching = exceptions.iter().filter(|exception| exception.images.matches(normalized));
+        Self { exceptions: matching.collect(), now }
+    }
+
+    /// How an exception stands to a vulnerability.
+    #[must_use]
+    pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'s>> {
+        self.standing(|exception| exception.cves.iter().any(|id| id.names(vulnerability)))
+    }
+
+    fn of_finding(&self, code: Code) -> Option<Standing<'s>> {
+        self.standing(|exception| exception.covers(code))
+    }
+
+    /// An exception that is in force comes first, else the one that ended last.
+    fn standing(&self, covers: impl Fn(&Exception) -> bool) -> Option<Standing<'s>> {
+        let covering = || self.exceptions.iter().copied().filter(|exception| covers(exception));
+        let in_force = covering().find(|exception| self.now < exception.until.end).map(Standing::InForce);
+        in_force.or_else(|| covering().max_by_key(|exception| exception.until.end).map(Standing::Ended))
+    }
+
+    /// Whether an exception lets a finding of this code pass.
+    #[must_use]
+    pub fn lets_pass(&self, code: Code) -> bool {
+        matches!(self.of_finding(code), Some(Standing::InForce(_)))
+    }
+
+    /// What becomes of a ruling: it passes as a warning where an exception is in force, and says so where one has ended.
+    #[must_use]
+    pub fn apply(&self, mut ruling: Ruling) -> Vec<Ruling> {
+        match self.of_finding(ruling.code) {
+            None => vec![ruling],
+            Some(Standing::InForce(exception)) => {
+                let text = format!("is excepted from {} until {exception}: it {}", ruling.code, ruling.text);
+                vec![Ruling { code: Code::Excepted, effect: Effect::Warn, text }]
+            }
+            Some(Standing::Ended(exception)) => {
+                let expired = exception.expired(ruling.code.as_str());
+                ruling.text = format!("{}; its exception ended: {exception}", ruling.text);
+                vec![ruling, expired]
+            }
+        }
+    }
+}
+
+impl Exception {
+    /// Whether it covers a finding of this code. One that names vulnerabilities covers those, and not all of an image.
+    fn covers(&self, code: Code) -> bool {
+        let by_vulnerability = matches!(code, Code::VulnerableImage | Code::PatchWindowOpen);
+        self.rules.contains(&Rule(code)) && !(by_vulnerability && !self.cves.is_empty())
+    }
+
+    /// The warning that it has ended. `what` is what it covered.
+    #[must_use]
+    pub fn expired(&self, what: &str) -> Ruling {
+        let text =
+            format!("had an exception from {what}, which has ended: {self}; renew it, or take it out of `exceptions`");
+        Ruling { code: Code::ExpiredException, effect: Effect::Warn, text }
+    }
+}
+
+/// Shows when it ends, and why it was made.
+impl std::fmt::Display for Exception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.until.written, Shown(&self.reason))
+    }
+}
+
+impl VulnerabilityId {
+    fn names(&self, vulnerability: &Vulnerability) -> bool {
+        let mut names = vulnerability.aliases.iter().chain([&vulnerability.id]);
+        names.any(|name| name.eq_ignore_ascii_case(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use serde_json::{Value, json};
+
+    use super::{Exception, Exceptions, Standing};
+    use crate::evidence::scan::{Severity, Vulnerability};
+    use crate::finding::{Code, Effect};
+    use crate::rules::Ruling;
+    use crate::settings::Settings;
+
+    fn settings(exceptions: Value) -> Result<Settings, Vec<String>> {
+        let json = serde_json::value::to_raw_value(&json!({ "exceptions": exceptions })).unwrap();
+        Settings::from_json(&json).map_err(|problems| problems.lines().to_vec())
+    }
+
+    fn exceptions(exceptions: Value) -> Vec<Exception> {
+        settings(exceptions).unwrap().exceptions
+    }
+
+    fn at(time: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(time).unwrap().to_utc()
+    }
+
+    fn stale() -> Ruling {
+        Ruling {
+            code: Code::StaleImage,
+            effect: Effect::Deny,
+            text: "was built 2026-07-01; deploy a newer build".to_owned(),
+        }
+    }
+
+    fn applied(all: &[Exception], time: &str, ruling: Ruling) -> Vec<(Code, Effect, String)> {
+        let exceptions = Exceptions::for_image(all, "docker.io/library/a:1", at(time));
+        exceptions.apply(ruling).into_iter().map(|ruling| (ruling.code, ruling.effect, ruling.text)).collect()
+    }
+
+    fn vulnerability(id: &str, aliases: &[&str]) -> Vulnerability {
+        Vulnerability {
+            id: id.to_owned(),
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            package: None,
+            severity: Severity::Critical,
+            fixed_in: None,
+            published: None,
+        }
+    }
+
+    #[test]
+    fn an_exception_is_in_force_until_the_last_second_of_its_day() {
+        let all =
+            exceptions(json!([{"images": ["*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "SEC-42"}]));
+        let excepted =
+            "is excepted from stale-image until 2026-12-31 (SEC-42): it was built 2026-07-01; deploy a newer build";
+        assert_eq!(
+            applied(&all, "2026-12-31T23:59:59Z", stale()),
+            [(Code::Excepted, Effect::Warn, excepted.to_owned())]
+        );
+        let ended = "was built 2026-07-01; deploy a newer build; its exception ended: 2026-12-31 (SEC-42)";
+        let expired = "had an exception from stale-image, which has ended: 2026-12-31 (SEC-42); renew it, or take it out of `exceptions`";
+        assert_eq!(
+            applied(&all, "2027-01-01T00:00:00Z", stale()),
+            [
+                (Code::StaleImage, Effect::Deny, ended.to_owned()),
+                (Code::ExpiredException, Effect::Warn, expired.to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn an_exception_may_end_at_a_time_of_day() {
+        let all = exceptions(
+            json!([{"images": ["*"], "rules": ["stale-image"], "until": "2026-12-31T12:00:00+01:00", "reason": "x"}]),
+        );
+        assert_eq!(applied(&all, "2026-12-31T10:59:59Z", stale())[0].0, Code::Excepted);
+        assert_eq!(applied(&all, "2026-12-31T11:00:00Z", stale())[0].0, Code::StaleImage);
+    }
+
+    #[test]
+    fn an_exception_covers_what_it_names_and_nothing_else() {
+        let all = exceptions(json!([
+            {"images": ["quay.io/*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "other images"},
+            {"images": ["*"], "rules": ["unpinned-image"], "until": "2026-12-31", "reason": "another finding"},
+            {"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "a vulnerability"},
+        ]));
+        assert_eq!(applied(&all, "2026-12-01T00:00:00Z", stale())[0].0, Code::StaleImage);
+    }
+
+    #[test]
+    fn an_exception_in_force_comes_before_one_that_has_ended() {
+        let all = exceptions(json!([
+            {"images": ["*"], "rules": ["stale-image"], "until": "2026-10-31", "reason": "old"},
+            {"images": ["*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "new"},
+        ]));
+        assert!(applied(&all, "2026-12-01T00:00:00Z", stale())[0].2.contains("(new)"));
+        let ended = applied(&all, "2027-12-01T00:00:00Z", stale());
+        assert!(ended[0].2.ends_with("2026-12-31 (new)"), "the last one is told of: {ended:?}");
+    }
+
+    #[test]
+    fn a_vulnerability_is_known_by_any_of_its_names() {
+        let all =
+            exceptions(json!([{"images": ["*"], "cves": ["cve-2026-0001"], "until": "2026-12-31", "reason": "x"}]));
+        let exceptions = Exceptions::for_image(&all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
+        assert_eq!(exceptions.of_vulnerability(&vulnerability("CVE-2026-0001", &[])), Some(Standing::InForce(&all[0])));
+        assert!(exceptions.of_vulnerability(&vulnerability("GHSA-2c4m-59x9-fr2g", &["CVE-2026-0001"])).is_some());
+        assert_eq!(exceptions.of_vulnerability(&vulnerability("CVE-2026-00010", &[])), None);
+    }
+
+    #[test]
+    fn an_exception_for_some_vulnerabilities_is_none_for_all_of_an_image() {
+        let all = exceptions(json!([
+            {"images": ["*"], "rules": ["vulnerable-image", "stale-image"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"},
+        ]));
+        let ruling = Ruling { code: Code::VulnerableImage, ..stale() };
+        assert_eq!(applied(&all, "2026-12-01T00:00:00Z", ruling)[0].0, Code::VulnerableImage);
+        assert_eq!(applied(&all, "2026-12-01T00:00:00Z", stale())[0].0, Code::Excepted);
+    }
+
+    #[test]
+    fn an_exception_that_does_not_end_or_give_a_reason_or_cover_anything_is_refused() {
+        let problems = settings(json!([
+            {"images": ["*"], "rules": ["stale-image"]},
+            {"images": ["*"], "until": "2026-12-31", "reason": "x"},
+            {"images": ["*"], "rules": [], "cves": [], "until": "2026-12-31", "reason": " "},
+            {"images": ["*"], "rules": ["stale-imgae", "invalid-reference", "zzz"], "until": "tomorrow", "reason": "x"},
+            {"images": ["*"], "cves": ["CVE-2026", "openssl", "GHSA-1", 7], "until": "2026-02-30", "reason": "x"},
+        ]))
+        .unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "exceptions[0]: `until` is missing",
+                "exceptions[0]: `reason` is missing",
+                "exceptions[1]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
+                "exceptions[2]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
+                "exceptions[2].reason: cannot be empty",
+                "exceptions[3].rules[0]: `stale-imgae` is no code of a finding; did you mean `stale-image`?",
+                "exceptions[3].rules[1]: `invalid-reference` cannot be excepted",
+                "exceptions[3].rules[2]: `zzz` is no code of a finding; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, evidence-unavailable",
+                "exceptions[3].until: `tomorrow` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
+                "exceptions[4].cves[0]: `CVE-2026` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+                "exceptions[4].cves[1]: `openssl` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+                "exceptions[4].cves[2]: `GHSA-1` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+                "exceptions[4].cves[3]: expected the id of a vulnerability such as `CVE-2026-12345`, found a number; put it in quotes: \"7\"",
+                "exceptions[4].until: `2026-02-30` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_exception_of_the_past_is_valid() {
+        assert!(
+            settings(json!([{"images": ["*"], "rules": ["stale-image"], "until": "2001-01-01", "reason": "x"}]))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn ids_are_those_that_scanners_use() {
+        for id in [
+            "CVE-2026-0001",
+            "CVE-2021-1234567",
+            "cve-2021-44228",
+            "GHSA-2c4m-59x9-fr2g",
+            "RHSA-2026:1234",
+            "DLA-3942-1",
+            "GO-2024-2611",
+            "PYSEC-2024-48",
+            "RUSTSEC-2024-0001",
+            "TEMP-0841856-B18BAF",
+            "ALAS2023-2024-100",
+            "SUSE-SU-2024:0123-1",
+        ] {
+            assert!(super::is_vulnerability_id(id), "{id}");
+        }
+        for id in [
+            "",
+            "CVE-",
+            "CVE-26-0001",
+            "CVE-2026-001",
+            "CVE-2026-12 45",
+            "CVE-2026-12é45",
+            "GHSA-2c4m-59x9",
+            "DSA-x",
+            "CVE",
+        ] {
+            assert!(!super::is_vulnerability_id(id), "{id}");
+        }
+    }
+}

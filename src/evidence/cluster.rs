@@ -1,0 +1,187 @@
+//! What the cluster answers. Each distinct question is asked once in a request.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, told};
+use crate::host::{GetResource, Host, ListResources};
+
+/// A name that no resource has: names of resources do not end with a dash.
+const NOBODY: &str = "container-patch-";
+
+/// A kind of resource that holds scan results, and whose it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Group and version.
+    pub api_version: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// Who writes it.
+    pub product: &'static str,
+    /// The manifest that lets policy-server read it.
+    pub rbac: &'static str,
+}
+
+/// The cluster, and what it has answered so far.
+pub struct Cluster<'h> {
+    host: &'h dyn Host,
+    got: BTreeMap<(&'static str, String, String), Answer<Option<Vec<u8>>>>,
+}
+
+impl<'h> Cluster<'h> {
+    /// A cluster that has been asked nothing yet.
+    #[must_use]
+    pub fn new(host: &'h dyn Host) -> Self {
+        Self { host, got: BTreeMap::new() }
+    }
+
+    /// The resource of a name, in JSON, with no more of its fields than these and its metadata. Nothing where it is not
+    /// there.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    pub fn get(
+        &mut self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        fields: &[&'static str],
+    ) -> Answer<Option<Vec<u8>>> {
+        let host = self.host;
+        let ask = || {
+            let request = GetResource {
+                api_version: resource.api_version,
+                kind: resource.kind,
+                name,
+                namespace: Some(namespace),
+                disable_cache: false,
+                field_masks: fields.iter().copied().collect(),
+            };
+            match host.get_resource(&request) {
+                Ok(found) => Ok(Some(found)),
+                Err(error) if is_not_there(&error) => Ok(None),
+                Err(error) => Err(resource.unavailable(&error)),
+            }
+        };
+        self.got.entry((resource.kind, namespace.to_owned(), name.to_owned())).or_insert_with(ask).clone()
+    }
+
+    /// The resources of a namespace, as a list in JSON, with no more of their fields than these and their metadata.
+    ///
+    /// # Errors
+    /// Why they cannot be known.
+    pub fn list(
+        &mut self,
+        resource: &Resource,
+        namespace: &str,
+        field_selector: Option<&str>,
+        fields: &[&'static str],
+    ) -> Answer<Vec<u8>> {
+        // policy-server answers a list from a watch, and waits until the watch has begun. Where it may not read the
+        // resource that is for ever, and holds up every other policy. A get is refused at once.
+        self.get(resource, namespace, NOBODY, &["metadata"])?;
+        let request = ListResources {
+            api_version: resource.api_version,
+            kind: resource.kind,
+            namespace,
+            label_selector: None,
+            field_selector,
+            field_masks: fields.iter().copied().collect(),
+        };
+        self.host.list_resources_by_namespace(&request).map_err(|error| resource.unavailable(&error))
+    }
+}
+
+impl Resource {
+    /// What the host says of a failure to read a resource, and what to do about it.
+    fn unavailable(&self, error: &str) -> String {
+        let Self { api_version, kind, product, rbac } = self;
+        let advice = if error.contains("has not been granted access") {
+            format!("add `{{apiVersion: {api_version}, kind: {kind}}}` to `contextAwareResources` of the policy")
+        } else if error.contains("orbidden") || error.contains("nauthorized") {
+            format!("let policy-server read it: kubectl apply -f {rbac}")
+        } else if error.contains("annot find resource") || error.contains("error finding resource") {
+            format!("install {product}, or take it out of `scan.reports`")
+        } else {
+            format!("check that {product} is there, and that policy-server may read its reports ({rbac})")
+        };
+        format!("{kind} of {product} cannot be read: {}; {advice}", told(error))
+    }
+}
+
+/// Whether the host says that a resource is not there, of a kind that is.
+fn is_not_there(error: &str) -> bool {
+    error.contains("Cannot find ") && error.contains(" named '")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Cluster, NOBODY, Resource};
+    use crate::host::in_memory::InMemory;
+
+    const REPORT: Resource = Resource {
+        api_version: "example.com/v1",
+        kind: "Report",
+        product: "Scanner",
+        rbac: "deploy/rbac/scanner.yaml",
+    };
+
+    fn world() -> InMemory {
+        InMemory::at("2026-11-20T12:00:00Z")
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_failure_and_is_asked_for_once() {
+        let host = world();
+        let mut cluster = Cluster::new(&host);
+        for _ in 0..2 {
+            assert_eq!(cluster.get(&REPORT, "shop", "a", &["x"]), Ok(None));
+        }
+        assert_eq!(host.asked(), ["get Report shop/a"]);
+    }
+
+    #[test]
+    fn nothing_is_listed_that_may_not_be_read() {
+        let probe = format!("Report shop/{NOBODY}");
+        let forbidden = "Host error: ApiError: reports.example.com is forbidden: User \"x\" cannot get resource";
+        let host = world().answer("get", &probe, Err(forbidden.to_owned()));
+        let error = Cluster::new(&host).list(&REPORT, "shop", None, &[]).unwrap_err();
+        assert_eq!(
+            error,
+            "Report of Scanner cannot be read: ApiError: reports.example.com is forbidden: User \"x\" cannot get \
+             resource; let policy-server read it: kubectl apply -f deploy/rbac/scanner.yaml"
+        );
+        assert_eq!(host.asked(), [format!("get {probe}")], "a list would wait for ever");
+    }
+
+    #[test]
+    fn a_list_is_asked_for_where_a_get_is_allowed() {
+        let host = world().answer("list", "Report shop a=b", Ok(json!({"items": []})));
+        let list = Cluster::new(&host).list(&REPORT, "shop", Some("a=b"), &["x"]);
+        assert_eq!(list, Ok(br#"{"items":[]}"#.to_vec()));
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        for (error, advice) in [
+            (
+                "Policy has not been granted access to Kubernetes example.com/v1/Report resources. The violation has been reported.",
+                "add `{apiVersion: example.com/v1, kind: Report}` to `contextAwareResources` of the policy",
+            ),
+            (
+                "error finding resource example.com/v1 / Report: ApiError: 404 page not found",
+                "install Scanner, or take it out of `scan.reports`",
+            ),
+            ("Cannot find resource example.com/v1/Report", "install Scanner, or take it out of `scan.reports`"),
+            (
+                "connection refused",
+                "check that Scanner is there, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
+            ),
+        ] {
+            let host = world().answer("get", "Report shop/a", Err(error.to_owned()));
+            let found = Cluster::new(&host).get(&REPORT, "shop", "a", &[]).unwrap_err();
+            assert!(found.ends_with(&format!("; {advice}")), "expected: {advice}\nfound:    {found}");
+        }
+    }
+}

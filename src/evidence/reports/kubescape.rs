@@ -1,0 +1,271 @@
+//! VulnerabilityManifests of Kubescape (`spdx.softwarecomposition.kubescape.io/v1beta1`), which hold the document that
+//! Anchore's Grype prints. They stand in Kubescape's own namespace, and a VulnerabilityManifestSummary in the namespace of
+//! each workload refers to them.
+//!
+//! Both are found by the image id in an annotation: Kubescape's API server leaves everything but metadata out of lists. A
+//! manifest that is labelled `filtered` holds only what was loaded into memory, and does not count where there is a whole
+//! one.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::{List, Metadata, Subject};
+use crate::evidence::Answer;
+use crate::evidence::cluster::{Cluster, Resource};
+use crate::evidence::registry::Registry;
+use crate::evidence::scan::{Scan, Vulnerability};
+use crate::evidence::time;
+use crate::shown::Shown;
+
+const API_VERSION: &str = "spdx.softwarecomposition.kubescape.io/v1beta1";
+
+const MANIFEST: Resource = Resource {
+    api_version: API_VERSION,
+    kind: "VulnerabilityManifest",
+    product: "Kubescape",
+    rbac: "deploy/rbac/kubescape.yaml",
+};
+
+const SUMMARY: Resource = Resource { kind: "VulnerabilityManifestSummary", ..MANIFEST };
+
+/// Where Kubescape keeps its manifests, unless it is installed elsewhere. Summaries are known to refer to the namespace of
+/// the workload instead.
+const HOME: &str = "kubescape";
+
+const IMAGE_ID: &str = "kubescape.io/image-id";
+const CONTEXT: &str = "kubescape.io/context";
+
+const FIELDS: [&str; 9] = [
+    "spec.metadata.report.createdAt",
+    "spec.payload.descriptor.timestamp",
+    "spec.payload.matches.artifact.name",
+    "spec.payload.matches.relatedVulnerabilities.id",
+    "spec.payload.matches.vulnerability.fix",
+    "spec.payload.matches.vulnerability.id",
+    "spec.payload.matches.vulnerability.severity",
+    "spec.payload.source.target.manifestDigest",
+    "spec.payload.source.target.repoDigests",
+];
+
+#[derive(Deserialize)]
+struct Identity {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    spec: SummarySpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SummarySpec {
+    vulnerabilities_ref: References,
+}
+
+#[derive(Deserialize)]
+struct References {
+    all: ManifestReference,
+}
+
+#[derive(Deserialize)]
+struct ManifestReference {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct VulnerabilityManifest {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(default)]
+    metadata: Option<SpecMetadata>,
+    payload: Payload,
+}
+
+#[derive(Deserialize)]
+struct SpecMetadata {
+    #[serde(default)]
+    report: Option<ReportMetadata>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportMetadata {
+    #[serde(default)]
+    created_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    // A list without items is null in Go.
+    matches: Option<Vec<Match>>,
+    #[serde(default)]
+    descriptor: Option<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    #[serde(default)]
+    timestamp: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Match {
+    vulnerability: Found,
+    #[serde(default)]
+    related_vulnerabilities: Option<Vec<Related>>,
+    #[serde(default)]
+    artifact: Option<Artifact>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    id: String,
+    #[serde(default)]
+    severity: String,
+    #[serde(default)]
+    fix: Option<Fix>,
+}
+
+#[derive(Deserialize)]
+struct Fix {
+    #[serde(default)]
+    versions: Option<Vec<String>>,
+    #[serde(default)]
+    available: Option<Vec<Available>>,
+}
+
+/// Since when a fix can be had; the nearest that Grype tells to when a vulnerability was published.
+#[derive(Deserialize)]
+struct Available {
+    #[serde(default)]
+    date: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Related {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// The identities of what is in the cluster, by kind and namespace.
+#[derive(Default)]
+pub(super) struct Index(HashMap<(&'static str, String), Answer<Vec<Located>>>);
+
+/// A resource, and the image that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Located {
+    name: String,
+    digest: String,
+    /// Whether it holds only what was loaded into memory.
+    filtered: bool,
+}
+
+impl Index {
+    /// The reports about an image. `namespace` is the one to look in, and whether the settings name it: then manifests are
+    /// looked for there, else the summaries of the workload's own namespace lead to them.
+    pub(super) fn scans(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        (namespace, is_home): (&str, bool),
+        subject: &Subject<'_>,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Vec<Scan>> {
+        let resource = if is_home { &MANIFEST } else { &SUMMARY };
+        let located = self.located(cluster, resource, namespace)?;
+        let mut about = Vec::new();
+        for candidate in located {
+            if subject.is(&candidate.digest, registry)? {
+                about.push(candidate);
+            }
+        }
+        if !is_home {
+            // Every workload that runs the image has a summary, and all of them lead to the same manifest.
+            let first =
+                about.into_iter().find_map(|summary| scan_by_summary(cluster, namespace, &summary.name).transpose());
+            return Ok(first.transpose()?.into_iter().collect());
+        }
+        let has_whole = about.iter().any(|manifest| !manifest.filtered);
+        let whole = about.into_iter().filter(|manifest| !manifest.filtered || !has_whole);
+        whole.filter_map(|manifest| scan_of(cluster, namespace, &manifest.name).transpose()).collect()
+    }
+
+    fn located(&mut self, cluster: &mut Cluster<'_>, resource: &Resource, namespace: &str) -> Answer<&[Located]> {
+        let read = || {
+            let bytes = cluster.list(resource, namespace, None, &["metadata"])?;
+            let identities: List<Identity> = resource.parse(namespace, &bytes)?;
+            let mut located: Vec<Located> = identities.items.into_iter().filter_map(locate).collect();
+            located.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(located)
+        };
+        let located = self.0.entry((resource.kind, namespace.to_owned())).or_insert_with(read);
+        located.as_deref().map_err(Clone::clone)
+    }
+}
+
+/// Nothing where it does not say which image it is about.
+fn locate(Identity { metadata }: Identity) -> Option<Located> {
+    let image_id = metadata.annotations?.remove(IMAGE_ID)??;
+    let (_, digest) = image_id.rsplit_once('@')?;
+    let context = metadata.labels.and_then(|mut labels| labels.remove(CONTEXT)).flatten();
+    Some(Located { name: metadata.name, digest: digest.to_owned(), filtered: context.as_deref() == Some("filtered") })
+}
+
+fn scan_by_summary(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
+    let Some(bytes) = cluster.get(&SUMMARY, namespace, name, &["spec.vulnerabilitiesRef.all"])? else {
+        return Ok(None);
+    };
+    let summary: Summary = SUMMARY.parse(&format!("{namespace}/{name}"), &bytes)?;
+    let manifest = summary.spec.vulnerabilities_ref.all;
+    for namespace in [manifest.namespace.as_str(), HOME] {
+        if let Some(scan) = scan_of(cluster, namespace, &manifest.name)? {
+            return Ok(Some(scan));
+        }
+    }
+    Err(format!(
+        "VulnerabilityManifest `{}` of Kubescape, to which VulnerabilityManifestSummary `{namespace}/{name}` refers, is \
+         neither in `{}` nor in `{HOME}`; give the namespace of Kubescape in `scan.reports`",
+        Shown(&manifest.name),
+        Shown(&manifest.namespace)
+    ))
+}
+
+fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
+    let Some(bytes) = cluster.get(&MANIFEST, namespace, name, &FIELDS)? else { return Ok(None) };
+    let what = format!("{namespace}/{name}");
+    let VulnerabilityManifest { spec } = MANIFEST.parse(&what, &bytes)?;
+    let created = spec.metadata.and_then(|metadata| metadata.report).and_then(|report| report.created_at);
+    let scanned = spec.payload.descriptor.and_then(|descriptor| descriptor.timestamp);
+    // Kubescape leaves the time at Go's zero where it does not set it.
+    let at = [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| at.timestamp() > 0);
+    let vulnerabilities = spec.payload.matches.into_iter().flatten().map(|found| vulnerability(&what, found));
+    let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
+    Ok(Some(Scan::of_report(MANIFEST.source(namespace, name), at, vulnerabilities)))
+}
+
+fn vulnerability(what: &str, found: Match) -> Answer<Vulnerability> {
+    let Match { vulnerability, related_vulnerabilities, artifact } = found;
+    let severity = MANIFEST.severity(what, &vulnerability.id, &vulnerability.severity)?;
+    let fix = vulnerability.fix.unwrap_or(Fix { versions: None, available: None });
+    let since = fix.available.into_iter().flatten().filter_map(|available| time::parse(&available.date?));
+    let aliases = related_vulnerabilities.into_iter().flatten().map(|related| related.id);
+    Ok(Vulnerability {
+        aliases: aliases.filter(|alias| *alias != vulnerability.id).collect(),
+        id: vulnerability.id,
+        package: artifact.and_then(|artifact| artifact.name),
+        severity,
+        fixed_in: fix.versions.map(|versions| versions.join(", ")).filter(|versions| !versions.is_empty()),
+        published: since.min(),
+    })
+}

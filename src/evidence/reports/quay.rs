@@ -1,0 +1,138 @@
+//! ImageManifestVulns of Quay's container security operator (`secscan.quay.redhat.com/v1alpha1`), which tell what Clair
+//! found. Their name is the digest of a manifest with `.` for `:`, so that they are got by name.
+
+use serde::Deserialize;
+
+use super::Subject;
+use crate::evidence::Answer;
+use crate::evidence::cluster::{Cluster, Resource};
+use crate::evidence::registry::Registry;
+use crate::evidence::scan::{Scan, Vulnerability};
+use crate::evidence::time;
+
+const REPORT: Resource = Resource {
+    api_version: "secscan.quay.redhat.com/v1alpha1",
+    kind: "ImageManifestVuln",
+    product: "Quay's container security operator",
+    rbac: "deploy/rbac/quay.yaml",
+};
+
+const FIELDS: [&str; 7] = [
+    "spec.features.name",
+    "spec.features.vulnerabilities.fixedby",
+    "spec.features.vulnerabilities.metadata",
+    "spec.features.vulnerabilities.name",
+    "spec.features.vulnerabilities.severity",
+    "spec.manifest",
+    "status.lastUpdate",
+];
+
+#[derive(Deserialize)]
+struct ImageManifestVuln {
+    spec: Spec,
+    #[serde(default)]
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    manifest: String,
+    // The operator leaves out lists without items.
+    #[serde(default)]
+    features: Option<Vec<Feature>>,
+}
+
+#[derive(Deserialize)]
+struct Feature {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    vulnerabilities: Option<Vec<Found>>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    name: String,
+    #[serde(default)]
+    severity: String,
+    #[serde(default)]
+    fixedby: Option<String>,
+    /// JSON in a string, which differs with the updater of Clair.
+    #[serde(default)]
+    metadata: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(default)]
+    last_update: Option<String>,
+}
+
+/// What Clair's metadata say of when a vulnerability was published.
+#[derive(Deserialize)]
+struct Details {
+    #[serde(rename = "Issued", alias = "issued", default)]
+    issued: Option<String>,
+    #[serde(rename = "NVD", default)]
+    nvd: Option<Nvd>,
+}
+
+#[derive(Deserialize)]
+struct Nvd {
+    #[serde(rename = "CVSSv2", default)]
+    cvss: Option<Cvss>,
+}
+
+#[derive(Deserialize)]
+struct Cvss {
+    #[serde(rename = "PublishedDateTime", default)]
+    published: Option<String>,
+}
+
+/// The report about an image by its own digest; else those about the images in its index.
+pub(super) fn scans(
+    cluster: &mut Cluster<'_>,
+    namespace: &str,
+    subject: &Subject<'_>,
+    registry: &mut Registry<'_>,
+) -> Answer<Vec<Scan>> {
+    if let Some(scan) = scan_of(cluster, namespace, subject.digest)? {
+        return Ok(vec![scan]);
+    }
+    let manifests = subject.manifests(registry)?.iter();
+    manifests.filter_map(|digest| scan_of(cluster, namespace, digest).transpose()).collect()
+}
+
+fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<Option<Scan>> {
+    let name = digest.replace(':', ".");
+    let Some(bytes) = cluster.get(&REPORT, namespace, &name, &FIELDS)? else { return Ok(None) };
+    let report: ImageManifestVuln = REPORT.parse(&format!("{namespace}/{name}"), &bytes)?;
+    if report.spec.manifest != digest {
+        return Ok(None);
+    }
+    let at = report.status.and_then(|status| status.last_update).as_deref().and_then(time::parse);
+    let mut vulnerabilities = Vec::new();
+    for feature in report.spec.features.into_iter().flatten() {
+        for found in feature.vulnerabilities.into_iter().flatten() {
+            let severity = REPORT.severity(&format!("{namespace}/{name}"), &found.name, &found.severity)?;
+            // Clair names an advisory of Ubuntu `CVE-2026-0001 on Ubuntu 24.04 LTS (noble) - medium`.
+            let id = found.name.split(' ').next().unwrap_or_default().to_owned();
+            vulnerabilities.push(Vulnerability {
+                id,
+                aliases: Vec::new(),
+                package: feature.name.clone(),
+                severity,
+                fixed_in: found.fixedby.filter(|version| !version.is_empty()),
+                published: found.metadata.as_deref().and_then(published),
+            });
+        }
+    }
+    Ok(Some(Scan::of_report(REPORT.source(namespace, &name), at, vulnerabilities)))
+}
+
+fn published(metadata: &str) -> Option<chrono::DateTime<chrono::Utc>> {
+    let details: Details = serde_json::from_str(metadata).ok()?;
+    let of_nvd = || details.nvd?.cvss?.published;
+    time::parse(&details.issued.or_else(of_nvd)?)
+}

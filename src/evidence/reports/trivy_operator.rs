@@ -1,0 +1,173 @@
+//! VulnerabilityReports of Aqua's Trivy operator (`aquasecurity.github.io/v1alpha1`), one for each container of each
+//! workload that has run, in the namespace of the workload.
+//!
+//! Their names are those of ReplicaSets and cannot be told beforehand. So the identities of all reports are listed, and the
+//! newest report about the image is got by its name.
+
+use std::cmp::Reverse;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{List, Metadata, Subject};
+use crate::evidence::Answer;
+use crate::evidence::cluster::{Cluster, Resource};
+use crate::evidence::registry::Registry;
+use crate::evidence::scan::{Scan, Vulnerability};
+use crate::evidence::time;
+use crate::image::Reference;
+
+const REPORT: Resource = Resource {
+    api_version: "aquasecurity.github.io/v1alpha1",
+    kind: "VulnerabilityReport",
+    product: "Trivy operator",
+    rbac: "deploy/rbac/trivy-operator.yaml",
+};
+
+const IDENTITY: [&str; 3] = ["report.artifact", "report.registry.server", "report.updateTimestamp"];
+
+const FIELDS: [&str; 6] = [
+    "report.updateTimestamp",
+    "report.vulnerabilities.fixedVersion",
+    "report.vulnerabilities.publishedDate",
+    "report.vulnerabilities.resource",
+    "report.vulnerabilities.severity",
+    "report.vulnerabilities.vulnerabilityID",
+];
+
+#[derive(Deserialize)]
+struct Identity {
+    metadata: Metadata,
+    report: IdentityReport,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IdentityReport {
+    #[serde(default)]
+    artifact: Artifact,
+    #[serde(default)]
+    registry: Server,
+    #[serde(default)]
+    update_timestamp: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Artifact {
+    #[serde(default)]
+    repository: String,
+    #[serde(default)]
+    tag: String,
+    #[serde(default)]
+    digest: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Server {
+    #[serde(default)]
+    server: String,
+}
+
+#[derive(Deserialize)]
+struct VulnerabilityReport {
+    report: Report,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(default)]
+    update_timestamp: Option<String>,
+    // A list without items is null in Go.
+    vulnerabilities: Option<Vec<Found>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    #[serde(rename = "vulnerabilityID")]
+    vulnerability_id: String,
+    severity: String,
+    #[serde(default)]
+    resource: Option<String>,
+    #[serde(default)]
+    fixed_version: Option<String>,
+    #[serde(default)]
+    published_date: Option<String>,
+}
+
+/// A report that was located, and the image that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Located {
+    name: String,
+    /// The digest that was scanned, or the one of the configuration. It is empty where the report does not say.
+    digest: String,
+    /// The normalised name with the tag that was scanned, where the report gives one.
+    tagged: Option<String>,
+    at: Option<DateTime<Utc>>,
+}
+
+/// Locates the reports of a namespace.
+pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
+    let bytes = cluster.list(&REPORT, namespace, None, &IDENTITY)?;
+    let located = |Identity { metadata, report }: Identity| {
+        let Artifact { repository, tag, digest } = report.artifact;
+        let server = if report.registry.server.is_empty() { "docker.io" } else { &report.registry.server };
+        let name = format!("{server}/{repository}:{tag}");
+        Located {
+            name: metadata.name,
+            digest,
+            tagged: Reference::parse(&name).ok().map(|reference| reference.normalized()),
+            at: report.update_timestamp.as_deref().and_then(time::parse),
+        }
+    };
+    Ok(REPORT.parse::<List<Identity>>(namespace, &bytes)?.items.into_iter().map(located).collect())
+}
+
+/// The newest report about an image.
+pub(super) fn scans(
+    cluster: &mut Cluster<'_>,
+    namespace: &str,
+    located: &[Located],
+    subject: &Subject<'_>,
+    registry: &mut Registry<'_>,
+) -> Answer<Vec<Scan>> {
+    let mut about = Vec::new();
+    for report in located {
+        // A report that has no digest is about whatever its tag pointed at.
+        let is_about = if report.digest.is_empty() {
+            report.tagged.is_some() && report.tagged == subject.image.tagged()
+        } else {
+            subject.is(&report.digest, registry)?
+        };
+        if is_about {
+            about.push(report);
+        }
+    }
+    while let Some(newest) = about.iter().copied().max_by_key(|report| (report.at, Reverse(&report.name))) {
+        let name = &newest.name;
+        if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
+            return Ok(vec![scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?)?]);
+        }
+        // It was deleted since it was listed.
+        about.retain(|report| report.name != *name);
+    }
+    Ok(Vec::new())
+}
+
+fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: VulnerabilityReport) -> Answer<Scan> {
+    let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let vulnerabilities = report.vulnerabilities.into_iter().flatten().map(|found| {
+        Ok(Vulnerability {
+            severity: REPORT.severity(&format!("{namespace}/{name}"), &found.vulnerability_id, &found.severity)?,
+            id: found.vulnerability_id,
+            aliases: Vec::new(),
+            package: text(found.resource),
+            fixed_in: text(found.fixed_version),
+            published: found.published_date.as_deref().and_then(time::parse),
+        })
+    });
+    let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
+    let at = report.update_timestamp.as_deref().and_then(time::parse);
+    Ok(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities))
+}

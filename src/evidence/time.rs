@@ -1,0 +1,53 @@
+//! Times as builders and scanners write them.
+
+use chrono::{DateTime, Utc};
+
+/// A time by RFC 3339, or in one of the ways in which it is written instead: without a zone, which is UTC; as a day alone;
+/// without seconds; with an offset `+0000`; and as Go prints one, `2026-11-19 08:00:00.5 +0000 UTC`.
+pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let (date, rest) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
+    let (time, zone) = rest.split_at(rest.find(['Z', '+', '-', ' ']).unwrap_or(rest.len()));
+    let zone = zone.split_ascii_whitespace().next().unwrap_or("Z");
+    let seconds = if time.matches(':').count() == 1 { ":00" } else { "" };
+    let zone = match zone.split_at_checked(3) {
+        Some((hours, minutes)) if minutes.len() == 2 => format!("{hours}:{minutes}"),
+        _ => zone.to_owned(),
+    };
+    DateTime::parse_from_rfc3339(&format!("{date}T{time}{seconds}{zone}")).ok().map(|time| time.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_time_is_read_however_it_is_written() {
+        for text in [
+            "2026-11-19T08:00:00Z",
+            "2026-11-19T09:00:00+01:00",
+            "2026-11-19T09:00:00+0100",
+            "2026-11-19T08:00:00",
+            "2026-11-19T08:00Z",
+            "2026-11-19 08:00:00",
+            "2026-11-19 08:00:00 +0000 UTC",
+            "2026-11-19 03:00:00 -0500 EST",
+        ] {
+            assert_eq!(parse(text).unwrap().to_rfc3339(), "2026-11-19T08:00:00+00:00", "{text}");
+        }
+        assert_eq!(parse("2026-11-19").unwrap().to_rfc3339(), "2026-11-19T00:00:00+00:00");
+        let go = parse("2026-11-19 08:00:00.123456789 +0000 UTC").unwrap();
+        assert_eq!(go.timestamp_subsec_nanos(), 123_456_789);
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for text in
+            ["", "T", "yesterday", "2026-13-01", "2026-11-19T25:00:00Z", "2026-11-19T08:00:00 é", "1763539200", "+é"]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Rule `scan`: no image runs that a scanner has flagged.
+//!
+//! Every source is judged for itself, and the worst one counts. What was found in an image is named once, by the source in
+//! which it is worst.
+
+use std::cmp::Reverse;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::value::RawValue;
+
+use super::Ruling;
+use crate::enforcement::exceptions::{Exception, Exceptions, Standing};
+use crate::evidence::reports::ReportSource;
+use crate::evidence::scan::{Scan, Severity, Vulnerability};
+use crate::finding::{Code, Effect};
+use crate::settings::read::{Path, Problems, Setting, kind_of, read_word, section};
+use crate::settings::value::{Action, Period};
+use crate::shown::Shown;
+
+/// How many vulnerabilities a message names.
+const NAMED: usize = 3;
+
+section! {
+    /// The settings of the rule.
+    pub struct Scanning {
+        /// What becomes of an image that a scanner has flagged.
+        "action" action: Action = Action::Deny,
+        /// Whether an image without a scan result that counts is flagged.
+        "require" require: bool = false,
+        /// How old a scan result may be; an older one does not count.
+        "maxAge" max_age: Period = Period::days(30),
+        /// How many vulnerabilities of each severity an image may have.
+        "maxAllowed" max_allowed: MaxAllowed = MaxAllowed { critical: Some(Number(0)), ..MaxAllowed::default() },
+        /// Whether only vulnerabilities that have a fix count.
+        "fixableOnly" fixable_only: bool = true,
+        /// How long after it was published a vulnerability may still be in an image.
+        "patchWithin" patch_within: PatchWithin = PatchWithin::default(),
+        /// The reports of the cluster to read.
+        "reports" reports: Vec<ReportSource> = Vec::new(),
+        /// What annotations of a pod, which its requester writes, are good for.
+        "podAnnotations" pod_annotations: PodAnnotations = PodAnnotations::Flag,
+    }
+}
+
+section! {
+    /// How many vulnerabilities are allowed, by severity; left out, there is no limit.
+    pub struct MaxAllowed {
+        /// Critical ones.
+        "critical" critical: Option<Number> = None,
+        /// High ones.
+        "high" high: Option<Number> = None,
+        /// Medium ones.
+        "medium" medium: Option<Number> = None,
+        /// Low ones.
+        "low" low: Option<Number> = None,
+        /// Negligible ones.
+        "negligible" negligible: Option<Number> = None,
+        /// Those whose severity nobody knows.
+        "unknown" unknown: Option<Number> = None,
+    }
+}
+
+section! {
+    /// The time to patch, by severity; left out, `maxAllowed` alone decides.
+    pub struct PatchWithin {
+        /// Critical vulnerabilities.
+        "critical" critical: Option<Period> = None,
+        /// High ones.
+        "high" high: Option<Period> = None,
+        /// Medium ones.
+        "medium" medium: Option<Period> = None,
+        /// Low ones.
+        "low" low: Option<Period> = None,
+        /// Negligible ones.
+        "negligible" negligible: Option<Period> = None,
+        /// Those whose severity nobody knows.
+        "unknown" unknown: Option<Period> = None,
+    }
+}
+
+/// A number of vulnerabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number(u64);
+
+impl Setting for Number {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json.get().parse() {
+            Ok(number) => Some(Self(number)),
+            Err(_) => {
+                let found = if kind_of(json) == "a number" { json.get() } else { kind_of(json) };
+                problems.push(at, format_args!("expected a whole number, 0 or more, found {found}"));
+                None
+            }
+        }
+    }
+}
+
+/// What annotations of a pod are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodAnnotations {
+    /// They can keep an image out.
+    Flag,
+    /// They can keep an image out, and can clear one.
+    Trust,
+    /// Nothing.
+    Ignore,
+}
+
+impl Setting for PodAnnotations {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let words = [("flag", Self::Flag), ("trust", Self::Trust), ("ignore", Self::Ignore)];
+        read_word(json, at, &words, problems)
+    }
+}
+
+impl MaxAllowed {
+    fn of(&self, severity: Severity) -> Option<u64> {
+        let limit = match severity {
+            Severity::Critical => self.critical,
+            Severity::High => self.high,
+            Severity::Medium => self.medium,
+            Severity::Low => self.low,
+            Severity::Negligible => self.negligible,
+            Severity::Unknown => self.unknown,
+        };
+        limit.map(|Number(limit)| limit)
+    }
+}
+
+impl PatchWithin {
+    fn of(&self, severity: Severity) -> Option<TimeDelta> {
+        let period = match severity {
+            Severity::Critical => self.critical,
+            Severity::High => self.high,
+            Severity::Medium => self.medium,
+            Severity::Low => self.low,
+            Severity::Negligible => self.negligible,
+            Severity::Unknown => self.unknown,
+        };
+        period.map(Period::delta)
+    }
+}
+
+/// How a scan result stands to the limits.
+#[derive(Debug, Default)]
+struct Assessment<'a> {
+    /// Severities of which there are more than allowed: how many there are, and how many are allowed.
+    exceeded: Vec<(Severity, u64, u64)>,
+    /// The named vulnerabilities of those severities, the worst first, each with the day by which it had to be patched.
+    over: Vec<(&'a Vulnerability, Option<DateTime<Utc>>)>,
+    /// Vulnerabilities that have to be patched by some day to come.
+    open: Vec<(&'a Vulnerability, DateTime<Utc>)>,
+    /// Vulnerabilities that would be too many, but for an exception.
+    excepted: Vec<(&'a Vulnerability, &'a Exception)>,
+    /// Vulnerabilities that are too many since an exception has ended.
+    ended: Vec<(&'a Vulnerability, &'a Exception)>,
+}
+
+impl Assessment<'_> {
+    /// By how much it is worse than another.
+    fn weight(&self) -> (u64, usize, usize) {
+        let too_many = self.exceeded.iter().map(|(_, count, allowed)| count - allowed);
+        (too_many.fold(0, u64::saturating_add), self.open.len(), self.excepted.len())
+    }
+}
+
+impl Scanning {
+    /// Whether annotations of the pod clear the image, so that nothing else has to be asked.
+    #[must_use]
+    pub fn is_cleared_by(&self, pod: &[Scan], exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> bool {
+        let exceeds = |scan: &Scan| !self.assess(scan, exceptions, now).exceeded.is_empty();
+        self.pod_annotations == PodAnnotations::Trust
+            && pod.iter().any(|scan| self.counts(scan, now))
+            && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.counts(scan, now) && exceeds(scan)))
+    }
+
+    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else.
+    #[must_use]
+    pub fn judge(&self, pod: &[Scan], others: &[Scan], exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> Vec<Ruling> {
+        let Some(effect) = self.action.effect() else { return Vec::new() };
+        let mut rulings = Vec::new();
+        for scan in pod.iter().chain(others).filter(|scan| !self.is_stale(scan, now)) {
+            if let Some(objection) = objection(scan, now) {
+                rulings.push(Ruling { code: Code::ScanFlagged, effect, text: objection });
+            }
+        }
+        let counting = pod.iter().chain(others).filter(|scan| self.counts(scan, now));
+        let worst = counting.map(|scan| (scan, self.assess(scan, exceptions, now))).reduce(|worst, next| {
+            // Of equals the first one.
+            if next.1.weight() > worst.1.weight() { next } else { worst }
+        });
+        if let Some((scan, assessment)) = &worst {
+            rulings.extend(self.rulings(scan, assessment, effect));
+        }
+        let evidence = if self.pod_annotations == PodAnnotations::Trust { pod } else { &[] };
+        rulings.extend(self.missing(evidence.iter().chain(others), pod, effect, now));
+        rulings
+    }
+
+    /// Whether a scan is a result that counts.
+    fn counts(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.is_result && !self.is_stale(scan, now) && !is_future(scan, now)
+    }
+
+    fn is_stale(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.at.is_some_and(|at| at + self.max_age.delta() <= now)
+    }
+
+    fn assess<'a>(&self, scan: &'a Scan, exceptions: &Exceptions<'a>, now: DateTime<Utc>) -> Assessment<'a> {
+        let mut assessment = Assessment::default();
+        for severity in Severity::ALL {
+            let (limit, window) = (self.max_allowed.of(severity), self.patch_within.of(severity));
+            if limit.is_some() || window.is_some() {
+                self.assess_severity(scan, (severity, limit, window), exceptions, now, &mut assessment);
+            }
+        }
+        assessment.open.sort_by_key(|(vulnerability, due)| (*due, Reverse(vulnerability.severity)));
+        assessment
+    }
+
+    fn assess_severity<'a>(
+        &self,
+        scan: &'a Scan,
+        (severity, limit, window): (Severity, Option<u64>, Option<TimeDelta>),
+        exceptions: &Exceptions<'a>,
+        now: DateTime<Utc>,
+        assessment: &mut Assessment<'a>,
+    ) {
+        let (mut over, mut excepted, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let of_severity = scan.named.iter().filter(|vulnerability| vulnerability.severity == severity);
+        for vulnerability in of_severity.filter(|found| found.fixed_in.is_some() || !self.fixable_only) {
+            let due = window.zip(vulnerability.published).map(|(window, published)| published + window);
+            if due.is_none() && limit.is_none() {
+                continue;
+            }
+            match (exceptions.of_vulnerability(vulnerability), due) {
+                (Some(Standing::InForce(exception)), _) => excepted.push((vulnerability, exception)),
+                (_, Some(due)) if now < due => assessment.open.push((vulnerability, due)),
+                (standing, due) => {
+                    over.push((vulnerability, due));
+                    if let Some(Standing::Ended(exception)) = standing {
+                        ended.push((vulnerability, exception));
+                    }
+                }
+            }
+        }
+        let counted = scan.counted.iter().filter(|count| count.severity == severity && limit.is_some());
+        let counted = counted.map(|count| if self.fixable_only { count.fixable } else { count.all });
+        let count = counted.fold(over.len() as u64, u64::saturating_add);
+        // What has a time to be patched in, and no limit, may not be there when that time is over.
+        let allowed = limit.unwrap_or(0);
+        if count.saturating_add(excepted.len() as u64) > allowed {
+            assessment.excepted.append(&mut excepted);
+        }
+        if count > allowed {
+            over.sort_by(|(a, a_due), (b, b_due)| {
+                (a_due.is_none(), a_due, &a.id).cmp(&(b_due.is_none(), b_due, &b.id))
+            });
+            assessment.exceeded.push((severity, count, allowed));
+            assessment.over.append(&mut over);
+            assessment.ended.append(&mut ended);
+        }
+    }
+
+    fn rulings(&self, scan: &Scan, assessment: &Assessment<'_>, effect: Effect) -> Vec<Ruling> {
+        let by = match scan.at {
+            Some(at) => format!("{}, {}", scan.source, at.date_naive()),
+            None => scan.source.clone(),
+        };
+        let mut rulings = Vec::new();
+        if !assessment.exceeded.is_empty() {
+            rulings.push(Ruling { code: Code::VulnerableImage, effect, text: self.too_many(assessment, &by) });
+        }
+        for (exception, vulnerabilities) in by_exception(&assessment.ended) {
+            rulings.push(exception.expired(&listed(&vulnerabilities)));
+        }
+        for (exception, vulnerabilities) in by_exception(&assessment.excepted) {
+            let text = format!("is excepted from {} until {exception}", listed(&vulnerabilities));
+            rulings.push(Ruling { code: Code::Excepted, effect: Effect::Warn, text });
+        }
+        if !assessment.open.is_empty() {
+            rulings.push(Ruling {
+                code: Code::PatchWindowOpen,
+                effect: Effect::Warn,
+                text: still_open(assessment, &by),
+            });
+        }
+        rulings
+    }
+
+    fn too_many(&self, assessment: &Assessment<'_>, by: &str) -> String {
+        let counts: Vec<String> = assessment
+            .exceeded
+            .iter()
+            .map(|(severity, count, allowed)| format!("{count} {severity} ({allowed} allowed)"))
+            .collect();
+        let total =
+            assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let (with_fix, way_out) = if self.fixable_only {
+            (" with a fix", "deploy a build that has the fixes")
+        } else {
+            ("", "deploy a build without them")
+        };
+        let had_to = |due: &Option<DateTime<Utc>>| {
+            due.map(|due| format!("had to be patched by {}", due.date_naive())).unwrap_or_default()
+        };
+        let named = assessment.over.iter().map(|(vulnerability, due)| (*vulnerability, had_to(due)));
+        let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
+        let named = named_few(named, total);
+        let colon = if named.is_empty() { "" } else { ": " };
+        let ended: Vec<String> = by_exception(&assessment.ended)
+            .iter()
+            .map(|(exception, ids)| format!("; the exception for {} ended: {exception}", listed(ids)))
+            .collect();
+        format!("has {} {noun}{with_fix}{colon}{named}; {way_out} (by {by}){}", counts.join(" and "), ended.concat())
+    }
+
+    /// What is said of an image that has no scan result that counts.
+    fn missing<'a>(
+        &self,
+        evidence: impl Iterator<Item = &'a Scan> + Clone,
+        pod: &[Scan],
+        effect: Effect,
+        now: DateTime<Utc>,
+    ) -> Option<Ruling> {
+        if evidence.clone().any(|scan| self.counts(scan, now)) {
+            return None;
+        }
+        let stale = evidence.filter(|scan| scan.is_result && self.is_stale(scan, now));
+        if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
+            let days = (now - at).num_days();
+            let text = format!(
+                "was last scanned {} ({days} days ago), and a scan counts for {}; scan it again (by {})",
+                at.date_naive(),
+                self.max_age,
+                scan.source
+            );
+            let effect = if self.require { effect } else { Effect::Warn };
+            return Some(Ruling { code: Code::StaleScan, effect, text });
+        }
+        let beside_the_point = pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag;
+        let hint = if beside_the_point {
+            "; annotations of the pod itself do not count, see `scan.podAnnotations`"
+        } else {
+            ""
+        };
+        self.require.then(|| Ruling {
+            code: Code::UnscannedImage,
+            effect,
+            text: format!("has no scan result that counts; have it scanned before it is deployed{hint}"),
+        })
+    }
+}
+
+/// Why a source wants an image kept out, where it does.
+fn objection(scan: &Scan, now: DateTime<Utc>) -> Option<String> {
+    let source = &scan.source;
+    if let Some(at) = scan.at.filter(|_| is_future(scan, now)) {
+        let day = at.date_naive();
+        return Some(format!(
+            "is flagged: {source} says that it was scanned {day}, which is in the future; scan it again"
+        ));
+    }
+    let objection = scan.objection.as_ref()?;
+    Some(format!("is flagged: {source} {objection}; deploy an image that is not flagged, or correct the flag"))
+}
+
+/// Clocks may differ by a day.
+fn is_future(scan: &Scan, now: DateTime<Utc>) -> bool {
+    scan.at.is_some_and(|at| at > now + TimeDelta::days(1))
+}
+
+fn still_open(assessment: &Assessment<'_>, by: &str) -> String {
+    let total = assessment.open.len() as u64;
+    let due = |due: &DateTime<Utc>| format!("due {}", due.date_naive());
+    let named = named_few(assessment.open.iter().map(|(vulnerability, at)| (*vulnerability, due(at))), total);
+    let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
+    format!("has {total} {noun} to be patched: {named}; deploy a build that has the fixes by then (by {by})")
+}
+
+/// The worst few vulnerabilities, each once, and how many more there are.
+fn named_few<'a>(vulnerabilities: impl Iterator<Item = (&'a Vulnerability, String)>, total: u64) -> String {
+    let mut named: Vec<(&Vulnerability, String)> = Vec::new();
+    let mut covered = 0;
+    for (vulnerability, remark) in vulnerabilities {
+        let known = named.iter().any(|(known, _)| known.id == vulnerability.id);
+        if !known && named.len() < NAMED {
+            named.push((vulnerability, remark));
+        }
+        if known || named.last().is_some_and(|(last, _)| std::ptr::eq(*last, vulnerability)) {
+            covered += 1;
+        }
+    }
+    let mut items: Vec<String> = named
+        .into_iter()
+        .map(|(vulnerability, remark)| {
+            let id = Shown(&vulnerability.id);
+            let package = vulnerability.package.as_ref().map(|package| format!(" in {}", Shown(package)));
+            let fix = vulnerability.fixed_in.as_ref().map(|version| format!("fixed in {}", Shown(version)));
+            let remarks: Vec<String> = fix.into_iter().chain((!remark.is_empty()).then_some(remark)).collect();
+            let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
+            format!("{id}{}{remarks}", package.unwrap_or_default())
+        })
+        .collect();
+    if items.is_empty() {
+        return String::new();
+    }
+    if total > covered {
+        items.push(format!("and {} more", total - covered));
+    }
+    items.join(", ")
+}
+
+/// Vulnerabilities by the exception that is about them, in the order in which they come.
+fn by_exception<'a>(pairs: &[(&'a Vulnerability, &'a Exception)]) -> Vec<(&'a Exception, Vec<&'a str>)> {
+    let mut groups: Vec<(&Exception, Vec<&str>)> = Vec::new();
+    for (vulnerability, exception) in pairs {
+        let group = match groups.iter().position(|(known, _)| std::ptr::eq(*known, *exception)) {
+            Some(index) => groups.get_mut(index),
+            None => {
+                groups.push((exception, Vec::new()));
+                groups.last_mut()
+            }
+        };
+        let Some((_, ids)) = group else { continue };
+        if !ids.contains(&vulnerability.id.as_str()) {
+            ids.push(&vulnerability.id);
+        }
+    }
+    groups
+}
+
+/// The first few ids, and how many more there are.
+fn listed(ids: &[&str]) -> String {
+    let mut shown: Vec<String> = ids.iter().take(NAMED).map(|id| Shown(id).to_string()).collect();
+    if let Some(more) = ids.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    match shown.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::Scanning;
+use crate::enforcement::exceptions::Exceptions;
+use crate::evidence::scan::{Count, Scan, Severity, Vulnerability};
+use crate::finding::{Code, Effect};
+use crate::rules::Ruling;
+use crate::settings::Settings;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn time(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+fn settings(scan: Value, exceptions: Value) -> Settings {
+    let json = serde_json::value::to_raw_value(&json!({"scan": scan, "exceptions": exceptions})).unwrap();
+    Settings::from_json(&json).unwrap()
+}
+
+fn vulnerability(id: &str, severity: Severity, fixed_in: &str, published: &str) -> Vulnerability {
+    Vulnerability {
+        id: id.to_owned(),
+        aliases: Vec::new(),
+        package: Some("openssl".to_owned()),
+        severity,
+        fixed_in: (!fixed_in.is_empty()).then(|| fixed_in.to_owned()),
+        published: (!published.is_empty()).then(|| time(published)),
+    }
+}
+
+fn critical(id: &str) -> Vulnerability {
+    vulnerability(id, Severity::Critical, "3.0.8", "")
+}
+
+fn scanned(at: &str, named: Vec<Vulnerability>) -> Scan {
+    Scan::of_report("report `x` of Scanner".to_owned(), Some(time(at)), named)
+}
+
+fn report(named: Vec<Vulnerability>) -> Scan {
+    scanned("2026-11-19T08:00:00Z", named)
+}
+
+fn judged(settings: &Settings, pod: &[Scan], others: &[Scan], now: &str) -> Vec<Ruling> {
+    let exceptions = Exceptions::for_image(&settings.exceptions, "docker.io/library/a:1", time(now));
+    settings.scan.judge(pod, others, &exceptions, time(now))
+}
+
+fn codes(rulings: &[Ruling]) -> Vec<(Code, Effect)> {
+    rulings.iter().map(|ruling| (ruling.code, ruling.effect)).collect()
+}
+
+/// What is found by these settings in a report.
+fn found(scan: Value, others: &[Scan]) -> Vec<(Code, Effect)> {
+    codes(&judged(&settings(scan, json!([])), &[], others, NOW))
+}
+
+const VULNERABLE: (Code, Effect) = (Code::VulnerableImage, Effect::Deny);
+const OPEN: (Code, Effect) = (Code::PatchWindowOpen, Effect::Warn);
+
+#[test]
+fn a_critical_vulnerability_with_a_fix_is_too_much_by_default() {
+    assert_eq!(found(json!({}), &[report(vec![critical("CVE-2026-0001")])]), [VULNERABLE]);
+    let unfixable = vulnerability("CVE-2026-0001", Severity::Critical, "", "");
+    let high = vulnerability("CVE-2026-0002", Severity::High, "1", "");
+    assert_eq!(found(json!({}), &[report(vec![unfixable.clone(), high])]), []);
+    assert_eq!(found(json!({"fixableOnly": false}), &[report(vec![unfixable])]), [VULNERABLE]);
+    assert_eq!(
+        found(json!({"action": "warn"}), &[report(vec![critical("CVE-2026-0001")])]),
+        [(Code::VulnerableImage, Effect::Warn)]
+    );
+    assert_eq!(found(json!({"action": "off"}), &[report(vec![critical("CVE-2026-0001")])]), []);
+}
+
+#[test]
+fn each_severity_has_its_own_limit_and_none_where_none_is_given() {
+    let high = |count: usize| {
+        (0..count).map(|n| vulnerability(&format!("CVE-2026-{n:04}"), Severity::High, "1", "")).collect()
+    };
+    let limit = json!({"maxAllowed": {"high": 2}});
+    assert_eq!(found(limit.clone(), &[report(high(2))]), []);
+    assert_eq!(found(limit.clone(), &[report(high(3))]), [VULNERABLE]);
+    assert_eq!(found(limit, &[report(vec![critical("CVE-2026-0001")])]), [], "no limit is given for critical ones");
+    for severity in Severity::ALL {
+        let one = [report(vec![vulnerability("CVE-2026-0001", severity, "1", "")])];
+        assert_eq!(found(json!({"maxAllowed": {severity.as_str(): 0}}), &one), [VULNERABLE], "{severity}");
+        assert_eq!(found(json!({"maxAllowed": {}}), &one), [], "{severity}");
+    }
+}
+
+#[test]
+fn the_worst_source_counts_and_sources_are_not_added_up() {
+    let limit = json!({"maxAllowed": {"critical": 1}});
+    let one = report(vec![critical("CVE-2026-0001")]);
+    let two = report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0002")]);
+    assert_eq!(found(limit.clone(), &[one.clone(), one.clone()]), []);
+    assert_eq!(found(limit, &[one, two, report(vec![])]), [VULNERABLE]);
+}
+
+#[test]
+fn what_is_only_counted_counts() {
+    let mut scan = report(vec![critical("CVE-2026-0001")]);
+    scan.counted = vec![Count { severity: Severity::Critical, all: 5, fixable: 1 }];
+    let limit =
+        |limit: u64, fixable_only: bool| json!({"maxAllowed": {"critical": limit}, "fixableOnly": fixable_only});
+    assert_eq!(found(limit(2, true), &[scan.clone()]), []);
+    assert_eq!(found(limit(1, true), &[scan.clone()]), [VULNERABLE]);
+    assert_eq!(found(limit(6, false), &[scan.clone()]), []);
+    assert_eq!(found(limit(5, false), &[scan.clone()]), [VULNERABLE]);
+    scan.counted = vec![Count { severity: Severity::Critical, all: u64::MAX, fixable: u64::MAX }; 2];
+    assert_eq!(found(limit(5, false), &[scan]), [VULNERABLE], "no sum is too large");
+}
+
+#[test]
+fn there_is_time_to_patch_from_the_day_of_publication() {
+    let within = json!({"patchWithin": {"critical": "7d", "high": "30d"}});
+    let of = |severity, published: &str| [report(vec![vulnerability("CVE-2026-0001", severity, "1", published)])];
+    assert_eq!(found(within.clone(), &of(Severity::Critical, "2026-11-13T12:00:01Z")), [OPEN]);
+    assert_eq!(
+        found(within.clone(), &of(Severity::Critical, "2026-11-13T12:00:00Z")),
+        [VULNERABLE],
+        "the window is over"
+    );
+    assert_eq!(found(within.clone(), &of(Severity::Critical, "")), [VULNERABLE], "without a date the limit decides");
+    assert_eq!(found(within.clone(), &of(Severity::High, "2026-11-13T12:00:00Z")), [OPEN]);
+    assert_eq!(
+        found(within.clone(), &of(Severity::High, "2026-10-01T00:00:00Z")),
+        [VULNERABLE],
+        "a window that is over is a limit"
+    );
+    assert_eq!(found(within.clone(), &of(Severity::High, "")), [], "without a date and a limit nothing decides");
+    assert_eq!(found(within, &of(Severity::Medium, "2020-01-01T00:00:00Z")), []);
+    let allowed = json!({"patchWithin": {"high": "30d"}, "maxAllowed": {"high": 1}});
+    assert_eq!(found(allowed, &of(Severity::High, "2020-01-01T00:00:00Z")), [], "a limit is a limit");
+}
+
+#[test]
+fn a_message_names_the_worst_few_with_their_fixes_and_counts_the_rest() {
+    let mut named: Vec<_> =
+        (1..=9).map(|n| vulnerability(&format!("CVE-2026-000{n}"), Severity::High, "1.2", "")).collect();
+    named.push(vulnerability("CVE-2026-0100", Severity::Critical, "3.0.8", "2026-11-01T00:00:00Z"));
+    named.push(Vulnerability { package: Some("libssl".to_owned()), ..named[9].clone() });
+    let limits =
+        settings(json!({"maxAllowed": {"critical": 0, "high": 5}, "patchWithin": {"critical": "7d"}}), json!([]));
+    assert_eq!(
+        judged(&limits, &[], &[report(named)], NOW)[0].text,
+        "has 2 critical (0 allowed) and 9 high (5 allowed) vulnerabilities with a fix: CVE-2026-0100 in openssl (fixed in \
+         3.0.8, had to be patched by 2026-11-08), CVE-2026-0001 in openssl (fixed in 1.2), CVE-2026-0002 in openssl (fixed \
+         in 1.2), and 7 more; deploy a build that has the fixes (by report `x` of Scanner, 2026-11-19)"
+    );
+}
+
+#[test]
+fn an_open_window_is_told_with_its_day() {
+    let within = settings(json!({"patchWithin": {"critical": "7d", "high": "30d"}}), json!([]));
+    let named = vec![
+        vulnerability("CVE-2026-0002", Severity::High, "1.2", "2026-11-01T00:00:00Z"),
+        vulnerability("CVE-2026-0001", Severity::Critical, "3.0.8", "2026-11-18T00:00:00Z"),
+    ];
+    let rulings = judged(&within, &[], &[report(named)], NOW);
+    assert_eq!(codes(&rulings), [OPEN]);
+    assert_eq!(
+        rulings[0].text,
+        "has 2 vulnerabilities to be patched: CVE-2026-0001 in openssl (fixed in 3.0.8, due 2026-11-25), CVE-2026-0002 in \
+         openssl (fixed in 1.2, due 2026-12-01); deploy a build that has the fixes by then (by report `x` of Scanner, 2026-11-19)"
+    );
+}
+
+#[test]
+fn counts_without_names_are_told_as_counts() {
+    let mut scan = report(vec![]);
+    scan.counted = vec![Count { severity: Severity::Critical, all: 1, fixable: 1 }];
+    assert_eq!(
+        judged(&settings(json!({"fixableOnly": false}), json!([])), &[], &[scan], NOW)[0].text,
+        "has 1 critical (0 allowed) vulnerability; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
+    );
+}
+
+#[test]
+fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
+    let unscanned = (Code::UnscannedImage, Effect::Deny);
+    assert_eq!(found(json!({}), &[]), []);
+    assert_eq!(found(json!({"require": true}), &[]), [unscanned]);
+    assert_eq!(found(json!({"require": true}), &[report(vec![])]), []);
+    let says_nothing = Scan { is_result: false, ..report(vec![]) };
+    assert_eq!(found(json!({"require": true}), &[says_nothing]), [unscanned]);
+}
+
+#[test]
+fn an_old_scan_is_none() {
+    let at = |at: &str| [scanned(at, vec![critical("CVE-2026-0001")])];
+    assert_eq!(found(json!({}), &at("2026-10-21T12:00:01Z")), [VULNERABLE]);
+    assert_eq!(found(json!({}), &at("2026-10-21T12:00:00Z")), [(Code::StaleScan, Effect::Warn)]);
+    assert_eq!(found(json!({"require": true}), &at("2026-10-21T12:00:00Z")), [(Code::StaleScan, Effect::Deny)]);
+    assert_eq!(found(json!({"require": true}), &[at("2026-10-01T00:00:00Z")[0].clone(), report(vec![])]), []);
+    let rulings = judged(&settings(json!({}), json!([])), &[], &at("2026-10-01T00:00:00Z"), NOW);
+    assert_eq!(
+        rulings[0].text,
+        "was last scanned 2026-10-01 (50 days ago), and a scan counts for 30 days; scan it again (by report `x` of Scanner)"
+    );
+    let timeless = Scan { at: None, ..report(vec![critical("CVE-2026-0001")]) };
+    assert_eq!(found(json!({"require": true}), &[timeless]), [VULNERABLE], "what has no time does not grow old");
+}
+
+#[test]
+fn a_scan_of_the_future_is_flagged_and_clears_nothing() {
+    let flagged = (Code::ScanFlagged, Effect::Deny);
+    assert_eq!(found(json!({}), &[scanned("2026-11-21T12:00:00Z", vec![])]), [], "clocks may differ by a day");
+    assert_eq!(found(json!({}), &[scanned("2026-11-21T12:00:01Z", vec![])]), [flagged]);
+    assert_eq!(
+        found(json!({"require": true}), &[scanned("2036-11-21T12:00:01Z", vec![])]),
+        [flagged, (Code::UnscannedImage, Effect::Deny)]
+    );
+}
+
+#[test]
+fn an_objection_is_told_with_its_source() {
+    let objecting =
+        Scan::objecting("annotation `k` of the pod".to_owned(), None, "says that it must not run".to_owned());
+    let rulings = judged(&settings(json!({}), json!([])), &[objecting], &[report(vec![])], NOW);
+    assert_eq!(codes(&rulings), [(Code::ScanFlagged, Effect::Deny)]);
+    assert_eq!(
+        rulings[0].text,
+        "is flagged: annotation `k` of the pod says that it must not run; deploy an image that is not flagged, or correct the flag"
+    );
+}
+
+#[test]
+fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
+    let clean = [report(vec![])];
+    let bad = [report(vec![critical("CVE-2026-0001")])];
+    let of = |annotations: &str| settings(json!({"require": true, "podAnnotations": annotations}), json!([]));
+    let verdict = |annotations: &str, pod: &[Scan], others: &[Scan]| codes(&judged(&of(annotations), pod, others, NOW));
+    assert_eq!(verdict("flag", &clean, &bad), [VULNERABLE]);
+    assert_eq!(verdict("flag", &clean, &[]), [(Code::UnscannedImage, Effect::Deny)]);
+    assert_eq!(verdict("flag", &bad, &clean), [VULNERABLE]);
+    assert_eq!(verdict("trust", &clean, &[]), []);
+    assert_eq!(verdict("trust", &bad, &clean), [VULNERABLE]);
+
+    let cleared = |annotations: &str, pod: &[Scan]| {
+        let exceptions = Exceptions::for_image(&[], "a", time(NOW));
+        of(annotations).scan.is_cleared_by(pod, &exceptions, time(NOW))
+    };
+    assert!(cleared("trust", &clean));
+    assert!(!cleared("flag", &clean));
+    assert!(!cleared("trust", &[]));
+    assert!(!cleared("trust", &bad));
+    assert!(!cleared("trust", &[clean[0].clone(), bad[0].clone()]), "the worst annotation counts");
+    assert!(!cleared("trust", &[scanned("2026-10-01T00:00:00Z", vec![])]), "an old scan is none");
+    assert!(!cleared("trust", &[scanned("2036-10-01T00:00:00Z", vec![])]));
+    assert!(!cleared("trust", &[Scan { is_result: false, ..clean[0].clone() }]));
+    let objecting = Scan::objecting("k".to_owned(), None, "says no".to_owned());
+    assert!(!cleared("trust", &[clean[0].clone(), objecting]));
+}
+
+#[test]
+fn an_excepted_vulnerability_is_a_warning_until_its_exception_ends() {
+    let exception = json!([{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-11-20", "reason": "SEC-42"}]);
+    let excepted = settings(json!({}), exception);
+    let bad = [report(vec![critical("CVE-2026-0001")])];
+    let rulings = judged(&excepted, &[], &bad, "2026-11-20T23:59:59Z");
+    assert_eq!(codes(&rulings), [(Code::Excepted, Effect::Warn)]);
+    assert_eq!(rulings[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
+    let rulings = judged(&excepted, &[], &bad, "2026-11-21T00:00:00Z");
+    assert_eq!(codes(&rulings), [VULNERABLE, (Code::ExpiredException, Effect::Warn)]);
+    assert!(
+        rulings[0].text.ends_with("; the exception for CVE-2026-0001 ended: 2026-11-20 (SEC-42)"),
+        "{}",
+        rulings[0].text
+    );
+    let two = [report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0002")])];
+    let rulings = judged(&excepted, &[], &two, NOW);
+    assert_eq!(codes(&rulings), [VULNERABLE, (Code::Excepted, Effect::Warn)]);
+    assert!(
+        rulings[0].text.starts_with("has 1 critical (0 allowed) vulnerability with a fix: CVE-2026-0002 in"),
+        "{}",
+        rulings[0].text
+    );
+    let allowed = settings(
+        json!({"maxAllowed": {"critical": 1}}),
+        json!([{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-11-30", "reason": "x"}]),
+    );
+    assert_eq!(codes(&judged(&allowed, &[], &bad, NOW)), [], "an exception that is not needed is not told of");
+}
+
+#[test]
+fn four_hundred_vulnerabilities_make_one_readable_line() {
+    let named = (0..400)
+        .map(|n| vulnerability(&format!("CVE-2026-{n:04}"), Severity::Critical, "1.2.3-4ubuntu5", ""))
+        .collect();
+    let text = &judged(&settings(json!({}), json!([])), &[], &[report(named)], NOW)[0].text;
+    assert!(text.starts_with("has 400 critical (0 allowed) vulnerabilities with a fix: CVE-2026-0000 in"), "{text}");
+    assert!(text.contains("and 397 more; ") && text.len() < 400, "{text}");
+}
+
+#[test]
+fn settings_that_are_none_are_refused_with_their_path() {
+    let problems = |scan: Value| {
+        let json = serde_json::value::to_raw_value(&json!({ "scan": scan })).unwrap();
+        Settings::from_json(&json).unwrap_err().lines().to_vec()
+    };
+    assert_eq!(
+        problems(json!({
+            "maxAllowed": {"critical": -1, "high": "5", "medium": 1.5, "severe": 1},
+            "patchWithin": {"high": "30"},
+            "podAnnotations": "true",
+            "reports": [{"source": "trivy"}, {"namespace": "x"}, {"source": "quay", "namespace": "Quay_"}],
+        })),
+        [
+            "scan.maxAllowed.critical: expected a whole number, 0 or more, found -1",
+            "scan.maxAllowed.high: expected a whole number, 0 or more, found a string",
+            "scan.maxAllowed.medium: expected a whole number, 0 or more, found 1.5",
+            "scan.maxAllowed.severe: unknown key; the keys here are critical, high, medium, low, negligible, unknown",
+            "scan.patchWithin.high: `30` is no duration; write one such as `90d`, `12h` or `2weeks`",
+            "scan.reports[0].source: `trivy` is none of sbomscanner, trivyOperator, quay, kubescape",
+            "scan.reports[1]: `source` is missing",
+            "scan.reports[2].namespace: `Quay_` is no name of a namespace; write one such as `sbomscanner`",
+            "scan.podAnnotations: `true` is none of flag, trust, ignore",
+        ]
+    );
+    assert_eq!(Scanning::default(), settings(json!({}), json!([])).scan);
+}
