@@ -6,7 +6,7 @@ use super::{Answer, told};
 use crate::host::{GetResource, Host, ListResources};
 
 /// A name that no resource has: names of resources do not end with a dash.
-const NOBODY: &str = "container-patch-";
+pub(super) const NOBODY: &str = "container-patch-";
 
 /// A kind of resource that holds scan results, and whose it is.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod trivy_operator;
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::cluster::{Cluster, Resource};
@@ -186,6 +186,11 @@ impl<'r> Reports<'r> {
     }
 }
 
+/// Reads a list of a report. Go writes null for one without items; one that is not there at all is no clean report.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A list of resources.
 #[derive(Deserialize)]
 struct List<T> {
@@ -261,3 +266,6 @@ impl annotations::Statement {
         Ok(is_about.then_some(self.scan))
     }
 }
+
+#[cfg(test)]
+mod tests;

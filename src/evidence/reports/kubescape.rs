@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject};
+use super::{List, Metadata, Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -102,8 +102,8 @@ struct ReportMetadata {
 
 #[derive(Deserialize)]
 struct Payload {
-    // A list without items is null in Go.
-    matches: Option<Vec<Match>>,
+    #[serde(deserialize_with = "nullable")]
+    matches: Vec<Match>,
     #[serde(default)]
     descriptor: Option<Descriptor>,
 }
@@ -249,7 +249,7 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Opt
     let scanned = spec.payload.descriptor.and_then(|descriptor| descriptor.timestamp);
     // Kubescape leaves the time at Go's zero where it does not set it.
     let at = [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| at.timestamp() > 0);
-    let vulnerabilities = spec.payload.matches.into_iter().flatten().map(|found| vulnerability(&what, found));
+    let vulnerabilities = spec.payload.matches.into_iter().map(|found| vulnerability(&what, found));
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
     Ok(Some(Scan::of_report(MANIFEST.source(namespace, name), at, vulnerabilities)))
 }

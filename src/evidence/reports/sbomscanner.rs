@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject};
+use super::{List, Metadata, Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -42,13 +42,14 @@ struct ImageMetadata {
 
 #[derive(Deserialize)]
 struct Report {
-    // A list without items is null in Go.
-    results: Option<Vec<Target>>,
+    #[serde(deserialize_with = "nullable")]
+    results: Vec<Target>,
 }
 
 #[derive(Deserialize)]
 struct Target {
-    vulnerabilities: Option<Vec<Found>>,
+    #[serde(deserialize_with = "nullable")]
+    vulnerabilities: Vec<Found>,
 }
 
 #[derive(Deserialize)]
@@ -90,8 +91,8 @@ pub(super) fn scans(
 
 fn scan(namespace: &str, report: VulnerabilityReport) -> Answer<Scan> {
     let name = report.metadata.name;
-    let found = report.report.results.into_iter().flatten().flat_map(|target| target.vulnerabilities);
-    let counting = found.flatten().filter(|found| !found.suppressed);
+    let found = report.report.results.into_iter().flat_map(|target| target.vulnerabilities);
+    let counting = found.filter(|found| !found.suppressed);
     let vulnerabilities = counting.map(|found| {
         Ok(Vulnerability {
             severity: REPORT.severity(&format!("{namespace}/{name}"), &found.cve, &found.severity)?,

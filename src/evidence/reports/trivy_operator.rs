@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject};
+use super::{List, Metadata, Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -78,8 +78,8 @@ struct VulnerabilityReport {
 struct Report {
     #[serde(default)]
     update_timestamp: Option<String>,
-    // A list without items is null in Go.
-    vulnerabilities: Option<Vec<Found>>,
+    #[serde(deserialize_with = "nullable")]
+    vulnerabilities: Vec<Found>,
 }
 
 #[derive(Deserialize)]
@@ -157,7 +157,7 @@ pub(super) fn scans(
 
 fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: VulnerabilityReport) -> Answer<Scan> {
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let vulnerabilities = report.vulnerabilities.into_iter().flatten().map(|found| {
+    let vulnerabilities = report.vulnerabilities.into_iter().map(|found| {
         Ok(Vulnerability {
             severity: REPORT.severity(&format!("{namespace}/{name}"), &found.vulnerability_id, &found.severity)?,
             id: found.vulnerability_id,
