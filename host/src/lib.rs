@@ -4,6 +4,7 @@
 //! is deployed.
 
 pub mod admission;
+pub mod annotate;
 pub mod capabilities;
 pub mod check;
 pub mod manifest;

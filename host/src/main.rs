@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use container_patch::{check, run, schedule};
+use container_patch::{annotate, check, run, schedule};
 
 /// Judges the images that workloads name, with the policy that Kubewarden enforces in the cluster.
 #[derive(Debug, Parser)]
@@ -15,6 +15,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Annotate(annotate::Options),
     Check(check::Options),
     Run(run::Options),
     Schedule(schedule::Options),
@@ -22,6 +23,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Annotate(options) => match annotate::exec(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
         Command::Check(options) => match check::exec(&options) {
             Ok(outcome) => outcome.exit_code(),
             Err(error) => fail(&error, 2),

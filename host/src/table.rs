@@ -80,7 +80,7 @@ fn findings(object: &Judged) -> String {
 }
 
 /// Text of a manifest, fit for a terminal: control characters would steer it.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

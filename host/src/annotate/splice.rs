@@ -1,0 +1,433 @@
+//! Writes an annotation into the text of a manifest, and leaves every other byte as it is.
+//!
+//! A YAML parser says where each node stands; what is added is spliced into the text at such a place. JSON is YAML in
+//! flow style, so that there is one way for both. Whether the text then means what it should is for the caller to see:
+//! anchors and merge keys can make one line of YAML mean several places.
+
+use std::ops::Range;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use saphyr_parser::{Event, Input, Parser, ScalarStyle, Span};
+use serde_json::Value;
+
+/// A node of a YAML document, and where it stands.
+#[derive(Debug)]
+struct Node {
+    span: Range<usize>,
+    column: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Scalar { value: String, style: ScalarStyle },
+    Mapping { flow: bool, entries: Vec<(Node, Node)> },
+    Sequence(Vec<Node>),
+    Alias,
+}
+
+impl Node {
+    /// Whether there is no value: nothing, `~` or `null`.
+    fn is_null(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar { value, style: ScalarStyle::Plain } if matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    fn get(&self, key: &str) -> Option<&(Node, Node)> {
+        let Kind::Mapping { entries, .. } = &self.kind else { return None };
+        entries.iter().find(|(own, _)| matches!(&own.kind, Kind::Scalar { value, .. } if value == key))
+    }
+}
+
+/// Sets the value at a path in one of the objects of a manifest, counted as [`crate::manifest::read`] gives them.
+pub(super) fn set(text: &str, object: usize, path: &[&str], value: &str) -> Result<String> {
+    let objects = objects(text)?;
+    let object = objects.get(object).context("the objects in the text are not those that were read from it")?;
+    let (range, new) = change(text, object, path, value)?;
+    let mut changed = text.to_owned();
+    changed.replace_range(range, &new);
+    Ok(changed)
+}
+
+/// The place to change on the way down a path, and what to write there.
+fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Range<usize>, String)> {
+    let mut node = object;
+    for (depth, key) in path.iter().enumerate() {
+        let rest = path.get(depth..).unwrap_or_default();
+        let Kind::Mapping { flow, entries } = &node.kind else {
+            bail!("`{}` is no object that is written out there", path.get(..depth).unwrap_or_default().join("."));
+        };
+        let Some((own, inner)) = node.get(key) else {
+            return Ok(if *flow {
+                added_in_flow(text, node, entries, &flow_entry(rest, value))
+            } else {
+                added_in_block(text, node, entries, rest, value)
+            });
+        };
+        let inside = rest.get(1..).unwrap_or_default();
+        if inside.is_empty() {
+            return Ok((place_of(text, own, inner)?, if *flow { double_quoted(value) } else { single_quoted(value) }));
+        }
+        if inner.is_null() {
+            let colon = colon_after(text, own)?;
+            let end = colon.max(inner.span.end);
+            return Ok(if *flow {
+                (colon..end, format!(" {{{}}}", flow_entry(inside, value)))
+            } else {
+                let lines = block_entry(inside, value, own.column + 2, line_end(text));
+                (colon..end, format!("{}{lines}", line_end(text)))
+            });
+        }
+        node = inner;
+    }
+    Err(anyhow!("a path has at least one key"))
+}
+
+/// An entry in front of the others, behind the brace.
+fn added_in_flow(text: &str, node: &Node, entries: &[(Node, Node)], entry: &str) -> (Range<usize>, String) {
+    let open = node.span.start;
+    let Some((first, _)) = entries.first() else { return (open..open, entry.to_owned()) };
+    let between = text.get(open..first.span.start).unwrap_or_default();
+    match between.rfind('\n') {
+        // Entries with lines of their own: so has this one.
+        Some(line) => {
+            let start = first.span.start;
+            let lead = between.get(line + 1..).unwrap_or_default();
+            (start..start, format!("{entry},{}{lead}", line_end(text)))
+        }
+        None => (open..open, format!("{entry}, ")),
+    }
+}
+
+/// An entry in front of the others, above the comments that belong to the first of them.
+fn added_in_block(
+    text: &str,
+    node: &Node,
+    entries: &[(Node, Node)],
+    path: &[&str],
+    value: &str,
+) -> (Range<usize>, String) {
+    let first = entries.first().map_or(node, |(key, _)| key);
+    let end = line_end(text);
+    let lines = block_entry(path, value, first.column, end);
+    let mut start = first.span.start;
+    let mut line = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let indent = " ".repeat(first.column);
+    if text.get(line..start).is_some_and(|lead| !lead.trim_start_matches('\u{feff}').trim().is_empty()) {
+        // Behind the dash of a list, or an anchor.
+        return (start..start, format!("{}{end}{indent}", lines.trim_start()));
+    }
+    if !text.get(line..start).is_some_and(|lead| lead.starts_with('\u{feff}')) {
+        start = line;
+    }
+    while let Some(above) = text.get(..line.saturating_sub(1)).filter(|_| line > 0) {
+        let begin = above.rfind('\n').map_or(0, |at| at + 1);
+        if !above.get(begin..).is_some_and(|line| line.trim_start().starts_with('#')) {
+            break;
+        }
+        (start, line) = (begin, begin);
+    }
+    (start..start, format!("{lines}{end}"))
+}
+
+/// Where the value of a key stands. A block of text begins with a header behind the colon.
+fn place_of(text: &str, key: &Node, value: &Node) -> Result<Range<usize>> {
+    match &value.kind {
+        Kind::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, .. } => {
+            let colon = colon_after(text, key)?;
+            let block = text.get(colon..value.span.end).unwrap_or_default();
+            let lead = block.len() - block.trim_start().len();
+            Ok(colon + lead..colon + block.trim_end().len())
+        }
+        Kind::Scalar { .. } if !value.span.is_empty() => Ok(value.span.clone()),
+        _ => bail!("the annotation is there, and its value is no text that is written out"),
+    }
+}
+
+/// The place behind the colon of a key.
+fn colon_after(text: &str, key: &Node) -> Result<usize> {
+    let rest = text.get(key.span.end..).unwrap_or_default();
+    let blank = rest.len() - rest.trim_start().len();
+    match rest.trim_start().starts_with(':') {
+        true => Ok(key.span.end + blank + 1),
+        false => bail!("a key is not followed by a colon"),
+    }
+}
+
+fn flow_entry(path: &[&str], value: &str) -> String {
+    match path {
+        [] => String::new(),
+        [key] => format!("{}: {}", double_quoted(key), double_quoted(value)),
+        [key, rest @ ..] => format!("{}: {{{}}}", double_quoted(key), flow_entry(rest, value)),
+    }
+}
+
+fn block_entry(path: &[&str], value: &str, indent: usize, end: &str) -> String {
+    let lead = " ".repeat(indent);
+    match path {
+        [] => String::new(),
+        [key] => format!("{lead}{key}: {}", single_quoted(value)),
+        [key, rest @ ..] => format!("{lead}{key}:{end}{}", block_entry(rest, value, indent + 2, end)),
+    }
+}
+
+fn single_quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+fn double_quoted(value: &str) -> String {
+    Value::from(value).to_string()
+}
+
+/// The end of lines that the text has.
+fn line_end(text: &str) -> &'static str {
+    match text.split_once('\n') {
+        Some((first, _)) if first.ends_with('\r') => "\r\n",
+        _ => "\n",
+    }
+}
+
+/// The objects in a text: its documents, or the items of those that are lists.
+fn objects(text: &str) -> Result<Vec<Node>> {
+    let mut found = Vec::new();
+    for part in parts(text) {
+        for document in documents(text, part)? {
+            flatten(document, &mut found);
+        }
+    }
+    Ok(found)
+}
+
+fn flatten(document: Node, found: &mut Vec<Node>) {
+    if document.is_null() {
+        return;
+    }
+    let is_mapping = |node: &Node| matches!(node.kind, Kind::Mapping { .. });
+    let is_list = document
+        .get("kind")
+        .is_some_and(|(_, kind)| matches!(&kind.kind, Kind::Scalar { value, .. } if value.ends_with("List")));
+    let Node { span, column, kind } = document;
+    let Kind::Mapping { flow, mut entries } = kind else {
+        found.push(Node { span, column, kind });
+        return;
+    };
+    let items = entries.iter_mut().find_map(|(key, value)| match (&key.kind, &mut value.kind) {
+        (Kind::Scalar { value: key, .. }, Kind::Sequence(items)) if key == "items" => Some(items),
+        _ => None,
+    });
+    match items {
+        Some(items) if is_list && items.iter().all(is_mapping) => {
+            for item in std::mem::take(items) {
+                flatten(item, found);
+            }
+        }
+        _ => found.push(Node { span, column, kind: Kind::Mapping { flow, entries } }),
+    }
+}
+
+/// The parts of a text that are YAML streams: JSON objects that follow each other are none together.
+fn parts(text: &str) -> Vec<Range<usize>> {
+    let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let whole = start..text.len();
+    let body = text.get(start..).unwrap_or_default();
+    if !body.trim_start().starts_with(['{', '[']) {
+        return vec![whole];
+    }
+    let mut stream = serde_json::Deserializer::from_str(body).into_iter::<serde::de::IgnoredAny>();
+    let mut parts = Vec::new();
+    let mut begin = start;
+    while let Some(value) = stream.next() {
+        if value.is_err() {
+            return vec![whole];
+        }
+        let end = start + stream.byte_offset();
+        parts.push(begin..end);
+        begin = end;
+    }
+    parts
+}
+
+fn documents(text: &str, part: Range<usize>) -> Result<Vec<Node>> {
+    let base = part.start;
+    let part = text.get(part).unwrap_or_default();
+    // The parser counts characters.
+    let bytes: Vec<usize> = part.char_indices().map(|(at, _)| base + at).chain([base + part.len()]).collect();
+    let mut reader = Reader { parser: Parser::new_from_str(part), text, bytes };
+    let mut documents = Vec::new();
+    loop {
+        match reader.next()? {
+            (Event::StreamEnd, _) => return Ok(documents),
+            (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd, _) => {}
+            (event, span) => documents.push(reader.node(event, span)?),
+        }
+    }
+}
+
+struct Reader<'a, I: Input> {
+    parser: Parser<'a, I>,
+    text: &'a str,
+    /// The place of each character.
+    bytes: Vec<usize>,
+}
+
+impl<'a, I: Input> Reader<'a, I> {
+    fn next(&mut self) -> Result<(Event<'a>, Span)> {
+        let event = self.parser.next_event().context("the YAML ends early")?;
+        event.map_err(|error| anyhow!("this YAML cannot be changed: {error}"))
+    }
+
+    fn place(&self, character: usize) -> usize {
+        self.bytes.get(character).or(self.bytes.last()).copied().unwrap_or_default()
+    }
+
+    /// Reads the node that begins with an event.
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node> {
+        let range = self.place(span.start.index())..self.place(span.end.index());
+        let column = span.start.col();
+        let (span, kind) = match event {
+            Event::Scalar(value, style, ..) => (range, Kind::Scalar { value: value.into_owned(), style }),
+            Event::Alias(_) => (range, Kind::Alias),
+            Event::SequenceStart(..) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, span) => items.push(self.node(event, span)?),
+                    }
+                }
+                (range, Kind::Sequence(items))
+            }
+            Event::MappingStart(..) => {
+                let mut entries = Vec::new();
+                loop {
+                    let key = match self.next()? {
+                        (Event::MappingEnd, _) => break,
+                        (event, span) => self.node(event, span)?,
+                    };
+                    let (event, span) = self.next()?;
+                    entries.push((key, self.node(event, span)?));
+                }
+                // What begins a mapping in flow style ends with its brace; a block begins with an anchor, or with nothing.
+                let flow = self.text.get(range.clone()).is_some_and(|begin| begin.ends_with('{'));
+                (range.end..range.end, Kind::Mapping { flow, entries })
+            }
+            other => bail!("a node cannot begin with {other:?}"),
+        };
+        Ok(Node { span, column, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::manifest;
+
+    use super::super::workload;
+    use super::set;
+
+    const POD: [&str; 3] = ["metadata", "annotations", "k"];
+    const DEPLOYMENT: [&str; 5] = ["spec", "template", "metadata", "annotations", "k"];
+
+    /// Sets the value, and holds what the text then means against what it should.
+    fn changed(text: &str, object: usize, path: &[&str]) -> String {
+        let value = r#"{"a":"it's"}"#;
+        let changed = set(text, object, path, value).unwrap();
+        let read = |text: &str| workload::objects(text).unwrap_or_else(|error| panic!("{error:#}:\n{text}"));
+        let mut expected = read(text);
+        let template: Vec<String> = path[..path.len() - 3].iter().map(|key| (*key).to_owned()).collect();
+        workload::annotate(&mut expected[object], &template, "k", value).unwrap();
+        assert_eq!(read(&changed), expected, "{changed}");
+        changed
+    }
+
+    #[test]
+    fn comments_and_the_order_of_keys_are_kept() {
+        let text = "# the shop\nkind: Deployment\nspec:\n  template:   # pods\n    # why this label\n    metadata:\n      # labels\n      labels: {app: web} # one\n    spec: {}\n";
+        assert_eq!(
+            changed(text, 0, &DEPLOYMENT),
+            text.replace("      # labels\n", "      annotations:\n        k: '{\"a\":\"it''s\"}'\n      # labels\n")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_on_the_way_is_made() {
+        let text = "kind: Deployment\nspec:\n  template:\n    spec: {}\n";
+        let made = "    metadata:\n      annotations:\n        k: '{\"a\":\"it''s\"}'\n    spec: {}\n";
+        assert_eq!(changed(text, 0, &DEPLOYMENT), text.replace("    spec: {}\n", made));
+        for nothing in ["", " null", " ~", " # none", " {}", " {  }", " {a: b}", " {a: }"] {
+            changed(&format!("kind: Pod\nmetadata:\n  annotations:{nothing}\n  name: a\n"), 0, &POD);
+            changed(&format!("kind: Pod\nmetadata: {{annotations:{nothing} }}\n").replace(" # none", ""), 0, &POD);
+        }
+        changed("kind: Pod\nmetadata:", 0, &POD);
+        changed("\u{feff}spec: {}\nkind: Pod\n", 0, &POD);
+        changed("# c\n\n# d\nspec: {}\nkind: Pod", 0, &POD);
+    }
+
+    #[test]
+    fn an_annotation_that_is_there_is_replaced_however_it_is_written() {
+        for old in [
+            "old",
+            "'old'",
+            "\"o\\\"ld\"",
+            "|\n      old\n      older\n",
+            ">-\n      old\n\n",
+            "|+\n      old\n\n",
+            "two\n      lines",
+            "!!str old",
+        ] {
+            let text =
+                format!("kind: Pod\nmetadata:\n  annotations:\n    # é\n    k: {old}\n    other: '1'\n  name: a\n");
+            let changed = changed(&text, 0, &POD);
+            assert!(changed.contains("    # é\n    k: '{\"a\":\"it''s\"}'\n") && !changed.contains("old"), "{changed}");
+        }
+        changed("kind: Pod\nmetadata: {annotations: {k: old, l: m}}\n", 0, &POD);
+        changed("kind: Pod\nmetadata: {annotations: {\"k\":\"old\"}}\n", 0, &POD);
+        assert!(set("metadata: {annotations: {k: {a: b}}}", 0, &POD, "v").is_err());
+    }
+
+    #[test]
+    fn only_the_object_that_is_meant_is_changed() {
+        let text = "---\n# first\nkind: Pod\nmetadata: {name: a}\n---\n# nothing\n---\nkind: Pod\nmetadata:\n  name: b\n...\n--- {kind: Pod, metadata: {name: c}}\n";
+        assert_eq!(changed(text, 1, &POD).replace("  annotations:\n    k: '{\"a\":\"it''s\"}'\n", ""), text);
+        let inserted = "annotations: {\"k\": \"{\\\"a\\\":\\\"it's\\\"}\"}, ";
+        assert_eq!(
+            changed(text, 2, &POD).replace(&format!("\"annotations\"{}", &inserted["annotations".len()..]), ""),
+            text
+        );
+        let list = "apiVersion: v1\nkind: List\nitems:\n- kind: Pod\n  metadata:\n    name: a\n- metadata:\n    name: b\n  kind: Pod\n- kind: Pod\n  spec: {}\n";
+        assert!(changed(list, 1, &POD).contains("- metadata:\n    annotations:\n      k: "));
+        assert!(changed(list, 2, &POD).contains("- metadata:\n    annotations:\n      k: "));
+    }
+
+    #[test]
+    fn windows_line_ends_and_byte_order_marks_are_kept() {
+        let text = "\u{feff}kind: Pod\r\nmetadata:\r\n  # é\r\n  name: é\r\n";
+        assert_eq!(
+            changed(text, 0, &POD),
+            text.replace("  # é", "  annotations:\r\n    k: '{\"a\":\"it''s\"}'\r\n  # é")
+        );
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let pretty = "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\n\t\t\"name\": \"é\"\n\t}\n}\n";
+        let compact = "{\"metadata\":{\"annotations\":{\"k\":\"old\",\"l\":\"m\"}},\"kind\":\"Pod\"}";
+        let empty = "{\"kind\":\"Pod\",\"metadata\":null}";
+        for text in [pretty, compact, empty] {
+            serde_json::from_str::<serde_json::Value>(&changed(text, 0, &POD)).unwrap();
+        }
+        assert!(changed(pretty, 0, &POD).contains("{\n\t\t\"annotations\": {\"k\": \"{\\\"a\\\""));
+        let stream = format!("{compact}\n{pretty}{empty}");
+        for object in 0..3 {
+            let changed = changed(&stream, object, &POD);
+            assert!(manifest::read(&changed).iter().all(|document| document.object.is_ok()));
+        }
+        let list = format!("{{\"kind\": \"List\", \"items\": [{compact}, {pretty}]}}");
+        changed(&list, 1, &POD);
+    }
+
+    #[test]
+    fn what_is_not_written_out_is_an_error() {
+        let alias = "x: &x {name: a}\nkind: Pod\nmetadata: *x\n";
+        let error = set(alias, 0, &POD, "v").unwrap_err().to_string();
+        assert_eq!(error, "`metadata` is no object that is written out there");
+    }
+}
