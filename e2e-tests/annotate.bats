@@ -1,0 +1,310 @@
+#!/usr/bin/env bats
+# container-patch annotate: a scanner's report and a manifest in, the annotated manifest out.
+
+load helpers
+
+OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+CONFIG="sha256:00000000000000000000000000000000000000000000000000000000000c0f19"
+
+setup() { cd "$BATS_TEST_TMPDIR"; }
+
+annotate() {
+  run --separate-stderr "$CONTAINER_PATCH" annotate "$@"
+  echo "status: $status"
+  echo "output: $output"
+  echo "stderr: $stderr"
+}
+
+# trivy [JQ]: a Trivy report on registry.example.com/shop/web:1.4, changed by a jq program.
+trivy() {
+  jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
+    SchemaVersion: 2, Trivy: {Version: "0.67.2"}, CreatedAt: "2026-11-19T08:00:00.123Z",
+    ArtifactName: "registry.example.com/shop/web:1.4", ArtifactType: "container_image",
+    Metadata: {ImageID: $config, RepoTags: ["registry.example.com/shop/web:1.4"],
+               RepoDigests: ["registry.example.com/shop/web@\($digest)"]},
+    Results: [{Target: "web (debian 13)", Class: "os-pkgs", Vulnerabilities: [
+      {VulnerabilityID: "CVE-2026-0002", PkgName: "zlib", InstalledVersion: "1.2", Severity: "HIGH", Status: "affected"},
+      {VulnerabilityID: "CVE-2026-0001", PkgName: "openssl", InstalledVersion: "3.0.7", FixedVersion: "3.0.8",
+       Severity: "CRITICAL", PublishedDate: "2026-11-01T17:15:00Z"}]}]} | '"${1:-.}"
+}
+
+# grype [JQ]: a Grype report on the same image.
+grype() {
+  jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
+    matches: [{
+      vulnerability: {id: "GHSA-aaaa-bbbb-cccc", severity: "Medium",
+                      fix: {versions: ["1.2.1"], state: "fixed", available: [{version: "1.2.1", date: "2026-10-01"}]}},
+      relatedVulnerabilities: [{id: "CVE-2026-0005"}], artifact: {name: "lodash", version: "1.0.0"}}],
+    ignoredMatches: [{vulnerability: {id: "CVE-2026-0006", severity: "Critical"}, artifact: {name: "tar", version: "1"}}],
+    source: {type: "image", target: {userInput: "registry.example.com/shop/web:1.4", manifestDigest: $digest,
+                                     imageID: $config, tags: [], repoDigests: []}},
+    descriptor: {name: "grype", version: "0.104.0", timestamp: "2026-11-19T08:00:00.123Z"}} | '"${1:-.}"
+}
+
+clair() {
+  jq -nc --arg digest "$DIGEST" '{
+    manifest_hash: $digest,
+    packages: {"10": {id: "10", name: "openssl", version: "3.0.7"}, "11": {id: "11", name: "libssl3", version: "3.0.7"}},
+    vulnerabilities: {"500": {id: "500", name: "CVE-2026-0001", normalized_severity: "High", severity: "Important",
+                              fixed_in_version: "3.0.8", issued: "2026-11-01T00:00:00Z"}},
+    package_vulnerabilities: {"10": ["500"], "11": ["500"]}}'
+}
+
+# sarif [JQ]: Trivy's SARIF on the same image.
+sarif() {
+  jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
+    version: "2.1.0", runs: [{
+      tool: {driver: {name: "Trivy", version: "0.67.2", rules: [
+        {id: "CVE-2026-0001", properties: {tags: ["vulnerability", "security", "HIGH"], "security-severity": "9.8"}}]}},
+      results: [{ruleId: "CVE-2026-0001", ruleIndex: 0, level: "error", message: {text:
+        "Package: openssl\nInstalled Version: 3.0.7\nVulnerability CVE-2026-0001\nSeverity: HIGH\nFixed Version: 3.0.8\nLink: [CVE-2026-0001](https://example.com)"}}],
+      properties: {imageName: "registry.example.com/shop/web:1.4", imageID: $config, repoTags: [],
+                   repoDigests: ["registry.example.com/shop/web@\($digest)"]}}]} | '"${1:-.}"
+}
+
+# deployment [IMAGE]: a manifest with comments.
+deployment() {
+  cat <<EOF
+# The shop. Owned by team web.
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop} # one line
+spec:
+  template:
+    metadata:
+      # what the service selects
+      labels:
+        app: web
+    spec:
+      containers:
+        - name: app   # the application
+          image: ${1:-registry.example.com/shop/web:1.4}
+        - {name: proxy, image: "registry.example.com/infra/proxy:2"}
+---
+kind: ConfigMap
+apiVersion: v1
+metadata: {name: web}
+data: {template: "metadata:"}
+EOF
+}
+
+# written [NAME]: the annotation of a container in the manifest that was printed.
+written() {
+  sed -n "s|^ *scan.container-patch.dev/${1:-app}: '\(.*\)'\$|\1|p" <<< "$output" | sed "s/''/'/g"
+}
+
+field() { written | jq -c "$1"; }
+
+@test "a Trivy report becomes the annotation of the container whose image was scanned" {
+  trivy > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(field 'del(.summary, .vulnerabilities)')" = '{"name":"trivy","timestamp":"2026-11-19T08:00:00Z","compliant":null,"scannerVersion":"0.67.2","reference":"registry.example.com/shop/web:1.4","image":"'"$DIGEST"'"}' ]
+  [ "$(field '.summary[0]')" = '{"label":"critical","data":"1","severityIndex":3,"fixable":1,"reference":""}' ]
+  [ "$(field '[.summary[] | .label + .data]')" = '["critical1","high1","medium0","low0","negligible0","unknown0"]' ]
+  [ "$(field .vulnerabilities)" = '[{"id":"CVE-2026-0001","severity":"critical","package":"openssl","fixedVersion":"3.0.8","published":"2026-11-01"},{"id":"CVE-2026-0002","severity":"high","package":"zlib"}]' ]
+  [ "$(written proxy)" = "" ]
+  [ "$stderr" = "annotated container app of Deployment shop/web: 1 critical, 1 high" ]
+}
+
+@test "a Grype report becomes an annotation" {
+  grype > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(field '[.name, .scannerVersion, .timestamp, .image]')" = '["grype","0.104.0","2026-11-19T08:00:00Z","'"$DIGEST"'"]' ]
+  [ "$(field .vulnerabilities)" = '[{"id":"GHSA-aaaa-bbbb-cccc","severity":"medium","package":"lodash","fixedVersion":"1.2.1","published":"2026-10-01","aliases":["CVE-2026-0005"]}]' ]
+}
+
+@test "a Clair report becomes an annotation, with a time that is given or that of the file" {
+  clair > scan.json; deployment "registry.example.com/shop/web@$DIGEST" > web.yaml
+  touch -d 2026-11-18T07:00:00Z scan.json
+  annotate scan.json web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(field '[.name, .timestamp, .image]')" = '["clair","2026-11-18T07:00:00Z","'"$DIGEST"'"]' ]
+  [ "$(field '.summary[1]')" = '{"label":"high","data":"2","severityIndex":2,"fixable":2,"reference":""}' ]
+  annotate scan.json web.yaml --timestamp 2026-11-20T10:00:00+01:00
+  [ "$(field .timestamp)" = '"2026-11-20T09:00:00Z"' ]
+}
+
+@test "SARIF becomes an annotation, with the severities in words" {
+  sarif > scan.sarif; deployment > web.yaml
+  annotate scan.sarif web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(field '[.name, .image]')" = '["trivy","'"$DIGEST"'"]' ]
+  [ "$(field .vulnerabilities)" = '[{"id":"CVE-2026-0001","severity":"high","package":"openssl","fixedVersion":"3.0.8"}]' ]
+}
+
+@test "SARIF without severities is an error: a level is none" {
+  sarif 'del(.runs[0].tool.driver.rules[0].properties) | .runs[0].results[0].message.text = "CVE-2026-0001 in openssl"' > scan.sarif
+  deployment > web.yaml
+  annotate scan.sarif web.yaml
+  [ "$status" -eq 1 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" "scan.sarif: this looks like a SARIF report"
+  assert_contains "$stderr" '`level` alone is no severity'
+}
+
+@test "a time that the report has is not overridden" {
+  trivy > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml --timestamp 2026-11-20T10:00:00Z
+  [ "$status" -eq 0 ]
+  [ "$(field .timestamp)" = '"2026-11-19T08:00:00Z"' ]
+  assert_contains "$stderr" "made at 2026-11-19T08:00:00Z; --timestamp is left out of account"
+}
+
+@test "an image in which nothing was found is compliant" {
+  trivy 'del(.Results)' > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$(field '[.compliant, .vulnerabilities]')" = '[true,[]]' ]
+  assert_contains "$stderr" "no vulnerabilities"
+}
+
+@test "everything else in the manifest stays as it is" {
+  trivy > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$(grep -v -e 'scan.container-patch.dev' -e '^      annotations:$' <<< "$output")" = "$(cat web.yaml)" ]
+  [ "$(wc -l <<< "$output")" -eq $(($(wc -l < web.yaml) + 2)) ]
+}
+
+@test "a manifest is rewritten in place, and a newer scan replaces an older one" {
+  mkdir shop
+  trivy > scan.json; deployment > shop/web.yaml
+  chmod 640 shop/web.yaml
+  annotate --in-place scan.json shop/web.yaml
+  [ "$status" -eq 0 ]
+  [ "$output" = "" ]
+  [ "$(stat -c %a shop/web.yaml)" = 640 ]
+  [ "$(ls -A shop)" = web.yaml ]
+  trivy '.CreatedAt = "2026-11-20T08:00:00Z"' > scan.json
+  annotate -i scan.json shop/web.yaml
+  [ "$(grep -c scan.container-patch.dev shop/web.yaml)" -eq 1 ]
+  assert_contains "$(cat shop/web.yaml)" '"timestamp":"2026-11-20T08:00:00Z"'
+}
+
+@test "Pods, CronJobs, lists, JSON and other kinds are annotated where their pods are described" {
+  trivy > scan.json
+  local pod='{"containers": [{"name": "app", "image": "registry.example.com/shop/web:1.4"}]}'
+  jq -n --argjson spec "$pod" '{apiVersion: "v1", kind: "List", items: [
+    {apiVersion: "v1", kind: "Pod", metadata: {name: "a"}, spec: $spec},
+    {apiVersion: "batch/v1", kind: "CronJob", metadata: {name: "b"}, spec: {jobTemplate: {spec: {template: {spec: $spec}}}}},
+    {apiVersion: "example.com/v1", kind: "Fleet", metadata: {name: "c"}, spec: {pods: {spec: $spec}}}]}' > list.json
+  annotate scan.json list.json --pod-template /spec/pods
+  [ "$status" -eq 0 ]
+  for template in .items[0] .items[1].spec.jobTemplate.spec.template .items[2].spec.pods; do
+    [ "$(jq -r "$template.metadata.annotations[\"scan.container-patch.dev/app\"] | fromjson | .image" <<< "$output")" = "$DIGEST" ]
+  done
+}
+
+@test "a container is found by any spelling of its image, or chosen by its name" {
+  trivy '.ArtifactName = "nginx:1.27" | .Metadata.RepoTags = ["nginx:1.27"] | .Metadata.RepoDigests = ["nginx@\($digest)"]' > scan.json
+  deployment docker.io/library/nginx:1.27 > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(field .image)" = "\"$DIGEST\"" ]
+  annotate scan.json web.yaml -c proxy
+  [ "$status" -eq 0 ]
+  [ "$(written proxy | jq -r .name)" = trivy ]
+  assert_contains "$stderr" 'container proxy of Deployment shop/web has the image `registry.example.com/infra/proxy:2`, and what was scanned is `nginx:1.27`'
+}
+
+@test "where no container has the image, the error lists those that there are" {
+  trivy > scan.json; deployment registry.example.com/shop/web:1.5 > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" 'web.yaml: no container has the image that was scanned, `registry.example.com/shop/web:1.4`'
+  assert_contains "$stderr" 'container `app` of Deployment shop/web: `registry.example.com/shop/web:1.5`'
+  annotate scan.json web.yaml -c nobody
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'no container is called `nobody`'
+}
+
+@test "a container that is pinned to another digest is an error, unless the digest is given" {
+  trivy > scan.json; deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "$DIGEST"
+  assert_contains "$stderr" "$OTHER"
+  annotate scan.json web.yaml --digest "$OTHER"
+  [ "$status" -eq 0 ]
+  [ "$(field .image)" = "\"$OTHER\"" ]
+}
+
+@test "without a digest in a repository, that of the container counts, then that of the configuration" {
+  trivy '.Metadata.RepoDigests = []' > scan.json
+  deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
+  annotate scan.json web.yaml
+  [ "$(field .image)" = "\"$OTHER\"" ]
+  deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$(field .image)" = "\"$CONFIG\"" ]
+  trivy '.Metadata = {}' > scan.json
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "--digest sha256:…"
+}
+
+@test "the report or the manifest may come from standard input" {
+  trivy > scan.json; deployment > web.yaml
+  run --separate-stderr bash -c '"$0" annotate - web.yaml < scan.json' "$CONTAINER_PATCH"
+  [ "$(field .image)" = "\"$DIGEST\"" ]
+  run --separate-stderr bash -c '"$0" annotate scan.json - < web.yaml' "$CONTAINER_PATCH"
+  [ "$(field .image)" = "\"$DIGEST\"" ]
+  annotate - -
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "cannot both come from standard input"
+}
+
+@test "without a manifest, an annotation for the image is printed, in one line and with one equals sign" {
+  trivy '.Results[0].Vulnerabilities[0].FixedVersion = "a=b"' > scan.json
+  annotate scan.json
+  [ "$status" -eq 0 ]
+  [ "${#lines[@]}" -eq 1 ]
+  [ "${output%%=*}" = quality.images.openshift.io/vulnerability.trivy ]
+  [[ "${output#*=}" != *=* ]]
+  [ "$(jq -c '[has("image"), .summary[1].data, .vulnerabilities[1].fixedVersion]' <<< "${output#*=}")" = '[false,"1","a=b"]' ]
+}
+
+@test "what no scanner wrote is an error that says what is understood" {
+  echo '{"findings": []}' > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'scan.json: no scanner is recognised in an object with the fields `findings`'
+  for command in "trivy image --format json" "grype -o json" "clairctl report --out json" SARIF; do
+    assert_contains "$stderr" "$command"
+  done
+}
+
+@test "a report of another kind is an error with the command that is right" {
+  deployment > web.yaml
+  trivy '.ArtifactType = "filesystem"' > scan.json
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" '`trivy image --format json IMAGE`'
+  grype '.source = {type: "directory", target: "/src"}' > scan.json
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" '`grype -o json IMAGE`'
+  echo '{"bomFormat": "CycloneDX"}' > scan.json
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "CycloneDX bill of materials"
+}
+
+@test "a severity that is not known is an error that names the vulnerability" {
+  trivy '.Results[0].Vulnerabilities[0].Severity = "SEVERE"' > scan.json
+  annotate scan.json
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'CVE-2026-0002 has the severity `SEVERE`'
+}
+
+@test "YAML in which one line means several places is left alone" {
+  trivy > scan.json
+  deployment | sed 's/^    metadata:$/    metadata: \&meta/; s/^metadata: .*/metadata: {name: web}/' > web.yaml
+  printf -- '---\nkind: Pod\napiVersion: v1\nmetadata: &m {name: a}\nx: *m\nspec: {containers: [{name: app, image: "registry.example.com/shop/web:1.4"}]}\n' >> web.yaml
+  annotate scan.json web.yaml --in-place
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "without anchors, aliases and merge keys"
+  [[ "$stderr" != *annotated\ container* ]]
+  [[ "$(cat web.yaml)" != *container-patch.dev* ]]
+}
