@@ -10,6 +10,7 @@ mod splice;
 mod trivy;
 mod workload;
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -76,23 +77,31 @@ pub fn exec(options: &Options) -> Result<()> {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let (source, text) = (Input::at(&options.scan), options.manifest.as_deref().map(Input::at));
-    if options.scan == Path::new("-") && options.manifest.as_deref() == Some(Path::new("-")) {
-        bail!("the report and the manifest cannot both come from standard input");
-    }
-    if options.in_place && options.manifest.as_deref() == Some(Path::new("-")) {
-        bail!("--in-place rewrites a file, and the manifest comes from standard input");
+    let source = Input::at(&options.scan);
+    let target = options.manifest.as_deref().map(Input::at);
+    if let Some(target) = target.as_ref().filter(|target| target.is_stdin()) {
+        if source.is_stdin() {
+            bail!("the report and the manifest cannot both come from standard input");
+        }
+        if options.in_place {
+            bail!("--in-place rewrites a file, and the manifest comes from {}", target.name());
+        }
     }
     let scan = scan::read(&source.read()?).with_context(|| source.name())?;
     let time = time(&scan, options.timestamp, &source)?;
-    let Some(manifest) = text else {
+    let Some(target) = target else {
         let annotation = Annotation::new(&scan, time, None)?;
         eprintln!("annotation for an image: {}", in_words(&scan.findings, &annotation));
         return stdout::print(&format!("{ON_IMAGES}{}={}\n", scan.scanner, annotation.json));
     };
-    let text = manifest.read()?;
-    let annotated = annotate(&text, &scan, time, options).with_context(|| manifest.name())?;
-    if options.in_place { replace(manifest.path, &annotated) } else { stdout::print(&annotated) }
+    let (annotated, done) = annotate(&target.read()?, &scan, time, options).with_context(|| target.name())?;
+    if options.in_place {
+        replace(target.path, &annotated)?;
+    } else {
+        stdout::print(&annotated)?;
+    }
+    eprint!("{done}");
+    Ok(())
 }
 
 /// A file that is read, or standard input.
@@ -144,13 +153,13 @@ fn time(scan: &Scan, given: Option<DateTime<Utc>>, source: &Input<'_>) -> Result
     Ok(modified.into())
 }
 
-/// Writes the scan into a manifest, and says on standard error where.
-fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> Result<String> {
+/// Writes the scan into a manifest, and says in words where.
+fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> Result<(String, String)> {
     let scanned = Scanned::new(scan, options.digest.as_deref());
     let mut expected = workload::objects(text)?;
     let containers = workload::containers(&expected, options.pod_template.as_deref())?;
     let chosen = choose(&containers, &options.containers, &scanned)?;
-    let mut annotated = text.to_owned();
+    let (mut annotated, mut done) = (text.to_owned(), String::new());
     for container in &chosen {
         let digest = scanned.digest(&container.name, &container.image)?;
         let annotation = Annotation::new(scan, time, Some(&digest))?;
@@ -162,7 +171,8 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
             workload::annotate(object, &container.template, &key, &annotation.json)?;
         }
         let (name, title) = (printable(&container.name), printable(&container.title));
-        eprintln!("annotated container {name} of {title}: {}", in_words(&scan.findings, &annotation));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(done, "annotated container {name} of {title}: {}", in_words(&scan.findings, &annotation));
     }
     if workload::objects(&annotated).ok().as_ref() != Some(&expected) {
         bail!(
@@ -170,7 +180,7 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
              pod template out, without anchors, aliases and merge keys"
         );
     }
-    Ok(annotated)
+    Ok((annotated, done))
 }
 
 /// The containers to annotate: those that are named, else those whose image was scanned.
@@ -180,27 +190,31 @@ fn choose<'a>(containers: &'a [Container], named: &[String], scanned: &Scanned<'
             bail!("no container is called `{name}`; {}", list(containers));
         }
     }
+    let related = |wanted: Relation| move |container: &&Container| scanned.relation(&container.image) == wanted;
     if !named.is_empty() {
         let chosen: Vec<_> = containers.iter().filter(|container| named.contains(&container.name)).collect();
-        for other in chosen.iter().filter(|container| scanned.relation(&container.image) == Relation::Other) {
-            let (name, image) = (printable(&other.name), printable(&other.image));
-            eprintln!(
-                "container {name} has the image {image}; what was scanned is {}",
-                printable(&scanned.to_string())
-            );
+        for other in chosen.iter().copied().filter(related(Relation::Other)) {
+            say(other, &format!("has the image `{}`, and what was scanned is {scanned}", other.image));
         }
         return Ok(chosen);
     }
-    let related = |wanted: Relation| move |container: &&Container| scanned.relation(&container.image) == wanted;
     let same: Vec<_> = containers.iter().filter(related(Relation::Same)).collect();
+    let mut conflicting = containers.iter().filter(related(Relation::Conflicting));
     if !same.is_empty() {
+        for other in conflicting {
+            say(other, &format!("is left alone: its image `{}` is pinned to another digest", other.image));
+        }
         return Ok(same);
     }
-    if let Some(container) = containers.iter().find(related(Relation::Conflicting)) {
+    if let Some(container) = conflicting.next() {
         // The digests are what is wrong, and the error says so.
         scanned.digest(&container.name, &container.image)?;
     }
     bail!("no container has the image that was scanned, {scanned}; choose one with --container; {}", list(containers));
+}
+
+fn say(container: &Container, what: &str) {
+    eprintln!("{}", printable(&format!("container {} of {} {what}", container.name, container.title)));
 }
 
 fn list(containers: &[Container]) -> String {

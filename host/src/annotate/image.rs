@@ -99,7 +99,7 @@ impl<'a> Scanned<'a> {
             Some(digest) => Ok(digest.to_owned()),
             None => bail!(
                 "the report on {self} does not say which digest was scanned, and the image `{image}` of the container \
-                 `{container}` is not pinned to one; give it: --digest sha256:…"
+                 `{container}` is not pinned, or not known to be the one that was scanned; give it: --digest sha256:…"
             ),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(digest(scan(&["web:1"], None, Some('c')), &format!("web:1@{}", hex('a'))), Ok(hex('a')));
         assert_eq!(digest(scan(&["web:1"], None, Some('c')), "web:1"), Ok(hex('c')));
         let error = digest(scan(&["web:1"], None, None), "web:1").unwrap_err();
-        assert!(error.contains("not pinned to one; give it: --digest sha256:…"), "{error}");
+        assert!(error.contains("give it: --digest sha256:…"), "{error}");
     }
 
     #[test]
