@@ -176,8 +176,8 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
     }
     if workload::objects(&annotated).ok().as_ref() != Some(&expected) {
         bail!(
-            "the manifest cannot be annotated without changing more of it than the annotation: write the metadata of the \
-             pod template out, without anchors, aliases and merge keys"
+            "the manifest cannot be annotated without changing more of it than the annotation: write the metadata of \
+             the pod template out, without anchors, aliases and merge keys"
         );
     }
     Ok((annotated, done))

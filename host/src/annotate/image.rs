@@ -84,8 +84,8 @@ impl<'a> Scanned<'a> {
             match self.relation(image) {
                 Relation::Same => return Ok(pinned.clone()),
                 _ if self.digests().next().is_some() => bail!(
-                    "the container `{container}` is pinned to {pinned}, and what was scanned, {self}, is {}; scan the image \
-                     that is deployed, or say with --digest which digest was scanned",
+                    "the container `{container}` is pinned to {pinned}, and what was scanned, {self}, is {}; scan the \
+                     image that is deployed, or say with --digest which digest was scanned",
                     self.digests().collect::<Vec<_>>().join(" or ")
                 ),
                 _ => {}

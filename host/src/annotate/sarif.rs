@@ -97,8 +97,8 @@ pub(super) fn read(report: Value) -> Result<Scan> {
     let scanned_by_grype = results.first().map(|result| image_of_grype(&result.message.text));
     let reference = match (scanner.as_str(), scanned_by_grype) {
         ("trivy", _) if image.image_name.is_none() => bail!(
-            "this looks like {RECOGNISED} by Trivy, but not on an image: it has no runs[0].properties.imageName; scan the \
-             image: `trivy image --format sarif IMAGE`"
+            "this looks like {RECOGNISED} by Trivy, but not on an image: it has no runs[0].properties.imageName; scan \
+             the image: `trivy image --format sarif IMAGE`"
         ),
         ("grype", Some(None)) => bail!(
             "this looks like {RECOGNISED} by Grype, but not on an image: its results are not `found in image …`; scan \

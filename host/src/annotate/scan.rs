@@ -120,7 +120,8 @@ pub(super) fn read(text: &str) -> Result<Scan> {
     let mut values = values.map_err(|error| anyhow!("this is no JSON: {error}; {UNDERSTOOD}"))?;
     if values.len() > 1 && values.iter().all(|value| value.is_null() || clair::is_report(value)) {
         bail!(
-            "this holds Clair's reports on {} images, and it is not clear which one is meant; name one image to clairctl",
+            "this holds Clair's reports on {} images, and it is not clear which one is meant; name one image to \
+             clairctl",
             values.len()
         );
     }
@@ -149,7 +150,7 @@ fn recognise(value: Value) -> Result<Scan> {
         bail!(
             "this is Syft's bill of materials, which holds no vulnerabilities; give it to Grype: `grype -o json IMAGE`"
         )
-    } else if has(&["ClusterName", "Resources"]) {
+    } else if has(&["ClusterName"]) {
         bail!("this is Trivy's report on a cluster; scan one image: `trivy image --format json IMAGE`")
     } else if value[0].get("Target").is_some() {
         bail!(

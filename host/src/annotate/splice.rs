@@ -29,7 +29,8 @@ enum Kind {
 impl Node {
     /// Whether there is no value: nothing, `~` or `null`.
     fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { value, style: ScalarStyle::Plain } if matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        let Kind::Scalar { value, style: ScalarStyle::Plain } = &self.kind else { return false };
+        matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     fn get(&self, key: &str) -> Option<&(Node, Node)> {
@@ -60,22 +61,23 @@ fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Rang
             return Ok(if *flow {
                 added_in_flow(text, node, entries, &flow_entry(rest, value))
             } else {
-                added_in_block(text, node, entries, rest, value)
+                added_in_block(text, entries.first().map_or(node, |(key, _)| key), rest, value)
             });
         };
         let inside = rest.get(1..).unwrap_or_default();
-        if inside.is_empty() {
-            return Ok((place_of(text, own, inner)?, if *flow { double_quoted(value) } else { single_quoted(value) }));
-        }
+        let (end, is_last) = (line_end(text), inside.is_empty());
+        let quoted = if *flow { double_quoted(value) } else { single_quoted(value) };
         if inner.is_null() {
             let colon = colon_after(text, own)?;
-            let end = colon.max(inner.span.end);
-            return Ok(if *flow {
-                (colon..end, format!(" {{{}}}", flow_entry(inside, value)))
-            } else {
-                let lines = block_entry(inside, value, own.column + 2, line_end(text));
-                (colon..end, format!("{}{lines}", line_end(text)))
-            });
+            let new = match (is_last, *flow) {
+                (true, _) => format!(" {quoted}"),
+                (false, true) => format!(" {{{}}}", flow_entry(inside, value)),
+                (false, false) => format!("{end}{}", block_entry(inside, value, own.column + 2, end)),
+            };
+            return Ok((colon..colon.max(inner.span.end), new));
+        }
+        if is_last {
+            return Ok((place_of(text, own, inner)?, quoted));
         }
         node = inner;
     }
@@ -99,34 +101,29 @@ fn added_in_flow(text: &str, node: &Node, entries: &[(Node, Node)], entry: &str)
 }
 
 /// An entry in front of the others, above the comments that belong to the first of them.
-fn added_in_block(
-    text: &str,
-    node: &Node,
-    entries: &[(Node, Node)],
-    path: &[&str],
-    value: &str,
-) -> (Range<usize>, String) {
-    let first = entries.first().map_or(node, |(key, _)| key);
-    let end = line_end(text);
+fn added_in_block(text: &str, first: &Node, path: &[&str], value: &str) -> (Range<usize>, String) {
+    let (at, end) = (first.span.start, line_end(text));
     let lines = block_entry(path, value, first.column, end);
-    let mut start = first.span.start;
-    let mut line = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-    let indent = " ".repeat(first.column);
-    if text.get(line..start).is_some_and(|lead| !lead.trim_start_matches('\u{feff}').trim().is_empty()) {
-        // Behind the dash of a list, or an anchor.
-        return (start..start, format!("{}{end}{indent}", lines.trim_start()));
+    match line_above(text, at) {
+        Some(start) => (start..start, format!("{lines}{end}")),
+        None => (at..at, format!("{}{end}{}", lines.trim_start(), " ".repeat(first.column))),
     }
-    if !text.get(line..start).is_some_and(|lead| lead.starts_with('\u{feff}')) {
-        start = line;
+}
+
+/// The start of the line that a key stands in, or of the comments right above it. There is none where something else
+/// begins the line: the dash of a list, an anchor, a byte order mark.
+fn line_above(text: &str, key: usize) -> Option<usize> {
+    let start_of_line = |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let mut start = start_of_line(key);
+    if !text.get(start..key)?.trim().is_empty() {
+        return None;
     }
-    while let Some(above) = text.get(..line.saturating_sub(1)).filter(|_| line > 0) {
-        let begin = above.rfind('\n').map_or(0, |at| at + 1);
-        if !above.get(begin..).is_some_and(|line| line.trim_start().starts_with('#')) {
-            break;
-        }
-        (start, line) = (begin, begin);
+    while let Some(above) = start.checked_sub(1).map(start_of_line)
+        && text.get(above..start)?.trim_start().starts_with('#')
+    {
+        start = above;
     }
-    (start..start, format!("{lines}{end}"))
+    Some(start)
 }
 
 /// Where the value of a key stands. A block of text begins with a header behind the colon.
@@ -138,7 +135,7 @@ fn place_of(text: &str, key: &Node, value: &Node) -> Result<Range<usize>> {
             let lead = block.len() - block.trim_start().len();
             Ok(colon + lead..colon + block.trim_end().len())
         }
-        Kind::Scalar { .. } if !value.span.is_empty() => Ok(value.span.clone()),
+        Kind::Scalar { .. } => Ok(value.span.clone()),
         _ => bail!("the annotation is there, and its value is no text that is written out"),
     }
 }
@@ -376,7 +373,7 @@ mod tests {
             let text =
                 format!("kind: Pod\nmetadata:\n  annotations:\n    # é\n    k: {old}\n    other: '1'\n  name: a\n");
             let changed = changed(&text, 0, &POD);
-            assert!(changed.contains("    # é\n    k: '{\"a\":\"it''s\"}'\n") && !changed.contains("old"), "{changed}");
+            assert!(changed.contains("    # é\n    k: '{\"a\":\"it''s\"}'") && !changed.contains("old\n"), "{changed}");
         }
         changed("kind: Pod\nmetadata: {annotations: {k: old, l: m}}\n", 0, &POD);
         changed("kind: Pod\nmetadata: {annotations: {\"k\":\"old\"}}\n", 0, &POD);
