@@ -277,3 +277,249 @@ proptest! {
         prop_assert_eq!(&response["mutated_object"], &expected);
     }
 }
+
+mod scans {
+    use super::*;
+
+    /// A registry that knows an image of this digest, with these annotations.
+    fn registry(annotations: Value) -> InMemory {
+        world().config(&format!("docker.io/library/a@{DIGEST}"), image("2026-11-01T00:00:00Z", annotations))
+    }
+
+    /// A pod with one container `c0` of that image, and these annotations.
+    fn annotated(annotations: Value) -> Value {
+        let mut pod = pod(&[&format!("a:1@{DIGEST}")]);
+        pod["metadata"]["annotations"] = annotations;
+        request("Pod", &pod)
+    }
+
+    fn statement(critical: u64, digest: &str) -> Value {
+        let summary = json!([{"label": "critical", "data": critical.to_string(), "severityIndex": 3}]);
+        let statement =
+            json!({"name": "trivy", "timestamp": "2026-11-19T08:00:00Z", "summary": summary, "image": digest});
+        json!({"scan.container-patch.dev/c0": statement.to_string()})
+    }
+
+    fn codes(host: &InMemory, request: &Value, scan: Value) -> Value {
+        respond(host, request, &only("scan", scan))["codes"].clone()
+    }
+
+    const VULNERABLE: &str = "vulnerable-image Deny";
+
+    #[test]
+    fn a_pod_that_annotates_itself_clean_is_still_denied_unless_it_is_trusted() {
+        let report = json!({
+            "metadata": {"name": "r"},
+            "spec": {"manifest": DIGEST, "features": [{"name": "openssl", "vulnerabilities": [{"name": "CVE-2026-0001", "severity": "Critical", "fixedby": "3.0.8"}]}]},
+        });
+        let host = || {
+            let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
+            registry(json!(null)).answer("get", &name, Ok(report.clone()))
+        };
+        let mut pod = annotated(statement(0, DIGEST));
+        pod["namespace"] = json!("shop");
+        let scan = |annotations: &str| json!({"podAnnotations": annotations, "reports": [{"source": "quay"}]});
+        assert_eq!(codes(&host(), &pod, scan("flag")), json!([VULNERABLE]));
+        assert_eq!(codes(&host(), &pod, scan("ignore")), json!([VULNERABLE]));
+        let trusting = host();
+        assert_eq!(codes(&trusting, &pod, scan("trust")), json!([]));
+        assert!(!trusting.asked().iter().any(|question| question.starts_with("get")), "{:?}", trusting.asked());
+    }
+
+    #[test]
+    fn a_pod_that_annotates_itself_clean_has_no_scan_result_unless_it_is_trusted() {
+        let pod = annotated(statement(0, DIGEST));
+        let of = |annotations: &str| {
+            codes(&registry(json!(null)), &pod, json!({"require": true, "podAnnotations": annotations}))
+        };
+        assert_eq!(of("flag"), json!(["unscanned-image Deny"]));
+        assert_eq!(of("trust"), json!([]));
+    }
+
+    #[test]
+    fn a_pod_that_annotates_itself_flagged_is_denied_unless_annotations_are_ignored() {
+        for (annotations, code) in [
+            (statement(4, DIGEST), VULNERABLE),
+            (json!({"images.openshift.io/deny-execution": "true"}), "scan-flagged Deny"),
+            (json!({"scan.container-patch.dev/c0": "{"}), "scan-flagged Deny"),
+        ] {
+            let pod = annotated(annotations.clone());
+            let of = |words: &str| codes(&registry(json!(null)), &pod, json!({"podAnnotations": words}));
+            assert_eq!(
+                (of("flag"), of("trust"), of("ignore")),
+                (json!([code]), json!([code]), json!([])),
+                "{annotations}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_annotation_about_another_image_or_another_container_is_no_evidence() {
+        let host = || registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), json!({"layers": []}));
+        assert_eq!(codes(&host(), &annotated(statement(4, OTHER)), json!({})), json!([]));
+        assert_eq!(
+            codes(&host(), &annotated(statement(0, OTHER)), json!({"require": true, "podAnnotations": "trust"})),
+            json!(["unscanned-image Deny"])
+        );
+        let other = json!({"scan.container-patch.dev/c1": statement(4, DIGEST)["scan.container-patch.dev/c0"]});
+        assert_eq!(codes(&host(), &annotated(other), json!({})), json!([]));
+    }
+
+    #[test]
+    fn an_annotation_about_an_image_in_the_index_is_evidence() {
+        let host = registry(json!(null)).manifest(
+            &format!("docker.io/library/a@{DIGEST}"),
+            json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]}),
+        );
+        assert_eq!(codes(&host, &annotated(statement(4, OTHER)), json!({})), json!([VULNERABLE]));
+    }
+
+    #[test]
+    fn annotations_of_a_pod_template_are_read_and_those_of_its_workload_are_not() {
+        let flagged = json!({"images.openshift.io/deny-execution": "true"});
+        let mut template = pod(&[&format!("a:1@{DIGEST}")]);
+        template["metadata"] = json!({ "annotations": flagged });
+        let deployment = |object: Value| codes(&registry(json!(null)), &request("Deployment", &object), json!({}));
+        assert_eq!(deployment(json!({"spec": {"template": template}})), json!(["scan-flagged Deny"]));
+        template["metadata"] = json!(null);
+        assert_eq!(
+            deployment(json!({"metadata": {"annotations": flagged}, "spec": {"template": template}})),
+            json!([])
+        );
+    }
+
+    #[test]
+    fn annotations_and_labels_of_the_image_count_for_and_against_it() {
+        let key = "quality.images.openshift.io/vulnerability.trivy";
+        let says = |compliant: bool| json!({"timestamp": "2026-11-19T08:00:00Z", "compliant": compliant}).to_string();
+        let pod = annotated(json!(null));
+        assert_eq!(codes(&registry(json!({key: says(true)})), &pod, json!({"require": true})), json!([]));
+        assert_eq!(codes(&registry(json!({key: says(false)})), &pod, json!({})), json!(["scan-flagged Deny"]));
+        let mut labelled = image("2026-11-01T00:00:00Z", json!({key: says(true)}));
+        labelled["config"]["config"] = json!({"Labels": {"images.openshift.io/deny-execution": "true"}});
+        let host = world().config(&format!("docker.io/library/a@{DIGEST}"), labelled);
+        assert_eq!(codes(&host, &pod, json!({"require": true})), json!(["scan-flagged Deny"]), "the worst counts");
+    }
+
+    #[test]
+    fn nobody_but_the_registry_is_asked_where_nobody_speaks_of_scans() {
+        let host = registry(json!(null));
+        assert_eq!(codes(&host, &annotated(json!(null)), json!({})), json!([]));
+        assert_eq!(host.asked(), [format!("config docker.io/library/a@{DIGEST}")]);
+    }
+
+    #[test]
+    fn an_image_that_is_named_by_tag_alone_is_judged_by_what_its_tag_points_at() {
+        let host = world()
+            .config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", json!(null)))
+            .digest("docker.io/library/a:1", DIGEST);
+        let mut tagged = pod(&["a:1"]);
+        tagged["metadata"]["annotations"] = statement(4, DIGEST);
+        assert_eq!(codes(&host, &request("Pod", &tagged), json!({})), json!([VULNERABLE]));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_read_is_unavailable_evidence() {
+        let mut pod = annotated(json!(null));
+        pod["namespace"] = json!("shop");
+        let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
+        let host = || registry(json!(null)).answer("get", &name, Err("Host error: it is forbidden".to_owned()));
+        let scan = json!({"reports": [{"source": "quay"}]});
+        let response = respond(&host(), &pod, &only("scan", scan.clone()));
+        assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
+        let message = response["message"].as_str().unwrap();
+        assert!(message.contains("kubectl apply -f deploy/rbac/quay.yaml [evidence-unavailable]"), "{message}");
+        let mut lenient = only("scan", scan);
+        lenient["enforcement"] = json!({"evidenceErrors": "warn"});
+        assert_eq!(respond(&host(), &pod, &lenient)["codes"], json!(["evidence-unavailable Warn"]));
+    }
+
+    #[test]
+    fn messages_stay_readable_with_four_hundred_vulnerabilities_in_five_images() {
+        let vulnerabilities: Vec<Value> = (0..400)
+            .map(|n| json!({"name": format!("CVE-2026-{n:04}"), "severity": "Critical", "fixedby": "1:3.0.8-4ubuntu5.2"}))
+            .collect();
+        let mut host = world();
+        let digest = |n: usize| format!("sha256:{}", n.to_string().repeat(64));
+        for n in 0..5 {
+            let report = json!({"spec": {"manifest": digest(n), "features": [{"name": "libssl3", "vulnerabilities": vulnerabilities}]}});
+            let name = format!("ImageManifestVuln shop/{}", digest(n).replace(':', "."));
+            host = host
+                .config(&format!("docker.io/library/a@{}", digest(n)), image("2026-11-01T00:00:00Z", json!(null)))
+                .answer("get", &name, Ok(report));
+        }
+        let images: Vec<String> = (0..5).map(|n| format!("a:1@{}", digest(n))).collect();
+        let mut pod = request("Pod", &pod(&images.iter().map(String::as_str).collect::<Vec<_>>()));
+        pod["namespace"] = json!("shop");
+        let response = respond(&host, &pod, &only("scan", json!({"reports": [{"source": "quay"}]})));
+        let message = response["message"].as_str().unwrap();
+        assert_eq!(message.lines().count(), 5);
+        assert!(message.lines().all(|line| line.len() < 600 && line.contains("and 397 more")), "{message}");
+        assert!(response.to_string().len() < 10_000, "{}", response.to_string().len());
+    }
+}
+
+mod exceptions {
+    use super::*;
+
+    fn excepting(rule: &str, mut settings: Value) -> Value {
+        settings["exceptions"] = json!([{"images": ["*"], "rules": [rule], "until": "2026-11-20", "reason": "SEC-42"}]);
+        settings
+    }
+
+    #[test]
+    fn every_finding_about_an_image_can_be_excepted() {
+        let old = || world().config("docker.io/library/a:1", image("2026-01-01T00:00:00Z", json!(null)));
+        for (settings, code) in [
+            (only("pinning", json!({"action": "deny"})), "unpinned-image"),
+            (only("schedule", json!({})), "stale-image"),
+            (only("baseImage", json!({"unknown": "deny"})), "unknown-base-image"),
+            (only("scan", json!({"require": true})), "unscanned-image"),
+        ] {
+            let response = respond(&old(), &request("Pod", &pod(&["a:1"])), &excepting(code, settings.clone()));
+            assert_eq!(response["codes"], json!(["excepted Warn"]), "{code}");
+            let warning = response["warnings"][0].as_str().unwrap();
+            let said = format!("container `c0`: image `a:1` is excepted from {code} until 2026-11-20 (SEC-42): it ");
+            assert!(warning.starts_with(&said) && warning.ends_with(" [excepted]"), "{warning}");
+            let other = excepting("patch-due", settings);
+            assert_eq!(
+                respond(&old(), &request("Pod", &pod(&["a:1"])), &other)["codes"],
+                json!([format!("{code} Deny")])
+            );
+        }
+    }
+
+    #[test]
+    fn a_forbidden_tag_that_is_excepted_is_pinned_like_any_other() {
+        let host = world().digest("docker.io/library/a:latest", DIGEST);
+        let settings = excepting("forbidden-tag", only("pinning", json!({})));
+        let response = respond(&host, &request("Pod", &pod(&["a"])), &settings);
+        assert_eq!(response["codes"], json!(["excepted Warn"]));
+        assert_eq!(response["mutated_object"], pod(&[&format!("a@{DIGEST}")]));
+    }
+
+    #[test]
+    fn an_exception_that_has_ended_bites_again_and_says_so() {
+        let host = world().config("docker.io/library/a:1", image("2026-01-01T00:00:00Z", json!(null)));
+        let mut settings = excepting("stale-image", only("schedule", json!({})));
+        settings["exceptions"][0]["until"] = json!("2026-11-19");
+        let response = respond(&host, &request("Pod", &pod(&["a:1"])), &settings);
+        assert_eq!(response["codes"], json!(["stale-image Deny", "expired-exception Warn"]));
+        let message = response["message"].as_str().unwrap();
+        assert!(message.ends_with("; its exception ended: 2026-11-19 (SEC-42) [stale-image]"), "{message}");
+        let fresh = world().config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", json!(null)));
+        assert_eq!(
+            respond(&fresh, &request("Pod", &pod(&["a:1"])), &settings)["codes"],
+            json!([]),
+            "nothing to except"
+        );
+    }
+
+    #[test]
+    fn an_invalid_reference_is_never_excepted() {
+        let rules = json!(["unpinned-image", "stale-image", "evidence-unavailable", "scan-flagged", "forbidden-tag"]);
+        let settings = json!({"exceptions": [{"images": ["*"], "rules": rules, "until": "2026-12-31", "reason": "x"}]});
+        let response = respond(&world(), &request("Pod", &pod(&["A b"])), &settings);
+        assert_eq!(response["codes"], json!(["invalid-reference Deny"]));
+    }
+}
