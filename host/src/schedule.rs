@@ -122,7 +122,7 @@ fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<U
     let mut oldest = now - age;
     // Each freeze that holds deadlines back lets images of its whole length live on.
     for _ in &schedule.freezes {
-        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(schedule.zone()).0 - age);
+        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(&zone).0 - age);
         let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
         let Some(built) = allowed else { break };
         oldest = built;

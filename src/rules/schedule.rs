@@ -3,8 +3,9 @@
 //! Everything reduces to one pure function, [`Schedule::deadline`]: until when an image that was built at some time may
 //! be deployed.
 
+pub mod zone;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde_json::value::RawValue;
@@ -15,9 +16,7 @@ use crate::finding::{Code, Effect};
 use crate::settings::read::{Fields, Path, Problems, Setting, read_string, section};
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
-
-/// How many known time zones are offered for an unknown one.
-const OFFERED_ZONES: usize = 3;
+use zone::Zone;
 
 /// The settings of the rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +50,7 @@ section! {
             "cron" cron: PatchCron,
         }
         /// The time zone of the calendar, by its IANA name.
-        "timeZone" time_zone: Zone = Zone(Tz::UTC),
+        "timeZone" time_zone: Zone = Zone::utc(),
         /// How long after a patch day an image of before may still be deployed.
         "grace" grace: Period = Period::days(14),
     }
@@ -75,17 +74,13 @@ section! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchCron(Cron);
 
-/// A time zone of the IANA database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zone(Tz);
-
 /// Until when an image may be deployed, and how that came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deadline<'s> {
     /// The first moment at which it may not.
     pub at: DateTime<Utc>,
     /// The patch day that it misses, where there is a calendar.
-    pub patch_day: Option<DateTime<Tz>>,
+    pub patch_day: Option<DateTime<Zone>>,
     /// The last freeze that the deadline was moved by.
     pub moved_by: Option<&'s Freeze>,
 }
@@ -155,39 +150,17 @@ impl Setting for PatchCron {
     }
 }
 
-impl Setting for Zone {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let name = read_string(json, at, "a time zone such as `Europe/Berlin`", problems)?;
-        match name.parse() {
-            Ok(zone) => Some(Self(zone)),
-            Err(_) => {
-                let mut known: Vec<(f64, &str)> = chrono_tz::TZ_VARIANTS
-                    .iter()
-                    .map(|zone| (strsim::jaro_winkler(&name.to_lowercase(), &zone.name().to_lowercase()), zone.name()))
-                    .collect();
-                known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
-                let nearest: Vec<_> = known.iter().take(OFFERED_ZONES).map(|(_, name)| format!("`{name}`")).collect();
-                problems.push(
-                    at,
-                    format_args!("`{name}` is no time zone of the IANA database; near it are {}", nearest.join(", ")),
-                );
-                None
-            }
-        }
-    }
-}
-
 impl Freeze {
     /// The first moment of the freeze, and the first after it.
     #[must_use]
-    pub fn span(&self, zone: Tz) -> (DateTime<Utc>, DateTime<Utc>) {
+    pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
         let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
         (start_of_day(self.from, zone), start_of_day(after, zone))
     }
 }
 
 /// The first moment of a day. Where clocks go forward at midnight, the day begins later.
-fn start_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
     let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
     let quarters = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
     quarters
@@ -204,15 +177,16 @@ impl Schedule {
             Cadence::MaxAge(age) => (built + age.delta(), None),
             Cadence::PatchDays(days) => {
                 // A calendar always goes on; were it ever to end, nothing would be fresh any more.
-                let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone.0));
+                let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone));
                 (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
             }
         };
+        let zone = self.zone();
         let mut moved_by = None;
         // Each freeze moves the deadline out of itself, so that it can do so once.
         for _ in &self.freezes {
             let holding = self.freezes.iter().find_map(|freeze| {
-                let (start, end) = freeze.span(self.zone());
+                let (start, end) = freeze.span(&zone);
                 (start <= at && at < end).then_some((freeze, end))
             });
             let Some((freeze, end)) = holding else { break };
@@ -224,10 +198,10 @@ impl Schedule {
 
     /// The time zone in which days begin and end.
     #[must_use]
-    pub fn zone(&self) -> Tz {
+    pub fn zone(&self) -> Zone {
         match &self.cadence {
-            Cadence::MaxAge(_) => Tz::UTC,
-            Cadence::PatchDays(days) => days.time_zone.0,
+            Cadence::MaxAge(_) => Zone::utc(),
+            Cadence::PatchDays(days) => days.time_zone.clone(),
         }
     }
 
@@ -313,8 +287,8 @@ impl Schedule {
 impl PatchDays {
     /// The first patch day after a time.
     #[must_use]
-    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Tz>> {
-        self.cron.0.find_next_occurrence(&time.with_timezone(&self.time_zone.0), false).ok()
+    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Zone>> {
+        self.cron.0.find_next_occurrence(&time.with_timezone(&self.time_zone), false).ok()
     }
 }
 

