@@ -193,7 +193,7 @@ pub fn read<'a>(
     let mut known = false;
     for template in templates(kind, custom) {
         known = true;
-        walk::read_template(object, &template, &mut workload.sites, &mut workload.annotations)
+        walk::read_template(object, template, &mut workload.sites, &mut workload.annotations)
             .map_err(|error| Unlisted::Malformed(malformed(kind, error)))?;
     }
     if known { Ok(workload) } else { Err(Unlisted::UnknownKind) }

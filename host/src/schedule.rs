@@ -119,6 +119,7 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
 
 /// The build date from which on images may be deployed at a time, by a rolling age: those of before are past their deadline.
 fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
+    let zone = schedule.zone();
     let mut oldest = now - age;
     // Each freeze that holds deadlines back lets images of its whole length live on.
     for _ in &schedule.freezes {

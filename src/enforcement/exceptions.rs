@@ -262,7 +262,7 @@ impl Exception {
     /// Whether it covers a finding of this code. One that names vulnerabilities covers those, and not all of an image.
     fn covers(&self, code: Code) -> bool {
         let by_vulnerability = matches!(code, Code::VulnerableImage | Code::PatchWindowOpen);
-        self.rules.contains(&Rule(code)) && !(by_vulnerability && !self.cves.is_empty())
+        (self.cves.is_empty() || !by_vulnerability) && self.rules.contains(&Rule(code))
     }
 
     /// The warning that it has ended. `what` is what it covered.

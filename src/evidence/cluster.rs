@@ -21,10 +21,16 @@ pub struct Resource {
     pub rbac: &'static str,
 }
 
+/// The kind, namespace and name of a resource.
+type Name = (&'static str, String, String);
+
+/// A resource in JSON, or nothing where it is not there.
+type Found = Answer<Option<Vec<u8>>>;
+
 /// The cluster, and what it has answered so far.
 pub struct Cluster<'h> {
     host: &'h dyn Host,
-    got: BTreeMap<(&'static str, String, String), Answer<Option<Vec<u8>>>>,
+    got: BTreeMap<Name, Found>,
 }
 
 impl<'h> Cluster<'h> {
@@ -39,13 +45,7 @@ impl<'h> Cluster<'h> {
     ///
     /// # Errors
     /// Why it cannot be known.
-    pub fn get(
-        &mut self,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-        fields: &[&'static str],
-    ) -> Answer<Option<Vec<u8>>> {
+    pub fn get(&mut self, resource: &Resource, namespace: &str, name: &str, fields: &[&'static str]) -> Found {
         let host = self.host;
         let ask = || {
             let request = GetResource {

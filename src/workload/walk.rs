@@ -22,7 +22,7 @@ pub(super) enum ReadError {
 /// Adds the image sites and the annotations of the pod template at a JSON pointer.
 pub(super) fn read_template<'a>(
     object: &'a RawValue,
-    template: &Cow<'a, str>,
+    template: Cow<'a, str>,
     sites: &mut Vec<ImageSite<'a>>,
     annotations: &mut Vec<Annotation<'a>>,
 ) -> Result<(), ReadError> {
