@@ -46,7 +46,7 @@ pod() {
 }
 
 # Settings under which nobody is asked but for advice.
-QUIET='{"pinning": {"action": "deny"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
+QUIET='{"pinning": {"action": "deny"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 
 # quiet [SETTINGS]: QUIET, changed by these settings.
 quiet() { jq -nc --argjson quiet "$QUIET" --argjson settings "${1:-{\}}" '$quiet * $settings'; }

@@ -1,0 +1,358 @@
+#!/usr/bin/env bats
+# What scanners say, in the shapes of their own resources: Trivy (two operators), Clair and Grype, and annotations.
+
+load helpers
+
+OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+IMAGE="registry.example.com/app@$DIGEST"
+
+setup() { SESSION="$BATS_TEST_TMPDIR/session.yml"; : > "$SESSION"; }
+
+# exchange CALL FIELDS PAYLOAD: adds an exchange with the host to the session. FIELDS is YAML, one field a line.
+exchange() {
+  {
+    echo '- type: Exchange'
+    echo '  request: |'
+    echo "    !$1"
+    sed 's/^/    /' <<< "$2"
+    echo '  response:'
+    echo "    type: ${4:-Success}"
+    jq -nr --arg text "$3" --arg key "$([ "${4:-Success}" = Success ] && echo payload || echo message)" '"    \($key): \($text | tojson)"'
+  } >> "$SESSION"
+}
+
+# registry_says [ANNOTATIONS]: the manifest and the configuration of the image.
+registry_says() {
+  local answer
+  answer="$(jq -nc --arg digest "$DIGEST" --argjson annotations "${1:-null}" '{digest: $digest, config: {},
+    manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: "sha256:c"}, annotations: $annotations}}')"
+  exchange OciManifestAndConfig "image: $IMAGE" "$answer"
+}
+
+# no_index: the image is a single one.
+no_index() { exchange OciManifest "image: $IMAGE" '{"layers": []}'; }
+
+masks() { printf 'field_masks:\n'; printf -- '- %s\n' "$@"; }
+
+# get API_VERSION KIND NAME MASK… <<< ANSWER: a resource in the namespace `shop`. An answer that is no JSON is an error.
+get() {
+  local answer type=Success fields
+  answer="$(cat)"
+  jq -e . > /dev/null 2>&1 <<< "$answer" || type=Error
+  fields="$(printf 'api_version: %s\nkind: %s\nname: %s\nnamespace: shop\ndisable_cache: false\n' "$1" "$2" "$3"; masks "${@:4}")"
+  exchange KubernetesGetResource "$fields" "$answer" "$type"
+}
+
+# list API_VERSION KIND SELECTOR MASK… <<< ANSWER: resources in the namespace `shop`, after the question that comes before.
+list() {
+  local answer fields
+  answer="$(cat)"
+  get "$1" "$2" container-patch- metadata <<< "Cannot find $1/$2 named 'container-patch-' inside of namespace 'Some(\"shop\")'"
+  fields="$(printf 'api_version: %s\nkind: %s\nnamespace: shop\nlabel_selector: null\nfield_selector: %s\n' "$1" "$2" "$3"; masks "${@:4}")"
+  exchange KubernetesListResourceNamespace "$fields" "$answer"
+}
+
+# cve SEVERITY FIXED PUBLISHED: sets what the scanners found in the image.
+sbomscanner_report() {
+  no_index
+  jq -nc --arg digest "$DIGEST" --arg severity "$1" --argjson fixed "$2" '{items: [{metadata: {name: "r"}, imageMetadata: {digest: $digest},
+      report: {results: [{vulnerabilities: (if $severity == "" then [] else
+        [{cve: "CVE-2026-0001", packageName: "openssl", severity: ($severity | ascii_upcase), fixedVersions: $fixed, suppressed: false}] end)}]}}]}' |
+    list storage.sbomscanner.kubewarden.io/v1alpha1 VulnerabilityReport "imageMetadata.digest=$DIGEST" imageMetadata.digest \
+      report.results.vulnerabilities.cve report.results.vulnerabilities.fixedVersions report.results.vulnerabilities.packageName \
+      report.results.vulnerabilities.severity report.results.vulnerabilities.suppressed
+}
+
+trivyOperator_report() {
+  local api=aquasecurity.github.io/v1alpha1
+  jq -nc --arg digest "$DIGEST" '{items: [{metadata: {name: "r"}, report: {artifact: {repository: "app", tag: "1", digest: $digest},
+      registry: {server: "registry.example.com"}, updateTimestamp: "2026-11-19T08:00:00Z"}}]}' |
+    list $api VulnerabilityReport null report.artifact report.registry.server report.updateTimestamp
+  jq -nc --arg severity "$1" --arg fixed "$(jq -r '.[0] // ""' <<< "$2")" --arg published "$3" '{metadata: {name: "r"},
+      report: {updateTimestamp: "2026-11-19T08:00:00Z", vulnerabilities: (if $severity == "" then [] else
+        [{vulnerabilityID: "CVE-2026-0001", resource: "openssl", severity: ($severity | ascii_upcase), fixedVersion: $fixed, publishedDate: $published}] end)}}' |
+    get $api VulnerabilityReport r report.updateTimestamp report.vulnerabilities.fixedVersion report.vulnerabilities.publishedDate \
+      report.vulnerabilities.resource report.vulnerabilities.severity report.vulnerabilities.vulnerabilityID
+}
+
+quay_report() {
+  jq -nc --arg digest "$DIGEST" --arg severity "$1" --arg fixed "$(jq -r '.[0] // ""' <<< "$2")" --arg published "$3" '{metadata: {name: "r"},
+      status: {lastUpdate: "2026-11-19 08:00:00.5 +0000 UTC"},
+      spec: {manifest: $digest, features: (if $severity == "" then null else
+        [{name: "openssl", vulnerabilities: [{name: "CVE-2026-0001", severity: $severity, fixedby: $fixed,
+          metadata: ({NVD: {CVSSv2: {PublishedDateTime: $published}}} | tojson)}]}] end)}}' |
+    get secscan.quay.redhat.com/v1alpha1 ImageManifestVuln "${DIGEST/:/.}" spec.features.name \
+      spec.features.vulnerabilities.fixedby spec.features.vulnerabilities.metadata spec.features.vulnerabilities.name \
+      spec.features.vulnerabilities.severity spec.manifest status.lastUpdate
+}
+
+kubescape_report() {
+  local api=spdx.softwarecomposition.kubescape.io/v1beta1
+  jq -nc --arg image "$IMAGE" '{items: [{metadata: {name: "m", annotations: {"kubescape.io/image-id": $image}}}]}' |
+    list $api VulnerabilityManifest null metadata
+  jq -nc --arg severity "$1" --argjson fixed "$2" --arg published "$3" '{metadata: {name: "m"}, spec: {
+      metadata: {report: {createdAt: "2026-11-19T08:00:00.5Z"}},
+      payload: {matches: (if $severity == "" then [] else [{artifact: {name: "openssl"}, relatedVulnerabilities: [],
+        vulnerability: {id: "CVE-2026-0001", severity: $severity, fix: {versions: $fixed, state: "fixed",
+          available: [{version: $fixed[0], date: $published}]}}}] end)}}}' |
+    get $api VulnerabilityManifest m spec.metadata.report.createdAt spec.payload.descriptor.timestamp spec.payload.matches.artifact.name \
+      spec.payload.matches.relatedVulnerabilities.id spec.payload.matches.vulnerability.fix spec.payload.matches.vulnerability.id \
+      spec.payload.matches.vulnerability.severity spec.payload.source.target.manifestDigest spec.payload.source.target.repoDigests
+}
+
+# scan SETTINGS [OBJECT] [TIME]: judges a pod of that image by `scan` alone, by the session so far.
+scan() {
+  local settings pod
+  settings="$(quiet "$(jq -nc --argjson settings "$1" --arg at "${3:-2026-11-20T12:00:00Z}" '{scan: {action: "deny"}, evaluateAt: $at} * $settings')")"
+  pod="${2:-$(pod "$IMAGE")}"
+  [ -s "$SESSION" ] || echo '[]' > "$SESSION"
+  policy_run --request-path "$(request v1 Pod "$pod")" --settings-json "$settings" --allow-context-aware \
+    --replay-host-capabilities-interactions "$SESSION"
+  [ "$status" -eq 0 ]
+  [[ "$stderr" != *"was not replayed"* ]]
+}
+
+# source NAME: settings that read the reports of a source, in the namespace of the workload or, for Kubescape, its own.
+reports() {
+  local namespace='{}'
+  [ "$1" = kubescape ] && namespace='{"namespace": "shop"}'
+  jq -nc --arg source "$1" --argjson namespace "$namespace" --argjson more "${2:-{\}}" '{scan: {reports: [{source: $source} + $namespace]}} * $more'
+}
+
+# codes CODE…: the findings, but for the note that the settings give the time.
+codes() { [ "$(annotation findings | jq -r '[.[] | select(.code != "evaluate-at-set").code] | join(" ")')" = "$*" ]; }
+
+vulnerable_then_fixed() {
+  registry_says
+  "$1_report" Critical '["3.0.8"]' ""
+  scan "$(reports "$1")"
+  [ "$(response .allowed)" = false ]
+  codes vulnerable-image
+  assert_contains "$(message)" "has 1 critical (0 allowed) vulnerability with a fix: CVE-2026-0001 in openssl (fixed in 3.0.8); deploy"
+  setup
+  registry_says
+  "$1_report" "" '[]' ""
+  scan "$(reports "$1" '{"scan": {"require": true}}')"
+  [ "$(response .allowed)" = true ]
+  codes
+}
+
+# in_window SOURCE: a vulnerability that was published on the 18th.
+in_window() {
+  local settings
+  settings="$(reports "$1" '{"scan": {"patchWithin": {"critical": "7d"}}}')"
+  registry_says
+  "$1_report" Critical '["3.0.8"]' 2026-11-18T00:00:00Z
+  scan "$settings"
+  [ "$(response .allowed)" = true ]
+  codes patch-window-open
+  assert_contains "$(warnings)" "due 2026-11-25"
+  scan "$settings" "" 2026-11-25T00:00:00Z
+  [ "$(response .allowed)" = false ]
+  codes vulnerable-image
+}
+
+excepted_until_its_last_second() {
+  local settings
+  settings="$(reports "$1" '{"exceptions": [{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-11-30", "reason": "SEC-42"}]}')"
+  registry_says
+  "$1_report" Critical '["3.0.8"]' ""
+  scan "$settings" "" 2026-11-30T23:59:59Z
+  [ "$(response .allowed)" = true ]
+  codes excepted
+  assert_contains "$(warnings)" "is excepted from CVE-2026-0001 until 2026-11-30 (SEC-42)"
+  scan "$settings" "" 2026-12-01T00:00:00Z
+  [ "$(response .allowed)" = false ]
+  codes vulnerable-image expired-exception
+  assert_contains "$(message)" "; the exception for CVE-2026-0001 ended: 2026-11-30 (SEC-42) [vulnerable-image]"
+}
+
+@test "SBOMscanner (Trivy): a vulnerable image is denied, and accepted once it is fixed" { vulnerable_then_fixed sbomscanner; }
+@test "Trivy operator: a vulnerable image is denied, and accepted once it is fixed" { vulnerable_then_fixed trivyOperator; }
+@test "Quay (Clair): a vulnerable image is denied, and accepted once it is fixed" { vulnerable_then_fixed quay; }
+@test "Kubescape (Grype): a vulnerable image is denied, and accepted once it is fixed" { vulnerable_then_fixed kubescape; }
+
+@test "Trivy operator: a vulnerability inside its patch window is a warning" { in_window trivyOperator; }
+@test "Quay (Clair): a vulnerability inside its patch window is a warning" { in_window quay; }
+@test "Kubescape (Grype): a vulnerability inside its patch window is a warning" { in_window kubescape; }
+
+@test "SBOMscanner (Trivy): an exception holds until its last second" { excepted_until_its_last_second sbomscanner; }
+@test "Trivy operator: an exception holds until its last second" { excepted_until_its_last_second trivyOperator; }
+@test "Quay (Clair): an exception holds until its last second" { excepted_until_its_last_second quay; }
+@test "Kubescape (Grype): an exception holds until its last second" { excepted_until_its_last_second kubescape; }
+
+@test "SBOMscanner does not say when a vulnerability was published, so that the limit decides" {
+  registry_says
+  sbomscanner_report Critical '["3.0.8"]' ""
+  scan "$(reports sbomscanner '{"scan": {"patchWithin": {"critical": "7d"}}}')"
+  codes vulnerable-image
+}
+
+@test "only what has a fix counts, unless the settings say otherwise" {
+  registry_says
+  sbomscanner_report Critical null ""
+  scan "$(reports sbomscanner)"
+  codes
+  scan "$(reports sbomscanner '{"scan": {"fixableOnly": false}}')"
+  codes vulnerable-image
+}
+
+@test "a source that may not be read is unavailable, and says what to apply" {
+  registry_says
+  get secscan.quay.redhat.com/v1alpha1 ImageManifestVuln "${DIGEST/:/.}" spec.features.name \
+    spec.features.vulnerabilities.fixedby spec.features.vulnerabilities.metadata spec.features.vulnerabilities.name \
+    spec.features.vulnerabilities.severity spec.manifest status.lastUpdate <<< 'imagemanifestvulns.secscan.quay.redhat.com is forbidden'
+  scan "$(reports quay)"
+  codes evidence-unavailable
+  assert_contains "$(message)" "is forbidden; let policy-server read it: kubectl apply -f deploy/rbac/quay.yaml [evidence-unavailable]"
+}
+
+@test "without the grant of context-aware resources nothing is read, and the message says what to add" {
+  registry_says
+  policy_run --request-path "$(request v1 Pod "$(pod "$IMAGE")")" --replay-host-capabilities-interactions "$SESSION" \
+    --settings-json "$(quiet "$(reports quay '{"scan": {"action": "deny"}}')")"
+  assert_denied evidence-unavailable
+  assert_contains "$(message)" 'add `{apiVersion: secscan.quay.redhat.com/v1alpha1, kind: ImageManifestVuln}` to `contextAwareResources` of the policy'
+}
+
+# annotated KEY VALUE: a pod of the image with an annotation.
+annotated() { pod "$IMAGE" | jq -c --arg key "$1" --arg value "$2" '.metadata = {name: "web", namespace: "shop", annotations: {($key): $value}}'; }
+
+# said CRITICAL [DIGEST]: the JSON of a scan annotation.
+said() {
+  jq -nc --arg count "$1" --arg digest "${2:-$DIGEST}" '{name: "trivy", timestamp: "2026-11-19T08:00:00Z", image: $digest,
+    summary: [{label: "critical", data: $count, severityIndex: 3}]}'
+}
+
+@test "a pod that annotates itself clean is still denied, and accepted where annotations are trusted" {
+  local pod
+  pod="$(annotated scan.container-patch.dev/app "$(said 0)")"
+  registry_says
+  quay_report Critical '["3.0.8"]' ""
+  scan "$(reports quay)" "$pod"
+  [ "$(response .allowed)" = false ]
+  codes vulnerable-image
+  setup
+  registry_says
+  scan "$(reports quay '{"scan": {"podAnnotations": "trust"}}')" "$pod"
+  [ "$(response .allowed)" = true ]
+  codes
+}
+
+@test "a pod that annotates itself flagged is denied, trusted or not" {
+  registry_says
+  for trust in flag trust; do
+    scan "{\"scan\": {\"podAnnotations\": \"$trust\"}}" "$(annotated scan.container-patch.dev/app "$(said 4)")"
+    codes vulnerable-image
+    scan "{\"scan\": {\"podAnnotations\": \"$trust\"}}" "$(annotated images.openshift.io/deny-execution true)"
+    codes scan-flagged
+  done
+}
+
+@test "an annotation for another digest is no evidence" {
+  registry_says
+  no_index
+  scan '{}' "$(annotated scan.container-patch.dev/app "$(said 4 "$OTHER")")"
+  codes
+}
+
+@test "an image that says that it is vulnerable is denied" {
+  registry_says "$(jq -nc --arg said "$(said 2 | jq -c 'del(.image)')" '{"quality.images.openshift.io/vulnerability.trivy": $said}')"
+  scan '{}'
+  codes vulnerable-image
+  assert_contains "$(message)" '(by annotation `quality.images.openshift.io/vulnerability.trivy` of the image, 2026-11-19) [vulnerable-image]'
+}
+
+@test "an annotation that cannot be read is a flag that says why" {
+  registry_says
+  local deep long
+  deep="$(printf '[%.0s' {1..10000})"
+  long="$(head -c 100000 /dev/zero | tr '\0' x)"
+  while IFS=$'\t' read -r value expected; do
+    scan '{}' "$(annotated scan.container-patch.dev/app "$value")"
+    [ "$(response .allowed)" = false ]
+    codes scan-flagged
+    assert_contains "$(message)" "$expected"
+    [ "$(message | wc -c)" -lt 1000 ]
+  done <<TABLE
+$long	cannot be read: expected value
+$deep	cannot be read: invalid type: sequence, expected an object
+{"timestamp": 1e999}	timestamp: \`1e999\` is no time
+{"image": "$DIGEST", "timestamp": 1795000000, "summary": [{"label": "x", "data": 1, "severityIndex": 9}]}	severityIndex: \`9\` is none of 0, 1, 2, 3
+{"compliant": true}	it has no \`timestamp\`
+$(said 0 | jq -c '.timestamp = "2036-01-01T00:00:00Z"')	says that it was scanned 2036-01-01, which is in the future
+TABLE
+}
+
+@test "settings with exceptions that do not end or say why are not valid" {
+  for missing in until reason; do
+    policy_run --request-path "$(request v1 Pod "$(pod "$IMAGE")")" --settings-json \
+      "$(jq -nc --arg missing "$missing" '{exceptions: [{images: ["*"], rules: ["stale-image"], until: "2026-12-31", reason: "x"} | del(.[$missing])]}')"
+    [ "$status" -ne 0 ]
+    assert_contains "$stderr" "exceptions[0]: \`$missing\` is missing"
+  done
+}
+
+# What annotate writes, and what the policy makes of it.
+
+# check_annotated REPORT SETTINGS: the verdict on a manifest that is annotated with what a scanner reports.
+check_annotated() {
+  printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {containers: [{name: app, image: "%s"}]}\n' "$IMAGE" > "$BATS_TEST_TMPDIR/web.yaml"
+  "$CONTAINER_PATCH" annotate "$1" "$BATS_TEST_TMPDIR/web.yaml" --container app --digest "$DIGEST" --timestamp 2026-11-19T08:00:00Z > "$BATS_TEST_TMPDIR/annotated.yaml"
+  setup
+  registry_says
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/annotated.yaml" --output json --replay-host-capabilities-interactions "$SESSION" \
+    --settings-json "$(quiet "$(jq -nc --argjson settings "$2" '{scan: {action: "deny"}, evaluateAt: "2026-11-20T12:00:00Z"} * $settings')")"
+  echo "output: $output"
+  echo "stderr: $stderr"
+  jq -r '[.objects[0].findings[] | select(.code != "evaluate-at-set").code] | join(" ")' <<< "$output"
+}
+
+# annotate_implies REPORT: the report has one critical vulnerability with a fix, published on 2026-11-18 if it says so, and
+# a high one without.
+annotate_implies() {
+  [ "$(check_annotated "$1" '{}' | tail -1)" = vulnerable-image ]
+  [ "$(check_annotated "$1" '{"scan": {"maxAllowed": {"critical": 1, "high": 0}}}' | tail -1)" = "" ]
+  [ "$(check_annotated "$1" '{"scan": {"maxAllowed": {"high": 0}, "fixableOnly": false}}' | tail -1)" = vulnerable-image ]
+  [ "$(check_annotated "$1" '{"exceptions": [{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"}]}' | tail -1)" = excepted ]
+}
+
+@test "annotate and check: Trivy" {
+  jq -nc '{SchemaVersion: 2, CreatedAt: "2026-11-19T08:00:00Z", ArtifactName: "registry.example.com/app:1", ArtifactType: "container_image",
+    Metadata: {RepoDigests: []}, Results: [{Target: "app", Vulnerabilities: [
+      {VulnerabilityID: "CVE-2026-0001", PkgName: "openssl", InstalledVersion: "3.0.7", FixedVersion: "3.0.8", Severity: "CRITICAL", PublishedDate: "2026-11-18T00:00:00Z"},
+      {VulnerabilityID: "CVE-2026-0002", PkgName: "zlib", InstalledVersion: "1.3", Severity: "HIGH"}]}]}' > "$BATS_TEST_TMPDIR/trivy.json"
+  annotate_implies "$BATS_TEST_TMPDIR/trivy.json"
+  [ "$(check_annotated "$BATS_TEST_TMPDIR/trivy.json" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
+}
+
+@test "annotate and check: Grype" {
+  jq -nc '{matches: [
+      {vulnerability: {id: "GHSA-2c4m-59x9-fr2g", severity: "Critical", fix: {versions: ["3.0.8"], state: "fixed", available: [{version: "3.0.8", date: "2026-11-18"}]}},
+       relatedVulnerabilities: [{id: "CVE-2026-0001"}], artifact: {name: "openssl", version: "3.0.7"}},
+      {vulnerability: {id: "CVE-2026-0002", severity: "High", fix: {versions: [], state: "not-fixed"}}, relatedVulnerabilities: [], artifact: {name: "zlib", version: "1.3"}}],
+    source: {type: "image", target: {userInput: "registry.example.com/app:1", repoDigests: [], tags: []}},
+    descriptor: {name: "grype", version: "0.104.0", timestamp: "2026-11-19T08:00:00Z"}}' > "$BATS_TEST_TMPDIR/grype.json"
+  annotate_implies "$BATS_TEST_TMPDIR/grype.json"
+  [ "$(check_annotated "$BATS_TEST_TMPDIR/grype.json" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
+}
+
+@test "annotate and check: Clair" {
+  jq -nc --arg digest "$DIGEST" '{manifest_hash: $digest, packages: {"1": {id: "1", name: "openssl", version: "3.0.7"}, "2": {id: "2", name: "zlib", version: "1.3"}},
+    distributions: {}, repository: {}, environments: {}, enrichments: {}, package_vulnerabilities: {"1": ["10"], "2": ["20"]}, vulnerabilities: {
+      "10": {id: "10", name: "CVE-2026-0001", normalized_severity: "Critical", fixed_in_version: "3.0.8", issued: "2026-11-18T00:00:00Z"},
+      "20": {id: "20", name: "CVE-2026-0002", normalized_severity: "High", fixed_in_version: "", issued: "2026-11-18T00:00:00Z"}}}' > "$BATS_TEST_TMPDIR/clair.json"
+  annotate_implies "$BATS_TEST_TMPDIR/clair.json"
+  [ "$(check_annotated "$BATS_TEST_TMPDIR/clair.json" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
+}
+
+@test "annotate and check: SARIF" {
+  jq -nc '{version: "2.1.0", "$schema": "https://json.schemastore.org/sarif-2.1.0.json", runs: [{tool: {driver: {name: "Trivy", version: "0.67.2", rules: [
+      {id: "CVE-2026-0001", properties: {"security-severity": "9.8", tags: ["vulnerability", "security", "CRITICAL"]}},
+      {id: "CVE-2026-0002", properties: {"security-severity": "7.5", tags: ["vulnerability", "security", "HIGH"]}}]}},
+    results: [
+      {ruleId: "CVE-2026-0001", ruleIndex: 0, level: "error", message: {text: "Package: openssl\nInstalled Version: 3.0.7\nVulnerability CVE-2026-0001\nSeverity: CRITICAL\nFixed Version: 3.0.8\nLink: [x](y)"}},
+      {ruleId: "CVE-2026-0002", ruleIndex: 1, level: "error", message: {text: "Package: zlib\nInstalled Version: 1.3\nVulnerability CVE-2026-0002\nSeverity: HIGH\nFixed Version: \nLink: [x](y)"}}],
+    properties: {imageName: "registry.example.com/app:1", repoDigests: []}}]}' > "$BATS_TEST_TMPDIR/scan.sarif"
+  annotate_implies "$BATS_TEST_TMPDIR/scan.sarif"
+}
