@@ -102,13 +102,20 @@ pub struct ResourceAttributes {
     pub version: Option<String>,
 }
 
+/// An answer in the JSON that the policy expects, or why there is none.
+pub type Answer = Result<Vec<u8>, String>;
+
+pub(crate) fn answer(value: &impl Serialize) -> Answer {
+    serde_json::to_vec(value).map_err(|error| error.to_string())
+}
+
 /// Answers the questions of a policy. An error is told to the policy, which decides what it means.
 pub trait Capabilities: Send + Sync {
-    /// Answers one question, in the JSON that the policy expects.
+    /// Answers one question.
     ///
     /// # Errors
     /// Why there is no answer.
-    fn answer(&self, call: HostCall) -> Result<Vec<u8>, String>;
+    fn answer(&self, call: HostCall) -> Answer;
 }
 
 /// No answers at all: for a policy that has nothing to ask, as when it looks at its settings.
@@ -116,7 +123,7 @@ pub trait Capabilities: Send + Sync {
 pub struct Nothing;
 
 impl Capabilities for Nothing {
-    fn answer(&self, _: HostCall) -> Result<Vec<u8>, String> {
+    fn answer(&self, _: HostCall) -> Answer {
         Err("this host answers no questions".to_owned())
     }
 }

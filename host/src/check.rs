@@ -19,7 +19,7 @@ use crate::admission::{
 };
 use crate::capabilities::{AllowedResources, Capabilities};
 use crate::policy::Policy;
-use crate::registry::{self, Registries};
+use crate::world::{self, World};
 use crate::{manifest, session, settings, stdout, table};
 
 /// How many objects are judged at a time.
@@ -48,7 +48,7 @@ pub struct Options {
     #[command(flatten)]
     session: session::Flags,
     #[command(flatten)]
-    registry: registry::Access,
+    world: world::Access,
     /// Policy to judge by, a WebAssembly module; the one in this binary if left out
     #[arg(long, value_name = "FILE.wasm")]
     policy: Option<PathBuf>,
@@ -155,7 +155,7 @@ pub fn exec(options: &Options) -> Result<Summary> {
     let settings = options.settings.read()?;
     let policy = Policy::load(options.policy.as_deref())?;
     policy.validate_settings(&settings)?;
-    let session = options.session.open(|| Ok(Arc::new(Registries::new(&options.registry)?)))?;
+    let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
     let judge = Judge {
         policy,
         settings,

@@ -5,7 +5,9 @@
 
 pub mod admission;
 pub mod annotate;
+mod answers;
 pub mod capabilities;
+mod causes;
 pub mod check;
 pub mod manifest;
 pub mod policy;
@@ -16,3 +18,4 @@ pub mod session;
 pub mod settings;
 mod stdout;
 mod table;
+pub mod world;

@@ -1,9 +1,7 @@
 //! Answers about images, from the registries that hold them.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,17 +11,18 @@ use oci_client::Reference;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::manifest::ImageIndexEntry;
 use oci_client::secrets::RegistryAuth;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::capabilities::{Capabilities, HostCall};
+use crate::capabilities::{Answer, answer};
+use crate::causes::causes;
 
 /// The name under which docker keeps the credentials for Docker Hub.
 const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 
 /// How registries are reached. Credentials are those of docker: `config.json` in `$DOCKER_CONFIG`, or in `~/.docker`.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Access {
     /// Registry that is asked by plain HTTP, as `host` or `host:port`; can be repeated
     #[arg(long, value_name = "HOST", value_parser = host)]
@@ -33,15 +32,12 @@ pub struct Access {
     registry_timeout: u64,
 }
 
-/// Asks registries. Every question is asked once, however many images need the answer.
+/// Asks registries.
 pub struct Registries {
     runtime: Runtime,
     client: Client,
     timeout: Duration,
-    answers: Mutex<HashMap<String, Arc<OnceLock<Answer>>>>,
 }
-
-type Answer = Result<Vec<u8>, String>;
 
 impl Registries {
     /// Prepares to ask registries; none is reached yet.
@@ -61,44 +57,53 @@ impl Registries {
             runtime: runtime.context("cannot start the threads that ask registries")?,
             client: Client::new(config),
             timeout: Duration::from_secs(access.registry_timeout),
-            answers: Mutex::default(),
         })
     }
 
-    fn ask(&self, call: &HostCall) -> Answer {
-        let image = match call {
-            HostCall::OciManifestDigest(image)
-            | HostCall::OciManifest(image)
-            | HostCall::OciManifestAndConfig(image) => &image.image,
-            _ => return Err("container-patch asks registries only, and no cluster".to_owned()),
-        };
+    /// `oci/v1/manifest_digest`: the digest that a reference points at.
+    ///
+    /// # Errors
+    /// Why the registry gave none.
+    pub fn manifest_digest(&self, image: &str) -> Answer {
+        self.ask(image, |reference, auth| {
+            let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
+            answer(&json!({ "digest": digest }))
+        })
+    }
+
+    /// `oci/v1/oci_manifest`: the manifest, or the index, that a reference points at.
+    ///
+    /// # Errors
+    /// Why the registry gave none.
+    pub fn manifest(&self, image: &str) -> Answer {
+        self.ask(image, |reference, auth| {
+            let (manifest, _) = self.wait(reference, self.client.pull_manifest(reference, auth))?;
+            answer(&manifest)
+        })
+    }
+
+    /// `oci/v1/oci_manifest_config`: manifest, digest and configuration of an image.
+    ///
+    /// # Errors
+    /// Why the registry gave none.
+    pub fn manifest_and_config(&self, image: &str) -> Answer {
+        self.ask(image, |reference, auth| {
+            let (manifest, digest, config) =
+                self.wait(reference, self.client.pull_manifest_and_config(reference, auth))?;
+            let config: Value =
+                serde_json::from_str(&config).map_err(|error| format!("its configuration is no JSON: {error}"))?;
+            answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
+        })
+    }
+
+    fn ask(&self, image: &str, question: impl FnOnce(&Reference, &RegistryAuth) -> Answer) -> Answer {
         let reference: Reference = image
             .parse()
             .map_err(|error| format!("`{image}` is no image that a registry can be asked for: {error}"))?;
         let (auth, unused) = credentials(reference.resolve_registry());
-        let answer = self.ask_as(call, &reference, &auth);
         // Whoever has credentials that could not be used wants to know when a registry asks for some.
-        answer.map_err(|error| unused.map_or_else(|| error.clone(), |unused| format!("{error} ({unused})")))
-    }
-
-    fn ask_as(&self, call: &HostCall, reference: &Reference, auth: &RegistryAuth) -> Answer {
-        match call {
-            HostCall::OciManifestDigest(_) => {
-                let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
-                answer(&json!({ "digest": digest }))
-            }
-            HostCall::OciManifest(_) => {
-                let (manifest, _) = self.wait(reference, self.client.pull_manifest(reference, auth))?;
-                answer(&manifest)
-            }
-            _ => {
-                let (manifest, digest, config) =
-                    self.wait(reference, self.client.pull_manifest_and_config(reference, auth))?;
-                let config: Value =
-                    serde_json::from_str(&config).map_err(|error| format!("its configuration is no JSON: {error}"))?;
-                answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
-            }
-        }
+        question(&reference, &auth)
+            .map_err(|error| unused.map_or_else(|| error.clone(), |unused| format!("{error} ({unused})")))
     }
 
     fn wait<T, E: Error>(
@@ -112,17 +117,6 @@ impl Registries {
             Ok(Err(error)) => Err(causes(&error)),
             Err(_) => Err(format!("{} did not answer within {} s", reference.registry(), self.timeout.as_secs())),
         }
-    }
-}
-
-impl Capabilities for Registries {
-    fn answer(&self, call: HostCall) -> Answer {
-        let key = serde_json::to_string(&call).map_err(|error| error.to_string())?;
-        let slot = {
-            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(answers.entry(key).or_default())
-        };
-        slot.get_or_init(|| self.ask(&call)).clone()
     }
 }
 
@@ -154,10 +148,6 @@ fn linux_image(entries: &[ImageIndexEntry]) -> Option<String> {
     on(architecture).or_else(|| on("amd64")).or_else(|| on("")).or(entries.first()).map(|entry| entry.digest.clone())
 }
 
-fn answer(value: &impl Serialize) -> Answer {
-    serde_json::to_vec(value).map_err(|error| error.to_string())
-}
-
 /// How to ask a registry, and why credentials that there are cannot be used. Without any, a registry is asked as anybody
 /// may ask it.
 fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
@@ -172,18 +162,4 @@ fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
         }
         Err(error) => (RegistryAuth::Anonymous, Some(format!("asked without credentials: {error}"))),
     }
-}
-
-/// An error with what caused it, down to the first cause.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::AllowedResources;
 use crate::policy::Policy;
-use crate::registry::{self, Registries};
+use crate::world::{self, World};
 use crate::{session, settings, stdout};
 
 /// Run the policy on one admission request, with the flags and the output of `kwctl run`
@@ -30,7 +30,7 @@ pub struct Options {
     #[command(flatten)]
     session: session::Flags,
     #[command(flatten)]
-    registry: registry::Access,
+    world: world::Access,
 }
 
 /// Runs the policy, and prints its response.
@@ -44,7 +44,7 @@ pub fn exec(options: &Options) -> Result<()> {
     policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
 
     let allowed = if options.allow_context_aware { policy.declared_resources() } else { AllowedResources::default() };
-    let session = options.session.open(|| Ok(Arc::new(Registries::new(&options.registry)?)))?;
+    let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
     let response = policy
         .validate(&request, &settings, &session.capabilities(), &allowed)
         .unwrap_or_else(|error| AdmissionResponse::internal_error(&request.uid, &format!("{error:#}")));

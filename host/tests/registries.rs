@@ -9,7 +9,7 @@ use clap::Parser;
 use container_patch::admission::{AdmissionRequest, AdmissionResponse};
 use container_patch::capabilities::{AllowedResources, Capabilities};
 use container_patch::policy::Policy;
-use container_patch::registry::{Access, Registries};
+use container_patch::world::{Access, World};
 use serde_json::{Value, json};
 
 /// Seconds that even a busy machine needs not.
@@ -45,7 +45,7 @@ fn registry(answer: Option<&'static str>) -> String {
 /// The module's answer to a pod with an image of this registry, which is given some seconds.
 fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
     let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", seconds]);
-    let registries: Arc<dyn Capabilities> = Arc::new(Registries::new(&flags.access).unwrap());
+    let world: Arc<dyn Capabilities> = Arc::new(World::new(&flags.access).unwrap());
     let request = AdmissionRequest::from_review(&json!({
         "uid": "1", "operation": "CREATE", "userInfo": {},
         "kind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -53,7 +53,7 @@ fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
         "object": {"spec": {"containers": [{"name": "app", "image": format!("{registry}/team/app:1")}]}},
     }))
     .unwrap();
-    Policy::embedded().unwrap().validate(&request, settings, &registries, &AllowedResources::default()).unwrap()
+    Policy::embedded().unwrap().validate(&request, settings, &world, &AllowedResources::default()).unwrap()
 }
 
 fn denial(registry: &str, seconds: &str) -> String {
