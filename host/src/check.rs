@@ -157,6 +157,7 @@ pub fn exec(options: &Options) -> Result<Summary> {
     policy.validate_settings(&settings)?;
     let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
     let judge = Judge {
+        allowed: policy.declared_resources(),
         policy,
         settings,
         namespace: options.namespace.clone(),
@@ -246,6 +247,8 @@ fn read(path: &Path) -> Vec<Document> {
 
 struct Judge {
     policy: Policy,
+    /// What the policy declares to read: it is asked what it would say in a cluster, where it was granted that.
+    allowed: AllowedResources,
     settings: Value,
     namespace: String,
     capabilities: Arc<dyn Capabilities>,
@@ -253,9 +256,9 @@ struct Judge {
 }
 
 impl Judge {
-    /// Judges every object, several at a time because registries take their time, and shows on a terminal how it goes.
+    /// Judges every object, several at a time because the world takes its time, and shows on a terminal how it goes.
     fn all(&self, documents: &[Document]) -> Vec<Judged> {
-        let bar = ProgressBar::new(documents.len() as u64).with_message("asking registries");
+        let bar = ProgressBar::new(documents.len() as u64).with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
             bar.set_style(style);
         }
@@ -295,7 +298,7 @@ impl Judge {
 
     fn object(&self, request: &AdmissionRequest, source: String) -> Judged {
         let object = Some(title(request));
-        let response = self.policy.validate(request, &self.settings, &self.capabilities, &AllowedResources::default());
+        let response = self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed);
         let response = match response {
             Ok(response) => response,
             Err(error) => return failed(object, source, &format!("the policy did not answer: {error:#}")),

@@ -1,4 +1,4 @@
-//! `container-patch`: hosts the policy module that Kubewarden deploys where there is no cluster.
+//! `container-patch`: hosts the policy module that Kubewarden deploys where there is no Kubewarden.
 //!
 //! The module itself runs, in a fresh instance per evaluation as policy-server runs it, so that what is tested is what
 //! is deployed.
@@ -9,6 +9,7 @@ mod answers;
 pub mod capabilities;
 mod causes;
 pub mod check;
+pub mod cluster;
 pub mod manifest;
 pub mod policy;
 pub mod registry;

@@ -1,10 +1,11 @@
-//! The world that a policy asks about.
+//! The world that a policy asks about: registries, and a cluster.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::answers::Answers;
 use crate::capabilities::{Answer, Capabilities, HostCall};
+use crate::cluster::{self, Cluster};
 use crate::registry::{self, Registries};
 
 /// How the world is reached.
@@ -13,12 +14,15 @@ use crate::registry::{self, Registries};
 pub struct Access {
     #[command(flatten)]
     registry: registry::Access,
+    #[command(flatten)]
+    cluster: cluster::Access,
 }
 
 /// Asks whoever knows. Every question is asked once, however many objects need the answer: so all of them are judged by
 /// one state of the world.
 pub struct World {
     registries: Registries,
+    cluster: Cluster,
     answers: Answers<Vec<u8>>,
 }
 
@@ -28,7 +32,11 @@ impl World {
     /// # Errors
     /// When this machine has no room for another thread.
     pub fn new(access: &Access) -> Result<Self> {
-        Ok(Self { registries: Registries::new(&access.registry)?, answers: Answers::default() })
+        Ok(Self {
+            registries: Registries::new(&access.registry)?,
+            cluster: Cluster::new(&access.cluster),
+            answers: Answers::default(),
+        })
     }
 
     fn ask(&self, call: &HostCall) -> Answer {
@@ -36,7 +44,10 @@ impl World {
             HostCall::OciManifestDigest(image) => self.registries.manifest_digest(&image.image),
             HostCall::OciManifest(image) => self.registries.manifest(&image.image),
             HostCall::OciManifestAndConfig(image) => self.registries.manifest_and_config(&image.image),
-            _ => Err("container-patch asks registries only, and no cluster".to_owned()),
+            HostCall::KubernetesListResourceNamespace(list) => self.cluster.list_by_namespace(list),
+            HostCall::KubernetesListResourceAll(list) => self.cluster.list_all(list),
+            HostCall::KubernetesGetResource(get) => self.cluster.get(get),
+            HostCall::KubernetesCanI(can_i) => self.cluster.can_i(can_i),
         }
     }
 }

@@ -1,0 +1,566 @@
+//! What a policy is told of a cluster, by an API server that this plays on loopback.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use clap::Parser;
+use container_patch::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use container_patch::world::{Access, World};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Seconds that even a busy machine needs not.
+const PATIENT: &str = "60";
+
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)]
+struct Flags {
+    #[command(flatten)]
+    access: Access,
+}
+
+/// A request to the API server.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// Method, path and query, with the parameters by name.
+    line: String,
+    authorization: String,
+    body: Value,
+}
+
+/// An API server, as the policy's user has it in a kubeconfig.
+struct ApiServer {
+    address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    folder: TempDir,
+}
+
+impl ApiServer {
+    /// One that gives these answers, a status and what is told; or, where there is none, never answers.
+    fn that(answers: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has an address").to_string();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (memory, answers) = (Arc::clone(&asked), Arc::new(answers));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (memory, answers) = (Arc::clone(&memory), Arc::clone(&answers));
+                thread::spawn(move || serve(stream, &memory, &*answers));
+            }
+        });
+        let server = Self { address, asked, folder: tempfile::tempdir().unwrap() };
+        std::fs::write(server.kubeconfig(), server.kubeconfig_text()).unwrap();
+        server
+    }
+
+    /// One that has the kinds and the objects of [`cluster`].
+    fn of_a_shop() -> Self {
+        Self::that(|asked| Some(cluster(asked)))
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    fn kubeconfig_text(&self) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters:\n- name: test\n  cluster: {{server: 'http://{}'}}\n\
+             users:\n- name: jane\n  user: {{token: s3cret}}\n\
+             - name: joe\n  user: {{username: joe, password: s3cret}}\n\
+             contexts:\n- name: test\n  context: {{cluster: test, user: jane}}\n\
+             - name: joe\n  context: {{cluster: test, user: joe}}\n",
+            self.address
+        )
+    }
+
+    /// The world of somebody with the kubeconfig, and these flags.
+    fn world(&self, flags: &[&str]) -> World {
+        let kubeconfig = self.kubeconfig();
+        let given = ["test", "--cluster-timeout", PATIENT, "--kubeconfig", kubeconfig.to_str().unwrap()];
+        World::new(&Flags::parse_from(given.iter().chain(flags)).access).unwrap()
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.line).collect()
+    }
+}
+
+fn serve(mut stream: TcpStream, memory: &Mutex<Vec<Asked>>, answers: &dyn Fn(&Asked) -> Option<(u16, Value)>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = Vec::new();
+    while let Some(Ok(line)) = reader.by_ref().lines().next().filter(|line| line.as_ref().is_ok_and(|l| !l.is_empty()))
+    {
+        head.push(line);
+    }
+    let header = |name: &str| {
+        let line = head.iter().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)));
+        line.map(|(_, value)| value.to_owned())
+    };
+    let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    let Some(line) = head.first().and_then(|line| line.strip_suffix(" HTTP/1.1")) else { return };
+    let asked = Asked {
+        line: sorted(line),
+        authorization: header("authorization").unwrap_or_default(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    memory.lock().unwrap().push(asked.clone());
+    let Some((status, answer)) = answers(&asked) else {
+        // Held open until whoever waits goes away.
+        let _ = reader.read_to_end(&mut body);
+        return;
+    };
+    // What is a string is told as it stands: not everything that answers is an API server.
+    let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+    let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+    let _ = stream.write_all((head + &answer).as_bytes());
+}
+
+fn sorted(line: &str) -> String {
+    let (path, query) = line.split_once('?').unwrap_or((line, ""));
+    let mut parameters: Vec<&str> = query.split('&').filter(|parameter| !parameter.is_empty()).collect();
+    parameters.sort_unstable();
+    [&[path][..], &parameters].concat().join(" ")
+}
+
+/// A cluster with some namespaces, and with image policies by a CustomResourceDefinition.
+fn cluster(asked: &Asked) -> (u16, Value) {
+    let forbidden = || {
+        let message = "secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\"";
+        (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403}))
+    };
+    match asked.line.as_str() {
+        "GET /api/v1" => (
+            200,
+            json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+                served("namespaces/finalize", "Namespace", false), served("namespaces", "Namespace", false),
+                served("pods", "Pod", true), served("secrets", "Secret", true),
+            ]}),
+        ),
+        "GET /apis/example.com/v1" => (
+            200,
+            json!({"kind": "APIResourceList", "groupVersion": "example.com/v1", "resources": [
+                served("rules", "Rule", true),
+            ]}),
+        ),
+        "GET /api/v1/namespaces/shop" => (200, namespace("shop")),
+        "GET /apis/example.com/v1/namespaces/shop/rules/one" => (200, rule("one")),
+        "GET /api/v1/namespaces limit=500" => (
+            200,
+            json!({"kind": "NamespaceList", "apiVersion": "v1", "metadata": {"resourceVersion": "7", "continue": ""},
+                "items": [namespace("shop"), namespace("till")]}),
+        ),
+        "GET /apis/example.com/v1/namespaces/shop/rules fieldSelector=spec.on%3Dtrue labelSelector=team%3Da limit=500" => {
+            (
+                200,
+                json!({"kind": "RuleList", "apiVersion": "example.com/v1",
+                "metadata": {"resourceVersion": "7", "continue": "more", "remainingItemCount": 2}, "items": [rule("one")]}),
+            )
+        }
+        "GET /apis/example.com/v1/namespaces/shop/rules continue=more fieldSelector=spec.on%3Dtrue labelSelector=team%3Da limit=500" => {
+            (
+                200,
+                json!({"kind": "RuleList", "apiVersion": "example.com/v1", "metadata": {"resourceVersion": "7"},
+                "items": [rule("two"), rule("three")]}),
+            )
+        }
+        "GET /api/v1/namespaces/shop/secrets/key" | "GET /api/v1/namespaces/shop/secrets limit=500" => forbidden(),
+        "POST /apis/authorization.k8s.io/v1/subjectaccessreviews" => {
+            let mut review = asked.body.clone();
+            review["status"] = json!({"allowed": false, "denied": true, "reason": "no", "evaluationError": "half"});
+            (201, review)
+        }
+        line if line.starts_with("GET /api/v1/") => (
+            404,
+            json!({"kind": "Status", "status": "Failure", "message": "not found", "reason": "NotFound", "code": 404}),
+        ),
+        _ => (404, json!("404 page not found\n")),
+    }
+}
+
+fn served(name: &str, kind: &str, namespaced: bool) -> Value {
+    json!({"name": name, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": ["get", "list"]})
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": "a"}},
+        "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
+}
+
+fn rule(name: &str) -> Value {
+    let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
+    json!({"apiVersion": "example.com/v1", "kind": "Rule",
+        "metadata": {"name": name, "namespace": "shop", "annotations": {last_applied: "{}", "note": "x"},
+            "managedFields": [{"manager": "kubectl", "operation": "Update"}]},
+        "spec": {"images": [{"name": "web", "digest": "sha256:1"}, {"name": "cart"}], "on": true},
+        "status": {"seen": 3}})
+}
+
+/// What a policy is told that sends this question, and that may read everything of the shop.
+fn told(world: &World, operation: &str, question: &Value) -> Result<Value, String> {
+    let kinds = [("v1", "Namespace"), ("v1", "Pod"), ("v1", "Secret"), ("v1", "Nothing"), ("example.com/v1", "Rule")];
+    let kinds = kinds.iter().chain(&[("example.org/v1", "Rule"), ("example.com/v1", "Ruler")]);
+    let allowed: Vec<ContextAwareResource> = kinds
+        .map(|(api_version, kind)| ContextAwareResource {
+            api_version: (*api_version).to_owned(),
+            kind: (*kind).to_owned(),
+        })
+        .collect();
+    let call = host_call("kubernetes", operation, question.to_string().as_bytes(), &AllowedResources::from(allowed));
+    world.answer(call.unwrap()).map(|answer| serde_json::from_slice(&answer).unwrap())
+}
+
+fn get(world: &World, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<Value, String> {
+    let question = json!({"api_version": api_version, "kind": kind, "name": name, "namespace": namespace,
+        "disable_cache": false, "field_masks": null});
+    told(world, "get_resource", &question)
+}
+
+fn list(world: &World, api_version: &str, kind: &str, namespace: &str) -> Result<Value, String> {
+    let question = json!({"api_version": api_version, "kind": kind, "namespace": namespace});
+    told(world, "list_resources_by_namespace", &question)
+}
+
+#[test]
+fn an_object_is_told_as_the_api_server_has_it() {
+    let server = ApiServer::of_a_shop();
+    let world = server.world(&[]);
+    assert_eq!(get(&world, "v1", "Namespace", None, "shop"), Ok(namespace("shop")));
+    assert_eq!(get(&world, "example.com/v1", "Rule", Some("shop"), "one"), Ok(rule("one")));
+    assert_eq!(
+        server.lines(),
+        [
+            "GET /api/v1",
+            "GET /api/v1/namespaces/shop",
+            "GET /apis/example.com/v1",
+            "GET /apis/example.com/v1/namespaces/shop/rules/one",
+        ]
+    );
+}
+
+#[test]
+fn of_an_object_the_policy_sees_the_fields_that_it_asks_for() {
+    let server = ApiServer::of_a_shop();
+    let question = json!({"api_version": "example.com/v1", "kind": "Rule", "name": "one", "namespace": "shop",
+        "disable_cache": true, "field_masks": ["spec.images.name", "metadata.name"]});
+    let mut expected = rule("one");
+    expected.as_object_mut().unwrap().remove("status");
+    expected["spec"] = json!({"images": [{"name": "web"}, {"name": "cart"}]});
+    assert_eq!(told(&server.world(&[]), "get_resource", &question), Ok(expected));
+}
+
+#[test]
+fn an_object_that_is_not_there_cannot_be_found() {
+    let server = ApiServer::of_a_shop();
+    let world = server.world(&[]);
+    assert_eq!(
+        get(&world, "v1", "Pod", Some("shop"), "web").unwrap_err(),
+        "Cannot find v1/Pod named 'web' inside of namespace 'Some(\"shop\")'"
+    );
+    assert_eq!(
+        get(&world, "v1", "Namespace", None, "none").unwrap_err(),
+        "Cannot find v1/Namespace named 'none' inside of namespace 'None'"
+    );
+    assert_eq!(
+        get(&world, "v1", "Pod", None, "web").unwrap_err(),
+        "Resource v1/Pod is namespaced, but no namespace was provided"
+    );
+}
+
+#[test]
+fn a_list_has_all_pages_of_the_objects_that_are_selected() {
+    let server = ApiServer::of_a_shop();
+    let question = json!({"api_version": "example.com/v1", "kind": "Rule", "namespace": "shop",
+        "label_selector": "team=a", "field_selector": "spec.on=true", "field_masks": ["spec.on"]});
+    let listed = |name| {
+        json!({"apiVersion": "example.com/v1", "kind": "Rule", "spec": {"on": true},
+            "metadata": {"name": name, "namespace": "shop", "annotations": {"note": "x"}, "managedFields": []}})
+    };
+    assert_eq!(
+        told(&server.world(&[]), "list_resources_by_namespace", &question),
+        Ok(json!({"apiVersion": "example.com/v1", "kind": "RuleList", "metadata": {},
+            "items": [listed("one"), listed("two"), listed("three")]}))
+    );
+    assert_eq!(server.lines().len(), 3);
+}
+
+#[test]
+fn a_list_of_the_whole_cluster_has_the_objects_of_all_namespaces() {
+    let server = ApiServer::of_a_shop();
+    let question = json!({"api_version": "v1", "kind": "Namespace"});
+    let listed = told(&server.world(&[]), "list_resources_all", &question).unwrap();
+    assert_eq!(listed["kind"], "NamespaceList");
+    assert_eq!(listed["items"][1]["metadata"]["name"], "till");
+    assert_eq!(listed["items"][1]["spec"], namespace("till")["spec"]);
+}
+
+#[test]
+fn what_is_cluster_wide_is_not_in_a_namespace() {
+    let server = ApiServer::of_a_shop();
+    assert_eq!(
+        list(&server.world(&[]), "v1", "Namespace", "shop").unwrap_err(),
+        "resource v1/Namespace is cluster wide. Cannot search for it inside of a namespace"
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_installed_cannot_be_found() {
+    let server = ApiServer::of_a_shop();
+    let world = server.world(&[]);
+    assert_eq!(list(&world, "v1", "Nothing", "shop").unwrap_err(), "Cannot find resource v1/Nothing");
+    assert_eq!(
+        list(&world, "example.com/v1", "Ruler", "shop").unwrap_err(),
+        "Cannot find resource example.com/v1/Ruler"
+    );
+    assert_eq!(
+        list(&world, "example.org/v1", "Rule", "shop").unwrap_err(),
+        "error finding resource example.org/v1 / Rule: ApiError: 404 page not found (404)"
+    );
+}
+
+#[test]
+fn what_the_user_may_not_read_is_refused_in_the_words_of_the_api_server() {
+    let server = ApiServer::of_a_shop();
+    let world = server.world(&[]);
+    let refused =
+        "ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
+    assert_eq!(get(&world, "v1", "Secret", Some("shop"), "key").unwrap_err(), refused);
+    assert_eq!(list(&world, "v1", "Secret", "shop").unwrap_err(), refused);
+}
+
+#[test]
+fn an_api_server_that_is_overloaded_is_told_of_at_once() {
+    let server = ApiServer::that(|_| Some((503, json!("try again"))));
+    assert_eq!(get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err(), "ApiError: try again (503)");
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[test]
+fn an_api_server_that_never_answers_is_given_up_in_time() {
+    let server = ApiServer::that(|_| None);
+    assert_eq!(
+        get(&server.world(&["--cluster-timeout", "1"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        format!("http://{} did not answer within 1 s", server.address)
+    );
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_named() {
+    let server = ApiServer::of_a_shop();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    std::fs::write(server.kubeconfig(), server.kubeconfig_text().replace(&server.address, &nobody)).unwrap();
+    let error = get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err();
+    assert!(error.starts_with(&format!("cannot ask http://{nobody}: ")), "{error}");
+    assert!(error.contains("refused"), "{error}");
+}
+
+#[test]
+fn what_somebody_may_do_is_asked_of_the_api_server() {
+    let server = ApiServer::of_a_shop();
+    let question = json!({"disable_cache": false, "subject_access_review": {"user": "joe", "groups": ["dev"],
+        "resource_attributes": {"group": "apps", "name": null, "namespace": "shop", "resource": "deployments",
+            "subresource": null, "verb": "create", "version": "v1"}}});
+    assert_eq!(
+        told(&server.world(&[]), "can_i", &question),
+        Ok(json!({"allowed": false, "denied": true, "reason": "no", "evaluationError": "half"}))
+    );
+    assert_eq!(
+        server.asked()[0].body["spec"],
+        json!({"user": "joe", "groups": ["dev"], "resourceAttributes": {"group": "apps", "namespace": "shop",
+            "resource": "deployments", "verb": "create", "version": "v1"}})
+    );
+}
+
+#[test]
+fn the_context_says_as_whom_the_api_server_is_asked() {
+    let server = ApiServer::of_a_shop();
+    get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap();
+    assert_eq!(server.asked()[0].authorization, "Bearer s3cret");
+    get(&server.world(&["--context", "joe"]), "v1", "Namespace", None, "shop").unwrap();
+    assert_eq!(server.asked()[2].authorization, "Basic am9lOnMzY3JldA==");
+}
+
+#[test]
+fn every_question_is_asked_once_also_side_by_side() {
+    let server = ApiServer::of_a_shop();
+    let world = server.world(&[]);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                get(&world, "v1", "Namespace", None, "shop").unwrap();
+                get(&world, "v1", "Pod", Some("shop"), "web").unwrap_err();
+            });
+        }
+    });
+    let mut lines = server.lines();
+    lines.sort();
+    assert_eq!(lines, ["GET /api/v1", "GET /api/v1/namespaces/shop", "GET /api/v1/namespaces/shop/pods/web"]);
+}
+
+#[test]
+fn a_context_that_does_not_exist_is_refused_with_those_that_do() {
+    let server = ApiServer::of_a_shop();
+    assert_eq!(
+        get(&server.world(&["--context", "prod"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        format!(
+            "cannot use the kubeconfig {}: it has no context `prod` (there are: test, joe)",
+            server.kubeconfig().display()
+        )
+    );
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
+    let server = ApiServer::of_a_shop();
+    let error = |text: &str| {
+        std::fs::write(server.kubeconfig(), text).unwrap();
+        get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err()
+    };
+    let begin = format!("cannot read the kubeconfig {}: ", server.kubeconfig().display());
+    for broken in ["users: [{token: s3cret", "users:\n- token: s3cret\n  name: [1]", "- s3cret", "users: s3cret"] {
+        let error = error(broken);
+        assert!(error.starts_with(&begin), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    std::fs::remove_file(server.kubeconfig()).unwrap();
+    let error = get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err();
+    assert!(error.starts_with(&begin), "{error}");
+}
+
+/// A guest that accepts when it is told of the namespace `shop`, and else fails with what it is told.
+const ASKING_GUEST: &str = r#"(module
+  (@custom "io.kubewarden.metadata"
+    "{\"contextAwareResources\": [{\"apiVersion\": \"v1\", \"kind\": \"Namespace\"}]}")
+  (import "wapc" "__guest_response" (func $respond (param i32 i32)))
+  (import "wapc" "__guest_error" (func $fail (param i32 i32)))
+  (import "wapc" "__host_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wapc" "__host_error" (func $error (param i32)))
+  (import "wapc" "__host_error_len" (func $error_len (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "kubewarden")
+  (data (i32.const 16) "kubernetes")
+  (data (i32.const 32) "get_resource")
+  (data (i32.const 64) "{\"valid\":true}")
+  (data (i32.const 96) "{\"accepted\":true}")
+  (data (i32.const 128) "{\"api_version\":\"v1\",\"kind\":\"Namespace\",\"name\":\"shop\",\"namespace\":null,\"disable_cache\":false}")
+  (func (export "__guest_call") (param $name_len i32) (param i32) (result i32)
+    (if (i32.eq (local.get $name_len) (i32.const 17)) ;; validate_settings
+      (then
+        (call $respond (i32.const 64) (i32.const 14))
+        (return (i32.const 1))))
+    (if (i32.eq (i32.const 1) (call $call (i32.const 0) (i32.const 10) (i32.const 16) (i32.const 10)
+                                          (i32.const 32) (i32.const 12) (i32.const 128) (i32.const 92)))
+      (then
+        (call $respond (i32.const 96) (i32.const 17))
+        (return (i32.const 1))))
+    (call $error (i32.const 1024))
+    (call $fail (i32.const 1024) (call $error_len))
+    (i32.const 0)))"#;
+
+/// The command with the guest and something to judge, as somebody runs it whose home is this folder.
+fn container_patch(home: &Path, arguments: &[&str]) -> Command {
+    let file = |name: &str, content: &[u8]| std::fs::write(home.join(name), content).unwrap();
+    file("guest.wasm", &wat::parse_str(ASKING_GUEST).unwrap());
+    file("pod.yaml", b"{apiVersion: v1, kind: Pod, metadata: {name: web}}");
+    let request = json!({"uid": "1", "operation": "CREATE", "userInfo": {}, "object": {"kind": "Pod"},
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"}});
+    file("request.json", request.to_string().as_bytes());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_container-patch"));
+    command.current_dir(home).env("HOME", home).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST");
+    command.args(arguments);
+    command
+}
+
+const CHECK: [&str; 6] = ["check", "pod.yaml", "--policy", "guest.wasm", "--output", "json"];
+const RUN: [&str; 4] = ["run", "guest.wasm", "--request-path", "request.json"];
+
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn check_lets_the_policy_read_what_its_metadata_declares() {
+    let server = ApiServer::of_a_shop();
+    let printed = printed(container_patch(server.folder.path(), &CHECK).env("KUBECONFIG", server.kubeconfig()));
+    assert!(printed.contains(r#""accepted": 1"#), "{printed}");
+}
+
+#[test]
+fn run_lets_the_policy_read_only_what_is_allowed() {
+    let server = ApiServer::of_a_shop();
+    let run = |flags: &[&str]| {
+        let mut command = container_patch(server.folder.path(), &RUN);
+        printed(command.env("KUBECONFIG", server.kubeconfig()).args(flags))
+    };
+    let refused = run(&[]);
+    assert!(refused.contains("Policy has not been granted access to Kubernetes v1/Namespace resources"), "{refused}");
+    assert!(server.lines().is_empty(), "nothing is asked");
+    let accepted = run(&["--allow-context-aware"]);
+    assert!(accepted.contains(r#""allowed":true"#), "{accepted}");
+}
+
+#[test]
+fn a_kubeconfig_is_found_where_kubectl_finds_it() {
+    let server = ApiServer::of_a_shop();
+    let home = server.folder.path();
+    let missing = printed(&mut container_patch(home, &CHECK));
+    assert!(missing.contains("$KUBECONFIG is not set, and there is no ~/.kube/config: name one with"), "{missing}");
+    let missing = printed(container_patch(home, &CHECK).env("KUBECONFIG", "/none:/neither"));
+    assert!(missing.contains("no kubeconfig that $KUBECONFIG names exists (`/none:/neither`): name one"), "{missing}");
+    // Of several files those that exist count.
+    let list = format!("/none:{}", server.kubeconfig().display());
+    let found = printed(container_patch(home, &CHECK).env("KUBECONFIG", list));
+    assert!(found.contains(r#""accepted": 1"#), "{found}");
+    std::fs::create_dir(home.join(".kube")).unwrap();
+    std::fs::copy(server.kubeconfig(), home.join(".kube/config")).unwrap();
+    let found = printed(&mut container_patch(home, &CHECK));
+    assert!(found.contains(r#""accepted": 1"#), "{found}");
+}
+
+#[test]
+fn a_proxy_is_not_between_this_machine_and_itself() {
+    let server = ApiServer::of_a_shop();
+    let mut command = container_patch(server.folder.path(), &CHECK);
+    command.env("KUBECONFIG", server.kubeconfig());
+    let printed = printed(command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("HTTP_PROXY", "http://127.0.0.1:1"));
+    assert!(printed.contains(r#""accepted": 1"#), "{printed}");
+}
+
+#[test]
+fn a_cluster_elsewhere_is_reached_through_the_proxy_of_the_environment() {
+    let proxy = ApiServer::that(|_| Some((502, json!("no such cluster"))));
+    let elsewhere = proxy.kubeconfig_text().replace(&format!("http://{}", proxy.address), "https://192.0.2.1:6443");
+    std::fs::write(proxy.kubeconfig(), elsewhere).unwrap();
+    let check = |no_proxy: &str| {
+        let mut command = container_patch(proxy.folder.path(), &CHECK);
+        command.env("KUBECONFIG", proxy.kubeconfig()).args(["--cluster-timeout", "1"]);
+        printed(command.env("HTTPS_PROXY", format!("http://{}", proxy.address)).env("NO_PROXY", no_proxy))
+    };
+    let printed = check("192.0.2.0/24");
+    assert!(printed.contains("192.0.2.1:6443"), "{printed}");
+    assert!(proxy.lines().is_empty(), "{:?}", proxy.lines());
+    let printed = check("other.example.com");
+    assert!(printed.contains("192.0.2.1:6443"), "{printed}");
+    assert_eq!(proxy.lines(), ["CONNECT 192.0.2.1:6443"]);
+}
+
+#[test]
+fn no_kubeconfig_is_read_before_the_policy_asks() {
+    let flags = Flags::parse_from(["test", "--kubeconfig", "/none"]);
+    let world = World::new(&flags.access).unwrap();
+    let call = host_call("oci", "v1/manifest_digest", br#""no image""#, &AllowedResources::default()).unwrap();
+    let error = world.answer(call).unwrap_err();
+    assert!(error.starts_with("`no image` is no image"), "{error}");
+}
