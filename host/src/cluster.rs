@@ -18,6 +18,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList, ListMeta};
 use kube::api::{ApiResource, ListParams, PostParams};
+use kube::client::AuthError;
 use kube::core::{DynamicObject, ObjectList, Status, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::runtime::Runtime;
@@ -199,7 +200,7 @@ impl Connection {
             let _inside = runtime.enter();
             Client::try_from(config)
         };
-        let client = client.map_err(|error| anyhow!("cannot log in to {server}: {}", causes(&error)))?;
+        let client = client.map_err(|error| anyhow!("cannot log in to {server}: {}", trouble(&error)))?;
         Ok(Self { runtime, client, server, timeout: Duration::from_secs(access.cluster_timeout) })
     }
 
@@ -222,9 +223,22 @@ impl Connection {
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(kube::Error::Api(status))) => Err(refusal(&status)),
-            Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, causes(&error))),
+            Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, trouble(&error))),
             Err(_) => Err(format!("{} did not answer within {} s", self.server, self.timeout.as_secs())),
         }
+    }
+}
+
+/// Why the API server could not be asked.
+fn trouble(error: &kube::Error) -> String {
+    match error {
+        // The library shows the command with its environment, which may hold what is secret.
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            let told = String::from_utf8_lossy(&out.stderr);
+            let last = told.lines().last().unwrap_or("it does not say why");
+            format!("the credential plugin in the kubeconfig failed with {}: {last}", out.status)
+        }
+        other => causes(other),
     }
 }
 

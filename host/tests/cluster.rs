@@ -390,6 +390,22 @@ fn the_context_says_as_whom_the_api_server_is_asked() {
 }
 
 #[test]
+fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
+    let server = ApiServer::of_a_shop();
+    let plugin = "user: {exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, \
+                  args: [-c, 'echo hello >&2; echo log in first >&2; exit 3'], env: [{name: KEY, value: s3cret}]}}";
+    let kubeconfig = server.kubeconfig_text().replace("user: {token: s3cret}", plugin);
+    std::fs::write(server.kubeconfig(), kubeconfig).unwrap();
+    assert_eq!(
+        get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err(),
+        format!(
+            "cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
+            server.address
+        )
+    );
+}
+
+#[test]
 fn every_question_is_asked_once_also_side_by_side() {
     let server = ApiServer::of_a_shop();
     let world = server.world(&[]);
