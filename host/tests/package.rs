@@ -68,6 +68,7 @@ fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
     };
     let (pins, enforces) = (by(true), by(false));
     assert_eq!(enforces["rules"], metadata["rules"]);
+    assert_eq!(enforces["contextAwareResources"], metadata["contextAwareResources"]);
     assert_eq!(pins["rules"][0]["resources"], json!(["pods", "pods/ephemeralcontainers"]));
     assert_eq!(pins["settings"]["pinning"]["action"], "pin");
     assert_ne!(enforces["settings"]["pinning"]["action"], "pin", "a policy that may not mutate cannot pin");
@@ -75,6 +76,39 @@ fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
         assert!(policy["timeoutEvalSeconds"].as_u64() < policy["timeoutSeconds"].as_u64(), "{policy}");
         assert_eq!(policy["namespaceSelector"], pins["namespaceSelector"]);
     }
+}
+
+#[test]
+fn what_the_policy_may_read_there_is_a_role_to_read() {
+    let mut readable = Vec::new();
+    for file in std::fs::read_dir(root().join("deploy/rbac")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let objects: Vec<Value> = manifest::read(&text).into_iter().map(|document| document.object.unwrap()).collect();
+        let [role, binding] = &objects[..] else { panic!("a role and its binding: {text}") };
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+        assert_eq!(binding["subjects"][0]["name"], "policy-server");
+        for rule in role["rules"].as_array().unwrap() {
+            assert_eq!(rule["verbs"], json!(["get", "list", "watch"]), "{text}");
+            let group = rule["apiGroups"][0].as_str().unwrap();
+            let resources = rule["resources"].as_array().unwrap().iter();
+            readable.extend(resources.map(|resource| format!("{group}/{}", resource.as_str().unwrap())));
+        }
+    }
+    let plural = |kind: &str| {
+        kind.to_lowercase().strip_suffix('y').map_or(format!("{}s", kind.to_lowercase()), |stem| format!("{stem}ies"))
+    };
+    let mut declared: Vec<String> = yaml("metadata.yml")["contextAwareResources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|resource| {
+            let group = resource["apiVersion"].as_str().unwrap().split('/').next().unwrap();
+            format!("{group}/{}", plural(resource["kind"].as_str().unwrap()))
+        })
+        .collect();
+    readable.sort();
+    declared.sort();
+    assert_eq!(readable, declared);
 }
 
 #[test]
