@@ -312,7 +312,7 @@ impl Scanning {
             .iter()
             .map(|(exception, ids)| format!("; the exception for {} ended: {exception}", listed(ids)))
             .collect();
-        format!("has {} {noun}{with_fix}{colon}{named}; {way_out} (by {by}){}", counts.join(" and "), ended.concat())
+        format!("has {} {noun}{with_fix}{colon}{named}; {way_out} (by {by}){}", enumerated(&counts), ended.concat())
     }
 
     /// What is said of an image that has no scan result that counts.
@@ -436,7 +436,12 @@ fn listed(ids: &[&str]) -> String {
     if let Some(more) = ids.len().checked_sub(NAMED).filter(|more| *more > 0) {
         shown.push(format!("{more} more"));
     }
-    match shown.split_last() {
+    enumerated(&shown)
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn enumerated(items: &[String]) -> String {
+    match items.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
         None => String::new(),
