@@ -84,7 +84,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   [[ "$output" != *"default/inner"* ]]
   check --recursive folder
   assert_contains "$output" "default/inner"
-  run --separate-stderr bash -c '"$0" check - --settings-json "$1" < folder/list.json' "$CONTAINER_PATCH" '{"pinning": {"templates": false, "action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
+  run --separate-stderr bash -c '"$0" check - --settings-json "$1" < folder/list.json' "$CONTAINER_PATCH" '{"pinning": {"templates": false, "action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
   [ "$status" -eq 0 ]
   assert_contains "$output" "<stdin>:1 items[0]"
 }

@@ -83,7 +83,7 @@ load helpers
 }
 
 @test "settings are read from a YAML file" {
-  printf 'pinning:\n  action: warn\nschedule: {action: "off"}\nbaseImage: {action: "off"}\n' > "$BATS_TEST_TMPDIR/settings.yml"
+  printf 'pinning:\n  action: warn\nschedule: {action: "off"}\nbaseImage: {action: "off"}\nscan: {action: "off"}\n' > "$BATS_TEST_TMPDIR/settings.yml"
   policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-path "$BATS_TEST_TMPDIR/settings.yml" \
     --replay-host-capabilities-interactions "$(silence)"
   [ "$status" -eq 0 ]

@@ -41,8 +41,8 @@ ask() {
   [ "$status" -eq 0 ]
 }
 
-ONLY_PIN='{"schedule": {"action": "off"}, "baseImage": {"action": "off"}}'
-ONLY_SCHEDULE='{"pinning": {"action": "off"}, "baseImage": {"action": "off"}}'
+ONLY_PIN='{"schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
+ONLY_SCHEDULE='{"pinning": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 ONLY_BASE='{"pinning": {"action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "deny"}}'
 
 # The object of a request with the response's JSON Patch applied, which only ever replaces.
