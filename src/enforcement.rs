@@ -1,6 +1,8 @@
 //! Which requests are judged at all, and how hard findings bite.
 
+pub mod break_glass;
 pub mod exceptions;
+pub mod leniency;
 
 use crate::request::AdmissionRequest;
 use crate::workload;
@@ -30,7 +32,11 @@ pub fn scope(request: &AdmissionRequest<'_>) -> Result<Scope, String> {
     }
     // That an object is being deleted is what the cluster says of the object that it stores. A requester who writes it
     // into a new one clears nothing.
-    let stored = if request.operation == "UPDATE" { request.old_object().or(request.object()) } else { None };
+    let stored = match request.operation.as_ref() {
+        "UPDATE" => request.old_object().or(request.object()),
+        _ if request.is_audit() => request.object(),
+        _ => None,
+    };
     match stored {
         Some(object) if workload::is_being_deleted(object)? => Ok(Scope::LetThrough),
         _ => Ok(Scope::Judged),

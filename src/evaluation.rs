@@ -1,11 +1,11 @@
 //! The way of one request, top to bottom.
 
-use std::cell::OnceCell;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
+use crate::enforcement::break_glass::Door;
 use crate::enforcement::exceptions::Exceptions;
+use crate::enforcement::leniency::{self, Leniency, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
 use crate::evidence::registry::{ImageFacts, Registry};
@@ -22,9 +22,10 @@ use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
 use crate::rules::scan::{PodAnnotations, Scanning};
 use crate::settings::read::Problems;
+use crate::settings::value::Treatment;
 use crate::settings::{Rules, Settings};
 use crate::shown::Shown;
-use crate::verdict::{JudgedImage, Verdict};
+use crate::verdict::{JudgedImage, JudgedRequest, Verdict};
 use crate::workload::{self, Annotation, ImageSite, Placement, Unlisted, Workload};
 
 /// Judges the payload of waPC's `validate`.
@@ -66,15 +67,43 @@ pub fn check_settings(json: &[u8]) -> Result<(), String> {
     Settings::from_json(json).map(|_| ()).map_err(|problems| invalid_settings(&problems))
 }
 
+/// Lets a request that would be refused go on where somebody who may says so.
+fn break_the_glass(verdict: Verdict, request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
+    if verdict.is_accepted() {
+        return verdict;
+    }
+    match settings.break_glass.attempt(request, host) {
+        Door::NotTried => verdict,
+        Door::Opened(opened) => verdict.opened(opened),
+        Door::Shut(reason) => verdict.followed_by(Finding::about_request(Code::BreakGlass, reason)),
+    }
+}
+
+/// What the audit annotations say of the request itself.
+fn judged_request(request: &AdmissionRequest<'_>) -> JudgedRequest {
+    let place = [request.namespace(), request.name.as_deref().filter(|name| !name.is_empty())];
+    let place: Vec<&str> = place.into_iter().flatten().collect();
+    JudgedRequest {
+        user: Shown(request.user()).to_string(),
+        operation: Shown(&request.operation).to_string(),
+        object: format!("{} {}", Shown(&request.kind.kind), Shown(&place.join("/"))).trim_end().to_owned(),
+        dry_run: request.dry_run.unwrap_or_default(),
+    }
+}
+
 fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
-    match enforcement::scope(request) {
+    let verdict = match enforcement::scope(request) {
         Ok(Scope::LetThrough) => return Verdict::default(),
-        Ok(Scope::Judged) => {}
+        Ok(Scope::Judged) => judge_object(request, settings, host),
         Err(cause) => {
             let text = format!("this {} is no Kubernetes object: {cause}", Shown(&request.kind.kind));
-            return Verdict::deny(Code::InvalidRequest, text);
+            Verdict::deny(Code::InvalidRequest, text)
         }
-    }
+    };
+    break_the_glass(verdict, request, settings, host).on(judged_request(request))
+}
+
+fn judge_object(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
     let Some(object) = request.object() else {
         let (operation, kind) = (Shown(&request.operation), Shown(&request.kind.kind));
         let text = format!("this {operation} request for a {kind} holds no object to judge");
@@ -85,11 +114,12 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
     };
+    let before = before(request, settings);
+    let unchanged = leniency::unchanged(&workload.sites, &before.sites);
     let mut judge = Judge {
         request,
         settings,
         object,
-        old: OnceCell::new(),
         placement: Placement::of(&request.kind),
         now: settings.evaluate_at.unwrap_or_else(|| host.now()),
         annotations: &workload.annotations,
@@ -99,10 +129,17 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
         images: Vec::with_capacity(workload.sites.len()),
         edits: Vec::new(),
     };
-    for site in &workload.sites {
-        judge.site(site);
+    for (site, is_unchanged) in workload.sites.iter().zip(unchanged) {
+        judge.site(site, is_unchanged);
     }
     judge.verdict()
+}
+
+/// The earlier state of the object of an UPDATE. What it does not show counts as changed.
+fn before<'r>(request: &'r AdmissionRequest<'r>, settings: &'r Settings) -> Workload<'r> {
+    let old = request.old_object().filter(|_| request.operation == "UPDATE");
+    let read = |old| workload::read(&request.kind, old, &settings.custom_workloads).ok();
+    old.and_then(read).unwrap_or_default()
 }
 
 fn unknown_kind(request: &AdmissionRequest<'_>) -> String {
@@ -124,8 +161,6 @@ struct Judge<'r> {
     request: &'r AdmissionRequest<'r>,
     settings: &'r Settings,
     object: &'r RawValue,
-    /// The earlier state, read when it is first asked for.
-    old: OnceCell<Workload<'r>>,
     placement: Placement,
     now: DateTime<Utc>,
     annotations: &'r [Annotation<'r>],
@@ -143,11 +178,18 @@ struct Subject<'s> {
     image: Reference<'s>,
     rules: Rules<'s>,
     exceptions: Exceptions<'s>,
+    is_unchanged: bool,
+    leniency: Option<Leniency>,
 }
 
 impl<'r> Judge<'r> {
-    fn site(&mut self, site: &ImageSite<'_>) {
-        let mut judged = JudgedImage::at(site);
+    fn site(&mut self, site: &ImageSite<'_>, is_unchanged: bool) {
+        let mut judged = JudgedImage { unchanged: is_unchanged, ..JudgedImage::at(site) };
+        let leniency = leniency::leniency(&self.settings.enforcement, self.request, is_unchanged);
+        if leniency == Some(Leniency { treatment: Treatment::Ignore, reason: Reason::Unchanged }) {
+            self.images.push(judged);
+            return;
+        }
         match Reference::parse(&site.image) {
             Ok(image) => {
                 judged.image = image.normalized();
@@ -155,10 +197,12 @@ impl<'r> Judge<'r> {
                 if !judged.exempt {
                     let rules = self.settings.rules_for(&judged.image);
                     let exceptions = Exceptions::for_image(&self.settings.exceptions, &judged.image, self.now);
-                    self.image(&Subject { site, image, rules, exceptions }, &mut judged);
+                    self.image(&Subject { site, image, rules, exceptions, is_unchanged, leniency }, &mut judged);
                 }
             }
-            Err(error) => self.findings.push(Finding::invalid_reference(site, &error)),
+            Err(error) => {
+                self.finding(Finding::invalid_reference(site, &error), leniency);
+            }
         }
         self.images.push(judged);
     }
@@ -168,30 +212,37 @@ impl<'r> Judge<'r> {
         judged.digest = image.digest().map(|digest| digest.as_str().to_owned());
         let mut decision = subject.rules.pinning.decide(image, self.placement);
         if let Decision::Refuse { ruling, otherwise } = decision {
-            // Where an exception lets the tag pass, the rest of the rule holds.
-            let passes = subject.exceptions.lets_pass(ruling.code);
-            self.rule(subject, ruling);
-            decision = if passes { *otherwise } else { Decision::LeaveAlone };
+            let is_refused = self.rule(subject, ruling);
+            // Where something lets the tag pass, the rest of the rule holds.
+            decision = if is_refused { Decision::LeaveAlone } else { *otherwise };
         }
         match decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
+            // The audit scanner wants to know, and changes nothing.
+            Decision::Pin if self.request.is_audit() => {
+                self.rule(subject, pinning::unpinned(image, None, Effect::Warn));
+            }
             Decision::Report(effect) => {
                 // The digest is advice here. Without it there is a finding all the same.
                 judged.digest = self.registry.digest(&image.registry_name()).ok();
                 self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), effect));
             }
             // What was let in once is not rewritten behind the back of whoever changes something else.
-            Decision::Pin if self.is_unchanged(site) => {}
+            Decision::Pin if subject.is_unchanged => {}
             Decision::Pin => match self.registry.digest(&image.registry_name()) {
                 Ok(digest) => {
-                    match site.span(self.object) {
-                        Some(span) => self.edits.push((span, pinning::pinned(image, &digest))),
-                        None => return self.rule(subject, Ruling::unplaced()),
-                    }
+                    let Some(span) = site.span(self.object) else {
+                        self.rule(subject, Ruling::unplaced());
+                        return;
+                    };
+                    self.edits.push((span, pinning::pinned(image, &digest)));
                     judged.digest = Some(digest);
                 }
                 Err(cause) => return self.unavailable(subject, Effect::Deny, &cause),
             },
+        }
+        if subject.leniency.is_some_and(|leniency| leniency.treatment == Treatment::Ignore) {
+            return;
         }
         // What was judged is what is written: from here on the image is known by its digest.
         let name = match &judged.digest {
@@ -214,15 +265,6 @@ impl<'r> Judge<'r> {
         }
         self.base(subject, &facts, &built);
         self.scan(subject, &name, &facts, judged);
-    }
-
-    /// Whether the earlier state has this image at this site. What it does not show counts as changed.
-    fn is_unchanged(&self, site: &ImageSite<'_>) -> bool {
-        let read = || {
-            let old = self.request.old_object()?;
-            workload::read(&self.request.kind, old, &self.settings.custom_workloads).ok()
-        };
-        site.is_unchanged_from(&self.old.get_or_init(|| read().unwrap_or_default()).sites)
     }
 
     fn base(&mut self, subject: &Subject<'_>, facts: &ImageFacts, built: &BuildDate) {
@@ -323,10 +365,26 @@ impl<'r> Judge<'r> {
         Ok(scans)
     }
 
-    /// Adds what a rule says of an image, as far as no exception lets it pass.
-    fn rule(&mut self, subject: &Subject<'_>, ruling: Ruling) {
-        let rulings = subject.exceptions.apply(ruling);
-        self.findings.extend(rulings.into_iter().map(|ruling| Finding::about_site(subject.site, ruling)));
+    /// Adds what a rule says of an image, as far as no exception lets it pass. Tells whether the request is refused for it.
+    fn rule(&mut self, subject: &Subject<'_>, ruling: Ruling) -> bool {
+        let mut is_refused = false;
+        for ruling in subject.exceptions.apply(ruling) {
+            is_refused |= self.finding(Finding::about_site(subject.site, ruling), subject.leniency);
+        }
+        is_refused
+    }
+
+    /// Adds a finding, as hard as it bites here. Tells whether the request is refused for it.
+    fn finding(&mut self, finding: Finding, leniency: Option<Leniency>) -> bool {
+        // What cannot be read is let in by nobody.
+        let leniency = leniency.filter(|_| finding.code != Code::InvalidRequest);
+        let finding = match leniency {
+            Some(leniency) => leniency.apply(finding),
+            None => Some(finding),
+        };
+        let is_refused = finding.as_ref().is_some_and(|finding| finding.effect == Effect::Deny);
+        self.findings.extend(finding);
+        is_refused
     }
 
     /// An image that a registry, or the cluster, could not be asked about. That bites no harder than the rule that asked

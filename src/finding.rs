@@ -55,13 +55,15 @@ pub enum Code {
     Excepted,
     /// Something that an exception covered until its end.
     ExpiredException,
+    /// A request that goes on in spite of its findings, or one that tried to.
+    BreakGlass,
     /// The settings give the time at which to judge.
     EvaluateAtSet,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::InvalidSettings,
         Self::UnknownKind,
@@ -83,6 +85,7 @@ impl Code {
         Self::EvidenceUnavailable,
         Self::Excepted,
         Self::ExpiredException,
+        Self::BreakGlass,
         Self::EvaluateAtSet,
     ];
 
@@ -111,6 +114,7 @@ impl Code {
             Self::EvidenceUnavailable => "evidence-unavailable",
             Self::Excepted => "excepted",
             Self::ExpiredException => "expired-exception",
+            Self::BreakGlass => "break-glass",
             Self::EvaluateAtSet => "evaluate-at-set",
         }
     }
@@ -145,15 +149,17 @@ pub struct Finding {
     /// The image as it was written, shortened if need be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The setting that lets it pass as a warning, where its rule would have refused the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<&'static str>,
     /// The fact, the rule and the way out. It reads on from the image.
-    #[serde(skip)]
     pub text: String,
 }
 
 impl Finding {
     /// A finding about the request as a whole, which is always refused.
     pub fn about_request(code: Code, text: impl Into<String>) -> Self {
-        Self { code, effect: Effect::Deny, site: None, image: None, text: text.into() }
+        Self { code, effect: Effect::Deny, site: None, image: None, passed: None, text: text.into() }
     }
 
     /// A finding about the request as a whole that the requester is told of.
@@ -169,6 +175,7 @@ impl Finding {
             effect: ruling.effect,
             site: Some(site.to_string()),
             image: Some(Shown(&site.image).to_string()),
+            passed: None,
             text: ruling.text,
         }
     }
@@ -178,6 +185,12 @@ impl Finding {
     pub fn invalid_reference(site: &ImageSite<'_>, error: &ReferenceError) -> Self {
         let text = format!("is no image reference: {error}");
         Self::about_site(site, Ruling { code: Code::InvalidReference, effect: Effect::Deny, text })
+    }
+
+    /// The finding as a warning, because of a setting that lets it pass.
+    #[must_use]
+    pub fn passing(self, setting: &'static str) -> Self {
+        Self { effect: Effect::Warn, passed: Some(setting), ..self }
     }
 
     /// The message without its code.

@@ -39,6 +39,12 @@ pub trait Host {
     /// Why the cluster gave none.
     fn list_resources_by_namespace(&self, request: &ListResources<'_>) -> Result<Vec<u8>, String>;
 
+    /// `kubernetes/can_i`: whether somebody may do something.
+    ///
+    /// # Errors
+    /// Why the cluster does not say.
+    fn can_i(&self, question: &CanI<'_>) -> Result<Vec<u8>, String>;
+
     /// What time it is.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -65,6 +71,36 @@ pub struct ListResources<'a> {
     pub label_selector: Option<&'a str>,
     pub field_selector: Option<&'a str>,
     pub field_masks: BTreeSet<&'a str>,
+}
+
+/// What somebody may do.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the host capability")]
+pub struct CanI<'a> {
+    pub subject_access_review: SubjectAccessReview<'a>,
+    pub disable_cache: bool,
+}
+
+/// Who, and what.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the host capability")]
+pub struct SubjectAccessReview<'a> {
+    pub groups: Option<&'a [&'a str]>,
+    pub resource_attributes: ResourceAttributes<'a>,
+    pub user: &'a str,
+}
+
+/// What is to be done to which resource.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of authorization.k8s.io/v1 ResourceAttributes")]
+pub struct ResourceAttributes<'a> {
+    pub group: Option<&'a str>,
+    pub name: Option<&'a str>,
+    pub namespace: Option<&'a str>,
+    pub resource: &'a str,
+    pub subresource: Option<&'a str>,
+    pub verb: &'a str,
+    pub version: Option<&'a str>,
 }
 
 /// The host that runs the module: policy-server, kwctl or container-patch.
@@ -102,6 +138,10 @@ impl Host for Kubewarden {
         Self::ask("kubernetes", "list_resources_by_namespace", request)
     }
 
+    fn can_i(&self, question: &CanI<'_>) -> Result<Vec<u8>, String> {
+        Self::ask("kubernetes", "can_i", question)
+    }
+
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -116,7 +156,7 @@ pub(crate) mod in_memory {
     use chrono::{DateTime, Utc};
     use serde_json::Value;
 
-    use super::{GetResource, Host, ListResources};
+    use super::{CanI, GetResource, Host, ListResources};
 
     /// Answers what it was told to answer, and remembers what it was asked.
     pub(crate) struct InMemory {
@@ -233,6 +273,13 @@ pub(crate) mod in_memory {
                 return Ok(br#"{"items": []}"#.to_vec());
             }
             self.ask("list", &what).map(|answer| Self::masked(answer, &request.field_masks))
+        }
+
+        fn can_i(&self, question: &CanI<'_>) -> Result<Vec<u8>, String> {
+            let review = &question.subject_access_review;
+            let attributes = &review.resource_attributes;
+            let namespace = attributes.namespace.unwrap_or_default();
+            self.ask("can_i", &format!("{} {} {namespace}/{}", review.user, attributes.verb, attributes.resource))
         }
 
         fn now(&self) -> DateTime<Utc> {

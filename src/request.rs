@@ -26,9 +26,21 @@ pub struct AdmissionRequest<'a> {
     /// The kind of the object, as the webhook is registered for it.
     #[serde(borrow, deserialize_with = "json::object")]
     pub kind: GroupVersionKind<'a>,
+    /// The resource of the object.
+    #[serde(borrow, default, deserialize_with = "json::optional_object")]
+    pub resource: Option<Resource<'a>>,
     /// The subresource, such as `scale`.
     #[serde(borrow, default)]
     pub sub_resource: Option<Cow<'a, str>>,
+    /// The name of the object, where it is known before the object is stored.
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    /// Who makes the request.
+    #[serde(borrow, default, deserialize_with = "json::optional_object")]
+    pub user_info: Option<UserInfo<'a>>,
+    /// Whether nothing is to be stored.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
     /// The namespace of the object, where it has one.
     #[serde(borrow, default)]
     pub namespace: Option<Cow<'a, str>>,
@@ -41,6 +53,25 @@ pub struct AdmissionRequest<'a> {
     /// The object as it is stored now.
     #[serde(borrow, default)]
     pub old_object: Option<&'a RawValue>,
+}
+
+/// Who makes a request, as the API server has authenticated it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct UserInfo<'a> {
+    /// The name of the user.
+    #[serde(borrow, default)]
+    pub username: Option<Cow<'a, str>>,
+    /// The groups that the user is in.
+    #[serde(borrow, default)]
+    pub groups: Option<Vec<Cow<'a, str>>>,
+}
+
+/// Names a resource, as far as we use it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Resource<'a> {
+    /// The plural, such as `pods`.
+    #[serde(borrow, default)]
+    pub resource: Cow<'a, str>,
 }
 
 /// Names a kind. The core group is the empty string.
@@ -87,6 +118,25 @@ impl AdmissionRequest<'_> {
     #[must_use]
     pub fn old_object(&self) -> Option<&RawValue> {
         self.old_object.filter(|object| object.get() != "null")
+    }
+
+    /// The name of the user who makes the request; empty where there is none.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.user_info.as_ref().and_then(|user| user.username.as_deref()).unwrap_or_default()
+    }
+
+    /// The groups that the user is in.
+    #[must_use]
+    pub fn groups(&self) -> &[Cow<'_, str>] {
+        self.user_info.as_ref().and_then(|user| user.groups.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether this is a question of Kubewarden's audit scanner about an object that is stored already. It asks without a
+    /// user, which no request that came through an API server does, and gives the kind for the resource.
+    #[must_use]
+    pub fn is_audit(&self) -> bool {
+        self.user().is_empty() && self.resource.as_ref().is_some_and(|resource| resource.resource == self.kind.kind)
     }
 
     /// The namespace, `None` where the object is in none.

@@ -6,6 +6,7 @@ pub mod value;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
+use crate::enforcement::break_glass::BreakGlass;
 use crate::enforcement::exceptions::Exception;
 use crate::finding::Effect;
 use crate::image::ImagePattern;
@@ -15,6 +16,7 @@ use crate::rules::scan::Scanning;
 use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
 use read::{Path, Problems, Setting, kind_of, read_string, section};
+use value::Treatment;
 
 section! {
     /// All settings. Every key is optional, and `{}` is a useful policy.
@@ -35,6 +37,8 @@ section! {
         "overrides" overrides: Vec<Override> = Vec::new(),
         /// How hard findings bite in special cases.
         "enforcement" enforcement: Enforcement = Enforcement::default(),
+        /// The door for emergencies.
+        "breakGlass" break_glass: BreakGlass = BreakGlass::default(),
         /// Kinds besides Kubernetes' own that hold pod templates.
         "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
         /// The time at which to judge, for tests and what-if questions only.
@@ -45,6 +49,10 @@ section! {
 section! {
     /// How hard findings bite in special cases.
     pub struct Enforcement {
+        /// What becomes of findings about images that an UPDATE leaves as they were.
+        "unchangedImages" unchanged_images: Treatment = Treatment::Warn,
+        /// What becomes of findings about what Kubernetes' own controllers create from an admitted workload.
+        "controllerPods" controller_pods: Treatment = Treatment::Warn,
         /// What becomes of an image that a registry, or the cluster, could not be asked about.
         "evidenceErrors" evidence_errors: Effect = Effect::Deny,
     }
@@ -104,9 +112,27 @@ impl Settings {
         }
         let mut problems = Problems::default();
         let settings = Self::read(json, Path::Root, &mut problems);
+        if let Some(settings) = &settings {
+            settings.find_contradictions(&mut problems);
+        }
         match settings {
             Some(settings) if problems.is_empty() => Ok(settings),
             _ => Err(problems),
+        }
+    }
+
+    /// An exception ends, and an exemption does not: one for images that are exempt looks as if it did.
+    fn find_contradictions(&self, problems: &mut Problems) {
+        for (index, exception) in self.exceptions.iter().enumerate() {
+            for pattern in &exception.images.0 {
+                if let Some(exempt) = self.exempt.iter().find(|exempt| exempt.matches(&pattern.to_string())) {
+                    let at = Path::Key(&Path::Root, "exceptions");
+                    problems.push(
+                        Path::Key(&Path::Index(&at, index), "images"),
+                        format_args!("`{pattern}` is exempt by `{exempt}` in any case, without an end; take it out of one of the two"),
+                    );
+                }
+            }
         }
     }
 
@@ -198,7 +224,7 @@ mod tests {
                 "overrides[2]: expected an object, found a number",
                 "customWorkloads[0]: `podTemplate` is missing",
                 "exmpt: unknown key; did you mean `exempt`?",
-                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, customWorkloads, evaluateAt",
+                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
             ]
         );
     }

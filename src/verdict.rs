@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::enforcement::break_glass::Opened;
 use crate::finding::{Code, Effect, Finding};
 use crate::shown::Shown;
 use crate::workload::ImageSite;
@@ -26,6 +27,24 @@ pub struct Verdict {
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
     object: Option<Box<RawValue>>,
+    opened: Option<Opened>,
+    request: Option<JudgedRequest>,
+}
+
+/// The request that was judged, as the audit annotations name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgedRequest {
+    /// Who makes it; nobody where Kubewarden's audit scanner asks.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// CREATE or UPDATE.
+    pub operation: String,
+    /// Kind, namespace and name of the object.
+    pub object: String,
+    /// Whether nothing is stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// An image that was looked at, as the audit annotations name it.
@@ -38,6 +57,9 @@ pub struct JudgedImage {
     /// Whether the settings exempt it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exempt: bool,
+    /// Whether the UPDATE leaves it as it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
     /// The digest that was judged, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -51,7 +73,7 @@ impl JudgedImage {
     #[must_use]
     pub fn at(site: &ImageSite<'_>) -> Self {
         let image = Shown(&site.image).to_string();
-        Self { site: site.to_string(), image, exempt: false, digest: None, built: None }
+        Self { site: site.to_string(), image, exempt: false, unchanged: false, digest: None, built: None }
     }
 }
 
@@ -72,13 +94,42 @@ impl Verdict {
     /// A verdict by what was found, in the order in which the user is to read it.
     #[must_use]
     pub fn of(findings: Vec<Finding>, images: Vec<JudgedImage>) -> Self {
-        Self { findings, images, object: None }
+        Self { findings, images, ..Self::default() }
     }
 
     /// The verdict, with the object as it is to be stored if the request goes on.
     #[must_use]
     pub fn with_object(self, object: Box<RawValue>) -> Self {
         Self { object: Some(object), ..self }
+    }
+
+    /// The verdict, with the request that it is about.
+    #[must_use]
+    pub fn on(self, request: JudgedRequest) -> Self {
+        Self { request: Some(request), ..self }
+    }
+
+    /// The verdict for a request that goes on in spite of its findings.
+    #[must_use]
+    pub fn opened(mut self, opened: Opened) -> Self {
+        let text = format!("{} breaks the glass: {}", opened.user, opened.reason);
+        let soften = |finding: Finding| {
+            // An object that cannot be read is not let in by anybody.
+            if finding.effect == Effect::Deny && finding.code != Code::InvalidRequest {
+                finding.passing("breakGlass")
+            } else {
+                finding
+            }
+        };
+        self.findings = self.findings.into_iter().map(soften).collect();
+        Self { opened: Some(opened), ..self.preceded_by(Finding::warning(Code::BreakGlass, text)) }
+    }
+
+    /// The verdict, with a finding after all others.
+    #[must_use]
+    pub fn followed_by(mut self, finding: Finding) -> Self {
+        self.findings.push(finding);
+        self
     }
 
     /// The verdict, with a finding before all others.
@@ -144,6 +195,12 @@ impl Verdict {
             (true, true) => "accepted",
         };
         let mut annotations = BTreeMap::from([("verdict", verdict.to_owned())]);
+        if let Some(request) = &self.request {
+            annotations.insert("request", serde_json::to_string(request).unwrap_or_default());
+        }
+        if let Some(opened) = &self.opened {
+            annotations.insert("breakGlass", serde_json::to_string(opened).unwrap_or_default());
+        }
         if !self.findings.is_empty() {
             annotations.insert("findings", json_list(&self.findings));
         }
@@ -228,6 +285,7 @@ mod tests {
             effect,
             site: Some("container `app`".to_owned()),
             image: Some("nginx:1".to_owned()),
+            passed: None,
             text: text.to_owned(),
         }
     }
@@ -238,6 +296,7 @@ mod tests {
             site: "container `app`".to_owned(),
             image: "i".to_owned(),
             exempt: false,
+            unchanged: false,
             digest: None,
             built: None,
         }];
@@ -285,7 +344,7 @@ mod tests {
         assert_eq!(annotation(&response, "verdict"), "denied");
         assert_eq!(
             annotation(&response, "findings")
-                .matches(r#"{"code":"unpinned-image","effect":"deny","site":"container `app`","image":"nginx:1"}"#)
+                .matches(r#"{"code":"unpinned-image","effect":"deny","site":"container `app`","image":"nginx:1","text":"#)
                 .count(),
             2
         );

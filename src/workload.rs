@@ -69,15 +69,16 @@ pub struct ImageSite<'a> {
 }
 
 impl ImageSite<'_> {
-    /// Whether another object, an earlier state of this one, names the same image in the same container. A container
-    /// is known by its place and its name; one without a name is always another.
+    /// Whether it is the same image in the same container as at a site of an earlier state of the object. A container is
+    /// known by its place and its name; one without a name is always another.
     #[must_use]
-    pub fn is_unchanged_from(&self, old: &[ImageSite<'_>]) -> bool {
+    pub fn is_unchanged_from(&self, old: &ImageSite<'_>) -> bool {
         let named = self.name.as_deref().is_some_and(|name| !name.is_empty());
-        let same = |old: &ImageSite<'_>| {
-            old.template == self.template && old.field == self.field && old.name == self.name && old.image == self.image
-        };
-        named && old.iter().any(same)
+        named
+            && old.template == self.template
+            && old.field == self.field
+            && old.name == self.name
+            && old.image == self.image
     }
 
     /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
@@ -136,13 +137,53 @@ section! {
     /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
     pub struct CustomWorkload {
         required {
-            /// Group and version, as manifests write them.
-            "apiVersion" api_version: String,
+            /// Group and version, as manifests write them; `*` for every version of a group.
+            "apiVersion" api_version: ApiVersion,
             /// The kind.
             "kind" kind: String,
             /// Where the pod template stands: a JSON pointer such as `/spec/template`.
             "podTemplate" pod_template: TemplatePointer,
         }
+    }
+}
+
+/// A group and a version of it, or every version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiVersion {
+    group: String,
+    version: String,
+}
+
+impl ApiVersion {
+    /// Reads `v1`, `apps/v1` or `apps/*`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (group, version) = text.split_once('/').unwrap_or(("", text));
+        let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let plain = |text: &str, more: &[u8]| {
+            text.bytes().all(|byte| alphanumeric(byte) || more.contains(&byte))
+                && [text.bytes().next(), text.bytes().next_back()]
+                    .into_iter()
+                    .all(|byte| byte.is_some_and(alphanumeric))
+        };
+        let is_group = if group.is_empty() { !text.contains('/') } else { plain(group, b"-.") };
+        let is_version = plain(version, b"-") || (version == "*" && !group.is_empty());
+        (is_group && is_version).then(|| Self { group: group.to_owned(), version: version.to_owned() })
+    }
+
+    fn matches(&self, kind: &GroupVersionKind<'_>) -> bool {
+        self.group == kind.group && (self.version == "*" || self.version == kind.version)
+    }
+}
+
+impl Setting for ApiVersion {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a group and version such as `argoproj.io/v1alpha1`", problems)?;
+        let parsed = Self::parse(&text);
+        if parsed.is_none() {
+            problems.push(at, format_args!("`{text}` is no group and version; write them as manifests do, `argoproj.io/v1alpha1`, or `argoproj.io/*` for every version"));
+        }
+        parsed
     }
 }
 
@@ -224,29 +265,20 @@ pub fn is_being_deleted(object: &RawValue) -> Result<bool, String> {
     walk::has_deletion_timestamp(object)
 }
 
-fn templates<'a>(
-    kind: &GroupVersionKind<'_>,
-    custom: &'a [CustomWorkload],
-) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+fn templates<'a>(kind: &GroupVersionKind<'_>, custom: &'a [CustomWorkload]) -> Vec<Cow<'a, str>> {
     let own = KINDS
         .iter()
         .filter(|known| known.group == kind.group && known.kind == kind.kind)
-        .map(|known| Cow::Borrowed(known.template))
-        .collect::<Vec<_>>();
-    let api_version = kind.api_version();
-    let name = kind.kind.to_string();
-    let custom = custom
-        .iter()
-        .filter(move |workload| workload.kind == name && workload.api_version == api_version)
-        .map(|workload| Cow::Borrowed(workload.pod_template.0.as_str()));
-    let mut seen: Vec<Cow<'a, str>> = Vec::new();
-    own.into_iter().chain(custom).filter(move |template| {
-        let new = !seen.contains(template);
-        if new {
-            seen.push(template.clone());
+        .map(|known| Cow::Borrowed(known.template));
+    let custom = custom.iter().filter(|workload| workload.kind == kind.kind && workload.api_version.matches(kind));
+    let mut templates: Vec<Cow<'a, str>> = own.collect();
+    for workload in custom {
+        let template = workload.pod_template.0.as_str();
+        if !templates.iter().any(|known| known == template) {
+            templates.push(Cow::Borrowed(template));
         }
-        new
-    })
+    }
+    templates
 }
 
 fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
@@ -264,7 +296,7 @@ mod tests {
     use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
-    use super::{CustomWorkload, TemplatePointer, Unlisted, read};
+    use super::{ApiVersion, CustomWorkload, TemplatePointer, Unlisted, read};
     use crate::request::GroupVersionKind;
 
     fn kind(api_version: &'static str, kind: &'static str) -> GroupVersionKind<'static> {
@@ -274,7 +306,7 @@ mod tests {
 
     fn sites(of: &GroupVersionKind<'_>, object: &Value) -> Result<Vec<(String, String, String)>, Unlisted> {
         let custom = [CustomWorkload {
-            api_version: "argoproj.io/v1alpha1".to_owned(),
+            api_version: ApiVersion::parse("argoproj.io/v1alpha1").unwrap(),
             kind: "Rollout".to_owned(),
             pod_template: TemplatePointer("/spec/template".to_owned()),
         }];
@@ -451,7 +483,7 @@ mod tests {
     #[test]
     fn a_kind_with_several_templates_is_read_in_each() {
         let custom = ["/spec/leader", "/spec/workers/0/template"].map(|pointer| CustomWorkload {
-            api_version: "example.com/v1".to_owned(),
+            api_version: ApiVersion::parse("example.com/v1").unwrap(),
             kind: "Cluster".to_owned(),
             pod_template: TemplatePointer(pointer.to_owned()),
         });

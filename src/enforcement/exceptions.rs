@@ -234,12 +234,6 @@ impl<'s> Exceptions<'s> {
         in_force.or_else(|| covering().max_by_key(|exception| exception.until.end).map(Standing::Ended))
     }
 
-    /// Whether an exception lets a finding of this code pass.
-    #[must_use]
-    pub fn lets_pass(&self, code: Code) -> bool {
-        matches!(self.of_finding(code), Some(Standing::InForce(_)))
-    }
-
     /// What becomes of a ruling: it passes as a warning where an exception is in force, and says so where one has ended.
     #[must_use]
     pub fn apply(&self, mut ruling: Ruling) -> Vec<Ruling> {

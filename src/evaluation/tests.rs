@@ -523,3 +523,419 @@ mod exceptions {
         assert_eq!(response["codes"], json!(["invalid-reference Deny"]));
     }
 }
+
+/// A registry that has an old image `a:1` and a fresh one `b:1`.
+fn old_and_fresh() -> InMemory {
+    world()
+        .config("docker.io/library/a:1", image("2026-01-01T00:00:00Z", json!(null)))
+        .config("docker.io/library/a:2", image("2026-01-02T00:00:00Z", json!(null)))
+        .config("docker.io/library/b:1", image("2026-11-01T00:00:00Z", json!(null)))
+}
+
+fn deployment(images: &[&str]) -> Value {
+    json!({"spec": {"template": pod(images)}})
+}
+
+fn update(old: Value, new: Value) -> Value {
+    let mut update = request("Deployment", &new);
+    update["operation"] = json!("UPDATE");
+    update["oldObject"] = old;
+    update
+}
+
+mod unchanged_images {
+    use super::*;
+
+    fn under(treatment: &str) -> Value {
+        let mut settings = only("schedule", json!({}));
+        settings["enforcement"] = json!({"unchangedImages": treatment});
+        settings
+    }
+
+    #[test]
+    fn what_an_update_leaves_as_it_was_is_judged_as_the_settings_say() {
+        let scaled = || update(deployment(&["a:1"]), json!({"spec": {"replicas": 1, "template": pod(&["a:1"])}}));
+        let host = old_and_fresh();
+        let response = respond(&host, &scaled(), &only("schedule", json!({})));
+        assert_eq!(response["codes"], json!(["stale-image Warn"]));
+        let warning = response["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.contains("let pass because this update leaves the image as it was [stale-image]")
+                || warning.contains('…'),
+            "{warning}"
+        );
+        let findings: Value =
+            serde_json::from_str(response["audit_annotations"]["findings"].as_str().unwrap()).unwrap();
+        assert_eq!(findings[0]["passed"], json!("unchangedImages"));
+        assert_eq!(respond(&old_and_fresh(), &scaled(), &under("warn"))["codes"], json!(["stale-image Warn"]));
+        assert_eq!(respond(&old_and_fresh(), &scaled(), &under("deny"))["codes"], json!(["stale-image Deny"]));
+        let host = old_and_fresh();
+        assert_eq!(respond(&host, &scaled(), &under("ignore"))["codes"], json!([]));
+        assert_eq!(host.asked(), [""; 0]);
+    }
+
+    #[test]
+    fn an_image_that_is_new_in_its_place_is_judged_in_full() {
+        let named = |name: &str, image: &str| json!({"name": name, "image": image});
+        let with = |field: &str, containers: Value| json!({"spec": {"template": {"spec": {field: containers}}}});
+        for (old, new, codes) in [
+            (deployment(&["b:1"]), deployment(&["a:1"]), json!(["stale-image Deny"])),
+            (deployment(&["a:1"]), deployment(&["a:2"]), json!(["stale-image Deny"])),
+            (deployment(&["a:1", "a:2"]), deployment(&["a:2", "a:1"]), json!(["stale-image Deny", "stale-image Deny"])),
+            (deployment(&["a:1"]), deployment(&["a:1", "a:1"]), json!(["stale-image Warn", "stale-image Deny"])),
+            (
+                with("containers", json!([named("x", "a:1")])),
+                with("containers", json!([named("y", "a:1")])),
+                json!(["stale-image Deny"]),
+            ),
+            (
+                with("initContainers", json!([named("x", "a:1")])),
+                with("containers", json!([named("x", "a:1")])),
+                json!(["stale-image Deny"]),
+            ),
+            (
+                with("containers", json!([named("x", "a:1")])),
+                with("containers", json!([named("x", "a:1"), named("x", "a:1")])),
+                json!(["stale-image Warn", "stale-image Deny"]),
+            ),
+            (
+                with("containers", json!([named("", "a:1")])),
+                with("containers", json!([named("", "a:1")])),
+                json!(["stale-image Deny"]),
+            ),
+            (json!({"spec": 7}), deployment(&["a:1"]), json!(["stale-image Deny"])),
+            (json!(null), deployment(&["a:1"]), json!(["stale-image Deny"])),
+        ] {
+            let request = update(old, new);
+            assert_eq!(respond(&old_and_fresh(), &request, &under("warn"))["codes"], codes, "{request}");
+            assert_eq!(respond(&old_and_fresh(), &request, &under("ignore"))["accepted"], json!(false), "{request}");
+        }
+    }
+
+    #[test]
+    fn an_earlier_state_that_comes_with_a_create_clears_nothing() {
+        let mut create = request("Deployment", &deployment(&["a:1"]));
+        create["oldObject"] = deployment(&["a:1"]);
+        assert_eq!(respond(&old_and_fresh(), &create, &under("ignore"))["codes"], json!(["stale-image Deny"]));
+    }
+
+    #[test]
+    fn an_ephemeral_container_beside_old_ones_is_judged_in_full() {
+        let mut debugged = request("Pod", &pod(&["a:1"]));
+        debugged["operation"] = json!("UPDATE");
+        debugged["subResource"] = json!("ephemeralcontainers");
+        debugged["oldObject"] = pod(&["a:1"]);
+        debugged["object"]["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "a:2"}]);
+        assert_eq!(
+            respond(&old_and_fresh(), &debugged, &under("warn"))["codes"],
+            json!(["stale-image Warn", "stale-image Deny"])
+        );
+    }
+
+    #[test]
+    fn a_registry_that_does_not_answer_keeps_nobody_from_scaling_down() {
+        let scaled = update(deployment(&["gone:1"]), deployment(&["gone:1"]));
+        assert_eq!(respond(&world(), &scaled, &json!({}))["codes"], json!(["evidence-unavailable Warn"]));
+    }
+}
+
+mod controllers {
+    use super::*;
+
+    const REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-controller";
+
+    fn by(user: &str, mut request: Value) -> Value {
+        request["userInfo"] = json!({"username": user, "groups": ["system:authenticated"]});
+        request
+    }
+
+    #[test]
+    fn what_a_controller_makes_is_a_warning() {
+        let pod = request("Pod", &pod(&["a:1"]));
+        let settings = |treatment: &str| {
+            let mut settings = only("schedule", json!({}));
+            settings["enforcement"] = json!({"controllerPods": treatment});
+            settings
+        };
+        let codes = |user: &str, treatment: &str| {
+            respond(&old_and_fresh(), &by(user, pod.clone()), &settings(treatment))["codes"].clone()
+        };
+        for user in [REPLICA_SETS, "system:kube-controller-manager", "system:serviceaccount:kube-system:job-controller"]
+        {
+            assert_eq!(codes(user, "warn"), json!(["stale-image Warn"]), "{user}");
+            assert_eq!(codes(user, "deny"), json!(["stale-image Deny"]), "{user}");
+            assert_eq!(codes(user, "ignore"), json!([]), "{user}");
+        }
+        assert_eq!(codes("jane", "ignore"), json!(["stale-image Deny"]));
+    }
+
+    #[test]
+    fn that_an_object_names_an_owner_means_nothing() {
+        let mut owned = pod(&["a:1"]);
+        owned["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "1", "controller": true}]);
+        let response = respond(&old_and_fresh(), &by("jane", request("Pod", &owned)), &only("schedule", json!({})));
+        assert_eq!(response["codes"], json!(["stale-image Deny"]));
+    }
+
+    #[test]
+    fn what_a_controller_makes_is_pinned() {
+        for treatment in ["deny", "warn", "ignore"] {
+            let host = world().digest("docker.io/library/a:1", DIGEST);
+            let mut settings = only("pinning", json!({}));
+            settings["enforcement"] = json!({"controllerPods": treatment});
+            let response = respond(&host, &by(REPLICA_SETS, request("Pod", &pod(&["a:1"]))), &settings);
+            assert_eq!(response["mutated_object"], pod(&[&format!("a:1@{DIGEST}")]), "{treatment}");
+        }
+        let host = world().digest("docker.io/library/a:latest", DIGEST);
+        let response = respond(&host, &by(REPLICA_SETS, request("Pod", &pod(&["a"]))), &only("pinning", json!({})));
+        assert_eq!(response["codes"], json!(["forbidden-tag Warn"]));
+        assert_eq!(
+            response["mutated_object"],
+            pod(&[&format!("a@{DIGEST}")]),
+            "a tag that is let pass is pinned like any other"
+        );
+    }
+}
+
+mod break_glass {
+    use super::*;
+
+    fn settings(break_glass: Value) -> Value {
+        let mut settings = only("schedule", json!({}));
+        settings["breakGlass"] = break_glass;
+        settings
+    }
+
+    fn by(user: &str, groups: &[&str], annotation: Option<&str>) -> Value {
+        let mut pod = pod(&["a:1"]);
+        if let Some(reason) = annotation {
+            pod["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": reason});
+        }
+        let mut request = request("Pod", &pod);
+        request["namespace"] = json!("shop");
+        request["name"] = json!("web");
+        request["userInfo"] = json!({"username": user, "groups": groups});
+        request
+    }
+
+    #[test]
+    fn a_member_of_the_group_is_let_in_with_every_finding_as_a_warning() {
+        let on_call = settings(json!({"groups": ["oncall"]}));
+        let response =
+            respond(&old_and_fresh(), &by("jane", &["dev", "oncall"], Some(" INC-7 payments are down ")), &on_call);
+        assert_eq!(response["codes"], json!(["break-glass Warn", "stale-image Warn"]));
+        assert_eq!(response["warnings"][0], json!("jane breaks the glass: INC-7 payments are down [break-glass]"));
+        let annotation =
+            |key: &str| serde_json::from_str::<Value>(response["audit_annotations"][key].as_str().unwrap()).unwrap();
+        assert_eq!(
+            annotation("breakGlass"),
+            json!({"user": "jane", "reason": "INC-7 payments are down", "by": "group oncall"})
+        );
+        assert_eq!(annotation("request"), json!({"user": "jane", "operation": "CREATE", "object": "Pod shop/web"}));
+        assert_eq!(annotation("findings")[1]["passed"], json!("breakGlass"));
+    }
+
+    #[test]
+    fn anybody_else_is_refused_with_the_findings_and_who_could() {
+        for (door, who) in [
+            (json!({"groups": ["oncall"]}), "is honoured only for members of `oncall`, not for joe [break-glass]"),
+            (json!({}), "is honoured only for nobody: `breakGlass` names no groups, not for joe [break-glass]"),
+            (
+                json!({"groups": ["a", "b"], "rbac": true}),
+                "is honoured only for members of `a`, `b` and those who may `break-glass` containerpatchpolicies.container-patch.dev, not for joe [break-glass]",
+            ),
+        ] {
+            let response = respond(
+                &old_and_fresh(),
+                &by("joe", &["system:authenticated", "oncal"], Some("please")),
+                &settings(door),
+            );
+            assert_eq!(response["codes"], json!(["stale-image Deny", "break-glass Deny"]));
+            let message = response["message"].as_str().unwrap();
+            assert!(message.ends_with(who), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_api_server_is_asked_once_and_no_answer_means_no() {
+        let rbac = settings(json!({"rbac": true}));
+        let asking = "jane break-glass shop/containerpatchpolicies";
+        for (answer, accepted) in [
+            (Ok(json!({"allowed": true})), true),
+            (Ok(json!({"allowed": true, "denied": true})), false),
+            (Ok(json!({"allowed": false, "reason": "no"})), false),
+            (Ok(json!({})), false),
+            (Ok(json!("yes")), false),
+            (Err("timeout".to_owned()), false),
+        ] {
+            let host = old_and_fresh().answer("can_i", asking, answer.clone());
+            let response = respond(&host, &by("jane", &[], Some("INC-7")), &rbac);
+            assert_eq!(response["accepted"], json!(accepted), "{answer:?}");
+            assert_eq!(host.asked().iter().filter(|question| question.starts_with("can_i")).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_door_that_is_not_tried_or_not_needed_is_not_asked_about() {
+        let rbac = settings(json!({"rbac": true}));
+        let host = old_and_fresh();
+        assert_eq!(respond(&host, &by("jane", &[], None), &rbac)["codes"], json!(["stale-image Deny"]));
+        let mut fresh = by("jane", &[], Some("INC-7"));
+        fresh["object"]["spec"]["containers"][0]["image"] = json!("b:1");
+        assert_eq!(respond(&host, &fresh, &rbac)["codes"], json!([]));
+        assert!(!host.asked().iter().any(|question| question.starts_with("can_i")), "{:?}", host.asked());
+    }
+
+    #[test]
+    fn a_reason_that_says_nothing_is_none() {
+        for reason in ["", "  ", "\n"] {
+            let response = respond(
+                &old_and_fresh(),
+                &by("jane", &["oncall"], Some(reason)),
+                &settings(json!({"groups": ["oncall"]})),
+            );
+            assert_eq!(response["codes"], json!(["stale-image Deny", "break-glass Deny"]));
+            assert!(
+                response["message"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("gives no reason; write why this cannot wait [break-glass]")
+            );
+        }
+    }
+
+    #[test]
+    fn the_annotation_in_another_spelling_or_another_place_is_none() {
+        for key in [
+            "Container-patch.dev/break-glass",
+            "container-patch.dev/Break-Glass",
+            "container-patch.dev/break-glass ",
+            "container\u{2010}patch.dev/break-glass",
+        ] {
+            let mut request = by("jane", &["oncall"], None);
+            request["object"]["metadata"]["annotations"] = json!({key: "INC-7"});
+            let codes = respond(&old_and_fresh(), &request, &settings(json!({"groups": ["oncall"]})))["codes"].clone();
+            assert_eq!(codes, json!(["stale-image Deny"]), "{key}");
+        }
+        let mut template = pod(&["a:1"]);
+        template["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-7"});
+        let mut in_template =
+            request("Deployment", &json!({"metadata": {"name": "web"}, "spec": {"template": template}}));
+        in_template["userInfo"] = json!({"username": "jane", "groups": ["oncall"]});
+        assert_eq!(
+            respond(&old_and_fresh(), &in_template, &settings(json!({"groups": ["oncall"]})))["codes"],
+            json!(["stale-image Deny"])
+        );
+    }
+
+    #[test]
+    fn the_glass_is_whole_again_for_the_next_one() {
+        let on_call = settings(json!({"groups": ["oncall"]}));
+        let annotated = |image: &str| json!({"metadata": {"annotations": {"container-patch.dev/break-glass": "INC-7"}}, "spec": {"template": pod(&[image])}});
+        let mut changed = update(annotated("a:1"), annotated("a:2"));
+        changed["userInfo"] = json!({"username": "joe", "groups": ["dev"]});
+        assert_eq!(
+            respond(&old_and_fresh(), &changed, &on_call)["codes"],
+            json!(["stale-image Deny", "break-glass Deny"])
+        );
+        changed["userInfo"] = json!({"username": "system:serviceaccount:kube-system:deployment-controller"});
+        let codes = respond(&old_and_fresh(), &changed, &on_call)["codes"].clone();
+        assert_eq!(codes, json!(["stale-image Warn"]), "a controller is judged as one");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_let_in_by_nobody() {
+        let on_call = settings(json!({"groups": ["oncall"]}));
+        let mut broken = by("jane", &["oncall"], Some("INC-7"));
+        broken["object"]["spec"]["containers"] = json!({});
+        let response = respond(&old_and_fresh(), &broken, &on_call);
+        assert_eq!(
+            (response["accepted"].clone(), response["codes"].clone()),
+            (json!(false), json!(["break-glass Warn", "invalid-request Deny"]))
+        );
+        let mut unknown = by("jane", &["oncall"], Some("INC-7"));
+        unknown["kind"]["kind"] = json!("Rollout");
+        assert_eq!(
+            respond(&old_and_fresh(), &unknown, &on_call)["codes"],
+            json!(["break-glass Warn", "unknown-kind Warn"])
+        );
+    }
+}
+
+mod audit {
+    use super::*;
+
+    /// What Kubewarden's audit scanner asks about a stored object.
+    fn audited(mut object: Value) -> Value {
+        object["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
+        object["metadata"]["uid"] = json!("1");
+        object["status"] = json!({"phase": "Running", "containerStatuses": [{"image": "docker.io/library/a:1"}]});
+        let mut request = request("Pod", &object);
+        request["resource"] = json!({"group": "", "version": "v1", "resource": "Pod"});
+        request["userInfo"] = json!({});
+        request
+    }
+
+    #[test]
+    fn what_runs_is_judged_as_if_it_came_in_now() {
+        assert_eq!(
+            respond(&old_and_fresh(), &audited(pod(&["a:1"])), &only("schedule", json!({})))["codes"],
+            json!(["stale-image Deny"])
+        );
+        let mut settings = only("schedule", json!({}));
+        settings["breakGlass"] = json!({"groups": ["oncall"], "rbac": true});
+        settings["enforcement"] = json!({"unchangedImages": "ignore", "controllerPods": "ignore"});
+        let mut broken = pod(&["a:1"]);
+        broken["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-7"});
+        broken["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet"}]);
+        let host = old_and_fresh();
+        assert_eq!(
+            respond(&host, &audited(broken), &settings)["codes"],
+            json!(["stale-image Deny", "break-glass Deny"])
+        );
+        assert!(!host.asked().iter().any(|question| question.starts_with("can_i")));
+    }
+
+    #[test]
+    fn what_runs_is_not_rewritten_but_told_of() {
+        let response =
+            respond(&world(), &audited(pod(&["a:1", &format!("b:1@{DIGEST}")])), &only("pinning", json!({})));
+        assert_eq!((response["codes"].clone(), response.get("mutated_object")), (json!(["unpinned-image Warn"]), None));
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_let_be() {
+        let mut leaving = pod(&["a:1"]);
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-11-20T00:00:00Z");
+        assert_eq!(respond(&old_and_fresh(), &audited(leaving), &only("schedule", json!({})))["codes"], json!([]));
+    }
+}
+
+#[test]
+fn a_dry_run_is_judged_the_same() {
+    let mut dry = request("Pod", &pod(&["a:1"]));
+    dry["dryRun"] = json!(true);
+    let response = respond(&old_and_fresh(), &dry, &only("schedule", json!({})));
+    assert_eq!(response["codes"], json!(["stale-image Deny"]));
+    let told: Value = serde_json::from_str(response["audit_annotations"]["request"].as_str().unwrap()).unwrap();
+    assert_eq!(told["dryRun"], json!(true));
+}
+
+#[test]
+fn an_image_cannot_be_exempt_and_excepted() {
+    let settings = json!({
+        "exempt": ["registry.example.com/*", "docker.io/library/nginx:*"],
+        "exceptions": [
+            {"images": ["quay.io/*", "registry.example.com/app:*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "x"},
+            {"images": ["docker.io/library/nginx:1"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "x"},
+        ],
+    });
+    let response = respond(&world(), &request("Pod", &pod(&["a:1"])), &settings);
+    let message = response["message"].as_str().unwrap();
+    assert!(message.contains("exceptions[0].images: `registry.example.com/app:*` is exempt by `registry.example.com/*` in any case, without an end; take it out of one of the two"), "{message}");
+    assert!(
+        message.contains("exceptions[1].images: `docker.io/library/nginx:1` is exempt by `docker.io/library/nginx:*`"),
+        "{message}"
+    );
+}

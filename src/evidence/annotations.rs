@@ -459,7 +459,7 @@ mod tests {
             (r#"{"timestamp": 99999999999999999999}"#, "timestamp: `99999999999999999999` is no time"),
             (&with(r#""compliant": "maybe""#), "compliant: `\"maybe\"` is neither true nor false"),
             (&with(r#""compliant": 7"#), "compliant: `7` is neither"),
-            (&with(r#""compliant": false, "compliant": true"#), "compliant: duplicate field `compliant`"),
+            (&with(r#""compliant": false, "compliant": true"#), "duplicate field `compliant`"),
             (&with(r#""summary": {}"#), "summary: invalid type: map"),
             (&with(r#""summary": [7]"#), "summary[0].invalid type: integer `7`"),
             (&with(r#""summary": [{"label": "critical"}]"#), "summary[0].data: there is none"),

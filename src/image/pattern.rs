@@ -4,6 +4,8 @@
 //! `*` stands for any run of characters, `?` for one. A wildcard in a host that also has letters stays in the host:
 //! `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
 
+use std::fmt;
+
 use wildmatch::WildMatch;
 
 use super::reference::{DEFAULT_HOST, ReferenceError, check_host, is_host, normalize_host};
@@ -45,6 +47,16 @@ pub enum PatternError {
         "matches no image, because a normalised name always ends in a tag or a digest; write `{0}:*` for every tag, `{0}@*` for every digest, or `{0}*` for all names that start so"
     )]
     NoTag(String),
+}
+
+/// Shows the pattern, with its host as normalised names have it.
+impl fmt::Display for ImagePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}/")?;
+        }
+        write!(f, "{}", self.rest)
+    }
 }
 
 impl ImagePattern {

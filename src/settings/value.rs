@@ -67,6 +67,23 @@ impl Setting for Unknown {
     }
 }
 
+/// What becomes of findings where there is reason to be lenient, from the mildest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Treatment {
+    /// They are dropped.
+    Ignore,
+    /// They are warnings.
+    Warn,
+    /// They are what their rules say.
+    Deny,
+}
+
+impl Setting for Treatment {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn), ("ignore", Self::Ignore)], problems)
+    }
+}
+
 impl Setting for Effect {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn)], problems)

@@ -1,0 +1,197 @@
+//! Break-glass: the door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the
+//! request goes on with all of its findings as warnings.
+//!
+//! It is open for one request: it looks at who makes that request, and not at the annotation alone, which stays on the object
+//! and is copied by controllers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::host::{CanI, Host, ResourceAttributes, SubjectAccessReview};
+use crate::json;
+use crate::request::AdmissionRequest;
+use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::shown::Shown;
+
+/// The resource, which exists for its permissions only, and the verb on it, by which RBAC says who may.
+const API_GROUP: &str = "container-patch.dev";
+const RESOURCE: &str = "containerpatchpolicies";
+const VERB: &str = "break-glass";
+
+section! {
+    /// The door for emergencies.
+    pub struct BreakGlass {
+        /// The annotation of an object that holds the reason.
+        "annotation" annotation: AnnotationKey = AnnotationKey("container-patch.dev/break-glass".to_owned()),
+        /// The groups whose members may use it.
+        "groups" groups: Vec<Group> = Vec::new(),
+        /// Whether the API server is asked who else may: the verb `break-glass` on `containerpatchpolicies.container-patch.dev`.
+        "rbac" rbac: bool = false,
+    }
+}
+
+/// The key of an annotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnotationKey(String);
+
+impl Setting for AnnotationKey {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "the key of an annotation", problems)?;
+        let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let sound = |part: &str, most: usize, more: &[u8]| {
+            part.len() <= most
+                && alphanumeric(part.bytes().next())
+                && alphanumeric(part.bytes().next_back())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+        };
+        // A prefix is a DNS name; a name without one would not say whose annotation it is.
+        let is_key =
+            text.split_once('/').is_some_and(|(prefix, name)| sound(prefix, 253, b"-.") && sound(name, 63, b"-._"));
+        if !is_key {
+            problems.push(
+                at,
+                format_args!(
+                    "`{text}` is no key of an annotation with a prefix; write one such as `example.com/break-glass`"
+                ),
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+/// A group of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group(String);
+
+impl Setting for Group {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Some(group) = String::read(json, at, problems) else { return None };
+        if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&group.as_str()) {
+            problems.push(at, format_args!("everybody is in `{group}`; name those who are on call"));
+            return None;
+        }
+        Some(Self(group))
+    }
+}
+
+/// A door that was opened, as audit annotations tell of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Opened {
+    /// Who opened it.
+    pub user: String,
+    /// Why.
+    pub reason: String,
+    /// What allows it: the group, or `rbac`.
+    pub by: String,
+}
+
+/// What the annotation does for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// The object has no such annotation.
+    NotTried,
+    /// It goes on.
+    Opened(Opened),
+    /// It does not, for this reason.
+    Shut(String),
+}
+
+impl BreakGlass {
+    /// Tries the door for a request that would be refused otherwise.
+    #[must_use]
+    pub fn attempt(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Door {
+        let AnnotationKey(key) = &self.annotation;
+        let Some(reason) = request.object().and_then(|object| annotation(object, key)) else { return Door::NotTried };
+        let user = request.user();
+        match self.allows(request, host) {
+            None => Door::Shut(format!(
+                "the annotation `{key}` is honoured only for {}, not for {}",
+                self.holders(),
+                shown_user(user)
+            )),
+            Some(_) if reason.trim().is_empty() => {
+                Door::Shut(format!("the annotation `{key}` gives no reason; write why this cannot wait"))
+            }
+            Some(by) => Door::Opened(Opened { user: shown_user(user), reason: Shown(reason.trim()).to_string(), by }),
+        }
+    }
+
+    /// What allows the requester to use it: a group, or RBAC.
+    fn allows(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Option<String> {
+        // Who is not authenticated is nobody. Kubewarden's audit scanner asks without a user.
+        if request.user().is_empty() {
+            return None;
+        }
+        let is_member = |Group(group): &&Group| request.groups().iter().any(|other| other == group);
+        if let Some(Group(group)) = self.groups.iter().find(is_member) {
+            return Some(format!("group {group}"));
+        }
+        (self.rbac && is_allowed(request, host)).then(|| "rbac".to_owned())
+    }
+
+    /// Who may use it.
+    fn holders(&self) -> String {
+        let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Shown(group))).collect();
+        let rbac = format!("those who may `{VERB}` {RESOURCE}.{API_GROUP}");
+        match (groups.is_empty(), self.rbac) {
+            (true, false) => "nobody: `breakGlass` names no groups".to_owned(),
+            (true, true) => rbac,
+            (false, false) => format!("members of {}", groups.join(", ")),
+            (false, true) => format!("members of {} and {rbac}", groups.join(", ")),
+        }
+    }
+}
+
+fn shown_user(user: &str) -> String {
+    if user.is_empty() { "somebody without a name".to_owned() } else { Shown(user).to_string() }
+}
+
+/// Asks the API server. No answer means no.
+fn is_allowed(request: &AdmissionRequest<'_>, host: &dyn Host) -> bool {
+    #[derive(Deserialize)]
+    struct Status {
+        #[serde(default)]
+        allowed: bool,
+        #[serde(default)]
+        denied: bool,
+    }
+    let groups: Vec<&str> = request.groups().iter().map(AsRef::as_ref).collect();
+    let question = CanI {
+        subject_access_review: SubjectAccessReview {
+            groups: Some(&groups),
+            resource_attributes: ResourceAttributes {
+                group: Some(API_GROUP),
+                name: None,
+                namespace: request.namespace(),
+                resource: RESOURCE,
+                subresource: None,
+                verb: VERB,
+                version: None,
+            },
+            user: request.user(),
+        },
+        disable_cache: false,
+    };
+    let answer = host.can_i(&question).ok().and_then(|answer| serde_json::from_slice::<Status>(&answer).ok());
+    answer.is_some_and(|status| status.allowed && !status.denied)
+}
+
+/// An annotation of an object. In another spelling it is another annotation.
+fn annotation(object: &RawValue, key: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        #[serde(borrow, default, deserialize_with = "json::optional_object")]
+        metadata: Option<Metadata<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Metadata<'a> {
+        #[serde(borrow, default)]
+        annotations: Option<HashMap<Cow<'a, str>, Cow<'a, str>>>,
+    }
+    let object: Object<'_> = json::read(object.get()).ok()?;
+    object.metadata?.annotations?.remove(key).map(Cow::into_owned)
+}
