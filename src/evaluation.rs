@@ -265,6 +265,8 @@ impl<'r> Judge<'r> {
         }
         self.base(subject, &facts, &built);
         self.scan(subject, &name, &facts, judged);
+        // An image that is named by tag was judged by what the tag points at now.
+        judged.digest = judged.digest.take().or_else(|| facts.digest.clone());
     }
 
     fn base(&mut self, subject: &Subject<'_>, facts: &ImageFacts, built: &BuildDate) {

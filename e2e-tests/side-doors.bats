@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# Ways around the policy, each of them tried and found shut.
+
+load helpers
+
+EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
+
+@test "an image volume is judged like a container" {
+  judge v1 Pod '{"spec": {"containers": [], "volumes": [{"name": "data", "image": {"reference": "nginx:1", "pullPolicy": "Always"}}]}}'
+  assert_denied unpinned-image
+  assert_contains "$(message)" 'volume `data`'
+}
+
+@test "an ephemeral container is judged though the pod is admitted already" {
+  judge v1 Pod "$(jq -nc --arg image "nginx@$DIGEST" '{spec: {containers: [{name: "app", image: $image}], ephemeralContainers: [{name: "debug", image: "nginx:1"}]}}')" '{}' \
+    '.operation = "UPDATE" | .subResource = "ephemeralcontainers" | .oldObject = (.object | del(.spec.ephemeralContainers))'
+  assert_denied unpinned-image
+  assert_contains "$(message)" 'ephemeral container `debug`'
+}
+
+@test "a key that is given twice hides nothing" {
+  local request
+  request="$(request v1 Pod "$(pod "nginx@$DIGEST")")"
+  # Some parsers of JSON take the first of two equal keys, some the last.
+  for images in "\"image\": \"nginx@$DIGEST\", \"image\": \"nginx:1\"" "\"image\": \"nginx:1\", \"image\": \"nginx@$DIGEST\""; do
+    sed "s|\"image\": \"nginx@$DIGEST\"|$images|" "$request" > "$BATS_TEST_TMPDIR/twice.json"
+    policy_run --request-path "$BATS_TEST_TMPDIR/twice.json" --settings-json "$QUIET" --replay-host-capabilities-interactions "$(silence)"
+    # Hosts read the request before the policy does, and may drop one of the two; what is left is judged.
+    [ "$status" -ne 0 ] || [ "$(response .allowed)" = false ] || [[ "$images" == *"$DIGEST\"" ]]
+  done
+}
+
+@test "other spellings of an exempt image are exempt, and no other image is" {
+  for image in nginx:1 docker.io/nginx:1 docker.io/library/nginx:1 index.docker.io/library/nginx:1 Docker.IO/library/nginx:1 docker.io:443/library/nginx:1 \
+    registry.example.com/app:1 REGISTRY.example.com/app:1 registry.example.com:443/app:1; do
+    judge v1 Pod "$(pod "$image")" "$EXEMPT"
+    assert_accepted
+  done
+  for image in nginx2:1 evil/nginx:1 library.docker.io/nginx:1 docker.io.evil.test/library/nginx:1 index.docker.io.evil.test/library/nginx:1 evil.test/docker.io/library/nginx:1 \
+    evil.test/nginx:1 docker.io/library/nginx-evil:1 docker.io/library/evil/nginx:1 \
+    registry.example.com.evil.test/app:1 registry.example.com:444/app:1 evil.test/registry.example.com/app:1 evilregistry.example.com/app:1 registryXexample.com/app:1 \
+    registry.example.com@evil.test/app:1 registry.example.com./app:1 docker.io./library/nginx:1 registry.example.com:443:443/app:1; do
+    judge v1 Pod "$(pod "$image")" "$EXEMPT"
+    [ "$(response .allowed)" = false ]
+    [[ "$(annotation findings)" == *unpinned-image* || "$(annotation findings)" == *invalid-reference* ]]
+  done
+}
+
+@test "letters that look like others make no exempt image" {
+  for image in 'ngіnx:1' 'docker.io/library/ngіnx:1' 'registry.exаmple.com/app:1' 'registry․example.com/app:1' 'registry.example.com∕app:1' $'registry.example.com/app:1\u200b'; do
+    judge v1 Pod "$(pod "$image")" "$EXEMPT"
+    assert_denied invalid-reference
+  done
+}
+
+@test "a digest decides, whatever tag stands before it" {
+  local other="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210" answer
+  # The tag is of a fresh image, the digest of a stale one.
+  answer="$(jq -nc --arg digest "$other" '{digest: $digest, config: {created: "2026-01-01T00:00:00Z"}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json"}}}')"
+  jq -nr --arg answer "$answer" --arg other "$other" '"- type: Exchange\n  request: |\n    !OciManifestAndConfig\n    image: docker.io/library/nginx@\($other)\n  response:\n    type: Success\n    payload: \($answer | tojson)"' > "$BATS_TEST_TMPDIR/session.yml"
+  policy_run --request-path "$(request v1 Pod "$(pod "nginx:fresh@$other")")" --settings-json "$(quiet '{"schedule": {"action": "deny"}, "evaluateAt": "2026-11-20T12:00:00Z"}')" \
+    --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
+  assert_denied stale-image
+}
+
+@test "a container without a name is judged, and is never one of before" {
+  for container in '{"name": "", "image": "nginx:1"}' '{"image": "nginx:1"}'; do
+    judge v1 Pod "{\"spec\": {\"containers\": [$container]}}" '{}' '.operation = "UPDATE" | .oldObject = .object'
+    assert_denied unpinned-image
+  done
+}
+
+@test "an object that lies about its kind is judged by the kind that the API server gives" {
+  judge apps/v1 Deployment '{"kind": "ConfigMap", "apiVersion": "v1", "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "nginx:1"}]}}}}'
+  assert_denied unpinned-image
+}
+
+@test "a list of objects is no object" {
+  judge v1 List "{\"items\": [$(pod nginx:1)]}"
+  assert_denied unknown-kind
+  judge v1 PodList "{\"items\": [$(pod nginx:1)]}"
+  assert_denied unknown-kind
+}
+
+@test "a flag counts in any spelling, and a break-glass annotation in one" {
+  judge v1 Pod "$(pod "nginx@$DIGEST" | jq -c '.metadata = {annotations: {"IMAGES.openshift.io/Deny-Execution": "true"}}')" '{"scan": {"action": "deny"}, "enforcement": {"evidenceErrors": "warn"}}'
+  [ "$(response .allowed)" = true ] # The registry is silent, so that only a warning is left of the rule.
+  judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {annotations: {"Container-Patch.dev/Break-Glass": "INC-7"}}')" '{"breakGlass": {"groups": ["system:masters"]}}' '.userInfo.groups = ["system:masters"]'
+  assert_denied unpinned-image
+}
+
+@test "a custom workload whose template is not where the settings say is refused, not skipped" {
+  local custom='{"customWorkloads": [{"apiVersion": "example.com/*", "kind": "Fleet", "podTemplate": "/spec/fleet/template"}]}'
+  judge example.com/v1 Fleet '{"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "nginx:1"}]}}}}' "$custom"
+  assert_denied invalid-request
+  assert_contains "$(message)" 'this Fleet has no `spec.fleet`' || assert_contains "$(message)" 'this Fleet has no `spec.fleet.template`'
+  judge example.com/v2 Fleet '{"spec": {"fleet": {"template": {"spec": {"containers": [{"name": "app", "image": "nginx:1"}]}}}}}' "$custom"
+  assert_denied unpinned-image
+  judge example.com.evil.test/v1 Fleet '{}' "$custom"
+  assert_denied unknown-kind
+}
+
+@test "an image cannot be exempt without an end and excepted until one" {
+  policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json \
+    '{"exempt": ["registry.example.com/*"], "exceptions": [{"images": ["registry.example.com/app:*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "x"}]}'
+  [ "$status" -ne 0 ]
+  assert_contains "$stderr" 'exceptions[0].images: `registry.example.com/app:*` is exempt by `registry.example.com/*`'
+}
+
+@test "an owner that a requester writes into a pod makes no controller of them" {
+  judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {ownerReferences: [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]}')" '{"enforcement": {"controllerPods": "ignore"}}'
+  assert_denied unpinned-image
+}
+
+@test "an object that says that it is being deleted is judged when it is new" {
+  judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {deletionTimestamp: "2026-11-20T00:00:00Z"}')"
+  assert_denied unpinned-image
+}
+
+@test "other subresources of a workload are let through untouched" {
+  for subresource in scale resize eviction log status exec binding; do
+    judge v1 Pod "$(pod nginx:1)" '{}' ".operation = \"UPDATE\" | .subResource = \"$subresource\""
+    [ "$(response .allowed)" = true ]
+    [ "$(response .patch)" = null ]
+  done
+}
+
+# The examples in deploy/, by which other people's kinds are judged.
+# custom FILE API_VERSION KIND: an unpinned image is judged by the settings of that file, and found.
+custom() {
+  policy_run --request-path "$(request "$2" "$3" '{"spec": {"template": {"metadata": {"labels": {}}, "spec": {"containers": [{"name": "app", "image": "A b"}]}}}}')" \
+    --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
+  assert_denied invalid-reference
+}
+
+@test "Argo Rollouts, Knative Services and OpenKruise CloneSets are judged by the examples in deploy/" {
+  local file api kind
+  while read -r file api kind; do
+    # kwctl knows settings alone, and not the policy that holds them.
+    sed -n '/^  settings:/,$p' "$ROOT/deploy/custom-workloads/$file.yaml" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/settings.yml"
+    custom "$file" "$api" "$kind"
+  done <<< "argo-rollouts argoproj.io/v1alpha1 Rollout
+knative-serving serving.knative.dev/v1 Service
+openkruise apps.kruise.io/v1alpha1 CloneSet"
+}
+
+@test "a Rollout that has no template of its own is refused" {
+  sed -n '/^  settings:/,$p' "$ROOT/deploy/custom-workloads/argo-rollouts.yaml" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/settings.yml"
+  policy_run --request-path "$(request argoproj.io/v1alpha1 Rollout '{"spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}')" \
+    --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
+  assert_denied invalid-request
+}

@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# A week in the life of a cluster, told by its API server: every request goes through the built module, with time injected.
+
+load helpers
+
+# The images of the week, as the registry knows them: when each was built.
+BUILT='{"web:1": "2026-08-25T08:00:00Z", "web:2": "2026-08-20T08:00:00Z", "web:3": "2026-11-20T08:00:00Z"}'
+REPLICA_SETS=system:serviceaccount:kube-system:replicaset-controller
+
+digest_of() { sha256sum <<< "$1" | cut -d' ' -f1 | sed 's/^/sha256:/'; }
+
+# exchange CALL IMAGE ANSWER: what the registry is asked next, and says.
+exchange() {
+  {
+    printf -- '- type: Exchange\n  request: |\n    !%s\n    image: %s\n  response:\n    type: Success\n' "$1" "$2"
+    jq -nr --arg text "$3" '"    payload: \($text | tojson)"'
+  } >> "$SESSION"
+}
+
+# knows IMAGE [tag]: the registry tells the digest of a tag, and when the image was built.
+knows() {
+  local digest answer name="registry.example.com/$1"
+  digest="$(digest_of "$1")"
+  if [ "${2:-}" = tag ]; then
+    exchange OciManifestDigest "$name" "$(jq -nc --arg digest "$digest" '{digest: $digest}')"
+    name="registry.example.com/${1%%:*}@$digest"
+  fi
+  answer="$(jq -nc --arg digest "$digest" --arg built "$(jq -r --arg image "$1" '.[$image]' <<< "$BUILT")" '{digest: $digest, config: {created: $built},
+    manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: "sha256:c"}}}')"
+  exchange OciManifestAndConfig "$name" "$answer"
+}
+
+# on DAY WHO GROUP KIND OBJECT [OLD]: a request on that day of November or December 2026 at noon. What the API server's audit
+# log keeps of it goes into $LOG.
+on() {
+  local settings operation=CREATE old="${6:-null}" api=apps/v1
+  [ "$old" = null ] || operation=UPDATE
+  [ "$4" = Pod ] && api=v1
+  settings="$(jq -nc --arg at "2026-$1T12:00:00Z" '{evaluateAt: $at, baseImage: {action: "off"}, schedule: {maxAge: "90d", warnBefore: "1d"},
+    breakGlass: {groups: ["oncall"]}}')"
+  [ -s "$SESSION" ] || echo '[]' > "$SESSION"
+  policy_run --request-path "$(request $api "$4" "$5" ".operation = \"$operation\" | .userInfo = {username: \"$2\", groups: [\"$3\"]} | .oldObject = $old")" \
+    --settings-json "$settings" --replay-host-capabilities-interactions "$SESSION"
+  [ "$status" -eq 0 ]
+  [[ "$stderr" != *"was not replayed"* ]]
+  jq -c --arg day "$1" '.auditAnnotations + {day: $day}' <<< "$output" >> "$LOG"
+  : > "$SESSION"
+}
+
+# codes CODE…: the findings, but for the note that the settings give the time.
+codes() { [ "$(annotation findings | jq -r '[.[] | select(.code != "evaluate-at-set").code] | join(" ")')" = "$*" ]; }
+allowed() { [ "$(response .allowed)" = "$1" ]; }
+
+# deployment IMAGE REPLICAS [ANNOTATION]: a Deployment's fields; the annotation is of its pods.
+deployment() {
+  jq -nc --arg image "registry.example.com/$1" --argjson replicas "$2" --argjson annotations "${3:-{\}}" '{spec: {replicas: $replicas,
+    template: {metadata: {annotations: $annotations}, spec: {containers: [{name: "web", image: $image}]}}}}'
+}
+
+@test "a week: fresh, stale, drained, scaled, changed, flagged, broken" {
+  SESSION="$BATS_TEST_TMPDIR/session.yml"
+  LOG="$BATS_TEST_TMPDIR/audit.log"
+  : > "$SESSION"
+
+  # Monday: a Deployment comes in fresh, and the pod that is made of it is pinned.
+  knows web:1
+  on 11-16 jane dev Deployment "$(deployment web:1 3)"
+  allowed true
+  codes
+  knows web:1 tag
+  on 11-16 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
+  allowed true
+  codes
+  [ "$(response .patch | base64 -d | jq -r '.[0].value')" = "registry.example.com/web:1@$(digest_of web:1)" ]
+
+  # Tuesday a week later it turns stale. A node drains: its pods are made anew, and run.
+  knows web:1 tag
+  on 11-24 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
+  allowed true
+  codes stale-image
+  [ "$(response .patch)" != null ]
+
+  # Somebody scales it down: warned.
+  knows web:1
+  on 11-24 jane dev Deployment "$(deployment web:1 1)" "$(deployment web:1 3)"
+  allowed true
+  codes stale-image
+  assert_contains "$(warnings)" "had to be rebuilt by 2026-11-23"
+
+  # Somebody takes another stale image: denied. And then a fresh one: accepted, and its pod pinned.
+  knows web:2
+  on 11-25 jane dev Deployment "$(deployment web:2 1)" "$(deployment web:1 1)"
+  allowed false
+  codes stale-image
+  knows web:3
+  on 11-25 jane dev Deployment "$(deployment web:3 1)" "$(deployment web:1 1)"
+  allowed true
+  codes
+  knows web:3 tag
+  on 11-25 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:3"}]}}'
+  allowed true
+  codes
+
+  # A CVE arrives: the pipeline annotates what it rolls out.
+  local flagged
+  flagged="$(jq -nc --arg digest "$(digest_of web:3)" '{"scan.container-patch.dev/web": ({name: "trivy", timestamp: "2026-11-26T08:00:00Z", image: $digest,
+    summary: [], vulnerabilities: [{id: "CVE-2026-0001", severity: "critical", package: "openssl", fixedVersion: "3.0.8"}]} | tojson)}')"
+  knows web:3
+  exchange OciManifestDigest registry.example.com/web:3 "$(jq -nc --arg digest "$(digest_of web:3)" '{digest: $digest}')"
+  on 11-26 jane dev Deployment "$(deployment web:3 1 "$flagged")"
+  allowed false
+  codes vulnerable-image
+
+  # Break-glass, by the group that is on call, and by a stranger.
+  local broken
+  broken="$(deployment web:2 1 | jq -c '.metadata = {name: "web", namespace: "shop", annotations: {"container-patch.dev/break-glass": "INC-7 payments are down"}}')"
+  knows web:2
+  on 11-27 otto oncall Deployment "$broken" "$(deployment web:3 1)"
+  allowed true
+  codes break-glass stale-image
+  knows web:2
+  on 11-27 joe dev Deployment "$broken" "$(deployment web:3 1)"
+  allowed false
+  codes stale-image break-glass
+  # What on-call left behind is no door for others.
+  knows web:1
+  on 11-28 joe dev Deployment "$(jq -c '.spec.template.spec.containers[0].image = "registry.example.com/web:1"' <<< "$broken")" "$broken"
+  allowed false
+  codes stale-image break-glass
+
+  # An auditor reads the log alone: who did what, which image by digest where it ran, how old, and why it was let in.
+  story() { jq -r 'select(.day == $day and .verdict == $verdict) | (.request | fromjson) as $request | (.images | fromjson)[0] as $image
+    | ((.findings // "[]") | fromjson | map(select(.code != "evaluate-at-set"))) as $findings
+    | "\($request.user) \($request.operation) \($request.object): \($image.image) \($image.digest) of \($image.built // "?")\($findings | map("; " + .code + (if .passed then " passed by " + .passed else "" end)) | join(""))"' \
+    --arg day "$1" --arg verdict "$2" "$LOG"; }
+  [ "$(story 11-24 warned | head -1)" = "$REPLICA_SETS CREATE Pod shop/web: registry.example.com/web:1 $(digest_of web:1) of 2026-08-25T08:00:00Z; stale-image passed by controllerPods" ]
+  [ "$(story 11-24 warned | tail -1)" = "jane UPDATE Deployment shop/web: registry.example.com/web:1 $(digest_of web:1) of 2026-08-25T08:00:00Z; stale-image passed by unchangedImages" ]
+  [ "$(story 11-25 denied)" = "jane UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; stale-image" ]
+  [ "$(story 11-26 denied)" = "jane CREATE Deployment shop/web: registry.example.com/web:3 $(digest_of web:3) of 2026-11-20T08:00:00Z; vulnerable-image" ]
+  [ "$(story 11-27 warned)" = "otto UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; break-glass; stale-image passed by breakGlass" ]
+  [ "$(story 11-27 denied)" = "joe UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; stale-image; break-glass" ]
+  [ "$(jq -r 'select(.breakGlass) | .breakGlass | fromjson | "\(.user): \(.reason) (\(.by))"' "$LOG")" = "otto: INC-7 payments are down (group oncall)" ]
+}
