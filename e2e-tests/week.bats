@@ -106,7 +106,6 @@ deployment() {
   flagged="$(jq -nc --arg digest "$(digest_of web:3)" '{"scan.container-patch.dev/web": ({name: "trivy", timestamp: "2026-11-26T08:00:00Z", image: $digest,
     summary: [], vulnerabilities: [{id: "CVE-2026-0001", severity: "critical", package: "openssl", fixedVersion: "3.0.8"}]} | tojson)}')"
   knows web:3
-  exchange OciManifestDigest registry.example.com/web:3 "$(jq -nc --arg digest "$(digest_of web:3)" '{digest: $digest}')"
   on 11-26 jane dev Deployment "$(deployment web:3 1 "$flagged")"
   allowed false
   codes vulnerable-image

@@ -1,5 +1,7 @@
 //! The way of one request, top to bottom.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
@@ -10,7 +12,6 @@ use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
 use crate::evidence::registry::{ImageFacts, Registry};
 use crate::evidence::reports::{self, Reports};
-use crate::evidence::scan::Scan;
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
@@ -20,13 +21,13 @@ use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
 use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
-use crate::rules::scan::{PodAnnotations, Scanning};
+use crate::rules::scan::{Evidence, PodAnnotations};
 use crate::settings::read::Problems;
 use crate::settings::value::Treatment;
 use crate::settings::{Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, JudgedRequest, Verdict};
-use crate::workload::{self, Annotation, ImageSite, Placement, Unlisted, Workload};
+use crate::workload::{self, ImageSite, Placement, Unlisted, Workload};
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
@@ -122,7 +123,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn 
         object,
         placement: Placement::of(&request.kind),
         now: settings.evaluate_at.unwrap_or_else(|| host.now()),
-        annotations: &workload.annotations,
+        statements: Statements::of(&workload),
         registry: Registry::new(host),
         reports: Reports::new(host, request.namespace()),
         findings: Vec::new(),
@@ -163,7 +164,7 @@ struct Judge<'r> {
     object: &'r RawValue,
     placement: Placement,
     now: DateTime<Utc>,
-    annotations: &'r [Annotation<'r>],
+    statements: Statements<'r>,
     registry: Registry<'r>,
     reports: Reports<'r>,
     findings: Vec<Finding>,
@@ -180,6 +181,30 @@ struct Subject<'s> {
     exceptions: Exceptions<'s>,
     is_unchanged: bool,
     leniency: Option<Leniency>,
+}
+
+/// What the annotations of pods say, each read once.
+struct Statements<'w> {
+    /// By the pod template, and the container where they are about one.
+    by_place: HashMap<(&'w str, Option<&'w str>), Vec<annotations::Statement>>,
+}
+
+impl<'w> Statements<'w> {
+    fn of(workload: &'w Workload<'_>) -> Self {
+        let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
+        for annotation in &workload.annotations {
+            let read = annotations::read(&annotation.key, &annotation.value, annotations::Place::Pod);
+            let place = (annotation.template(), annotations::container(&annotation.key));
+            by_place.entry(place).or_default().extend(read);
+        }
+        Self { by_place }
+    }
+
+    /// Those about the image at a site: those about all of its pod first.
+    fn about<'s>(&'s self, site: &'s ImageSite<'_>) -> Vec<&'s annotations::Statement> {
+        let of = |container| self.by_place.get(&(site.template(), container)).into_iter().flatten();
+        of(None).chain(site.name.as_deref().into_iter().flat_map(|name| of(Some(name)))).collect()
+    }
 }
 
 impl<'r> Judge<'r> {
@@ -264,7 +289,7 @@ impl<'r> Judge<'r> {
             self.rule(subject, ruling);
         }
         self.base(subject, &facts, &built);
-        self.scan(subject, &name, &facts, judged);
+        self.scan(subject, &facts, judged);
         // An image that is named by tag was judged by what the tag points at now.
         judged.digest = judged.digest.take().or_else(|| facts.digest.clone());
     }
@@ -303,68 +328,40 @@ impl<'r> Judge<'r> {
         Ok(Currency::Outdated { base: base.name.clone(), newer })
     }
 
-    /// Judges what scanners say of an image. `name` is the one by which its registry was asked.
-    fn scan(&mut self, subject: &Subject<'_>, name: &str, facts: &ImageFacts, judged: &JudgedImage) {
+    /// Judges what scanners say of an image. Who cannot be asked does not silence the others.
+    fn scan(&mut self, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) {
         let rule = subject.rules.scan;
         let Some(asking) = rule.action.effect() else { return };
-        let digest = match &judged.digest {
-            Some(digest) => Ok(digest.clone()),
-            None if self.needs_digest(subject, facts) => self.registry.digest(name),
-            None => Ok(String::new()),
-        };
-        let evidence = digest.and_then(|digest| {
-            let image = reports::Subject::new(&subject.image, &digest, facts);
-            let pod = self.said_by_pod(subject, &image)?;
-            if rule.is_cleared_by(&pod, &subject.exceptions, self.now) {
-                return Ok((pod, Vec::new()));
+        let image = reports::Subject::new(&subject.image, judged.digest.as_deref(), facts);
+        let mut failures = Vec::new();
+        let mut evidence = Evidence::default();
+        if rule.pod_annotations != PodAnnotations::Ignore {
+            let statements = self.statements.about(subject.site);
+            match reports::said_by(statements.into_iter(), &image, &mut self.registry) {
+                Ok(scans) => evidence.pod = scans,
+                Err(cause) => failures.push(cause),
             }
-            Ok((pod, self.said_by_others(rule, &image, facts)?))
-        });
-        match evidence {
-            Ok((pod, others)) => {
-                for ruling in rule.judge(&pod, &others, &subject.exceptions, self.now) {
-                    self.rule(subject, ruling);
+        }
+        if !rule.is_cleared_by(&evidence.pod, &subject.exceptions, self.now) {
+            let mut answers = vec![self.reports.of_image(&image, &mut self.registry)];
+            for source in &rule.reports {
+                answers.push(self.reports.of(source, &image, &mut self.registry));
+            }
+            for answer in answers {
+                match answer {
+                    Ok(scans) => evidence.others.extend_from_slice(&scans),
+                    Err(cause) if failures.contains(&cause) => {}
+                    Err(cause) => failures.push(cause),
                 }
             }
-            Err(cause) => self.unavailable(subject, asking, &cause),
         }
-    }
-
-    /// Whether somebody may speak of an image by its digest.
-    fn needs_digest(&self, subject: &Subject<'_>, facts: &ImageFacts) -> bool {
-        let of_image = facts.annotations.keys().chain(facts.labels.keys());
-        !subject.rules.scan.reports.is_empty()
-            || !self.annotations.is_empty()
-            || of_image.into_iter().any(|key| annotations::is_about_scans(key))
-    }
-
-    fn said_by_pod(&mut self, subject: &Subject<'_>, image: &reports::Subject<'_>) -> Answer<Vec<Scan>> {
-        let mut scans = Vec::new();
-        if subject.rules.scan.pod_annotations == PodAnnotations::Ignore {
-            return Ok(scans);
+        evidence.is_complete = failures.is_empty();
+        for ruling in rule.judge(&evidence, &subject.exceptions, self.now) {
+            self.rule(subject, ruling);
         }
-        let container = subject.site.name.as_deref().unwrap_or_default();
-        for Annotation { key, value, .. } in self.annotations.iter().filter(|annotation| {
-            annotation.is_beside(subject.site) && annotations::is_for_container(&annotation.key, container)
-        }) {
-            if let Some(statement) = annotations::read(key, value, annotations::Place::Pod) {
-                scans.extend(statement.about(image, &mut self.registry)?);
-            }
+        for cause in failures {
+            self.unavailable(subject, asking, &cause);
         }
-        Ok(scans)
-    }
-
-    fn said_by_others(
-        &mut self,
-        rule: &Scanning,
-        image: &reports::Subject<'_>,
-        facts: &ImageFacts,
-    ) -> Answer<Vec<Scan>> {
-        let mut scans = reports::of_image(facts, image, &mut self.registry)?;
-        for source in &rule.reports {
-            scans.extend_from_slice(self.reports.of(source, image, &mut self.registry)?);
-        }
-        Ok(scans)
     }
 
     /// Adds what a rule says of an image, as far as no exception lets it pass. Tells whether the request is refused for it.

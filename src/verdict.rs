@@ -344,7 +344,9 @@ mod tests {
         assert_eq!(annotation(&response, "verdict"), "denied");
         assert_eq!(
             annotation(&response, "findings")
-                .matches(r#"{"code":"unpinned-image","effect":"deny","site":"container `app`","image":"nginx:1","text":"#)
+                .matches(
+                    r#"{"code":"unpinned-image","effect":"deny","site":"container `app`","image":"nginx:1","text":"#
+                )
                 .count(),
             2
         );

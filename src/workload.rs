@@ -81,6 +81,12 @@ impl ImageSite<'_> {
             && old.image == self.image
     }
 
+    /// The pod template that it is in, as a JSON pointer.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
     /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
     #[must_use]
     pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
@@ -117,10 +123,10 @@ pub struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// Whether it is of the pod that has this image site.
+    /// The pod template that it is of, as a JSON pointer.
     #[must_use]
-    pub fn is_beside(&self, site: &ImageSite<'_>) -> bool {
-        self.template == site.template
+    pub fn template(&self) -> &str {
+        &self.template
     }
 }
 

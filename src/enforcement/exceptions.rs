@@ -217,10 +217,21 @@ impl<'s> Exceptions<'s> {
         Self { exceptions: matching.collect(), now }
     }
 
-    /// How an exception stands to a vulnerability.
+    /// How an exception stands to a vulnerability. An advisory about several vulnerabilities is covered when each of them is.
     #[must_use]
     pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'s>> {
-        self.standing(|exception| exception.cves.iter().any(|id| id.names(vulnerability)))
+        let named = |name: &str| {
+            self.standing(|exception| exception.cves.iter().any(|VulnerabilityId(id)| id.eq_ignore_ascii_case(name)))
+        };
+        if let Some(standing) = named(&vulnerability.id) {
+            return Some(standing);
+        }
+        let mut standings = vulnerability.aliases.iter().map(|alias| named(alias));
+        let first = standings.next()??;
+        standings.try_fold(first, |so_far, next| match (so_far, next?) {
+            (Standing::InForce(_), next) => Some(next),
+            (ended, _) => Some(ended),
+        })
     }
 
     fn of_finding(&self, code: Code) -> Option<Standing<'s>> {
@@ -272,13 +283,6 @@ impl Exception {
 impl std::fmt::Display for Exception {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.until.written, Shown(&self.reason))
-    }
-}
-
-impl VulnerabilityId {
-    fn names(&self, vulnerability: &Vulnerability) -> bool {
-        let mut names = vulnerability.aliases.iter().chain([&vulnerability.id]);
-        names.any(|name| name.eq_ignore_ascii_case(&self.0))
     }
 }
 
@@ -388,7 +392,29 @@ mod tests {
         let exceptions = Exceptions::for_image(&all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
         assert_eq!(exceptions.of_vulnerability(&vulnerability("CVE-2026-0001", &[])), Some(Standing::InForce(&all[0])));
         assert!(exceptions.of_vulnerability(&vulnerability("GHSA-2c4m-59x9-fr2g", &["CVE-2026-0001"])).is_some());
+        assert!(
+            exceptions
+                .of_vulnerability(&vulnerability("ELSA-2026-0001", &["CVE-2026-0001", "CVE-2026-0002"]))
+                .is_none()
+        );
         assert_eq!(exceptions.of_vulnerability(&vulnerability("CVE-2026-00010", &[])), None);
+    }
+
+    #[test]
+    fn an_advisory_is_covered_when_each_of_its_vulnerabilities_is() {
+        let both = |until: &str| {
+            exceptions(json!([
+                {"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"},
+                {"images": ["*"], "cves": ["CVE-2026-0002"], "until": until, "reason": "y"},
+            ]))
+        };
+        let advisory = vulnerability("ELSA-2026-0001", &["CVE-2026-0001", "CVE-2026-0002"]);
+        let standing = |all: &[Exception]| {
+            let exceptions = Exceptions::for_image(all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
+            matches!(exceptions.of_vulnerability(&advisory), Some(Standing::InForce(_)))
+        };
+        assert!(standing(&both("2026-12-31")));
+        assert!(!standing(&both("2026-11-30")), "one of them has ended");
     }
 
     #[test]

@@ -428,10 +428,83 @@ mod scans {
         let response = respond(&host(), &pod, &only("scan", scan.clone()));
         assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
         let message = response["message"].as_str().unwrap();
-        assert!(message.contains("kubectl apply -f deploy/rbac/quay.yaml [evidence-unavailable]"), "{message}");
+        assert!(
+            message.contains("cannot be judged: let policy-server read it, kubectl apply -f deploy/rbac/quay.yaml: "),
+            "{message}"
+        );
         let mut lenient = only("scan", scan);
         lenient["enforcement"] = json!({"evidenceErrors": "warn"});
         assert_eq!(respond(&host(), &pod, &lenient)["codes"], json!(["evidence-unavailable Warn"]));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_does_not_silence_the_others() {
+        let mut pod = annotated(json!(null));
+        pod["namespace"] = json!("shop");
+        let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
+        let flagged = json!({"images.openshift.io/deny-execution": "true"});
+        let host = registry(flagged).answer("get", &name, Err("Host error: timed out".to_owned()));
+        let mut settings = only("scan", json!({"require": true, "reports": [{"source": "quay"}]}));
+        settings["enforcement"] = json!({"evidenceErrors": "warn"});
+        let codes = respond(&host, &pod, &settings)["codes"].clone();
+        assert_eq!(codes, json!(["scan-flagged Deny", "evidence-unavailable Warn"]));
+    }
+
+    #[test]
+    fn what_is_good_in_one_image_of_an_index_says_nothing_of_the_others() {
+        let index = json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]});
+        let host = || registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index.clone());
+        let trusting = json!({"require": true, "podAnnotations": "trust"});
+        let response = respond(&host(), &annotated(statement(0, OTHER)), &only("scan", trusting));
+        assert_eq!(response["codes"], json!(["unscanned-image Deny"]));
+    }
+
+    #[test]
+    fn an_index_that_names_what_is_no_digest_is_not_looked_up() {
+        let index = json!({"manifests": [{"digest": "../../secrets/x", "platform": {"os": "linux"}}]});
+        let host = registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index);
+        let mut pod = annotated(json!(null));
+        pod["namespace"] = json!("shop");
+        let response = respond(&host, &pod, &only("scan", json!({"reports": [{"source": "quay"}]})));
+        assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
+        assert!(!host.asked().iter().any(|question| question.contains("secrets")), "{:?}", host.asked());
+    }
+
+    #[test]
+    fn annotations_that_nobody_can_read_are_one_flag_for_each_image() {
+        let annotations: serde_json::Map<String, Value> =
+            (0..1000).map(|n| (format!("quality.images.openshift.io/vulnerability.p{n}"), json!("x"))).collect();
+        let response =
+            respond(&registry(json!(null)), &annotated(Value::Object(annotations)), &only("scan", json!({})));
+        assert_eq!(response["codes"], json!(["scan-flagged Deny"]));
+        let message = response["message"].as_str().unwrap();
+        assert!(
+            message.contains("are 1000, of which at most 64 are read") && message.contains("(and 64 more flags)"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_annotation_without_a_value_is_a_flag() {
+        let response = respond(
+            &registry(json!(null)),
+            &annotated(json!({"scan.container-patch.dev/c0": null, "other": null})),
+            &only("scan", json!({})),
+        );
+        assert_eq!(response["codes"], json!(["scan-flagged Deny"]));
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_a_flag() {
+        for seconds in [8_210_266_876_799_i64, i64::MAX, i64::MIN, -8_334_601_228_800, 0] {
+            let value = json!({"timestamp": seconds, "compliant": false}).to_string();
+            let pod = annotated(json!({"quality.images.openshift.io/vulnerability.x": value}));
+            assert_eq!(
+                codes(&registry(json!(null)), &pod, json!({"maxAge": "36500d"})),
+                json!(["scan-flagged Deny"]),
+                "{seconds}"
+            );
+        }
     }
 
     #[test]

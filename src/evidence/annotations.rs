@@ -21,16 +21,20 @@ const DENY_EXECUTION: &str = "images.openshift.io/deny-execution";
 const VULNERABILITY: &str = "quality.images.openshift.io/vulnerability.";
 const CONTAINER: &str = "scan.container-patch.dev/";
 
+/// The most bytes of one annotation that are read. Kubernetes allows 256 KiB for all annotations of an object, and every one
+/// is looked at on every admission.
+const LONGEST: usize = 128 << 10;
+
 /// Whether an annotation, or a label, is about a scan. Case does not matter, so that no spelling of a key hides it.
 #[must_use]
 pub fn is_about_scans(key: &str) -> bool {
     key.eq_ignore_ascii_case(DENY_EXECUTION) || [VULNERABILITY, CONTAINER].iter().any(|prefix| starts(key, prefix))
 }
 
-/// Whether an annotation of a pod is about the container, or volume, of this name.
+/// The container, or image volume, that an annotation of a pod is about; nothing where it is about all of them.
 #[must_use]
-pub fn is_for_container(key: &str, name: &str) -> bool {
-    !starts(key, CONTAINER) || key.get(CONTAINER.len()..) == Some(name)
+pub fn container(key: &str) -> Option<&str> {
+    key.get(CONTAINER.len()..).filter(|_| starts(key, CONTAINER))
 }
 
 fn starts(key: &str, prefix: &str) -> bool {
@@ -65,7 +69,10 @@ pub fn read(key: &str, value: &str, place: Place) -> Option<Statement> {
         Place::Manifest => format!("annotation `{}` of the image", Shown(key)),
         Place::Config => format!("label `{}` of the image", Shown(key)),
     };
-    let objecting = |objection| Statement { scan: Scan::objecting(source.clone(), None, objection), image: None };
+    let objecting = |objection| Statement { scan: Scan::objecting(source.clone(), objection), image: None };
+    if value.len() > LONGEST {
+        return Some(objecting(format!("is {} bytes long, of which at most {LONGEST} are read", value.len())));
+    }
     if key.eq_ignore_ascii_case(DENY_EXECUTION) {
         return match flag(value) {
             Some(true) => Some(objecting("says that it must not run".to_owned())),
@@ -89,15 +96,16 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
+/// The fields of the annotation. Go, which most of its writers speak, knows no case in the keys of JSON.
 #[derive(Deserialize)]
 struct Quality<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Timestamp")]
     timestamp: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Compliant")]
     compliant: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Summary")]
     summary: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Image")]
     image: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     vulnerabilities: Option<Vec<Named<'a>>>,
@@ -125,13 +133,13 @@ struct Named<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Label")]
     label: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Data")]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "Score")]
     score: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "SeverityIndex")]
     severity_index: Option<&'a RawValue>,
     #[serde(borrow, default)]
     fixable: Option<&'a RawValue>,
@@ -154,7 +162,7 @@ fn statement(value: &str, source: String, needs_image: bool) -> Result<Statement
     let counted = beyond(&total, &named);
     let objection = (compliant == Some(false)).then(|| "says that it is not compliant".to_owned());
     let is_result = compliant.is_some() || has_counts || !named.is_empty();
-    Ok(Statement { scan: Scan { source, at: Some(at), objection, named, counted, is_result }, image })
+    Ok(Statement { scan: Scan { objection, counted, is_result, ..Scan::of_report(source, Some(at), named) }, image })
 }
 
 fn named(vulnerabilities: Vec<Named<'_>>) -> Result<Vec<Vulnerability>, String> {
@@ -186,7 +194,7 @@ fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
 
 /// The counts of a summary, the worst severity first, and whether it has any.
 fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
-    let Some(summary) = summary.filter(|summary| summary.get() != "null") else { return Ok((Vec::new(), false)) };
+    let Some(summary) = summary else { return Ok((Vec::new(), false)) };
     // Some tools write the list into a string.
     let text = match serde_json::from_str::<String>(summary.get()) {
         Ok(text) => Cow::Owned(text),
@@ -202,11 +210,13 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     for (index, line) in lines.into_iter().enumerate() {
         let at = |cause: String| format!("summary[{index}].{cause}");
         let line: Line<'_> = json::read(line.get()).map_err(at)?;
-        let Some(all) =
-            line.data.or(line.score).map(count).transpose().map_err(|cause| at(format!("data: {cause}")))?
-        else {
+        if line.data.or(line.score).is_none() {
             return Err(at("data: there is none".to_owned()));
-        };
+        }
+        let mut all = None;
+        for number in [line.data, line.score].into_iter().flatten() {
+            all = all.max(count(number).map_err(|cause| at(format!("data: {cause}")))?);
+        }
         let severity = severity(line.label.as_deref(), line.severity_index).map_err(at)?;
         let Some(all) = all else { continue };
         let fixable = line.fixable.map(count).transpose().map_err(|cause| at(format!("fixable: {cause}")))?.flatten();
@@ -233,9 +243,9 @@ fn count(json: &RawValue) -> Result<Option<u64>, String> {
     whole.parse().map(Some).map_err(|_| format!("`{}` is no count", Shown(text)))
 }
 
-/// The severity of a line: by its label where that names one, else by its index, else not known.
+/// The severity of a line: the worse one of its label and its index, else not known.
 fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, String> {
-    let index = match index.filter(|index| index.get() != "null") {
+    let index = match index {
         Some(index) => {
             let text = text_of(index).unwrap_or_else(|| index.get().to_owned());
             match text.trim() {
@@ -248,8 +258,9 @@ fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, S
         }
         None => None,
     };
-    let word = label.and_then(|label| label.split_ascii_whitespace().next());
-    Ok(word.and_then(Severity::of).or(index).unwrap_or(Severity::Unknown))
+    // `critical`, `Critical:`, `critical severity`.
+    let word = label.and_then(|label| label.trim_start().split(|c: char| !c.is_ascii_alphanumeric()).next());
+    Ok(word.and_then(Severity::of).max(index).unwrap_or(Severity::Unknown))
 }
 
 /// A string, or a number as it is written.
@@ -265,17 +276,14 @@ fn text_of(json: &RawValue) -> Option<String> {
 fn compliant(json: &RawValue) -> Result<Option<bool>, String> {
     let text = if json.get().starts_with('"') { text_of(json) } else { Some(json.get().to_owned()) };
     match text.as_deref().map(str::trim) {
-        Some("null" | "") => Ok(None),
+        Some("") => Ok(None),
         Some(text) if flag(text).is_some() => Ok(flag(text)),
         _ => Err(format!("compliant: `{}` is neither true nor false", Shown(json.get()))),
     }
 }
 
-/// A time as text, or in seconds since 1970; nothing for null or no text.
+/// A time as text, or in seconds since 1970; nothing for no text.
 fn timestamp(json: &RawValue) -> Result<Option<DateTime<Utc>>, String> {
-    if json.get() == "null" {
-        return Ok(None);
-    }
     let unreadable = || format!("timestamp: `{}` is no time; write one by RFC 3339", Shown(json.get()));
     let text = text_of(json).ok_or_else(unreadable)?;
     let text = text.trim();
@@ -285,14 +293,21 @@ fn timestamp(json: &RawValue) -> Result<Option<DateTime<Utc>>, String> {
     // Fractions of a second make no difference.
     let seconds = text.split_once('.').map_or(text, |(seconds, _)| seconds);
     let since_epoch = seconds.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    since_epoch.or_else(|| time::parse(text)).map(Some).ok_or_else(unreadable)
+    let time = since_epoch.or_else(|| time::parse(text)).ok_or_else(unreadable)?;
+    if !time::is_plausible(time) {
+        return Err(format!(
+            "timestamp: `{}` is when no image was scanned; write the time of the scan",
+            Shown(json.get())
+        ));
+    }
+    Ok(Some(time))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{CONTAINER, Place, VULNERABILITY, is_about_scans, is_for_container, read};
+    use super::{CONTAINER, Place, VULNERABILITY, container, is_about_scans, read};
     use crate::evidence::scan::{Count, Scan, Severity};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -331,10 +346,9 @@ mod tests {
         {
             assert!(!is_about_scans(key), "{key}");
         }
-        assert!(is_for_container(&format!("{CONTAINER}app"), "app"));
-        assert!(is_for_container("SCAN.container-patch.dev/app", "app"));
-        assert!(!is_for_container(&format!("{CONTAINER}app"), "ap"));
-        assert!(is_for_container(&format!("{VULNERABILITY}x"), "app"), "it is about all of them");
+        assert_eq!(container(&format!("{CONTAINER}app")), Some("app"));
+        assert_eq!(container("SCAN.container-patch.dev/app"), Some("app"));
+        assert_eq!(container(&format!("{VULNERABILITY}x")), None, "it is about all of them");
     }
 
     #[test]
@@ -451,9 +465,16 @@ mod tests {
                 &with(&format!(r#""summary": {deep}{}"#, "]".repeat(10_000))),
                 "summary[0].invalid type: sequence, expected an object",
             ),
-            (&format!("{{\"a\": \"{long}\""), "EOF while parsing an object"),
+            (&format!("{{\"a\": \"{}\"", &long[..100_000]), "EOF while parsing an object"),
             ("{}", "it has no `timestamp`"),
             (r#"{"timestamp": null}"#, "it has no `timestamp`"),
+            (r#"{"timestamp": 0}"#, "timestamp: `0` is when no image was scanned"),
+            (
+                r#"{"timestamp": "0001-01-01T00:00:00Z"}"#,
+                "timestamp: `\"0001-01-01T00:00:00Z\"` is when no image was scanned",
+            ),
+            (r#"{"timestamp": 8210266876799}"#, "timestamp: `8210266876799` is when no image was scanned"),
+            (r#"{"timestamp": -8334601228800}"#, "timestamp: `-8334601228800` is when no image was scanned"),
             (r#"{"timestamp": "soon"}"#, "timestamp: `\"soon\"` is no time"),
             (r#"{"timestamp": 1e400}"#, "timestamp: `1e400` is no time"),
             (r#"{"timestamp": 99999999999999999999}"#, "timestamp: `99999999999999999999` is no time"),
@@ -492,6 +513,29 @@ mod tests {
             );
             assert!(objection(&scan).len() < 500);
         }
+    }
+
+    #[test]
+    fn a_very_long_annotation_is_not_read() {
+        let value = |length: usize| {
+            format!(r#"{{"timestamp": 1763539200, "compliant": true, "x": "{}"}}"#, "x".repeat(length - 53))
+        };
+        assert_eq!((value(1 << 17).len(), said(&value(1 << 17)).objection), (1 << 17, None));
+        assert_eq!(objection(&said(&value(200 << 10))), "is 204800 bytes long, of which at most 131072 are read");
+    }
+
+    #[test]
+    fn what_a_summary_says_twice_counts_as_the_worse() {
+        for line in [
+            json!({"label": "Critical:", "data": 5}),
+            json!({"label": "low", "data": 5, "severityIndex": 3}),
+            json!({"label": "critical", "data": "A", "score": 5}),
+            json!({"label": "critical", "data": 0, "score": 5}),
+            json!({"Label": "critical", "Data": 5}),
+        ] {
+            assert_eq!(counts(&quality(json!({"summary": [line]}))), [(Severity::Critical, 5, 5)], "{line}");
+        }
+        assert_eq!(objection(&quality(json!({"Compliant": false}))), "says that it is not compliant");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the cluster answers. Each distinct question is asked once in a request.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::{Answer, told};
 use crate::host::{GetResource, Host, ListResources};
@@ -21,11 +22,11 @@ pub struct Resource {
     pub rbac: &'static str,
 }
 
-/// The kind, namespace and name of a resource.
-type Name = (&'static str, String, String);
+/// The group and version, kind, namespace and name of a resource.
+type Name = (&'static str, &'static str, String, String);
 
 /// A resource in JSON, or nothing where it is not there.
-type Found = Answer<Option<Vec<u8>>>;
+type Found = Answer<Option<Rc<[u8]>>>;
 
 /// The cluster, and what it has answered so far.
 pub struct Cluster<'h> {
@@ -57,34 +58,29 @@ impl<'h> Cluster<'h> {
                 field_masks: fields.iter().copied().collect(),
             };
             match host.get_resource(&request) {
-                Ok(found) => Ok(Some(found)),
+                Ok(found) => Ok(Some(found.into())),
                 Err(error) if is_not_there(&error) => Ok(None),
                 Err(error) => Err(resource.unavailable(&error)),
             }
         };
-        self.got.entry((resource.kind, namespace.to_owned(), name.to_owned())).or_insert_with(ask).clone()
+        let key = (resource.api_version, resource.kind, namespace.to_owned(), name.to_owned());
+        self.got.entry(key).or_insert_with(ask).clone()
     }
 
     /// The resources of a namespace, as a list in JSON, with no more of their fields than these and their metadata.
     ///
     /// # Errors
     /// Why they cannot be known.
-    pub fn list(
-        &mut self,
-        resource: &Resource,
-        namespace: &str,
-        field_selector: Option<&str>,
-        fields: &[&'static str],
-    ) -> Answer<Vec<u8>> {
+    pub fn list(&mut self, resource: &Resource, namespace: &str, fields: &[&'static str]) -> Answer<Vec<u8>> {
         // policy-server answers a list from a watch, and waits until the watch has begun. Where it may not read the
-        // resource that is for ever, and holds up every other policy. A get is refused at once.
+        // resource that is for ever, and takes one of its workers. A get is refused at once.
         self.get(resource, namespace, NOBODY, &["metadata"])?;
         let request = ListResources {
             api_version: resource.api_version,
             kind: resource.kind,
             namespace,
             label_selector: None,
-            field_selector,
+            field_selector: None,
             field_masks: fields.iter().copied().collect(),
         };
         self.host.list_resources_by_namespace(&request).map_err(|error| resource.unavailable(&error))
@@ -95,16 +91,21 @@ impl Resource {
     /// What the host says of a failure to read a resource, and what to do about it.
     fn unavailable(&self, error: &str) -> String {
         let Self { api_version, kind, product, rbac } = self;
-        let advice = if error.contains("has not been granted access") {
+        // What to do comes first: warnings are cut at their end.
+        let advice = if error.contains("host capability") {
+            format!(
+                "grant the policy the host capabilities that its metadata names ({rbac} is about the cluster itself)"
+            )
+        } else if error.contains("has not been granted access") {
             format!("add `{{apiVersion: {api_version}, kind: {kind}}}` to `contextAwareResources` of the policy")
         } else if error.contains("orbidden") || error.contains("nauthorized") {
-            format!("let policy-server read it: kubectl apply -f {rbac}")
-        } else if error.contains("annot find resource") || error.contains("error finding resource") {
+            format!("let policy-server read it, kubectl apply -f {rbac}")
+        } else if error.contains("annot find resource") || error.contains("404 page not found") {
             format!("install {product}, or take it out of `scan.reports`")
         } else {
             format!("check that {product} is there, and that policy-server may read its reports ({rbac})")
         };
-        format!("{kind} of {product} cannot be read: {}; {advice}", told(error))
+        format!("{advice}: {kind} of {product} cannot be read: {}", told(error))
     }
 }
 
@@ -146,19 +147,31 @@ mod tests {
         let probe = format!("Report shop/{NOBODY}");
         let forbidden = "Host error: ApiError: reports.example.com is forbidden: User \"x\" cannot get resource";
         let host = world().answer("get", &probe, Err(forbidden.to_owned()));
-        let error = Cluster::new(&host).list(&REPORT, "shop", None, &[]).unwrap_err();
+        let error = Cluster::new(&host).list(&REPORT, "shop", &[]).unwrap_err();
         assert_eq!(
             error,
-            "Report of Scanner cannot be read: ApiError: reports.example.com is forbidden: User \"x\" cannot get \
-             resource; let policy-server read it: kubectl apply -f deploy/rbac/scanner.yaml"
+            "let policy-server read it, kubectl apply -f deploy/rbac/scanner.yaml: Report of Scanner cannot be read: \
+             ApiError: reports.example.com is forbidden: User \"x\" cannot get resource"
         );
         assert_eq!(host.asked(), [format!("get {probe}")], "a list would wait for ever");
     }
 
     #[test]
+    fn resources_of_one_kind_and_two_groups_are_two() {
+        const OTHER: Resource = Resource { api_version: "example.org/v1", ..REPORT };
+        let host = world();
+        let mut cluster = Cluster::new(&host);
+        assert_eq!(
+            (cluster.get(&REPORT, "shop", "a", &[]), cluster.get(&OTHER, "shop", "a", &[])),
+            (Ok(None), Ok(None))
+        );
+        assert_eq!(host.asked().len(), 2);
+    }
+
+    #[test]
     fn a_list_is_asked_for_where_a_get_is_allowed() {
-        let host = world().answer("list", "Report shop a=b", Ok(json!({"items": []})));
-        let list = Cluster::new(&host).list(&REPORT, "shop", Some("a=b"), &["x"]);
+        let host = world().answer("list", "Report shop", Ok(json!({"items": []})));
+        let list = Cluster::new(&host).list(&REPORT, "shop", &["x"]);
         assert_eq!(list, Ok(br#"{"items":[]}"#.to_vec()));
     }
 
@@ -173,6 +186,14 @@ mod tests {
                 "error finding resource example.com/v1 / Report: ApiError: 404 page not found",
                 "install Scanner, or take it out of `scan.reports`",
             ),
+            (
+                "Policy has not been granted access to the 'kubernetes/get_resource' host capability.",
+                "grant the policy the host capabilities that its metadata names (deploy/rbac/scanner.yaml is about the cluster itself)",
+            ),
+            (
+                "error finding resource example.com/v1 / Report: ApiError: service unavailable: ServiceUnavailable (503)",
+                "check that Scanner is there, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
+            ),
             ("Cannot find resource example.com/v1/Report", "install Scanner, or take it out of `scan.reports`"),
             (
                 "connection refused",
@@ -181,7 +202,10 @@ mod tests {
         ] {
             let host = world().answer("get", "Report shop/a", Err(error.to_owned()));
             let found = Cluster::new(&host).get(&REPORT, "shop", "a", &[]).unwrap_err();
-            assert!(found.ends_with(&format!("; {advice}")), "expected: {advice}\nfound:    {found}");
+            assert!(
+                found.starts_with(&format!("{advice}: Report of Scanner cannot be read: ")),
+                "expected: {advice}\nfound:    {found}"
+            );
         }
     }
 }

@@ -110,7 +110,12 @@ impl<'h> Registry<'h> {
             let index: Index = read(&host.manifest(image).map_err(|error| told(&error))?)?;
             let is_image =
                 |entry: &Entry| entry.platform.as_ref().and_then(|platform| platform.os.as_deref()) != Some("unknown");
-            Ok(index.manifests.into_iter().filter(is_image).map(|entry| entry.digest).collect())
+            let images = index.manifests.into_iter().filter(is_image).map(|entry| match Digest::parse(&entry.digest) {
+                Ok(_) => Ok(entry.digest),
+                // Digests become names and selectors in the cluster.
+                Err(error) => Err(format!("its index has `{}` for a digest: {error}", Shown(&entry.digest))),
+            });
+            images.collect()
         };
         let answer = self.indexes.entry(image.to_owned()).or_insert_with(ask);
         answer.as_deref().map_err(Clone::clone)

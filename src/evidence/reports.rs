@@ -6,6 +6,7 @@ mod sbomscanner;
 mod trivy_operator;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -85,42 +86,90 @@ impl Setting for Namespace {
     }
 }
 
+/// The most reports about one image, and the most images of its index, that are looked up: each is a question to the cluster,
+/// and whoever pushes an index says how many there are.
+const MOST_IMAGES: usize = 32;
+
+/// As many reports as are looked up.
+fn few_reports<T>(reports: Vec<T>) -> Answer<Vec<T>> {
+    if reports.len() > MOST_IMAGES {
+        return Err(format!(
+            "there are {} reports about it, of which at most {MOST_IMAGES} are looked up",
+            reports.len()
+        ));
+    }
+    Ok(reports)
+}
+
 /// The image that scan results are wanted for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'s> {
     /// The image, as it is written.
-    pub image: &'s Reference<'s>,
-    /// The digest that is judged.
-    pub digest: &'s str,
-    /// The digest of its manifest, which for an index is that of one of its images.
-    manifest: Option<&'s str>,
-    /// The digest of its configuration.
-    config: Option<&'s str>,
+    image: &'s Reference<'s>,
+    /// The digest that is judged, where it is known without asking.
+    digest: Option<&'s str>,
+    /// What its registry said of it.
+    facts: &'s ImageFacts,
 }
 
 impl<'s> Subject<'s> {
-    /// The image of which a registry said this.
+    /// The image of which a registry said this. `digest` is the one that is judged, where it is known already.
     #[must_use]
-    pub fn new(image: &'s Reference<'s>, digest: &'s str, facts: &'s ImageFacts) -> Self {
-        Self { image, digest, manifest: facts.digest.as_deref(), config: facts.config_digest.as_deref() }
+    pub fn new(image: &'s Reference<'s>, digest: Option<&'s str>, facts: &'s ImageFacts) -> Self {
+        Self { image, digest, facts }
     }
 
-    /// Whether a digest is of the image that is judged: its own, that of its configuration, or that of an image in its
-    /// index.
+    /// The digest that is judged.
+    fn digest(&self, registry: &mut Registry<'_>) -> Answer<String> {
+        self.digest.map_or_else(|| registry.digest(&self.image.registry_name()), |digest| Ok(digest.to_owned()))
+    }
+
+    /// How a digest stands to the image that is judged.
     ///
     /// # Errors
     /// Why it cannot be known.
-    pub fn is(&self, digest: &str, registry: &mut Registry<'_>) -> Answer<bool> {
-        if [Some(self.digest), self.manifest, self.config].contains(&Some(digest)) {
-            return Ok(true);
+    fn relation(&self, digest: &str, registry: &mut Registry<'_>) -> Answer<Relation> {
+        let own = [self.digest, self.facts.digest.as_deref(), self.facts.config_digest.as_deref()];
+        if own.contains(&Some(digest)) || (self.digest.is_none() && self.digest(registry)? == digest) {
+            return Ok(Relation::Same);
         }
-        Ok(self.manifests(registry)?.iter().any(|manifest| manifest == digest))
+        let is_sibling = self.manifests(registry)?.iter().any(|manifest| manifest == digest);
+        Ok(if is_sibling { Relation::Sibling } else { Relation::Other })
     }
 
     /// The digests of the images in its index; none where it is a single image.
     fn manifests<'r>(&self, registry: &'r mut Registry<'_>) -> Answer<&'r [String]> {
-        registry.manifests(&self.image.with_digest(self.digest))
+        let digest = self.digest(registry)?;
+        registry.manifests(&self.image.with_digest(&digest))
     }
+
+    /// The digests of the images in its index, each to be looked up; none where it is a single image.
+    fn few_manifests<'r>(&self, registry: &'r mut Registry<'_>) -> Answer<&'r [String]> {
+        let manifests = self.manifests(registry)?;
+        if manifests.len() > MOST_IMAGES {
+            return Err(format!(
+                "its index has {} images, of which at most {MOST_IMAGES} are looked up",
+                manifests.len()
+            ));
+        }
+        Ok(manifests)
+    }
+
+    /// The name by which its registry is asked.
+    fn name(&self) -> String {
+        self.digest.map_or_else(|| self.image.registry_name(), |digest| self.image.with_digest(digest))
+    }
+}
+
+/// How a digest stands to the image that is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// It is its own: of its index, of the manifest that the registry gave, or of that one's configuration.
+    Same,
+    /// It is of another image in its index.
+    Sibling,
+    /// It is of something else.
+    Other,
 }
 
 /// The reports of the cluster, as far as they have been read.
@@ -128,9 +177,11 @@ pub struct Reports<'r> {
     cluster: Cluster<'r>,
     /// The namespace of the workload.
     namespace: Option<&'r str>,
+    sbomscanner: HashMap<String, Answer<Vec<sbomscanner::Located>>>,
     trivy_operator: HashMap<String, Answer<Vec<trivy_operator::Located>>>,
     kubescape: kubescape::Index,
-    found: HashMap<(ReportSource, String), Answer<Vec<Scan>>>,
+    found: HashMap<(ReportSource, String), Answer<Rc<[Scan]>>>,
+    said: HashMap<String, Answer<Rc<[Scan]>>>,
 }
 
 impl<'r> Reports<'r> {
@@ -140,9 +191,11 @@ impl<'r> Reports<'r> {
         Self {
             cluster: Cluster::new(host),
             namespace,
+            sbomscanner: HashMap::new(),
             trivy_operator: HashMap::new(),
             kubescape: kubescape::Index::default(),
             found: HashMap::new(),
+            said: HashMap::new(),
         }
     }
 
@@ -150,14 +203,34 @@ impl<'r> Reports<'r> {
     ///
     /// # Errors
     /// Why it cannot be known.
-    pub fn of(&mut self, source: &ReportSource, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<&[Scan]> {
-        let key =
-            (source.clone(), format!("{} {:?}", subject.image.with_digest(subject.digest), subject.image.tagged()));
-        if !self.found.contains_key(&key) {
-            let scans = self.read(source, subject, registry);
-            self.found.insert(key.clone(), scans);
+    pub fn of(
+        &mut self,
+        source: &ReportSource,
+        subject: &Subject<'_>,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Rc<[Scan]>> {
+        let key = (source.clone(), format!("{} {:?}", subject.name(), subject.image.tagged()));
+        if let Some(known) = self.found.get(&key) {
+            return known.clone();
         }
-        self.found.get(&key).map_or(Ok(&[]), |scans| scans.as_deref().map_err(Clone::clone))
+        let scans = self.read(source, subject, registry).map(Rc::from);
+        self.found.insert(key, scans.clone());
+        scans
+    }
+
+    /// What the labels and annotations of an image itself say of scans: the annotations of the manifest first, each in the
+    /// order of their keys.
+    ///
+    /// # Errors
+    /// Why it cannot be known which image they are about.
+    pub fn of_image(&mut self, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Rc<[Scan]>> {
+        let key = subject.name();
+        if let Some(known) = self.said.get(&key) {
+            return known.clone();
+        }
+        let scans = said_by_image(subject, registry).map(Rc::from);
+        self.said.insert(key, scans.clone());
+        scans
     }
 
     fn read(
@@ -170,7 +243,13 @@ impl<'r> Reports<'r> {
         let named = namespace.as_ref().map(|Namespace(name)| name.as_str());
         let namespace = named.map_or(own, Ok)?;
         match source {
-            Source::Sbomscanner => sbomscanner::scans(&mut self.cluster, namespace, subject, registry),
+            Source::Sbomscanner => {
+                let cluster = &mut self.cluster;
+                let located = self.sbomscanner.entry(namespace.to_owned());
+                let located = located.or_insert_with(|| sbomscanner::locate(cluster, namespace));
+                let located = located.as_deref().map_err(Clone::clone)?;
+                sbomscanner::scans(cluster, namespace, located, subject, registry)
+            }
             Source::Quay => quay::scans(&mut self.cluster, namespace, subject, registry),
             Source::TrivyOperator => {
                 let cluster = &mut self.cluster;
@@ -239,31 +318,48 @@ impl Resource {
     }
 }
 
-/// What the labels and annotations of an image say of scans: the annotations of the manifest first, each in the order of
-/// their keys.
+/// The most annotations, or labels, that are judged for one image. Nobody needs more; without a bound, the pods of an attacker
+/// would cost the product of their containers and their annotations.
+const MOST_STATEMENTS: usize = 64;
+
+fn said_by_image(subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Vec<Scan>> {
+    use annotations::Place;
+    let mut statements = Vec::new();
+    for (place, entries) in [(Place::Manifest, &subject.facts.annotations), (Place::Config, &subject.facts.labels)] {
+        let entries = entries.iter().filter(|(key, _)| annotations::is_about_scans(key));
+        statements.extend(entries.filter_map(|(key, value)| annotations::read(key, value, place)));
+    }
+    said_by(statements.iter(), subject, registry)
+}
+
+/// What statements say of an image, as far as they are about it. Too many are an objection.
 ///
 /// # Errors
 /// Why it cannot be known which image they are about.
-pub fn of_image(facts: &ImageFacts, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Vec<Scan>> {
-    use annotations::Place;
+pub fn said_by<'a>(
+    statements: impl ExactSizeIterator<Item = &'a annotations::Statement>,
+    subject: &Subject<'_>,
+    registry: &mut Registry<'_>,
+) -> Answer<Vec<Scan>> {
     let mut scans = Vec::new();
-    for (place, entries) in [(Place::Manifest, &facts.annotations), (Place::Config, &facts.labels)] {
-        for (key, value) in entries.iter().filter(|(key, _)| annotations::is_about_scans(key)) {
-            let Some(statement) = annotations::read(key, value, place) else { continue };
-            scans.extend(statement.about(subject, registry)?);
-        }
+    if statements.len() > MOST_STATEMENTS {
+        let objection = format!("are {}, of which at most {MOST_STATEMENTS} are read", statements.len());
+        scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
+    }
+    for statement in statements.take(MOST_STATEMENTS) {
+        let relation = match &statement.image {
+            Some(digest) => subject.relation(digest, registry)?,
+            None => Relation::Same,
+        };
+        scans.extend(statement.scan.clone().of(relation));
     }
     Ok(scans)
 }
 
-impl annotations::Statement {
-    /// What it says of an image; nothing where it is about another.
-    ///
-    /// # Errors
-    /// Why it cannot be known which image it is about.
-    pub fn about(self, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Option<Scan>> {
-        let is_about = self.image.as_deref().map_or(Ok(true), |digest| subject.is(digest, registry))?;
-        Ok(is_about.then_some(self.scan))
+impl Scan {
+    /// The scan of an image that stands so to the one that is judged; nothing where it has nothing to do with it.
+    fn of(self, relation: Relation) -> Option<Self> {
+        (relation != Relation::Other).then(|| Self { is_exact: relation == Relation::Same, ..self })
     }
 }
 

@@ -107,18 +107,21 @@ pub struct Scan {
     pub counted: Vec<Count>,
     /// Whether it says anything of what is in the image. One that does not is no scan result.
     pub is_result: bool,
+    /// Whether it is about the very image that is judged, and not about another one in its index. What is bad in one image of
+    /// an index counts against all of them; what is good in one says nothing of the others.
+    pub is_exact: bool,
 }
 
 impl Scan {
     /// A scan result of a report that names what was found.
     #[must_use]
     pub fn of_report(source: String, at: Option<DateTime<Utc>>, named: Vec<Vulnerability>) -> Self {
-        Self { source, at, objection: None, named, counted: Vec::new(), is_result: true }
+        Self { source, at, objection: None, named, counted: Vec::new(), is_result: true, is_exact: true }
     }
 
     /// An objection to the image by a source that does not say what is in it.
     #[must_use]
-    pub fn objecting(source: String, at: Option<DateTime<Utc>>, objection: String) -> Self {
-        Self { source, at, objection: Some(objection), named: Vec::new(), counted: Vec::new(), is_result: false }
+    pub fn objecting(source: String, objection: String) -> Self {
+        Self { is_result: false, objection: Some(objection), ..Self::of_report(source, None, Vec::new()) }
     }
 }

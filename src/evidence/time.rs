@@ -1,6 +1,12 @@
 //! Times as builders and scanners write them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
+
+/// Whether something may have been done at a time. Zero, in its many spellings, is what tools write who know none; and sums of
+/// times beyond the years of four digits would leave the calendar.
+pub(super) fn is_plausible(time: DateTime<Utc>) -> bool {
+    (1980..10_000).contains(&time.year())
+}
 
 /// A time by RFC 3339, or in one of the ways in which it is written instead: without a zone, which is UTC; as a day alone;
 /// without seconds; with an offset `+0000`; and as Go prints one, `2026-11-19 08:00:00.5 +0000 UTC`.
@@ -21,7 +27,7 @@ pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{is_plausible, parse};
 
     #[test]
     fn a_time_is_read_however_it_is_written() {
@@ -40,6 +46,15 @@ mod tests {
         assert_eq!(parse("2026-11-19").unwrap().to_rfc3339(), "2026-11-19T00:00:00+00:00");
         let go = parse("2026-11-19 08:00:00.123456789 +0000 UTC").unwrap();
         assert_eq!(go.timestamp_subsec_nanos(), 123_456_789);
+    }
+
+    #[test]
+    fn zero_is_no_plausible_time() {
+        for (text, plausible) in
+            [("2026-11-19", true), ("1980-01-01", true), ("1970-01-01", false), ("0001-01-01", false)]
+        {
+            assert_eq!(is_plausible(parse(text).unwrap()), plausible, "{text}");
+        }
     }
 
     #[test]

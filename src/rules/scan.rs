@@ -141,11 +141,22 @@ impl PatchWithin {
     }
 }
 
+/// What is said of an image.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// By annotations of the pod.
+    pub pod: Vec<Scan>,
+    /// By everybody else.
+    pub others: Vec<Scan>,
+    /// Whether everybody could be asked.
+    pub is_complete: bool,
+}
+
 /// How a scan result stands to the limits.
 #[derive(Debug, Default)]
 struct Assessment<'a> {
-    /// Severities of which there are more than allowed: how many there are, and how many are allowed.
-    exceeded: Vec<(Severity, u64, u64)>,
+    /// Severities of which there are more than allowed: how many there are, and how many are allowed where there is a limit.
+    exceeded: Vec<(Severity, u64, Option<u64>)>,
     /// The named vulnerabilities of those severities, the worst first, each with the day by which it had to be patched.
     over: Vec<(&'a Vulnerability, Option<DateTime<Utc>>)>,
     /// Vulnerabilities that have to be patched by some day to come.
@@ -159,7 +170,7 @@ struct Assessment<'a> {
 impl Assessment<'_> {
     /// By how much it is worse than another.
     fn weight(&self) -> (u64, usize, usize) {
-        let too_many = self.exceeded.iter().map(|(_, count, allowed)| count - allowed);
+        let too_many = self.exceeded.iter().map(|(_, count, allowed)| count - allowed.unwrap_or(0));
         (too_many.fold(0, u64::saturating_add), self.open.len(), self.excepted.len())
     }
 }
@@ -170,19 +181,25 @@ impl Scanning {
     pub fn is_cleared_by(&self, pod: &[Scan], exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> bool {
         let exceeds = |scan: &Scan| !self.assess(scan, exceptions, now).exceeded.is_empty();
         self.pod_annotations == PodAnnotations::Trust
-            && pod.iter().any(|scan| self.counts(scan, now))
+            && pod.iter().any(|scan| scan.is_exact && self.counts(scan, now))
             && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.counts(scan, now) && exceeds(scan)))
     }
 
-    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else.
+    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else. Where not everybody could be
+    /// asked, nothing is said of scan results that are missing.
     #[must_use]
-    pub fn judge(&self, pod: &[Scan], others: &[Scan], exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> Vec<Ruling> {
+    pub fn judge(&self, evidence: &Evidence, exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> Vec<Ruling> {
+        let Evidence { pod, others, is_complete } = evidence;
         let Some(effect) = self.action.effect() else { return Vec::new() };
         let mut rulings = Vec::new();
-        for scan in pod.iter().chain(others).filter(|scan| !self.is_stale(scan, now)) {
-            if let Some(objection) = objection(scan, now) {
-                rulings.push(Ruling { code: Code::ScanFlagged, effect, text: objection });
-            }
+        let fresh = pod.iter().chain(others).filter(|scan| !self.is_stale(scan, now));
+        let mut objections = fresh.filter_map(|scan| objection(scan, now));
+        if let Some(first) = objections.next() {
+            let text = match objections.count() {
+                0 => first,
+                more => format!("{first} (and {more} more flags)"),
+            };
+            rulings.push(Ruling { code: Code::ScanFlagged, effect, text });
         }
         let counting = pod.iter().chain(others).filter(|scan| self.counts(scan, now));
         let worst = counting.map(|scan| (scan, self.assess(scan, exceptions, now))).reduce(|worst, next| {
@@ -192,8 +209,10 @@ impl Scanning {
         if let Some((scan, assessment)) = &worst {
             rulings.extend(self.rulings(scan, assessment, effect));
         }
-        let evidence = if self.pod_annotations == PodAnnotations::Trust { pod } else { &[] };
-        rulings.extend(self.missing(evidence.iter().chain(others), pod, effect, now));
+        let clearing: &[Scan] = if self.pod_annotations == PodAnnotations::Trust { pod } else { &[] };
+        if *is_complete {
+            rulings.extend(self.missing(clearing, others, pod, effect, now));
+        }
         rulings
     }
 
@@ -203,7 +222,7 @@ impl Scanning {
     }
 
     fn is_stale(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
-        scan.at.is_some_and(|at| at + self.max_age.delta() <= now)
+        scan.at.is_some_and(|at| now - at >= self.max_age.delta())
     }
 
     fn assess<'a>(&self, scan: &'a Scan, exceptions: &Exceptions<'a>, now: DateTime<Utc>) -> Assessment<'a> {
@@ -256,7 +275,7 @@ impl Scanning {
             over.sort_by(|(a, a_due), (b, b_due)| {
                 (a_due.is_none(), a_due, &a.id).cmp(&(b_due.is_none(), b_due, &b.id))
             });
-            assessment.exceeded.push((severity, count, allowed));
+            assessment.exceeded.push((severity, count, limit));
             assessment.over.append(&mut over);
             assessment.ended.append(&mut ended);
         }
@@ -292,7 +311,10 @@ impl Scanning {
         let counts: Vec<String> = assessment
             .exceeded
             .iter()
-            .map(|(severity, count, allowed)| format!("{count} {severity} ({allowed} allowed)"))
+            .map(|(severity, count, allowed)| match allowed {
+                Some(allowed) => format!("{count} {severity} ({allowed} allowed)"),
+                None => format!("{count} overdue {severity}"),
+            })
             .collect();
         let total =
             assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
@@ -307,26 +329,29 @@ impl Scanning {
         let named = assessment.over.iter().map(|(vulnerability, due)| (*vulnerability, had_to(due)));
         let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
         let named = named_few(named, total);
-        let colon = if named.is_empty() { "" } else { ": " };
+        let named = if named.is_empty() { String::new() } else { format!(": {named}") };
         let ended: Vec<String> = by_exception(&assessment.ended)
             .iter()
             .map(|(exception, ids)| format!("; the exception for {} ended: {exception}", listed(ids)))
             .collect();
-        format!("has {} {noun}{with_fix}{colon}{named}; {way_out} (by {by}){}", enumerated(&counts), ended.concat())
+        // What to do comes before the list: warnings are cut at their end.
+        format!("has {} {noun}{with_fix}; {way_out}{named} (by {by}){}", enumerated(&counts), ended.concat())
     }
 
-    /// What is said of an image that has no scan result that counts.
-    fn missing<'a>(
+    /// What is said of an image that has no scan result that counts. `clearing` are the annotations of the pod where they can
+    /// clear.
+    fn missing(
         &self,
-        evidence: impl Iterator<Item = &'a Scan> + Clone,
+        clearing: &[Scan],
+        others: &[Scan],
         pod: &[Scan],
         effect: Effect,
         now: DateTime<Utc>,
     ) -> Option<Ruling> {
-        if evidence.clone().any(|scan| self.counts(scan, now)) {
+        if clearing.iter().chain(others).any(|scan| scan.is_exact && self.counts(scan, now)) {
             return None;
         }
-        let stale = evidence.filter(|scan| scan.is_result && self.is_stale(scan, now));
+        let stale = pod.iter().chain(others).filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
             let days = (now - at).num_days();
             let text = format!(
@@ -338,9 +363,10 @@ impl Scanning {
             let effect = if self.require { effect } else { Effect::Warn };
             return Some(Ruling { code: Code::StaleScan, effect, text });
         }
-        let beside_the_point = pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag;
-        let hint = if beside_the_point {
+        let hint = if pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag {
             "; annotations of the pod itself do not count, see `scan.podAnnotations`"
+        } else if others.iter().any(|scan| !scan.is_exact) {
+            "; only other images of its index were scanned"
         } else {
             ""
         };
@@ -367,7 +393,7 @@ fn objection(scan: &Scan, now: DateTime<Utc>) -> Option<String> {
 
 /// Clocks may differ by a day.
 fn is_future(scan: &Scan, now: DateTime<Utc>) -> bool {
-    scan.at.is_some_and(|at| at > now + TimeDelta::days(1))
+    scan.at.is_some_and(|at| at - now > TimeDelta::days(1))
 }
 
 fn still_open(assessment: &Assessment<'_>, by: &str) -> String {
@@ -375,7 +401,8 @@ fn still_open(assessment: &Assessment<'_>, by: &str) -> String {
     let due = |due: &DateTime<Utc>| format!("due {}", due.date_naive());
     let named = named_few(assessment.open.iter().map(|(vulnerability, at)| (*vulnerability, due(at))), total);
     let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
-    format!("has {total} {noun} to be patched: {named}; deploy a build that has the fixes by then (by {by})")
+    let first = assessment.open.first().map(|(_, due)| format!(" by {}", due.date_naive())).unwrap_or_default();
+    format!("has {total} {noun} to be patched{first}; deploy a build that has the fixes: {named} (by {by})")
 }
 
 /// The worst few vulnerabilities, each once, and how many more there are.

@@ -240,8 +240,8 @@ impl<'de> Visitor<'de> for Annotations<'_, 'de> {
         while let Some(Key(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
             if annotations::is_about_scans(&key) {
-                let Key(value) = map.next_value()?;
-                self.0.push((key, value));
+                let value: Option<Key<'_>> = map.next_value()?;
+                self.0.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject, nullable};
+use super::{List, Metadata, Relation, Subject, few_reports, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -36,7 +36,7 @@ const HOME: &str = "kubescape";
 const IMAGE_ID: &str = "kubescape.io/image-id";
 const CONTEXT: &str = "kubescape.io/context";
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 7] = [
     "spec.metadata.report.createdAt",
     "spec.payload.descriptor.timestamp",
     "spec.payload.matches.artifact.name",
@@ -44,8 +44,6 @@ const FIELDS: [&str; 9] = [
     "spec.payload.matches.vulnerability.fix",
     "spec.payload.matches.vulnerability.id",
     "spec.payload.matches.vulnerability.severity",
-    "spec.payload.source.target.manifestDigest",
-    "spec.payload.source.target.repoDigests",
 ];
 
 #[derive(Deserialize)]
@@ -127,7 +125,6 @@ struct Match {
 #[derive(Deserialize)]
 struct Found {
     id: String,
-    #[serde(default)]
     severity: String,
     #[serde(default)]
     fix: Option<Fix>,
@@ -184,29 +181,31 @@ impl Index {
     ) -> Answer<Vec<Scan>> {
         let resource = if is_home { &MANIFEST } else { &SUMMARY };
         let located = self.located(cluster, resource, namespace)?;
-        let mut about = Vec::new();
+        let mut about: Vec<(Relation, &Located)> = Vec::new();
         for candidate in located {
-            if subject.is(&candidate.digest, registry)? {
-                about.push(candidate);
+            let relation = subject.relation(&candidate.digest, registry)?;
+            if relation != Relation::Other {
+                about.push((relation, candidate));
             }
         }
         if !is_home {
-            // Every workload that runs the image has a summary, and all of them lead to the same manifest.
-            let first =
-                about.into_iter().find_map(|summary| scan_by_summary(cluster, namespace, &summary.name).transpose());
-            return Ok(first.transpose()?.into_iter().collect());
+            return scans_by_summaries(cluster, namespace, &about);
         }
-        let has_whole = about.iter().any(|manifest| !manifest.filtered);
-        let whole = about.into_iter().filter(|manifest| !manifest.filtered || !has_whole);
-        whole.filter_map(|manifest| scan_of(cluster, namespace, &manifest.name).transpose()).collect()
+        let has_whole = about.iter().any(|(_, manifest)| !manifest.filtered);
+        about.retain(|(_, manifest)| !has_whole || !manifest.filtered);
+        let mut scans = Vec::new();
+        for (relation, manifest) in few_reports(about)? {
+            scans.extend(scan_of(cluster, namespace, &manifest.name)?.and_then(|scan| scan.of(relation)));
+        }
+        Ok(scans)
     }
 
     fn located(&mut self, cluster: &mut Cluster<'_>, resource: &Resource, namespace: &str) -> Answer<&[Located]> {
         let read = || {
-            let bytes = cluster.list(resource, namespace, None, &["metadata"])?;
+            let bytes = cluster.list(resource, namespace, &["metadata"])?;
             let identities: List<Identity> = resource.parse(namespace, &bytes)?;
             let mut located: Vec<Located> = identities.items.into_iter().filter_map(locate).collect();
-            located.sort_by(|a, b| a.name.cmp(&b.name));
+            located.sort_unstable_by(|a, b| (&a.digest, &a.name).cmp(&(&b.digest, &b.name)));
             Ok(located)
         };
         let located = self.0.entry((resource.kind, namespace.to_owned())).or_insert_with(read);
@@ -222,6 +221,33 @@ fn locate(Identity { metadata }: Identity) -> Option<Located> {
     Some(Located { name: metadata.name, digest: digest.to_owned(), filtered: context.as_deref() == Some("filtered") })
 }
 
+/// Every workload that runs an image has a summary, and all of them lead to the same manifest. The first that does so is
+/// enough; it is labelled `filtered` itself, and leads to the whole manifest.
+fn scans_by_summaries(cluster: &mut Cluster<'_>, namespace: &str, about: &[(Relation, &Located)]) -> Answer<Vec<Scan>> {
+    let mut digests: Vec<(Relation, &str)> =
+        about.iter().map(|(relation, summary)| (*relation, summary.digest.as_str())).collect();
+    digests.dedup();
+    let mut scans = Vec::new();
+    for (relation, digest) in few_reports(digests)? {
+        let mut failure = None;
+        for (_, summary) in about.iter().filter(|(_, summary)| summary.digest == digest) {
+            match scan_by_summary(cluster, namespace, &summary.name) {
+                Ok(None) => {}
+                Ok(Some(scan)) => {
+                    scans.extend(scan.of(relation));
+                    failure = None;
+                    break;
+                }
+                Err(cause) => failure = Some(cause),
+            }
+        }
+        if let Some(cause) = failure {
+            return Err(cause);
+        }
+    }
+    Ok(scans)
+}
+
 fn scan_by_summary(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
     let Some(bytes) = cluster.get(&SUMMARY, namespace, name, &["spec.vulnerabilitiesRef.all"])? else {
         return Ok(None);
@@ -234,8 +260,8 @@ fn scan_by_summary(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> An
         }
     }
     Err(format!(
-        "VulnerabilityManifest `{}` of Kubescape, to which VulnerabilityManifestSummary `{namespace}/{name}` refers, is \
-         neither in `{}` nor in `{HOME}`; give the namespace of Kubescape in `scan.reports`",
+        "give the namespace of Kubescape in `scan.reports`: VulnerabilityManifest `{}`, to which \
+         VulnerabilityManifestSummary `{namespace}/{name}` refers, is not in `{}`, nor in `{HOME}`",
         Shown(&manifest.name),
         Shown(&manifest.namespace)
     ))
@@ -248,7 +274,8 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Opt
     let created = spec.metadata.and_then(|metadata| metadata.report).and_then(|report| report.created_at);
     let scanned = spec.payload.descriptor.and_then(|descriptor| descriptor.timestamp);
     // Kubescape leaves the time at Go's zero where it does not set it.
-    let at = [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| at.timestamp() > 0);
+    let at =
+        [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| time::is_plausible(*at));
     let vulnerabilities = spec.payload.matches.into_iter().map(|found| vulnerability(&what, found));
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
     Ok(Some(Scan::of_report(MANIFEST.source(namespace, name), at, vulnerabilities)))

@@ -53,7 +53,6 @@ struct Feature {
 #[derive(Deserialize)]
 struct Found {
     name: String,
-    #[serde(default)]
     severity: String,
     #[serde(default)]
     fixedby: Option<String>,
@@ -97,11 +96,15 @@ pub(super) fn scans(
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
-    if let Some(scan) = scan_of(cluster, namespace, subject.digest)? {
+    if let Some(scan) = scan_of(cluster, namespace, &subject.digest(registry)?)? {
         return Ok(vec![scan]);
     }
-    let manifests = subject.manifests(registry)?.iter();
-    manifests.filter_map(|digest| scan_of(cluster, namespace, digest).transpose()).collect()
+    let mut scans = Vec::new();
+    for digest in subject.few_manifests(registry)?.to_vec() {
+        let relation = subject.relation(&digest, registry)?;
+        scans.extend(scan_of(cluster, namespace, &digest)?.and_then(|scan| scan.of(relation)));
+    }
+    Ok(scans)
 }
 
 fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<Option<Scan>> {
@@ -111,7 +114,12 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<O
     if report.spec.manifest != digest {
         return Ok(None);
     }
-    let at = report.status.and_then(|status| status.last_update).as_deref().and_then(time::parse);
+    let at = report
+        .status
+        .and_then(|status| status.last_update)
+        .as_deref()
+        .and_then(time::parse)
+        .filter(|at| time::is_plausible(*at));
     let mut vulnerabilities = Vec::new();
     for feature in report.spec.features.into_iter().flatten() {
         for found in feature.vulnerabilities.into_iter().flatten() {

@@ -1,11 +1,15 @@
 //! VulnerabilityReports of Kubewarden's SBOMscanner (`storage.sbomscanner.kubewarden.io/v1alpha1`), one for each image of
-//! an index. They are found by the digest, which is a selectable field of theirs; their names cannot be told beforehand.
+//! an index.
+//!
+//! Their names are hashes over what the policy cannot know. So the identities of all reports are listed, and the one about the
+//! image is got by its name. The API would also select by `imageMetadata.digest`, but policy-server would keep a watch for each
+//! digest that was ever asked about, and digests are of the requester's choosing.
 //!
 //! A report does not say when it was written: a later scan overwrites it.
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject, nullable};
+use super::{List, Metadata, Relation, Subject, few_reports, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -18,6 +22,8 @@ const REPORT: Resource = Resource {
     rbac: "deploy/rbac/sbomscanner.yaml",
 };
 
+const IDENTITY: [&str; 1] = ["imageMetadata.digest"];
+
 const FIELDS: [&str; 6] = [
     "imageMetadata.digest",
     "report.results.vulnerabilities.cve",
@@ -29,15 +35,19 @@ const FIELDS: [&str; 6] = [
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct VulnerabilityReport {
+struct Identity {
     metadata: Metadata,
     image_metadata: ImageMetadata,
-    report: Report,
 }
 
 #[derive(Deserialize)]
 struct ImageMetadata {
     digest: String,
+}
+
+#[derive(Deserialize)]
+struct VulnerabilityReport {
+    report: Report,
 }
 
 #[derive(Deserialize)]
@@ -66,31 +76,48 @@ struct Found {
     suppressed: bool,
 }
 
-/// The reports about an image.
+/// A report that was located.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Located {
+    name: String,
+    digest: String,
+}
+
+/// Locates the reports of a namespace.
+pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
+    let bytes = cluster.list(&REPORT, namespace, &IDENTITY)?;
+    let identities: List<Identity> = REPORT.parse(namespace, &bytes)?;
+    let located = |identity: Identity| Located { name: identity.metadata.name, digest: identity.image_metadata.digest };
+    Ok(identities.items.into_iter().map(located).collect())
+}
+
+/// The reports about an image, and about those in its index.
 pub(super) fn scans(
     cluster: &mut Cluster<'_>,
     namespace: &str,
+    located: &[Located],
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
-    let manifests = subject.manifests(registry)?;
-    let own = [subject.digest.to_owned()];
-    let digests = if manifests.is_empty() { &own } else { manifests };
+    let mut about = Vec::new();
+    for report in located {
+        let relation = subject.relation(&report.digest, registry)?;
+        if relation != Relation::Other {
+            about.push((&report.name, relation));
+        }
+    }
+    // The order of a list is not always the same.
+    about.sort_unstable_by_key(|(name, _)| *name);
     let mut scans = Vec::new();
-    for digest in digests {
-        let selector = format!("imageMetadata.digest={digest}");
-        let bytes = cluster.list(&REPORT, namespace, Some(&selector), &FIELDS)?;
-        let mut reports = REPORT.parse::<List<VulnerabilityReport>>(&format!("{namespace}?{selector}"), &bytes)?.items;
-        reports.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        for report in reports.into_iter().filter(|report| report.image_metadata.digest == *digest) {
-            scans.push(scan(namespace, report)?);
+    for (name, relation) in few_reports(about)? {
+        if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
+            scans.extend(scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?)?.of(relation));
         }
     }
     Ok(scans)
 }
 
-fn scan(namespace: &str, report: VulnerabilityReport) -> Answer<Scan> {
-    let name = report.metadata.name;
+fn scan(namespace: &str, name: &str, report: VulnerabilityReport) -> Answer<Scan> {
     let found = report.report.results.into_iter().flat_map(|target| target.vulnerabilities);
     let counting = found.filter(|found| !found.suppressed);
     let vulnerabilities = counting.map(|found| {
@@ -104,5 +131,5 @@ fn scan(namespace: &str, report: VulnerabilityReport) -> Answer<Scan> {
         })
     });
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
-    Ok(Scan::of_report(REPORT.source(namespace, &name), None, vulnerabilities))
+    Ok(Scan::of_report(REPORT.source(namespace, name), None, vulnerabilities))
 }

@@ -5,11 +5,12 @@
 //! newest report about the image is got by its name.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject, nullable};
+use super::{List, Metadata, Relation, Subject, few_reports, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -109,7 +110,7 @@ pub(super) struct Located {
 
 /// Locates the reports of a namespace.
 pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
-    let bytes = cluster.list(&REPORT, namespace, None, &IDENTITY)?;
+    let bytes = cluster.list(&REPORT, namespace, &IDENTITY)?;
     let located = |Identity { metadata, report }: Identity| {
         let Artifact { repository, tag, digest } = report.artifact;
         let server = if report.registry.server.is_empty() { "docker.io" } else { &report.registry.server };
@@ -124,7 +125,7 @@ pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<L
     Ok(REPORT.parse::<List<Identity>>(namespace, &bytes)?.items.into_iter().map(located).collect())
 }
 
-/// The newest report about an image.
+/// The newest report about each digest of an image. Reports without a digest count where there is no other.
 pub(super) fn scans(
     cluster: &mut Cluster<'_>,
     namespace: &str,
@@ -132,27 +133,48 @@ pub(super) fn scans(
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
-    let mut about = Vec::new();
-    for report in located {
-        // A report that has no digest is about whatever its tag pointed at.
-        let is_about = if report.digest.is_empty() {
-            report.tagged.is_some() && report.tagged == subject.image.tagged()
-        } else {
-            subject.is(&report.digest, registry)?
-        };
-        if is_about {
-            about.push(report);
+    let mut by_digest: BTreeMap<&str, (Relation, Vec<&Located>)> = BTreeMap::new();
+    for report in located.iter().filter(|report| !report.digest.is_empty()) {
+        let relation = subject.relation(&report.digest, registry)?;
+        if relation != Relation::Other {
+            by_digest.entry(&report.digest).or_insert_with(|| (relation, Vec::new())).1.push(report);
         }
     }
+    if by_digest.is_empty() {
+        let tagged = subject.image.tagged();
+        let is_about =
+            |report: &&Located| report.digest.is_empty() && report.tagged.is_some() && report.tagged == tagged;
+        let about: Vec<&Located> = located.iter().filter(is_about).collect();
+        // A runtime does not look at a tag beside a digest, so that a requester can write any.
+        if !about.is_empty() && is_tag_of(subject, registry)? {
+            by_digest.insert("", (Relation::Same, about));
+        }
+    }
+    let newest = few_reports(by_digest.into_values().collect())?.into_iter().map(|(relation, about)| {
+        let scan = newest_scan(cluster, namespace, about)?;
+        Ok(scan.and_then(|scan| scan.of(relation)))
+    });
+    newest.filter_map(Result::transpose).collect()
+}
+
+/// Whether the tag of an image points at the digest that is judged.
+fn is_tag_of(subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<bool> {
+    match (subject.image.digest(), subject.image.tagged()) {
+        (Some(digest), Some(tagged)) => Ok(registry.digest(&tagged)? == digest.as_str()),
+        _ => Ok(true),
+    }
+}
+
+fn newest_scan(cluster: &mut Cluster<'_>, namespace: &str, mut about: Vec<&Located>) -> Answer<Option<Scan>> {
     while let Some(newest) = about.iter().copied().max_by_key(|report| (report.at, Reverse(&report.name))) {
         let name = &newest.name;
         if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
-            return Ok(vec![scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?)?]);
+            return scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?).map(Some);
         }
         // It was deleted since it was listed.
         about.retain(|report| report.name != *name);
     }
-    Ok(Vec::new())
+    Ok(None)
 }
 
 fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: VulnerabilityReport) -> Answer<Scan> {
@@ -168,6 +190,6 @@ fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: Vulnerabili
         })
     });
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
-    let at = report.update_timestamp.as_deref().and_then(time::parse);
+    let at = report.update_timestamp.as_deref().and_then(time::parse).filter(|at| time::is_plausible(*at));
     Ok(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities))
 }

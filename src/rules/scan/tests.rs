@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::Scanning;
+use super::{Evidence, Scanning};
 use crate::enforcement::exceptions::Exceptions;
 use crate::evidence::scan::{Count, Scan, Severity, Vulnerability};
 use crate::finding::{Code, Effect};
@@ -44,7 +44,8 @@ fn report(named: Vec<Vulnerability>) -> Scan {
 
 fn judged(settings: &Settings, pod: &[Scan], others: &[Scan], now: &str) -> Vec<Ruling> {
     let exceptions = Exceptions::for_image(&settings.exceptions, "docker.io/library/a:1", time(now));
-    settings.scan.judge(pod, others, &exceptions, time(now))
+    let evidence = Evidence { pod: pod.to_vec(), others: others.to_vec(), is_complete: true };
+    settings.scan.judge(&evidence, &exceptions, time(now))
 }
 
 fn codes(rulings: &[Ruling]) -> Vec<(Code, Effect)> {
@@ -145,9 +146,9 @@ fn a_message_names_the_worst_few_with_their_fixes_and_counts_the_rest() {
         settings(json!({"maxAllowed": {"critical": 0, "high": 5}, "patchWithin": {"critical": "7d"}}), json!([]));
     assert_eq!(
         judged(&limits, &[], &[report(named)], NOW)[0].text,
-        "has 2 critical (0 allowed) and 9 high (5 allowed) vulnerabilities with a fix: CVE-2026-0100 in openssl (fixed in \
-         3.0.8, had to be patched by 2026-11-08), CVE-2026-0001 in openssl (fixed in 1.2), CVE-2026-0002 in openssl (fixed \
-         in 1.2), and 7 more; deploy a build that has the fixes (by report `x` of Scanner, 2026-11-19)"
+        "has 2 critical (0 allowed) and 9 high (5 allowed) vulnerabilities with a fix; deploy a build that has the fixes: \
+         CVE-2026-0100 in openssl (fixed in 3.0.8, had to be patched by 2026-11-08), CVE-2026-0001 in openssl (fixed in \
+         1.2), CVE-2026-0002 in openssl (fixed in 1.2), and 7 more (by report `x` of Scanner, 2026-11-19)"
     );
 }
 
@@ -162,8 +163,8 @@ fn an_open_window_is_told_with_its_day() {
     assert_eq!(codes(&rulings), [OPEN]);
     assert_eq!(
         rulings[0].text,
-        "has 2 vulnerabilities to be patched: CVE-2026-0001 in openssl (fixed in 3.0.8, due 2026-11-25), CVE-2026-0002 in \
-         openssl (fixed in 1.2, due 2026-12-01); deploy a build that has the fixes by then (by report `x` of Scanner, 2026-11-19)"
+        "has 2 vulnerabilities to be patched by 2026-11-25; deploy a build that has the fixes: CVE-2026-0001 in openssl (fixed \
+         in 3.0.8, due 2026-11-25), CVE-2026-0002 in openssl (fixed in 1.2, due 2026-12-01) (by report `x` of Scanner, 2026-11-19)"
     );
 }
 
@@ -183,6 +184,10 @@ fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
     assert_eq!(found(json!({}), &[]), []);
     assert_eq!(found(json!({"require": true}), &[]), [unscanned]);
     assert_eq!(found(json!({"require": true}), &[report(vec![])]), []);
+    let of_sibling = Scan { is_exact: false, ..report(vec![]) };
+    assert_eq!(found(json!({"require": true}), &[of_sibling]), [unscanned], "another image of the index was scanned");
+    let bad_sibling = Scan { is_exact: false, ..report(vec![critical("CVE-2026-0001")]) };
+    assert_eq!(found(json!({}), &[report(vec![]), bad_sibling]), [VULNERABLE], "what is bad in one counts against all");
     let says_nothing = Scan { is_result: false, ..report(vec![]) };
     assert_eq!(found(json!({"require": true}), &[says_nothing]), [unscanned]);
 }
@@ -216,8 +221,7 @@ fn a_scan_of_the_future_is_flagged_and_clears_nothing() {
 
 #[test]
 fn an_objection_is_told_with_its_source() {
-    let objecting =
-        Scan::objecting("annotation `k` of the pod".to_owned(), None, "says that it must not run".to_owned());
+    let objecting = Scan::objecting("annotation `k` of the pod".to_owned(), "says that it must not run".to_owned());
     let rulings = judged(&settings(json!({}), json!([])), &[objecting], &[report(vec![])], NOW);
     assert_eq!(codes(&rulings), [(Code::ScanFlagged, Effect::Deny)]);
     assert_eq!(
@@ -250,7 +254,8 @@ fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
     assert!(!cleared("trust", &[scanned("2026-10-01T00:00:00Z", vec![])]), "an old scan is none");
     assert!(!cleared("trust", &[scanned("2036-10-01T00:00:00Z", vec![])]));
     assert!(!cleared("trust", &[Scan { is_result: false, ..clean[0].clone() }]));
-    let objecting = Scan::objecting("k".to_owned(), None, "says no".to_owned());
+    assert!(!cleared("trust", &[Scan { is_exact: false, ..clean[0].clone() }]), "another image of the index is clean");
+    let objecting = Scan::objecting("k".to_owned(), "says no".to_owned());
     assert!(!cleared("trust", &[clean[0].clone(), objecting]));
 }
 
@@ -273,7 +278,9 @@ fn an_excepted_vulnerability_is_a_warning_until_its_exception_ends() {
     let rulings = judged(&excepted, &[], &two, NOW);
     assert_eq!(codes(&rulings), [VULNERABLE, (Code::Excepted, Effect::Warn)]);
     assert!(
-        rulings[0].text.starts_with("has 1 critical (0 allowed) vulnerability with a fix: CVE-2026-0002 in"),
+        rulings[0].text.starts_with(
+            "has 1 critical (0 allowed) vulnerability with a fix; deploy a build that has the fixes: CVE-2026-0002 in"
+        ),
         "{}",
         rulings[0].text
     );
@@ -290,8 +297,8 @@ fn four_hundred_vulnerabilities_make_one_readable_line() {
         .map(|n| vulnerability(&format!("CVE-2026-{n:04}"), Severity::Critical, "1.2.3-4ubuntu5", ""))
         .collect();
     let text = &judged(&settings(json!({}), json!([])), &[], &[report(named)], NOW)[0].text;
-    assert!(text.starts_with("has 400 critical (0 allowed) vulnerabilities with a fix: CVE-2026-0000 in"), "{text}");
-    assert!(text.contains("and 397 more; ") && text.len() < 400, "{text}");
+    assert!(text.starts_with("has 400 critical (0 allowed) vulnerabilities with a fix; deploy a build that has the fixes: CVE-2026-0000 in"), "{text}");
+    assert!(text.contains("and 397 more (by") && text.len() < 400, "{text}");
 }
 
 #[test]
