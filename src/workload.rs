@@ -69,16 +69,12 @@ pub struct ImageSite<'a> {
 }
 
 impl ImageSite<'_> {
-    /// Whether it is the same image in the same container as at a site of an earlier state of the object. A container is
-    /// known by its place and its name; one without a name is always another.
+    /// What stays the same while nobody changes the image: the template and the list that it is in, the name of its container
+    /// and the image. A container without a name is always another.
     #[must_use]
-    pub fn is_unchanged_from(&self, old: &ImageSite<'_>) -> bool {
-        let named = self.name.as_deref().is_some_and(|name| !name.is_empty());
-        named
-            && old.template == self.template
-            && old.field == self.field
-            && old.name == self.name
-            && old.image == self.image
+    pub fn identity(&self) -> Option<(&str, &'static str, &str, &str)> {
+        let name = self.name.as_deref().filter(|name| !name.is_empty())?;
+        Some((&self.template, self.field.list, name, &self.image))
     }
 
     /// The pod template that it is in, as a JSON pointer.

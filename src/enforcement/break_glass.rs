@@ -69,7 +69,7 @@ pub struct Group(String);
 
 impl Setting for Group {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Some(group) = String::read(json, at, problems) else { return None };
+        let group = String::read(json, at, problems)?;
         if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&group.as_str()) {
             problems.push(at, format_args!("everybody is in `{group}`; name those who are on call"));
             return None;

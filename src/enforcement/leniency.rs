@@ -2,6 +2,8 @@
 //! controllers bring in from a workload that was admitted before. To refuse them would turn a drained node into an outage,
 //! and keep people from scaling down what they want to mend.
 
+use std::collections::HashMap;
+
 use crate::finding::{Effect, Finding};
 use crate::request::AdmissionRequest;
 use crate::settings::Enforcement;
@@ -86,13 +88,16 @@ pub fn is_controller(user: &str) -> bool {
 /// For each image site whether the earlier state of the object has the same image in the same container. A site of before
 /// stands for one of now, so that a container that is there twice is new once.
 #[must_use]
-pub fn unchanged(sites: &[ImageSite<'_>], old: &[ImageSite<'_>]) -> Vec<bool> {
-    let mut free: Vec<&ImageSite<'_>> = old.iter().collect();
-    let mut is_unchanged = |site: &ImageSite<'_>| {
-        let before = free.iter().position(|old| site.is_unchanged_from(old));
-        before.map(|index| free.swap_remove(index)).is_some()
+pub fn unchanged<'s>(sites: &'s [ImageSite<'_>], old: &'s [ImageSite<'_>]) -> Vec<bool> {
+    let mut free: HashMap<_, usize> = HashMap::with_capacity(old.len());
+    for identity in old.iter().filter_map(ImageSite::identity) {
+        *free.entry(identity).or_default() += 1;
+    }
+    let take = |site: &'s ImageSite<'_>| {
+        let left = site.identity().and_then(|identity| free.get_mut(&identity)).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     };
-    sites.iter().map(|site| is_unchanged(site)).collect()
+    sites.iter().map(take).collect()
 }
 
 /// How the image at a site is judged. Where there are two reasons for leniency, the milder one counts.
