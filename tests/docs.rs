@@ -50,3 +50,32 @@ fn links_between_pages_lead_somewhere() {
     }
     assert!(links > 10, "{links} links were found");
 }
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests"), root.join("host")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let page = read("docs/threat-model.md");
+    let quoted = page.split('`').skip(1).step_by(2);
+    let is_test =
+        |name: &&str| name.contains('_') && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let tests: Vec<&str> = quoted.clone().filter(is_test).collect();
+    assert!(tests.len() > 10, "{tests:?}");
+    for test in tests {
+        let exists = [format!("fn {test}("), format!("mod {test} ")].iter().any(|item| sources.contains(item));
+        assert!(exists, "docs/threat-model.md names a test `{test}` that does not exist");
+    }
+    for file in quoted.filter(|name| name.contains('/') && (name.ends_with(".bats") || name.ends_with(".rs"))) {
+        assert!(root.join(file).exists(), "docs/threat-model.md names {file}");
+    }
+}
