@@ -1,9 +1,12 @@
-//! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users.
+//! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users, in the words of the
+//! doc comments of keys.
 
 pub mod read;
+pub mod shape;
 pub mod value;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::enforcement::break_glass::BreakGlass;
@@ -15,33 +18,40 @@ use crate::rules::pinning::Pinning;
 use crate::rules::scan::Scanning;
 use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
-use read::{Path, Problems, Setting, kind_of, read_string, section};
+use read::{Path, Problems, Setting, is_empty_list, read_string, section};
+use shape::Shape;
 use value::Treatment;
 
 section! {
     /// All settings. Every key is optional, and `{}` is a useful policy.
     pub struct Settings {
-        /// Images that no rule looks at.
+        /// Images that no rule looks at. A reference that is [none](invalid-reference.md) has no name to match and is
+        /// refused all the same. For example `[registry.example.com/infra/*]`.
         "exempt" exempt: Vec<ImagePattern> = Vec::new(),
-        /// Rule: every image has a digest.
+        /// Every image has a digest.
         "pinning" pinning: Pinning = Pinning::default(),
-        /// Rule: every image is as fresh as the patch schedule asks.
+        /// Every image is as fresh as the patch schedule asks.
         "schedule" schedule: Schedule = Schedule::default(),
-        /// Rule: every image stands on the newest build of its base.
+        /// Every image stands on the newest build of its base.
         "baseImage" base_image: BaseImage = BaseImage::default(),
-        /// Rule: no image runs that a scanner has flagged.
+        /// No image runs that a scanner has flagged.
         "scan" scan: Scanning = Scanning::default(),
         /// Findings that are let pass for a time.
+        /// For example `[{images: ["*"], rules: [stale-image], until: 2026-12-31, reason: SEC-42 vendor fix pending}]`.
         "exceptions" exceptions: Vec<Exception> = Vec::new(),
-        /// Other rules for some images; the first entry that matches an image decides.
+        /// Other rules for some images. The first entry whose `images` match an image decides; a section that it gives
+        /// replaces that whole section for the image, and keys that it leaves out have their defaults.
+        /// For example `[{images: ["*/sandbox/*"], schedule: {maxAge: 180d}}]`.
         "overrides" overrides: Vec<Override> = Vec::new(),
         /// How hard findings bite in special cases.
         "enforcement" enforcement: Enforcement = Enforcement::default(),
         /// The door for emergencies.
         "breakGlass" break_glass: BreakGlass = BreakGlass::default(),
         /// Kinds besides Kubernetes' own that hold pod templates.
+        /// For example `[{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: /spec/template}]`.
         "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
-        /// The time at which to judge, for tests and what-if questions only.
+        /// The time at which to judge, for tests and what-if questions only. Every response then carries the warning
+        /// [`evaluate-at-set`](evaluate-at-set.md).
         "evaluateAt" evaluate_at: Option<DateTime<Utc>> = None,
     }
 }
@@ -49,11 +59,15 @@ section! {
 section! {
     /// How hard findings bite in special cases.
     pub struct Enforcement {
-        /// What becomes of findings about images that an UPDATE leaves as they were.
+        /// What becomes of findings about images that an UPDATE leaves as they were: the same image in the container of the
+        /// same name. With `ignore`, registries are not asked about them either; see [operations](operations.md).
         "unchangedImages" unchanged_images: Treatment = Treatment::Warn,
-        /// What becomes of findings about what Kubernetes' own controllers create from an admitted workload.
+        /// What becomes of findings about what Kubernetes' own controllers create from an admitted workload. Only the
+        /// authenticated user counts, never an owner reference. Images are pinned in any case.
         "controllerPods" controller_pods: Treatment = Treatment::Warn,
-        /// What becomes of an image that a registry, or the cluster, could not be asked about.
+        /// What becomes of an image that a registry, or the cluster, could not be asked about. It is the finding
+        /// [`evidence-unavailable`](evidence-unavailable.md); see [registries](registries.md), and
+        /// [reports in the cluster](scans.md#reports-in-the-cluster).
         "evidenceErrors" evidence_errors: Effect = Effect::Deny,
     }
 }
@@ -65,13 +79,13 @@ section! {
             /// The images that this entry is for.
             "images" images: Images,
         }
-        /// Replaces `pinning`.
+        /// Replaces [`pinning`](#pinning).
         "pinning" pinning: Option<Pinning> = None,
-        /// Replaces `schedule`.
+        /// Replaces [`schedule`](#schedule).
         "schedule" schedule: Option<Schedule> = None,
-        /// Replaces `baseImage`.
+        /// Replaces [`baseImage`](#baseimage).
         "baseImage" base_image: Option<BaseImage> = None,
-        /// Replaces `scan`.
+        /// Replaces [`scan`](#scan).
         "scan" scan: Option<Scanning> = None,
     }
 }
@@ -160,18 +174,35 @@ impl Setting for ImagePattern {
         let text = read_string(json, at, "an image pattern", problems)?;
         Self::parse(&text).map_err(|error| problems.push(at, format_args!("`{text}`: {error}"))).ok()
     }
+
+    fn shape() -> Shape {
+        // A name without a slash, and one: host, path, and a last part that has a tag, a digest or a wildcard.
+        let (any, inner) = ("[A-Za-z0-9._:@*?\\[\\]/-]", "[A-Za-z0-9._:@*?\\[\\]-]");
+        let host = format!("(\\*{inner}*|localhost|{inner}*[.:\\[A-Z]{inner}*)");
+        let last = format!("({inner}*[*:@]{inner}*[A-Za-z0-9._*?\\[\\]-]|{inner}*\\*)");
+        Shape::text("image pattern", "image patterns", format!("^(\\*{inner}*|{host}/({any}*/)?{last})$"))
+    }
+
+    fn written(&self) -> Value {
+        self.to_string().into()
+    }
 }
 
 impl Setting for Images {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        if json.get().trim_start_matches('[').trim_start() == "]" {
-            problems.push(
-                at,
-                format_args!("{} without an image pattern; write one, or `*` for every image", kind_of(json)),
-            );
+        if is_empty_list(json) {
+            problems.push(at, "a list without an image pattern; write one, or `*` for every image");
             return None;
         }
         Vec::read(json, at, problems).map(Self)
+    }
+
+    fn shape() -> Shape {
+        Shape::List { items: Box::new(ImagePattern::shape()), least: 1 }
+    }
+
+    fn written(&self) -> Value {
+        self.0.written()
     }
 }
 
@@ -181,6 +212,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::Settings;
+    use super::read::Setting;
 
     fn read(settings: &Value) -> Result<Settings, Vec<String>> {
         let json = serde_json::value::to_raw_value(settings).unwrap();
@@ -227,6 +259,37 @@ mod tests {
                 "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
             ]
         );
+    }
+
+    #[test]
+    fn settings_are_written_as_they_are_read() {
+        assert_eq!(Settings::default().written(), json!({}), "what has its default is left out");
+        let written = json!({
+            "exempt": ["docker.io/library/*", "*.example.com/x:*", "*"],
+            "pinning": {"action": "off", "templates": true, "forbiddenTags": []},
+            "schedule": {
+                "patchDays": {"cron": "0 0 2 * *", "timeZone": "Europe/Berlin", "grace": "36h"},
+                "warnBefore": "90s",
+                "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}],
+                "unknownBuildDate": "allow",
+            },
+            "baseImage": {"registries": ["quay.io"]},
+            "scan": {
+                "require": true,
+                "maxAllowed": {"critical": 0, "high": 3},
+                "patchWithin": {"unknown": "7d"},
+                "reports": [{"source": "quay", "namespace": "scans"}, {"source": "kubescape"}],
+                "podAnnotations": "trust",
+            },
+            "exceptions": [
+                {"images": ["*"], "rules": ["stale-image"], "cves": ["RHSA-2026:1234"], "until": "2026-12-31", "reason": "r"},
+            ],
+            "overrides": [{"images": ["*"], "pinning": {}, "scan": {"maxAge": "1d"}}],
+            "enforcement": {"evidenceErrors": "warn"},
+            "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout", "podTemplate": "/spec/template"}],
+            "evaluateAt": "2026-11-20T12:00:00Z",
+        });
+        assert_eq!(read(&written).unwrap().written(), written);
     }
 
     #[test]

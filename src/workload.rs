@@ -6,10 +6,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::request::GroupVersionKind;
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::settings::shape::Shape;
 use walk::ReadError;
 
 /// A kind of object that holds pod templates.
@@ -139,11 +141,12 @@ section! {
     /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
     pub struct CustomWorkload {
         required {
-            /// Group and version, as manifests write them; `*` for every version of a group.
+            /// Group and version as manifests write them, such as `argoproj.io/v1alpha1`; `argoproj.io/*` for every
+            /// version.
             "apiVersion" api_version: ApiVersion,
-            /// The kind.
+            /// The kind, such as `Rollout`.
             "kind" kind: String,
-            /// Where the pod template stands: a JSON pointer such as `/spec/template`.
+            /// Where the pod template stands: the object that holds the pod's `spec`, such as `/spec/template`.
             "podTemplate" pod_template: TemplatePointer,
         }
     }
@@ -187,6 +190,15 @@ impl Setting for ApiVersion {
         }
         parsed
     }
+
+    fn shape() -> Shape {
+        let part = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?";
+        Shape::text("group and version", "groups and versions", format!(r"^({part}|{part}/({part}|\*))$"))
+    }
+
+    fn written(&self) -> Value {
+        if self.group.is_empty() { self.version.as_str().into() } else { format!("{}/{}", self.group, self.version).into() }
+    }
 }
 
 /// A JSON pointer to a pod template.
@@ -209,6 +221,14 @@ impl Setting for TemplatePointer {
             return None;
         }
         Some(Self(text))
+    }
+
+    fn shape() -> Shape {
+        Shape::text("JSON pointer (RFC 6901)", "JSON pointers (RFC 6901)", "^(/([^/~]|~[01])+)+$")
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
     }
 }
 

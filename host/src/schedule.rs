@@ -57,7 +57,7 @@ fn explain(schedule: &Schedule, from: NaiveDate, to: NaiveDate) -> String {
     if schedule.action.effect().is_none() {
         return "The schedule is off: images may be of any age.\n".to_owned();
     }
-    match &schedule.cadence {
+    match schedule.cadence() {
         Cadence::MaxAge(age) => {
             let _ = writeln!(text, "Images may be {age} old. Days begin and end in UTC.\n");
             for day in [from, to] {

@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::host::{CanI, Host, ResourceAttributes, SubjectAccessReview};
 use crate::json;
 use crate::request::AdmissionRequest;
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::settings::shape::Shape;
 use crate::shown::Shown;
 
 /// The resource, which exists for its permissions only, and the verb on it, by which RBAC says who may.
@@ -22,13 +24,15 @@ const RESOURCE: &str = "containerpatchpolicies";
 const VERB: &str = "break-glass";
 
 section! {
-    /// The door for emergencies.
+    /// The door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the request goes on
+    /// with all of its findings as warnings.
     pub struct BreakGlass {
-        /// The annotation of an object that holds the reason.
+        /// The annotation of the object that holds the reason. One of its pod template opens nothing.
         "annotation" annotation: AnnotationKey = AnnotationKey("container-patch.dev/break-glass".to_owned()),
-        /// The groups whose members may use it.
+        /// The groups whose members may use it. For example `[oncall]`.
         "groups" groups: Vec<Group> = Vec::new(),
-        /// Whether the API server is asked who else may: the verb `break-glass` on `containerpatchpolicies.container-patch.dev`.
+        /// Whether the API server is asked who else may. The verb is `break-glass`, on
+        /// `containerpatchpolicies.container-patch.dev`; no answer means no. `deploy/rbac/break-glass.yaml` has the roles.
         "rbac" rbac: bool = false,
     }
 }
@@ -61,6 +65,16 @@ impl Setting for AnnotationKey {
         }
         Some(Self(text))
     }
+
+    fn shape() -> Shape {
+        let (first, name) = ("[A-Za-z0-9]", "[-A-Za-z0-9._]");
+        let pattern = format!("^{first}([-A-Za-z0-9.]*{first})?/{first}({name}*{first})?$");
+        Shape::text("key of an annotation", "keys of annotations", pattern)
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
+    }
 }
 
 /// A group of users.
@@ -75,6 +89,14 @@ impl Setting for Group {
             return None;
         }
         Some(Self(group))
+    }
+
+    fn shape() -> Shape {
+        Shape::text("group of users", "groups of users", r"\S")
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
     }
 }
 

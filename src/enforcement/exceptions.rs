@@ -1,13 +1,16 @@
 //! Exceptions: findings that an admin lets pass for a time. Every exception ends, and says why.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::evidence::scan::Vulnerability;
 use crate::finding::{Code, Effect};
 use crate::rules::Ruling;
 use crate::settings::Images;
-use crate::settings::read::{Fields, Path, Problems, Setting, nearest, read_string};
+use crate::settings::read::{Path, Problems, Setting, nearest, read_string, section};
+use crate::settings::shape::{Form, Limit, Shape, Text};
+use crate::settings::value::{DAY, TIME_OF_DAY};
 use crate::shown::Shown;
 
 /// The findings that an exception can cover: those that rules have about an image. A reference that cannot be parsed is
@@ -58,19 +61,28 @@ const ADVISORIES: [&str; 24] = [
     "USN-",
 ];
 
-/// Findings about some images that are let pass until some time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Exception {
-    /// The images.
-    pub images: Images,
-    /// The findings, by their codes.
-    pub rules: Vec<Rule>,
-    /// The vulnerabilities, by their ids.
-    pub cves: Vec<VulnerabilityId>,
-    /// When it ends.
-    pub until: Until,
-    /// Why it is made, for those who read of it.
-    pub reason: String,
+section! {
+    /// Findings about some images that are let pass until some time.
+    pub struct Exception {
+        required {
+            /// The images that the exception is for.
+            "images" images: Images,
+            /// When the exception ends. A date is its last day, to the last second, in UTC.
+            "until" until: Until,
+            /// Why it is made, for those who read the warning.
+            "reason" reason: String,
+        }
+        /// The findings that it covers, by their codes. It can be any finding about an image but
+        /// [`invalid-reference`](invalid-reference.md).
+        "rules" rules: Vec<Rule> = Vec::new(),
+        /// The vulnerabilities that it covers, by their ids. They are `CVE-…`, `GHSA-…`, or the id of an advisory (`RHSA-…`,
+        /// `DLA-…`, `GO-…`), as the scanner names it; other names that the scanner gives are known, too.
+        "cves" cves: Vec<VulnerabilityId> = Vec::new(),
+    }
+    limits {
+        Limit::NotAllEmpty(&["rules", "cves"])
+            => "it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
+    }
 }
 
 /// The code of a finding that can be excepted.
@@ -88,28 +100,6 @@ pub struct Until {
     end: DateTime<Utc>,
     /// As it was written.
     written: String,
-}
-
-impl Setting for Exception {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::read(json, at, problems)?;
-        for required in ["images", "until", "reason"] {
-            if !fields.has(required) {
-                problems.push(at, format_args!("`{required}` is missing"));
-            }
-        }
-        let images = fields.take("images", at, problems);
-        let known_problems = problems.lines().len();
-        let rules: Vec<Rule> = fields.take("rules", at, problems).unwrap_or_default();
-        let cves: Vec<VulnerabilityId> = fields.take("cves", at, problems).unwrap_or_default();
-        if rules.is_empty() && cves.is_empty() && problems.lines().len() == known_problems {
-            problems.push(at, "it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both");
-        }
-        let until = fields.take("until", at, problems);
-        let reason = fields.take("reason", at, problems);
-        fields.finish(&["images", "rules", "cves", "until", "reason"], at, problems);
-        Some(Self { images: images?, rules, cves, until: until?, reason: reason? })
-    }
 }
 
 impl Setting for Rule {
@@ -130,6 +120,15 @@ impl Setting for Rule {
         problems.push(at, format_args!("`{text}` is no code of a finding; {advice}"));
         None
     }
+
+    fn shape() -> Shape {
+        let form = Form::OneOf(RULES.map(Code::as_str).to_vec());
+        Shape::Text(Text { one: "code of a finding", many: "codes of findings", form })
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
+    }
 }
 
 impl Setting for VulnerabilityId {
@@ -146,6 +145,24 @@ impl Setting for VulnerabilityId {
             return None;
         }
         Some(Self(text))
+    }
+
+    fn shape() -> Shape {
+        let any_case = |prefix: &str| -> String {
+            let either = |c: char| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase());
+            prefix.chars().map(|c| if c.is_ascii_alphabetic() { either(c) } else { c.to_string() }).collect()
+        };
+        let advisories = ADVISORIES.map(any_case).join("|");
+        let pattern = format!(
+            "^({}[0-9]{{4}}-[0-9]{{4,}}|{}(-[0-9A-Za-z]{{4}}){{3}}|({advisories})[0-9A-Za-z_.:-]*[0-9][0-9A-Za-z_.:-]*)$",
+            any_case("CVE-"),
+            any_case("GHSA"),
+        );
+        Shape::text("id of a vulnerability", "ids of vulnerabilities", pattern)
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
     }
 }
 
@@ -186,6 +203,14 @@ impl Setting for Until {
             return None;
         };
         Some(Self { end, written })
+    }
+
+    fn shape() -> Shape {
+        Shape::text("date or RFC 3339 time", "dates or RFC 3339 times", format!("^{DAY}({TIME_OF_DAY})?$"))
+    }
+
+    fn written(&self) -> Value {
+        self.written.as_str().into()
     }
 }
 
@@ -445,15 +470,15 @@ mod tests {
                 "exceptions[1]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
                 "exceptions[2]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
                 "exceptions[2].reason: cannot be empty",
+                "exceptions[3].until: `tomorrow` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
                 "exceptions[3].rules[0]: `stale-imgae` is no code of a finding; did you mean `stale-image`?",
                 "exceptions[3].rules[1]: `invalid-reference` cannot be excepted",
                 "exceptions[3].rules[2]: `zzz` is no code of a finding; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, evidence-unavailable",
-                "exceptions[3].until: `tomorrow` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
+                "exceptions[4].until: `2026-02-30` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
                 "exceptions[4].cves[0]: `CVE-2026` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
                 "exceptions[4].cves[1]: `openssl` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
                 "exceptions[4].cves[2]: `GHSA-1` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
                 "exceptions[4].cves[3]: expected the id of a vulnerability such as `CVE-2026-12345`, found a number; put it in quotes: \"7\"",
-                "exceptions[4].until: `2026-02-30` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
             ]
         );
     }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::cluster::{Cluster, Resource};
@@ -17,14 +18,15 @@ use super::scan::{Scan, Severity};
 use super::{Answer, annotations};
 use crate::host::Host;
 use crate::image::Reference;
-use crate::settings::read::{Path, Problems, Setting, read_string, read_word, section};
+use crate::settings::read::{Path, Problems, Setting, Words, read_string, section};
+use crate::settings::shape::Shape;
 use crate::shown::Shown;
 
 section! {
     /// Reports of the cluster to read.
     pub struct ReportSource {
         required {
-            /// Who writes them.
+            /// The scanner that writes them.
             "source" source: Source,
         }
         /// The namespace that they are in; the workload's own if left out.
@@ -53,16 +55,13 @@ pub enum Source {
     Kubescape,
 }
 
-impl Setting for Source {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let words = [
-            ("sbomscanner", Self::Sbomscanner),
-            ("trivyOperator", Self::TrivyOperator),
-            ("quay", Self::Quay),
-            ("kubescape", Self::Kubescape),
-        ];
-        read_word(json, at, &words, problems)
-    }
+impl Words for Source {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("sbomscanner", Self::Sbomscanner),
+        ("trivyOperator", Self::TrivyOperator),
+        ("quay", Self::Quay),
+        ("kubescape", Self::Kubescape),
+    ];
 }
 
 /// The name of a namespace.
@@ -83,6 +82,14 @@ impl Setting for Namespace {
             return None;
         }
         Some(Self(name))
+    }
+
+    fn shape() -> Shape {
+        Shape::text("name of a namespace", "names of namespaces", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
     }
 }
 

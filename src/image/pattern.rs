@@ -49,16 +49,6 @@ pub enum PatternError {
     NoTag(String),
 }
 
-/// Shows the pattern, with its host as normalised names have it.
-impl fmt::Display for ImagePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(host) = &self.host {
-            write!(f, "{host}/")?;
-        }
-        write!(f, "{}", self.rest)
-    }
-}
-
 impl ImagePattern {
     /// Parses a pattern.
     ///
@@ -100,6 +90,16 @@ impl ImagePattern {
             (None, _) => self.rest.matches(normalized),
             (Some(host), Some((registry, rest))) => host.matches(registry) && self.rest.matches(rest),
             (Some(_), None) => false,
+        }
+    }
+}
+
+/// Shows the pattern, with its host as normalised names have it.
+impl fmt::Display for ImagePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}/{}", self.rest),
+            None => self.rest.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Ruling;
@@ -13,6 +14,7 @@ use crate::evidence::registry::ImageFacts;
 use crate::finding::{Code, Effect};
 use crate::image::{Digest, Reference};
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::settings::shape::Shape;
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
 
@@ -23,16 +25,17 @@ const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
 section! {
-    /// The settings of the rule.
+    /// Every image stands on the newest build of its base.
     pub struct BaseImage {
-        /// What becomes of an image that stands on an outdated base.
+        /// What becomes of an image whose base was rebuilt more than `grace` ago.
         "action" action: Action = Action::Warn,
-        /// How long after a newer base was built an image may still stand on the old one.
+        /// How long an image may still stand on the old base. It is counted from the build date of the newer base, and
+        /// never from before the image was built.
         "grace" grace: Period = Period::days(14),
         /// What becomes of an image that does not say what it was built on.
         "unknown" unknown: Unknown = Unknown::Allow,
-        /// Registries, besides the image's own, that are asked about bases. The names of bases come from whoever built an
-        /// image; without a list, anybody's server could be made to hold up admission.
+        /// Registries that are asked about bases, besides the image's own. The names of bases come from whoever built an
+        /// image; without a list, anybody's server could be made to [hold up admission](registries.md#timeouts).
         "registries" registries: Vec<RegistryHost> = PUBLIC_REGISTRIES.map(|host| RegistryHost(Cow::Borrowed(host))).into(),
     }
 }
@@ -70,6 +73,14 @@ impl Setting for RegistryHost {
                 None
             }
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text("host", "hosts", r"^(localhost|[A-Za-z0-9.:\[\]_-]*[.:\[A-Z][A-Za-z0-9.:\[\]_-]*)$")
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_ref().into()
     }
 }
 

@@ -1,23 +1,29 @@
 //! Rule `pinning`: every image has a digest. A tag says which image was meant when it was written; only a digest says
 //! which one runs.
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Ruling;
 use crate::finding::{Code, Effect};
 use crate::image::{Reference, is_tag};
-use crate::settings::read::{Path, Problems, Setting, read_string, read_word, section};
+use crate::settings::read::{Path, Problems, Setting, Words, read_string, section};
+use crate::settings::shape::Shape;
 use crate::workload::Placement;
 
 section! {
-    /// The settings of the rule.
+    /// Every image has a digest.
     pub struct Pinning {
-        /// What becomes of an image without a digest.
+        /// What becomes of an image without a digest. `pin` writes the digest that the tag points at behind it,
+        /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use, where
+        /// the registry answers.
         "action" action: Action = Action::Pin,
-        /// Whether pod templates in workloads are judged, and pinned, too; or pods only. Left out, templates are judged
-        /// but not pinned: to rewrite what GitOps tools apply makes them apply it again, for ever.
+        /// Whether the pod templates of workloads are judged, too; left out, `false` for `pin`, else `true`. Workloads
+        /// are Deployments, Jobs and the like; without their templates, only pods are judged. `pin` rewrites them, and
+        /// what a GitOps tool has applied it then applies again, for ever.
         "templates" templates: Option<bool> = None,
-        /// Tags that are refused even where `action` only warns, unless there is a digest.
+        /// Tags that are refused even where `action` is `warn`, unless there is a digest. An image with neither tag nor
+        /// digest counts as `latest`.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
     }
 }
@@ -35,11 +41,9 @@ pub enum Action {
     Off,
 }
 
-impl Setting for Action {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let words = [("pin", Self::Pin), ("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
-        read_word(json, at, &words, problems)
-    }
+impl Words for Action {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("pin", Self::Pin), ("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
 }
 
 /// A tag of the reference grammar.
@@ -60,6 +64,14 @@ impl Setting for Tag {
             return None;
         }
         Some(Self(tag))
+    }
+
+    fn shape() -> Shape {
+        Shape::text("tag", "tags", "^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    }
+
+    fn written(&self) -> Value {
+        self.0.as_str().into()
     }
 }
 

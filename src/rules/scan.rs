@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Ruling;
@@ -13,7 +14,8 @@ use crate::enforcement::exceptions::{Exception, Exceptions, Standing};
 use crate::evidence::reports::ReportSource;
 use crate::evidence::scan::{Scan, Severity, Vulnerability};
 use crate::finding::{Code, Effect};
-use crate::settings::read::{Path, Problems, Setting, kind_of, read_word, section};
+use crate::settings::read::{Fields, Path, Problems, Setting, Words, kind_of, section};
+use crate::settings::shape::Shape;
 use crate::settings::value::{Action, Period};
 use crate::shown::Shown;
 
@@ -21,60 +23,59 @@ use crate::shown::Shown;
 const NAMED: usize = 3;
 
 section! {
-    /// The settings of the rule.
+    /// No image runs that a scanner has flagged.
     pub struct Scanning {
-        /// What becomes of an image that a scanner has flagged.
+        /// What becomes of an image that is flagged, or has too many vulnerabilities.
         "action" action: Action = Action::Deny,
         /// Whether an image without a scan result that counts is flagged.
         "require" require: bool = false,
-        /// How old a scan result may be; an older one does not count.
+        /// How old a scan result may be; an older one is no result.
         "maxAge" max_age: Period = Period::days(30),
-        /// How many vulnerabilities of each severity an image may have.
-        "maxAllowed" max_allowed: MaxAllowed = MaxAllowed { critical: Some(Number(0)), ..MaxAllowed::default() },
+        /// How many vulnerabilities an image may have of each severity; of one that is left out, any number. Severities
+        /// are `critical`, `high`, `medium`, `low`, `negligible` and `unknown`.
+        "maxAllowed" max_allowed: BySeverity<Number> = BySeverity(vec![(Severity::Critical, Number(0))]),
         /// Whether only vulnerabilities that have a fix count.
         "fixableOnly" fixable_only: bool = true,
-        /// How long after it was published a vulnerability may still be in an image.
-        "patchWithin" patch_within: PatchWithin = PatchWithin::default(),
-        /// The reports of the cluster to read.
+        /// How long after its publication a vulnerability may be in an image. Until then it is a
+        /// [warning](patch-window-open.md); from then on it counts against `maxAllowed`, or is too much where that gives
+        /// no limit. One without a date is judged by `maxAllowed` alone. For example `{critical: 7d, high: 30d}`.
+        "patchWithin" patch_within: BySeverity<Period> = BySeverity(Vec::new()),
+        /// Reports of the cluster to read. For example `[{source: sbomscanner, namespace: sbomscanner}]`.
         "reports" reports: Vec<ReportSource> = Vec::new(),
-        /// What annotations of a pod, which its requester writes, are good for.
+        /// What annotations of a pod are good for. Its requester writes them, so that they can only keep an image out
+        /// (`flag`), unless they may also clear it (`trust`), or are good for nothing (`ignore`).
         "podAnnotations" pod_annotations: PodAnnotations = PodAnnotations::Flag,
     }
 }
 
-section! {
-    /// How many vulnerabilities are allowed, by severity; left out, there is no limit.
-    pub struct MaxAllowed {
-        /// Critical ones.
-        "critical" critical: Option<Number> = None,
-        /// High ones.
-        "high" high: Option<Number> = None,
-        /// Medium ones.
-        "medium" medium: Option<Number> = None,
-        /// Low ones.
-        "low" low: Option<Number> = None,
-        /// Negligible ones.
-        "negligible" negligible: Option<Number> = None,
-        /// Those whose severity nobody knows.
-        "unknown" unknown: Option<Number> = None,
+/// A value for each severity, or for some of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BySeverity<T>(Vec<(Severity, T)>);
+
+impl<T: Copy> BySeverity<T> {
+    fn of(&self, severity: Severity) -> Option<T> {
+        self.0.iter().find(|(known, _)| *known == severity).map(|(_, value)| *value)
     }
 }
 
-section! {
-    /// The time to patch, by severity; left out, `maxAllowed` alone decides.
-    pub struct PatchWithin {
-        /// Critical vulnerabilities.
-        "critical" critical: Option<Period> = None,
-        /// High ones.
-        "high" high: Option<Period> = None,
-        /// Medium ones.
-        "medium" medium: Option<Period> = None,
-        /// Low ones.
-        "low" low: Option<Period> = None,
-        /// Negligible ones.
-        "negligible" negligible: Option<Period> = None,
-        /// Those whose severity nobody knows.
-        "unknown" unknown: Option<Period> = None,
+impl<T: Setting> Setting for BySeverity<T> {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::read(json, at, problems)?;
+        let mut values = Vec::new();
+        for severity in Severity::ALL {
+            values.extend(fields.take(severity.as_str(), at, problems).map(|value| (severity, value)));
+        }
+        fields.finish(&Severity::ALL.map(Severity::as_str), at, problems);
+        Some(Self(values))
+    }
+
+    fn shape() -> Shape {
+        let keys = Severity::ALL.map(Severity::as_str).to_vec();
+        Shape::Each { by: "severity", keys, values: Box::new(T::shape()) }
+    }
+
+    fn written(&self) -> Value {
+        self.0.iter().map(|(severity, value)| (severity.to_string(), value.written())).collect()
     }
 }
 
@@ -93,6 +94,14 @@ impl Setting for Number {
             }
         }
     }
+
+    fn shape() -> Shape {
+        Shape::Number
+    }
+
+    fn written(&self) -> Value {
+        self.0.into()
+    }
 }
 
 /// What annotations of a pod are good for.
@@ -106,39 +115,9 @@ pub enum PodAnnotations {
     Ignore,
 }
 
-impl Setting for PodAnnotations {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let words = [("flag", Self::Flag), ("trust", Self::Trust), ("ignore", Self::Ignore)];
-        read_word(json, at, &words, problems)
-    }
-}
-
-impl MaxAllowed {
-    fn of(&self, severity: Severity) -> Option<u64> {
-        let limit = match severity {
-            Severity::Critical => self.critical,
-            Severity::High => self.high,
-            Severity::Medium => self.medium,
-            Severity::Low => self.low,
-            Severity::Negligible => self.negligible,
-            Severity::Unknown => self.unknown,
-        };
-        limit.map(|Number(limit)| limit)
-    }
-}
-
-impl PatchWithin {
-    fn of(&self, severity: Severity) -> Option<TimeDelta> {
-        let period = match severity {
-            Severity::Critical => self.critical,
-            Severity::High => self.high,
-            Severity::Medium => self.medium,
-            Severity::Low => self.low,
-            Severity::Negligible => self.negligible,
-            Severity::Unknown => self.unknown,
-        };
-        period.map(Period::delta)
-    }
+impl Words for PodAnnotations {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("flag", Self::Flag), ("trust", Self::Trust), ("ignore", Self::Ignore)];
 }
 
 /// What is said of an image.
@@ -228,7 +207,8 @@ impl Scanning {
     fn assess<'a>(&self, scan: &'a Scan, exceptions: &Exceptions<'a>, now: DateTime<Utc>) -> Assessment<'a> {
         let mut assessment = Assessment::default();
         for severity in Severity::ALL {
-            let (limit, window) = (self.max_allowed.of(severity), self.patch_within.of(severity));
+            let limit = self.max_allowed.of(severity).map(|Number(limit)| limit);
+            let window = self.patch_within.of(severity).map(Period::delta);
             if limit.is_some() || window.is_some() {
                 self.assess_severity(scan, (severity, limit, window), exceptions, now, &mut assessment);
             }

@@ -8,48 +8,52 @@ pub mod zone;
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Ruling;
 use crate::evidence::build_date::BuildDate;
 use crate::finding::{Code, Effect};
-use crate::settings::read::{Fields, Path, Problems, Setting, read_string, section};
+use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::settings::shape::{Limit, Shape};
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
 use zone::Zone;
 
-/// The settings of the rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
-    /// What becomes of an image that is past its deadline.
-    pub action: Action,
-    /// How often images have to be rebuilt.
-    pub cadence: Cadence,
-    /// How long before its deadline an image is warned about.
-    pub warn_before: Period,
-    /// Times in which nothing has to be deployed.
-    pub freezes: Vec<Freeze>,
-    /// What becomes of an image that does not say when it was built.
-    pub unknown_build_date: Unknown,
-}
-
-/// How often images have to be rebuilt.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cadence {
-    /// A rolling age.
-    MaxAge(Period),
-    /// A calendar.
-    PatchDays(Box<PatchDays>),
+section! {
+    /// Every image is as fresh as the patch schedule asks.
+    pub struct Schedule {
+        /// What becomes of an image that is past its deadline.
+        "action" action: Action = Action::Deny,
+        /// A rolling age: the deadline is so long after the build.
+        "maxAge" max_age: Period = Period::days(90),
+        /// A calendar in place of `maxAge`. The deadline is the first patch day after the build, plus grace. Either
+        /// `maxAge` or `patchDays`, never both.
+        /// For example `{cron: "0 0 * * TUE#2", timeZone: Europe/Berlin, grace: 14d}`.
+        "patchDays" patch_days: Option<PatchDays> = None,
+        /// How long before its deadline an image is warned about.
+        "warnBefore" warn_before: Period = Period::days(14),
+        /// Times in which nothing has to be deployed: a deadline inside a freeze moves to its end.
+        /// For example `[{from: 2026-12-18, to: 2027-01-03, reason: year-end change freeze}]`.
+        "freezes" freezes: Vec<Freeze> = Vec::new(),
+        /// What becomes of an image that does not say when it was built.
+        "unknownBuildDate" unknown_build_date: Unknown = Unknown::Warn,
+    }
+    limits {
+        Limit::NotBoth(["maxAge", "patchDays"])
+            => "give `maxAge` (a rolling age) or `patchDays` (a calendar), not both",
+    }
 }
 
 section! {
     /// A calendar of patch days: an image is good until the first one after its build, plus grace.
     pub struct PatchDays {
         required {
-            /// When patch days begin, in the five fields of cron.
+            /// When patch days begin: minute, hour, day of month, month, day of week. `TUE#2` is the second Tuesday of a
+            /// month, `FRI#L` the last Friday, `L` as the day of the month its last day.
             "cron" cron: PatchCron,
         }
-        /// The time zone of the calendar, by its IANA name.
+        /// The time zone of the calendar, as in a CronJob.
         "timeZone" time_zone: Zone = Zone::utc(),
         /// How long after a patch day an image of before may still be deployed.
         "grace" grace: Period = Period::days(14),
@@ -60,14 +64,24 @@ section! {
     /// A time in which nothing has to be deployed: a deadline inside moves to its end.
     pub struct Freeze {
         required {
-            /// The first day.
+            /// The first day of the freeze, in the time zone of the calendar; in UTC for `maxAge`.
             "from" from: NaiveDate,
-            /// The last day.
+            /// The last day of the freeze.
             "to" to: NaiveDate,
-            /// Why, for those who wonder about a deadline.
+            /// Why there is a freeze, for those who wonder about a deadline.
             "reason" reason: String,
         }
     }
+    check Freeze::check_order;
+}
+
+/// How often images have to be rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cadence<'s> {
+    /// A rolling age.
+    MaxAge(Period),
+    /// A calendar.
+    PatchDays(&'s PatchDays),
 }
 
 /// A cron expression that fires.
@@ -83,50 +97,6 @@ pub struct Deadline<'s> {
     pub patch_day: Option<DateTime<Zone>>,
     /// The last freeze that the deadline was moved by.
     pub moved_by: Option<&'s Freeze>,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            action: Action::Deny,
-            cadence: Cadence::MaxAge(Period::days(90)),
-            warn_before: Period::days(14),
-            freezes: Vec::new(),
-            unknown_build_date: Unknown::Warn,
-        }
-    }
-}
-
-impl Setting for Schedule {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::read(json, at, problems)?;
-        if fields.has("maxAge") && fields.has("patchDays") {
-            problems.push(at, "give `maxAge` (a rolling age) or `patchDays` (a calendar), not both");
-        }
-        let default = Self::default();
-        let action = fields.take("action", at, problems);
-        let max_age = fields.take("maxAge", at, problems).map(Cadence::MaxAge);
-        let patch_days = fields.take("patchDays", at, problems).map(|days| Cadence::PatchDays(Box::new(days)));
-        let warn_before = fields.take("warnBefore", at, problems);
-        let freezes: Option<Vec<Freeze>> = fields.take("freezes", at, problems);
-        let unknown_build_date = fields.take("unknownBuildDate", at, problems);
-        let known = ["action", "maxAge", "patchDays", "warnBefore", "freezes", "unknownBuildDate"];
-        fields.finish(&known, at, problems);
-
-        let freezes = freezes.unwrap_or_default();
-        for (index, freeze) in freezes.iter().enumerate().filter(|(_, freeze)| freeze.to < freeze.from) {
-            let Freeze { from, to, .. } = freeze;
-            let at = Path::Key(&at, "freezes");
-            problems.push(Path::Index(&at, index), format_args!("it ends on {to}, before it begins on {from}"));
-        }
-        Some(Self {
-            action: action.unwrap_or(default.action),
-            cadence: patch_days.or(max_age).unwrap_or(default.cadence),
-            warn_before: warn_before.unwrap_or(default.warn_before),
-            freezes,
-            unknown_build_date: unknown_build_date.unwrap_or(default.unknown_build_date),
-        })
-    }
 }
 
 impl Setting for PatchCron {
@@ -148,9 +118,24 @@ impl Setting for PatchCron {
         }
         Some(Self(cron))
     }
+
+    fn shape() -> Shape {
+        Shape::text("cron expression", "cron expressions", r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4})\s*$")
+    }
+
+    fn written(&self) -> Value {
+        self.0.to_string().into()
+    }
 }
 
 impl Freeze {
+    fn check_order(&self, at: Path<'_>, problems: &mut Problems) {
+        let Self { from, to, .. } = self;
+        if to < from {
+            problems.push(at, format_args!("it ends on {to}, before it begins on {from}"));
+        }
+    }
+
     /// The first moment of the freeze, and the first after it.
     #[must_use]
     pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
@@ -170,10 +155,16 @@ fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
 }
 
 impl Schedule {
+    /// How often images have to be rebuilt.
+    #[must_use]
+    pub fn cadence(&self) -> Cadence<'_> {
+        self.patch_days.as_ref().map_or(Cadence::MaxAge(self.max_age), Cadence::PatchDays)
+    }
+
     /// Until when an image that was built at this time may be deployed.
     #[must_use]
     pub fn deadline(&self, built: DateTime<Utc>) -> Deadline<'_> {
-        let (mut at, patch_day) = match &self.cadence {
+        let (mut at, patch_day) = match self.cadence() {
             Cadence::MaxAge(age) => (built + age.delta(), None),
             Cadence::PatchDays(days) => {
                 // A calendar always goes on; were it ever to end, nothing would be fresh any more.
@@ -199,7 +190,7 @@ impl Schedule {
     /// The time zone in which days begin and end.
     #[must_use]
     pub fn zone(&self) -> Zone {
-        match &self.cadence {
+        match self.cadence() {
             Cadence::MaxAge(_) => Zone::utc(),
             Cadence::PatchDays(days) => days.time_zone.clone(),
         }
@@ -269,7 +260,7 @@ impl Schedule {
     }
 
     fn reason(&self, deadline: &Deadline<'_>) -> String {
-        match (&self.cadence, &deadline.patch_day) {
+        match (self.cadence(), &deadline.patch_day) {
             (Cadence::MaxAge(age), _) => format!(", may be at most {age} old"),
             (Cadence::PatchDays(_), Some(day)) => format!(", before the patch day {},", day.date_naive()),
             (Cadence::PatchDays(_), None) => String::new(),

@@ -8,8 +8,10 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::shape::{Limit, Shape};
 use crate::json::Key;
 
 /// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
@@ -19,6 +21,18 @@ const SIMILAR: f64 = 0.7;
 pub trait Setting: Sized {
     /// Reads the value at the path `at`. Returns nothing when it cannot be read, which is then among the problems.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// What may be written for it.
+    fn shape() -> Shape;
+
+    /// The value as it would be written.
+    fn written(&self) -> Value;
+}
+
+/// A setting that is one of some words.
+pub trait Words: Copy + PartialEq + 'static {
+    /// The words, each with what it stands for.
+    const WORDS: &'static [(&'static str, Self)];
 }
 
 /// What is wrong with the settings, in the order in which it was found.
@@ -99,29 +113,32 @@ pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut
     }
 }
 
-/// Reads one of some words.
-///
-/// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`.
-pub fn read_word<T: Copy>(
-    json: &RawValue,
-    at: Path<'_>,
-    words: &[(&'static str, T)],
-    problems: &mut Problems,
-) -> Option<T> {
-    let choices = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-    let word = match (json.get(), serde_json::from_str::<String>(json.get())) {
-        ("false", _) if words.iter().any(|(word, _)| *word == "off") => "off".to_owned(),
-        (_, Ok(word)) => word,
-        (_, Err(_)) => {
-            problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));
-            return None;
+impl<T: Words> Setting for T {
+    /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`.
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let choices = || T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let word = match (json.get(), serde_json::from_str::<String>(json.get())) {
+            ("false", _) if T::WORDS.iter().any(|(word, _)| *word == "off") => "off".to_owned(),
+            (_, Ok(word)) => word,
+            (_, Err(_)) => {
+                problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));
+                return None;
+            }
+        };
+        let found = T::WORDS.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
+        if found.is_none() {
+            problems.push(at, format_args!("`{word}` is none of {}", choices()));
         }
-    };
-    let found = words.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
-    if found.is_none() {
-        problems.push(at, format_args!("`{word}` is none of {}", choices()));
+        found
     }
-    found
+
+    fn shape() -> Shape {
+        Shape::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
+    }
+
+    fn written(&self) -> Value {
+        T::WORDS.iter().find(|(_, value)| value == self).map(|(word, _)| *word).into()
+    }
 }
 
 impl Setting for bool {
@@ -135,11 +152,27 @@ impl Setting for bool {
             }
         }
     }
+
+    fn shape() -> Shape {
+        Shape::Boolean
+    }
+
+    fn written(&self) -> Value {
+        (*self).into()
+    }
 }
 
 impl<T: Setting> Setting for Option<T> {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         T::read(json, at, problems).map(Some)
+    }
+
+    fn shape() -> Shape {
+        T::shape()
+    }
+
+    fn written(&self) -> Value {
+        self.as_ref().map(T::written).into()
     }
 }
 
@@ -155,6 +188,19 @@ impl<T: Setting> Setting for Vec<T> {
         }
         Some(values)
     }
+
+    fn shape() -> Shape {
+        Shape::List { items: Box::new(T::shape()), least: 0 }
+    }
+
+    fn written(&self) -> Value {
+        self.iter().map(T::written).collect()
+    }
+}
+
+/// Whether this is a list without items.
+pub fn is_empty_list(json: &RawValue) -> bool {
+    json.get().strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
 /// The keys of an object that have not been asked for yet.
@@ -189,7 +235,22 @@ impl<'a> Fields<'a> {
 
     /// Whether a key has a value.
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(known, value)| known == key && value.get() != "null")
+        self.value(key).is_some()
+    }
+
+    fn value(&self, key: &str) -> Option<&RawValue> {
+        let value = self.entries.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+        value.filter(|value| value.get() != "null")
+    }
+
+    /// Whether the keys are what they must be together.
+    pub fn keep(&self, limit: Limit) -> bool {
+        match limit {
+            Limit::NotBoth(keys) => !keys.iter().all(|key| self.has(key)),
+            Limit::NotAllEmpty(keys) => {
+                keys.iter().any(|key| self.value(key).is_some_and(|value| !is_empty_list(value)))
+            }
+        }
     }
 
     /// Reports the keys that nobody asked for, in alphabetical order, each with the known key that it is nearest to.
@@ -240,20 +301,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 }
 
 /// Declares a section of the settings: a struct, the keys it is read from, and their defaults. The keys of the
-/// `required` block have no default; a section without that block has a `Default`.
+/// `required` block have no default; a section without that block has a `Default`. After the struct may come `limits`,
+/// each with what is said where it is not kept, and a `check` of the whole.
+///
+/// The doc comments of keys are what users read, in `docs/settings.md` and in their editors: Markdown, with links as from
+/// `docs/`. The first sentence tells it in short. The last one may be `For example` with a value in backticks.
 macro_rules! section {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $about:literal])*
         pub struct $name:ident {
-            $( $(#[$doc:meta])* $key:literal $field:ident: $type:ty = $default:expr, )*
+            $( $(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty = $default:expr, )*
         }
+        $($rest:tt)*
     ) => {
         section! {
-            $(#[$meta])*
+            $(#[doc = $about])*
             pub struct $name {
                 required {}
-                $( $(#[$doc])* $key $field: $type = $default, )*
+                $( $(#[doc = $doc])* $key $field: $type = $default, )*
             }
+            $($rest)*
         }
 
         impl Default for $name {
@@ -263,17 +330,21 @@ macro_rules! section {
         }
     };
     (
-        $(#[$meta:meta])*
+        $(#[doc = $about:literal])*
         pub struct $name:ident {
-            required { $( $(#[$required_doc:meta])* $required_key:literal $required:ident: $required_type:ty, )* }
-            $( $(#[$doc:meta])* $key:literal $field:ident: $type:ty = $default:expr, )*
+            required {
+                $( $(#[doc = $required_doc:literal])* $required_key:literal $required:ident: $required_type:ty, )*
+            }
+            $( $(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty = $default:expr, )*
         }
+        $( limits { $( $limit:expr => $broken:literal, )* } )?
+        $( check $check:path; )?
     ) => {
-        $(#[$meta])*
+        $(#[doc = $about])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
-            $( $(#[$required_doc])* pub $required: $required_type, )*
-            $( $(#[$doc])* pub $field: $type, )*
+            $( $(#[doc = $required_doc])* pub $required: $required_type, )*
+            $( $(#[doc = $doc])* pub $field: $type, )*
         }
 
         impl $crate::settings::read::Setting for $name {
@@ -283,6 +354,11 @@ macro_rules! section {
                 problems: &mut $crate::settings::read::Problems,
             ) -> Option<Self> {
                 let mut fields = $crate::settings::read::Fields::read(json, at, problems)?;
+                $($(
+                    if !fields.keep($limit) {
+                        problems.push(at, $broken);
+                    }
+                )*)?
                 $(
                     if !fields.has($required_key) {
                         problems.push(at, concat!("`", $required_key, "` is missing"));
@@ -291,10 +367,48 @@ macro_rules! section {
                 )*
                 $( let $field: Option<$type> = fields.take($key, at, problems); )*
                 fields.finish(&[$( $required_key, )* $( $key, )*], at, problems);
-                Some(Self {
+                let section = Self {
                     $( $required: $required?, )*
                     $( $field: $field.unwrap_or_else(|| $default), )*
+                };
+                $( $check(&section, at, problems); )?
+                Some(section)
+            }
+
+            fn shape() -> $crate::settings::shape::Shape {
+                use $crate::settings::shape::{Key, Section, Shape, prose};
+                Shape::Section(Section {
+                    name: stringify!($name),
+                    about: prose(&[$( $about ),*]),
+                    keys: vec![
+                        $( Key {
+                            name: $required_key,
+                            about: prose(&[$( $required_doc ),*]),
+                            shape: <$required_type>::shape(),
+                            default: None,
+                        }, )*
+                        $( Key {
+                            name: $key,
+                            about: prose(&[$( $doc ),*]),
+                            shape: <$type>::shape(),
+                            default: Some(<$type>::written(&$default)),
+                        }, )*
+                    ],
+                    limits: &[$( $( $limit, )* )?],
                 })
+            }
+
+            /// Keys that have their defaults are left out.
+            fn written(&self) -> serde_json::Value {
+                let mut object = serde_json::Map::new();
+                $( object.insert($required_key.to_owned(), self.$required.written()); )*
+                $(
+                    let value = self.$field.written();
+                    if value != <$type>::written(&$default) {
+                        object.insert($key.to_owned(), value);
+                    }
+                )*
+                object.into()
             }
         }
     };

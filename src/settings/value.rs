@@ -1,13 +1,25 @@
 //! Values that several sections of the settings are made of.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::read::{Path, Problems, Setting, read_string, read_word};
+use super::read::{Path, Problems, Setting, Words, read_string};
+use super::shape::Shape;
 use crate::finding::Effect;
 
 /// The longest period that settings may give. Beyond it, sums of dates would leave the calendar.
 const LONGEST: TimeDelta = TimeDelta::days(100 * 366);
+
+/// The units of a duration, as a regular expression. Capital `M` is none of them.
+const UNITS: &str = "nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|\
+                     weeks?|wks?|w|months?|years?|yrs?|y";
+
+/// A day of the calendar, as a regular expression.
+pub(crate) const DAY: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+
+/// What follows a day in a time by RFC 3339, as a regular expression.
+pub(crate) const TIME_OF_DAY: &str = r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+\u2212-][0-9]{2}:[0-9]{2})";
 
 /// What a rule does to a request that breaks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +44,8 @@ impl Action {
     }
 }
 
-impl Setting for Action {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)], problems)
-    }
+impl Words for Action {
+    const WORDS: &'static [(&'static str, Self)] = &[("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
 }
 
 /// What becomes of an image of which a rule cannot know what it needs to know.
@@ -61,10 +71,9 @@ impl Unknown {
     }
 }
 
-impl Setting for Unknown {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn), ("allow", Self::Allow)], problems)
-    }
+impl Words for Unknown {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("deny", Self::Deny), ("warn", Self::Warn), ("allow", Self::Allow)];
 }
 
 /// What becomes of findings where there is reason to be lenient, from the mildest on.
@@ -78,16 +87,13 @@ pub enum Treatment {
     Deny,
 }
 
-impl Setting for Treatment {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn), ("ignore", Self::Ignore)], problems)
-    }
+impl Words for Treatment {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("deny", Self::Deny), ("warn", Self::Warn), ("ignore", Self::Ignore)];
 }
 
-impl Setting for Effect {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        read_word(json, at, &[("deny", Self::Deny), ("warn", Self::Warn)], problems)
-    }
+impl Words for Effect {
+    const WORDS: &'static [(&'static str, Self)] = &[("deny", Self::Deny), ("warn", Self::Warn)];
 }
 
 /// A span of time, as `90d`, `12h` or `2weeks`. A day is 24 hours. Never zero, at most a hundred years.
@@ -137,6 +143,20 @@ impl Setting for Period {
         }
         None
     }
+
+    fn shape() -> Shape {
+        Shape::text("duration", "durations", format!(r"^\s*([0-9][0-9\s]*(\.[0-9\s]+)?({UNITS})\s*)+$"))
+    }
+
+    fn written(&self) -> Value {
+        let seconds = self.0.num_seconds();
+        match seconds {
+            _ if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+            _ if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
+            _ => format!("{seconds}s"),
+        }
+        .into()
+    }
 }
 
 impl Setting for String {
@@ -147,6 +167,14 @@ impl Setting for String {
             return None;
         }
         Some(text)
+    }
+
+    fn shape() -> Shape {
+        Shape::text("string", "strings", r"\S")
+    }
+
+    fn written(&self) -> Value {
+        self.as_str().into()
     }
 }
 
@@ -159,6 +187,14 @@ impl Setting for NaiveDate {
             problems.push(at, format_args!("`{text}` is no date; write one such as `2026-12-18`"));
         }
         date
+    }
+
+    fn shape() -> Shape {
+        Shape::text("date", "dates", format!("^{DAY}$"))
+    }
+
+    fn written(&self) -> Value {
+        self.to_string().into()
     }
 }
 
@@ -173,5 +209,13 @@ impl Setting for DateTime<Utc> {
                 None
             }
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text("RFC 3339 time", "RFC 3339 times", format!("^{DAY}{TIME_OF_DAY}$"))
+    }
+
+    fn written(&self) -> Value {
+        self.to_rfc3339_opts(SecondsFormat::AutoSi, true).into()
     }
 }

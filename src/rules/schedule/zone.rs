@@ -7,9 +7,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::settings::read::{Path, Problems, Setting, read_string};
+use crate::settings::shape::Shape;
 
 /// How many known time zones are offered for an unknown one.
 const OFFERED: usize = 3;
@@ -129,6 +131,14 @@ impl Setting for Zone {
             format_args!("`{name}` is no time zone of the IANA database; near it are {}", nearest.join(", ")),
         );
         None
+    }
+
+    fn shape() -> Shape {
+        Shape::text("IANA name", "IANA names", "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
+    }
+
+    fn written(&self) -> Value {
+        self.name.into()
     }
 }
 
