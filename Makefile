@@ -45,6 +45,11 @@ artifacthub-pkg.yml: metadata.yml ## Describe the policy for Artifact Hub (needs
 	$(if $(KWCTL),,$(error describing a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --output artifacthub-pkg.yml
 
+.PHONY: docs
+docs: ## Renew what is generated from the code: the settings' schema and reference
+	@hack/setup build
+	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --workspace --test settings
+
 .PHONY: fmt
 fmt: ## Check the format of the source
 	cargo fmt --all -- --check

@@ -157,6 +157,15 @@ fn the_module_is_small() {
 }
 
 #[test]
+fn what_is_told_of_settings_is_not_in_the_module() {
+    let module = std::fs::read(env!("POLICY_MODULE")).unwrap();
+    let holds = |text: &str| module.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("no time zone of the IANA database"), "texts of the module can be found");
+    assert!(!holds("IANA name"), "the name of a type");
+    assert!(!holds("the policy then needs"), "the description of a key");
+}
+
+#[test]
 fn no_regex_engine_is_in_the_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let tree = Command::new(env!("CARGO"))
