@@ -41,12 +41,12 @@ annotated-policy.wasm: policy.wasm metadata.yml README.md ## Add the metadata to
 	$(if $(KWCTL),,$(error annotating a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) annotate --metadata-path metadata.yml --usage-path README.md --output-path annotated-policy.wasm policy.wasm
 
-artifacthub-pkg.yml: metadata.yml ## Describe the policy for Artifact Hub (needs kwctl)
+artifacthub-pkg.yml: metadata.yml questions-ui.yml ## Describe the policy for Artifact Hub (needs kwctl)
 	$(if $(KWCTL),,$(error describing a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
-	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --output artifacthub-pkg.yml
+	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --questions-path questions-ui.yml --output artifacthub-pkg.yml
 
 .PHONY: docs
-docs: ## Renew what is generated from the code: the settings' schema and reference
+docs: ## Renew what is generated from the code: the settings' schema and reference, and the questions in the package
 	@hack/setup build
 	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --workspace --test settings
 

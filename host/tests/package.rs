@@ -10,10 +10,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn yaml(path: impl AsRef<Path>) -> Value {
-    let path = root().join(path);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    manifest::from_yaml(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> Value {
+    manifest::from_yaml(&read(path)).unwrap_or_else(|error| panic!("{path}: {error:#}"))
 }
 
 /// The policies in `deploy/`, with the files they stand in.
@@ -158,6 +160,7 @@ fn artifact_hub_package(metadata: &Value) -> Value {
     let keywords: Vec<&str> = annotation("io.artifacthub.keywords").split(',').map(str::trim).collect();
     let mut annotations = json!({
         "kubewarden/mutation": metadata["mutating"].to_string(),
+        "kubewarden/questions-ui": read("questions-ui.yml"),
         "kubewarden/resources": annotation("io.artifacthub.resources"),
         "kubewarden/rules": metadata["rules"],
     });

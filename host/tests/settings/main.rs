@@ -3,6 +3,7 @@
 //! The schema and the reference are generated: where one has fallen behind, `make docs` renews it.
 
 mod examples;
+mod questions;
 mod reference;
 mod schema;
 mod validator;
@@ -72,4 +73,9 @@ fn the_reference_is_that_of_the_code() {
 #[test]
 fn the_overview_in_the_readme_is_that_of_the_code() {
     keep_up("README.md", &reference::renewed("README.md", &settings()));
+}
+
+#[test]
+fn the_artifact_hub_package_has_the_questions() {
+    keep_up("artifacthub-pkg.yml", &questions::packaged(&read("artifacthub-pkg.yml"), &read("questions-ui.yml")));
 }
