@@ -17,9 +17,12 @@ use crate::image::Digest;
 use crate::json;
 use crate::shown::Shown;
 
-const DENY_EXECUTION: &str = "images.openshift.io/deny-execution";
-const VULNERABILITY: &str = "quality.images.openshift.io/vulnerability.";
-const CONTAINER: &str = "scan.container-patch.dev/";
+/// Whether an image must not run.
+pub const DENY_EXECUTION: &str = "images.openshift.io/deny-execution";
+/// What a scanner found in an image, without the name of the scanner.
+pub const VULNERABILITY: &str = "quality.images.openshift.io/vulnerability.";
+/// What a scanner found in the image of a container, or a volume, without its name.
+pub const CONTAINER: &str = "scan.container-patch.dev/";
 
 /// The most bytes of one annotation that are read. Kubernetes allows 256 KiB for all annotations of an object, and every one
 /// is looked at on every admission.
