@@ -1,10 +1,13 @@
 //! The annotation that is written: the JSON of OpenShift's `quality.images.openshift.io/vulnerability.<provider>`, and
 //! besides it the digest that was scanned, how many findings have a fix, and the findings themselves.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use container_patch_policy::evidence::scan::Severity;
 use serde::Serialize;
 
-use super::scan::{Finding, Scan, Severity};
+use super::scan::{Finding, Scan};
 
 /// The annotation of a pod, without the name of the container.
 pub(super) const ON_PODS: &str = "scan.container-patch.dev/";
@@ -104,11 +107,21 @@ impl Annotation {
 fn count(findings: &[Finding], severity: Severity) -> Count {
     let found = || findings.iter().filter(|finding| finding.severity == severity);
     Count {
-        label: severity.label(),
+        label: severity.as_str(),
         data: found().count().to_string(),
-        severity_index: severity.index(),
+        severity_index: weight(severity),
         fixable: found().filter(|finding| finding.fixed.is_some()).count(),
         reference: "",
+    }
+}
+
+/// The weight that OpenShift's console sorts by.
+fn weight(severity: Severity) -> u8 {
+    match severity {
+        Severity::Critical => 3,
+        Severity::High => 2,
+        Severity::Medium => 1,
+        Severity::Low | Severity::Negligible | Severity::Unknown => 0,
     }
 }
 
@@ -116,7 +129,9 @@ fn count(findings: &[Finding], severity: Severity) -> Count {
 /// is nothing more to say of it.
 fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
-    sorted.sort_by_key(|finding| (finding.severity, finding.fixed.is_none(), &finding.id, &finding.package, *finding));
+    sorted.sort_by_key(|finding| {
+        (Reverse(finding.severity), finding.fixed.is_none(), &finding.id, &finding.package, *finding)
+    });
     sorted.dedup();
     sorted
 }
@@ -124,7 +139,7 @@ fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
 fn vulnerability(finding: &Finding) -> Vulnerability<'_> {
     Vulnerability {
         id: &finding.id,
-        severity: finding.severity.label(),
+        severity: finding.severity.as_str(),
         package: &finding.package,
         fixed_version: finding.fixed.as_deref(),
         published: finding.published,
@@ -152,7 +167,7 @@ fn plain(json: &str) -> String {
 /// The findings in words, such as `4 critical, 29 high`, and how many of them the annotation lists if not all.
 pub(super) fn in_words(findings: &[Finding], annotation: &Annotation) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let counts = Severity::ALL.map(|severity| (count(severity), severity.label()));
+    let counts = Severity::ALL.map(|severity| (count(severity), severity.as_str()));
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, label)| format!("{count} {label}")).collect();
     let words = if words.is_empty() { "no vulnerabilities".to_owned() } else { words.join(", ") };
@@ -163,9 +178,10 @@ pub(super) fn in_words(findings: &[Finding], annotation: &Annotation) -> String 
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
+    use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{Finding, Scan, Severity};
+    use super::super::scan::{Finding, Scan};
     use super::{Annotation, MOST, in_words};
 
     fn finding(id: &str, severity: Severity, fixed: Option<&str>) -> Finding {

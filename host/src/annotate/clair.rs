@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, Severity, day, said, shaped};
+use super::scan::{Finding, Scan, day, said, severity_of, shaped};
 
 const RECOGNISED: &str = "a Clair report (it has manifest_hash)";
 
@@ -23,6 +23,7 @@ struct Package {
     name: String,
 }
 
+/// A vulnerability as Clair writes it.
 #[derive(Debug, Deserialize)]
 struct Vulnerability {
     name: String,
@@ -74,7 +75,7 @@ fn finding(package: &Package, vulnerability: &Vulnerability) -> Result<Finding> 
     // Some sources make a headline of the name: `RHSA-2026:0001: openssl security update (Important)`.
     let id = vulnerability.name.split_whitespace().next().unwrap_or_default().trim_end_matches(':');
     Ok(Finding {
-        severity: Severity::of(vulnerability.normalized_severity.as_deref().unwrap_or_default(), id)?,
+        severity: severity_of(vulnerability.normalized_severity.as_deref().unwrap_or_default(), id)?,
         id: id.to_owned(),
         package: package.name.clone(),
         fixed: fixed(vulnerability.fixed_in_version.as_deref().unwrap_or_default()),
@@ -96,9 +97,10 @@ fn fixed(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan, Severity};
+    use super::super::scan::{self, Scan};
     use super::fixed;
 
     fn report() -> Value {

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, Severity, day, said, shaped, time};
+use super::scan::{Finding, Scan, day, said, severity_of, shaped, time};
 
 const RECOGNISED: &str = "a Grype report (it has matches and descriptor)";
 
@@ -24,6 +24,7 @@ struct Match {
     artifact: Artifact,
 }
 
+/// A vulnerability as Grype writes it.
 #[derive(Debug, Deserialize)]
 struct Vulnerability {
     id: String,
@@ -110,7 +111,7 @@ pub(super) fn read(report: Value) -> Result<Scan> {
 
 fn finding(found: Match) -> Result<Finding> {
     let Vulnerability { id, severity, fix } = found.vulnerability;
-    let severity = Severity::of(&severity.unwrap_or_default(), &id)?;
+    let severity = severity_of(&severity.unwrap_or_default(), &id)?;
     let versions = fix.versions.filter(|_| fix.state.as_deref() == Some("fixed")).unwrap_or_default();
     let mut aliases: Vec<String> = found.related_vulnerabilities.into_iter().map(|related| related.id).collect();
     aliases.retain(|alias| *alias != id);
@@ -129,9 +130,10 @@ fn finding(found: Match) -> Result<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan, Severity};
+    use super::super::scan::{self, Scan};
 
     fn report() -> Value {
         json!({

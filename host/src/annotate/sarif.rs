@@ -4,10 +4,11 @@
 //! lines of texts, into tags and into properties.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use container_patch_policy::evidence::scan::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, Severity, said, shaped};
+use super::scan::{self, Finding, Scan, said, shaped};
 
 const RECOGNISED: &str = "a SARIF report (it has version and runs)";
 
@@ -175,16 +176,16 @@ fn labelled<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 /// high vulnerabilities an `error`.
 fn severity(word: Option<&str>, tags: &[String], rule: Option<&Rule>, id: &str) -> Result<Severity> {
     let score = rule.and_then(|rule| rule.properties.score.as_ref()).map(|score| read_score(score, id)).transpose()?;
-    let tag = || tags.iter().filter(|tag| !tag.is_empty()).find_map(|tag| Severity::parse(tag));
+    let tag = || tags.iter().filter(|tag| !tag.is_empty()).find_map(|tag| Severity::of(tag));
     let word = match word {
-        Some(word) => Some(Severity::of(word, id)?),
+        Some(word) => Some(scan::severity_of(word, id)?),
         None => tag(),
     };
     match (word, score) {
         // Grype's SARIF calls `low` whatever is below medium. What is not even low, or not rated, has no score.
         (Some(Severity::Low), Some(0.0)) => Ok(Severity::Unknown),
         (Some(word), _) => Ok(word),
-        (None, Some(score)) => Ok(Severity::of_score(score)),
+        (None, Some(score)) => Ok(scan::severity_of_score(score)),
         (None, None) => Err(anyhow!(
             "this looks like {RECOGNISED}, but it does not say how bad {id} is: its rule has no \
              properties.security-severity and no tag such as HIGH, and `level` alone is no severity; give the scanner's \
@@ -201,9 +202,10 @@ fn read_score(score: &Value, id: &str) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan, Severity};
+    use super::super::scan::{self, Scan};
     use super::{labelled, scanner};
 
     fn report(driver: Value, results: Value, properties: Value) -> Result<Scan, String> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use container_patch_policy::evidence::scan::Severity;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,7 +13,8 @@ use crate::admission::kind_of;
 const UNDERSTOOD: &str = "what is understood: Trivy (`trivy image --format json IMAGE`), Grype (`grype -o json IMAGE`), \
     Clair (`clairctl report --out json IMAGE`), and SARIF that says severities, such as Trivy's and Grype's";
 
-/// A scan of one image.
+/// A scan of one image, as the scanner's report tells of it. The policy's type of this name is what it reads of an
+/// annotation, or of a report in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scan {
     /// The scanner's name in lower case, as it stands in the annotation.
@@ -33,7 +35,8 @@ pub(super) struct Scan {
     pub(super) findings: Vec<Finding>,
 }
 
-/// A vulnerability of a package.
+/// A vulnerability of a package, as the scanner's report tells of it. The policy calls this a vulnerability, and what
+/// it says of an image a finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     pub(super) severity: Severity,
@@ -47,69 +50,22 @@ pub(super) struct Finding {
     pub(super) aliases: Vec<String>,
 }
 
-/// How bad a vulnerability is, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
-    Critical,
-    High,
-    Medium,
-    Low,
-    Negligible,
-    Unknown,
+/// Reads a scanner's word for how bad a vulnerability is, as the policy does. No word at all is an unknown severity.
+pub(super) fn severity_of(word: &str, vulnerability: &str) -> Result<Severity> {
+    Severity::of(word).with_context(|| {
+        let known = Severity::ALL.map(Severity::as_str).join(", ");
+        format!("{vulnerability} has the severity `{word}`, which is none of {known}")
+    })
 }
 
-impl Severity {
-    /// Every severity, in the order of the summary.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Negligible, Self::Unknown];
-
-    /// The word for it in the annotation.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::High => "high",
-            Self::Medium => "medium",
-            Self::Low => "low",
-            Self::Negligible => "negligible",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The weight that OpenShift's console sorts by.
-    pub(super) fn index(self) -> u8 {
-        match self {
-            Self::Critical => 3,
-            Self::High => 2,
-            Self::Medium => 1,
-            Self::Low | Self::Negligible | Self::Unknown => 0,
-        }
-    }
-
-    /// Reads a scanner's word, in any case. No word at all is an unknown severity.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        if word.is_empty() {
-            return Some(Self::Unknown);
-        }
-        Self::ALL.into_iter().find(|severity| severity.label().eq_ignore_ascii_case(word))
-    }
-
-    /// Reads a scanner's word for a vulnerability.
-    pub(super) fn of(word: &str, vulnerability: &str) -> Result<Self> {
-        Self::parse(word).with_context(|| {
-            let known = Self::ALL.map(Self::label).join(", ");
-            format!("{vulnerability} has the severity `{word}`, which is none of {known}")
-        })
-    }
-
-    /// The severity of a CVSS score, by the rating scale of CVSS 3 and 4.
-    pub(super) fn of_score(score: f64) -> Self {
-        match score {
-            9.0.. => Self::Critical,
-            7.0.. => Self::High,
-            4.0.. => Self::Medium,
-            score if score > 0.0 => Self::Low,
-            _ => Self::Negligible,
-        }
+/// The severity of a CVSS score, by the rating scale of CVSS 3 and 4.
+pub(super) fn severity_of_score(score: f64) -> Severity {
+    match score {
+        9.0.. => Severity::Critical,
+        7.0.. => Severity::High,
+        4.0.. => Severity::Medium,
+        score if score > 0.0 => Severity::Low,
+        _ => Severity::Negligible,
     }
 }
 
@@ -194,7 +150,7 @@ pub(super) fn said(text: Option<String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Severity, day, read, time};
+    use super::{Severity, day, read, severity_of, severity_of_score, time};
 
     fn error(text: &str) -> String {
         format!("{:#}", read(text).unwrap_err())
@@ -222,19 +178,26 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_read_in_any_case_and_no_others_are_guessed() {
-        assert_eq!(Severity::of("CRITICAL", "CVE-1").unwrap(), Severity::Critical);
-        assert_eq!(Severity::of("Negligible", "CVE-1").unwrap(), Severity::Negligible);
-        assert_eq!(Severity::of("", "CVE-1").unwrap(), Severity::Unknown);
+    fn severities_are_read_as_the_policy_reads_them_and_no_others_are_guessed() {
+        for (word, expected) in [
+            ("CRITICAL", Severity::Critical),
+            ("Defcon1", Severity::Critical),
+            ("Important", Severity::High),
+            ("moderate", Severity::Medium),
+            ("Negligible", Severity::Negligible),
+            ("", Severity::Unknown),
+        ] {
+            assert_eq!(severity_of(word, "CVE-1").unwrap(), expected, "{word}");
+        }
         assert_eq!(
-            Severity::of("Important", "CVE-1").unwrap_err().to_string(),
-            "CVE-1 has the severity `Important`, which is none of critical, high, medium, low, negligible, unknown"
+            severity_of("SEVERE", "CVE-1").unwrap_err().to_string(),
+            "CVE-1 has the severity `SEVERE`, which is none of critical, high, medium, low, negligible, unknown"
         );
     }
 
     #[test]
     fn scores_are_rated_as_cvss_rates_them() {
-        let rated = [10.0, 9.0, 8.9, 7.0, 6.9, 4.0, 3.9, 0.1, 0.0].map(|score| Severity::of_score(score).label());
+        let rated = [10.0, 9.0, 8.9, 7.0, 6.9, 4.0, 3.9, 0.1, 0.0].map(|score| severity_of_score(score).as_str());
         assert_eq!(rated, ["critical", "critical", "high", "high", "medium", "medium", "low", "low", "negligible"]);
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, Severity, day, said, shaped, time};
+use super::scan::{Finding, Scan, day, said, severity_of, shaped, time};
 
 const RECOGNISED: &str = "a Trivy report (it has SchemaVersion and ArtifactName)";
 
@@ -44,6 +44,7 @@ struct Target {
     vulnerabilities: Option<Vec<Vulnerability>>,
 }
 
+/// A vulnerability as Trivy writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Vulnerability {
@@ -104,7 +105,7 @@ fn finding(vulnerability: Vulnerability) -> Result<Finding> {
         format!("this looks like {RECOGNISED}, but not every Results[].Vulnerabilities[] has a Severity: {id} has none")
     })?;
     Ok(Finding {
-        severity: Severity::of(&word, &id)?,
+        severity: severity_of(&word, &id)?,
         id,
         package,
         fixed: said(fixed_version),
@@ -115,9 +116,10 @@ fn finding(vulnerability: Vulnerability) -> Result<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan, Severity};
+    use super::super::scan::{self, Scan};
 
     fn report(changes: Value) -> Value {
         let mut report = json!({
