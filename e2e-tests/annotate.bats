@@ -195,6 +195,52 @@ field() { written | jq -c "$1"; }
   done
 }
 
+@test "a pointer leads through lists, into a kind of another group that is called like one of Kubernetes'" {
+  trivy > scan.json
+  cat > job.yaml <<EOF
+apiVersion: batch.volcano.sh/v1alpha1
+kind: Job
+metadata: {name: x, namespace: shop}
+spec:
+  tasks:
+    - name: train # one of them
+      template:
+        spec:
+          containers: [{name: app, image: "registry.example.com/shop/web:1.4"}]
+EOF
+  annotate scan.json job.yaml --pod-template /spec/tasks/0/template
+  [ "$status" -eq 0 ]
+  [ "$(field .image)" = "\"$DIGEST\"" ]
+  [ "$stderr" = "annotated container app of Job shop/x: 1 critical, 1 high" ]
+  sed -i 's/tasks:/pools:/' job.yaml
+  annotate scan.json job.yaml --pod-template /spec/tasks/0/template
+  [ "$status" -eq 1 ]
+  [ "$output" = "" ]
+  [ "$stderr" = "Error: job.yaml: there is nothing at /spec/tasks/0/template in Job shop/x" ]
+}
+
+@test "an image volume is annotated as a container is" {
+  trivy > scan.json
+  cat > pod.yaml <<EOF
+apiVersion: v1
+kind: Pod
+metadata: {name: x, namespace: shop}
+spec:
+  containers: [{name: app, image: "registry.example.com/shop/app:1"}]
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    - {name: model, image: {reference: "registry.example.com/shop/web:1.4"}}
+EOF
+  annotate scan.json pod.yaml
+  [ "$status" -eq 0 ]
+  [ "$stderr" = "annotated volume model of Pod shop/x: 1 critical, 1 high" ]
+  assert_contains "$output" '"scan.container-patch.dev/model": '
+  sed -i 's/web:1.4/web:1.5/' pod.yaml
+  annotate scan.json pod.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'volume `model` of Pod shop/x: `registry.example.com/shop/web:1.5`'
+}
+
 @test "a container is found by any spelling of its image, or chosen by its name" {
   trivy '.ArtifactName = "nginx:1.27" | .Metadata.RepoTags = ["nginx:1.27"] | .Metadata.RepoDigests = ["nginx@\($digest)"]' > scan.json
   deployment docker.io/library/nginx:1.27 > web.yaml
@@ -242,6 +288,27 @@ field() { written | jq -c "$1"; }
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
   assert_contains "$stderr" "--digest sha256:…"
+}
+
+@test "a report that names no image needs a container that is named, and a digest where it knows none" {
+  clair > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'web.yaml: the report names no image; say with --container whose image it is; there are:'
+  annotate scan.json web.yaml --container app
+  [ "$status" -eq 0 ]
+  [ "$stderr" = "annotated container app of Deployment shop/web: 2 high" ]
+  [ "$(field .image)" = "\"$DIGEST\"" ]
+  sarif '.runs[0].tool.driver = {name: "grype", version: "0.104.0"} | .runs[0].results = [] | del(.runs[0].properties)' > clean.sarif
+  annotate clean.sarif web.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'the report names no image; say with --container whose image it is, and with --digest which digest was scanned; there are:'
+  annotate clean.sarif web.yaml --container app
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'the report names no image, and not which digest was scanned; give the digest of the image that was: --digest sha256:…'
+  annotate clean.sarif web.yaml --container app --digest "$DIGEST"
+  [ "$status" -eq 0 ]
+  [ "$(field '[.image, .compliant]')" = '["'"$DIGEST"'",true]' ]
 }
 
 @test "the report or the manifest may come from standard input" {

@@ -17,21 +17,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
+use container_patch_policy::evidence::annotations::VULNERABILITY;
 use container_patch_policy::image::Digest;
 use tempfile::NamedTempFile;
 
 use crate::stdout;
 use crate::table::printable;
-use annotation::{Annotation, ON_IMAGES, in_words};
+use annotation::{Annotation, in_words};
 use image::{Relation, Scanned};
 use scan::Scan;
 use workload::Container;
 
 /// Write a scanner's findings into the annotations of a manifest, or print them as an annotation for the image
 ///
-/// With a manifest, the pod templates of the containers whose image was scanned are annotated, and the manifest is
-/// printed. Without one, an annotation for the image itself is printed, for `docker buildx build --annotation` or
-/// `crane mutate --annotation`.
+/// With a manifest, the pod templates of the containers, and image volumes, whose image was scanned are annotated, and
+/// the manifest is printed. Without one, an annotation for the image itself is printed, for `docker buildx build
+/// --annotation` or `crane mutate --annotation`.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Report of Trivy, Grype or Clair in JSON, or of Trivy or Grype in SARIF; `-` for standard input
@@ -40,7 +41,7 @@ pub struct Options {
     /// Manifest to annotate, in YAML or JSON; `-` for standard input
     #[arg(value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
-    /// Container to annotate, whatever its image is called; may be given several times
+    /// Container, or image volume, to annotate, whatever its image is called; may be given several times
     #[arg(short, long = "container", value_name = "NAME", requires = "manifest")]
     containers: Vec<String>,
     /// Digest that was scanned, where the report does not say it or says another
@@ -52,8 +53,8 @@ pub struct Options {
     /// Rewrite the manifest instead of printing it
     #[arg(short, long, requires = "manifest")]
     in_place: bool,
-    /// Where the pod template stands in kinds that are not Kubernetes' own, as a JSON pointer; `/spec/template` if left
-    /// out
+    /// Where the pod template stands in kinds that are not Kubernetes' own, as a JSON pointer such as
+    /// `/spec/tasks/0/template`; `/spec/template` if left out
     #[arg(long, value_name = "POINTER", requires = "manifest")]
     pod_template: Option<String>,
 }
@@ -92,7 +93,7 @@ fn run(options: &Options) -> Result<()> {
     let Some(target) = target else {
         let annotation = Annotation::new(&scan, time, None)?;
         eprintln!("annotation for an image: {}", in_words(&scan.findings, &annotation));
-        return stdout::print(&format!("{ON_IMAGES}{}={}\n", scan.scanner, annotation.json));
+        return stdout::print(&format!("{VULNERABILITY}{}={}\n", scan.scanner, annotation.json));
     };
     let (annotated, done) = annotate(&target.read()?, &scan, time, options).with_context(|| target.name())?;
     if options.in_place {
@@ -161,18 +162,17 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
     let chosen = choose(&containers, &options.containers, &scanned)?;
     let (mut annotated, mut done) = (text.to_owned(), String::new());
     for container in &chosen {
-        let digest = scanned.digest(&container.name, &container.image)?;
-        let annotation = Annotation::new(scan, time, Some(&digest))?;
+        let digest = scanned.digest(&container.label(), &container.image)?;
         let key = container.annotation()?;
+        let object = expected.get_mut(container.object).context("an object is not where it was")?;
+        let annotation = Annotation::new(scan, time, Some(&digest))?;
         let path = container.template.iter().map(String::as_str).chain(["metadata", "annotations", &key]);
         annotated = splice::set(&annotated, container.object, &path.collect::<Vec<_>>(), &annotation.json)
             .with_context(|| format!("cannot annotate {}", container.title))?;
-        if let Some(object) = expected.get_mut(container.object) {
-            workload::annotate(object, &container.template, &key, &annotation.json)?;
-        }
-        let (name, title) = (printable(&container.name), printable(&container.title));
+        workload::annotate(object, &container.template, &key, &annotation.json)?;
+        let what = format!("{} {} of {}", container.noun, container.name, container.title);
         // Writing to a `String` cannot fail.
-        let _ = writeln!(done, "annotated container {name} of {title}: {}", in_words(&scan.findings, &annotation));
+        let _ = writeln!(done, "annotated {}: {}", printable(&what), in_words(&scan.findings, &annotation));
     }
     if workload::objects(&annotated).ok().as_ref() != Some(&expected) {
         bail!(
@@ -193,7 +193,7 @@ fn choose<'a>(containers: &'a [Container], named: &[String], scanned: &Scanned<'
     let related = |wanted: Relation| move |container: &&Container| scanned.relation(&container.image) == wanted;
     if !named.is_empty() {
         let chosen: Vec<_> = containers.iter().filter(|container| named.contains(&container.name)).collect();
-        for other in chosen.iter().copied().filter(related(Relation::Other)) {
+        for other in chosen.iter().copied().filter(|_| scanned.has_name()).filter(related(Relation::Other)) {
             say(other, &format!("has the image `{}`, and what was scanned is {scanned}", other.image));
         }
         return Ok(chosen);
@@ -208,23 +208,25 @@ fn choose<'a>(containers: &'a [Container], named: &[String], scanned: &Scanned<'
     }
     if let Some(container) = conflicting.next() {
         // The digests are what is wrong, and the error says so.
-        scanned.digest(&container.name, &container.image)?;
+        scanned.digest(&container.label(), &container.image)?;
+    }
+    if !scanned.has_name() {
+        let digest = if scanned.has_digest() { "" } else { ", and with --digest which digest was scanned" };
+        bail!("the report names no image; say with --container whose image it is{digest}; {}", list(containers));
     }
     bail!("no container has the image that was scanned, {scanned}; choose one with --container; {}", list(containers));
 }
 
 fn say(container: &Container, what: &str) {
-    eprintln!("{}", printable(&format!("container {} of {} {what}", container.name, container.title)));
+    eprintln!("{}", printable(&format!("{} {} of {} {what}", container.noun, container.name, container.title)));
 }
 
 fn list(containers: &[Container]) -> String {
     if containers.is_empty() {
         return "there are no containers in the manifest".to_owned();
     }
-    let lines = containers
-        .iter()
-        .map(|container| format!("\n  container `{}` of {}: `{}`", container.name, container.title, container.image));
-    format!("the containers are:{}", lines.collect::<String>())
+    let lines = containers.iter().map(|of| format!("\n  {} of {}: `{}`", of.label(), of.title, of.image));
+    format!("there are:{}", lines.collect::<String>())
 }
 
 /// Puts the text in the place of a file, at once, so that nobody ever reads half of it.

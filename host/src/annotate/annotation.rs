@@ -9,11 +9,6 @@ use serde::Serialize;
 
 use super::scan::{Finding, Scan};
 
-/// The annotation of a pod, without the name of the container.
-pub(super) const ON_PODS: &str = "scan.container-patch.dev/";
-/// The annotation of an image, without the name of the scanner.
-pub(super) const ON_IMAGES: &str = "quality.images.openshift.io/vulnerability.";
-
 /// The most bytes of one annotation. Kubernetes holds all annotations of an object to 256 KiB together.
 const MOST: usize = 16 * 1024;
 

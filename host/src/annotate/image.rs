@@ -62,6 +62,16 @@ impl<'a> Scanned<'a> {
         Self { scan, names: scan.names.iter().filter_map(|name| Name::parse(name)).collect(), given }
     }
 
+    /// Whether the report says which image it is about.
+    pub(super) fn has_name(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Whether the report, or the user, says by which digest the image is known.
+    pub(super) fn has_digest(&self) -> bool {
+        self.digests().next().is_some() || self.scan.config.is_some()
+    }
+
     /// Compares a container's image with what was scanned.
     pub(super) fn relation(&self, image: &str) -> Relation {
         let Some(own) = Name::parse(image) else { return Relation::Other };
@@ -74,8 +84,8 @@ impl<'a> Scanned<'a> {
         }
     }
 
-    /// The digest to write for a container's image.
-    pub(super) fn digest(&self, container: &str, image: &str) -> Result<String> {
+    /// The digest to write for a container's image. Errors call the container by its label.
+    pub(super) fn digest(&self, label: &str, image: &str) -> Result<String> {
         if let Some(given) = self.given {
             return Ok(given.to_owned());
         }
@@ -84,7 +94,7 @@ impl<'a> Scanned<'a> {
             match self.relation(image) {
                 Relation::Same => return Ok(pinned.clone()),
                 _ if self.digests().next().is_some() => bail!(
-                    "the container `{container}` is pinned to {pinned}, and what was scanned, {self}, is {}; scan the \
+                    "the {label} is pinned to {pinned}, and what was scanned, {self}, is {}; scan the \
                      image that is deployed, or say with --digest which digest was scanned",
                     self.digests().collect::<Vec<_>>().join(" or ")
                 ),
@@ -97,9 +107,13 @@ impl<'a> Scanned<'a> {
         let digest = same_repository.or_else(|| in_repositories().next()).and_then(|name| name.digest.as_deref());
         match digest.or(self.scan.manifest.as_deref()).or(self.scan.config.as_deref()) {
             Some(digest) => Ok(digest.to_owned()),
+            None if !self.has_name() => bail!(
+                "the report names no image, and not which digest was scanned; give the digest of the image that was: \
+                 --digest sha256:…"
+            ),
             None => bail!(
-                "the report on {self} does not say which digest was scanned, and the image `{image}` of the container \
-                 `{container}` is not pinned, or not known to be the one that was scanned; give it: --digest sha256:…"
+                "the report on {self} does not say which digest was scanned, and the image `{image}` of the {label} \
+                 is not pinned, or not known to be the one that was scanned; give it: --digest sha256:…"
             ),
         }
     }
@@ -176,16 +190,20 @@ mod tests {
         let (one, two) = (format!("a.example.com/web@{}", hex('a')), format!("b.example.com/web@{}", hex('b')));
         let scan = scan(&["web:1", &one, &two], Some('c'), Some('d'));
         let scanned = Scanned::new(&scan, None);
-        assert_eq!(scanned.digest("app", "b.example.com/web:1").unwrap(), hex('b'));
-        assert_eq!(scanned.digest("app", "web:1").unwrap(), hex('a'));
-        assert_eq!(scanned.digest("app", &format!("web@{}", hex('c'))).unwrap(), hex('c'));
-        assert_eq!(Scanned::new(&scan, Some(&hex('e'))).digest("app", &format!("web@{}", hex('c'))).unwrap(), hex('e'));
+        assert_eq!(scanned.digest("container `app`", "b.example.com/web:1").unwrap(), hex('b'));
+        assert_eq!(scanned.digest("container `app`", "web:1").unwrap(), hex('a'));
+        assert_eq!(scanned.digest("container `app`", &format!("web@{}", hex('c'))).unwrap(), hex('c'));
+        assert_eq!(
+            Scanned::new(&scan, Some(&hex('e'))).digest("container `app`", &format!("web@{}", hex('c'))).unwrap(),
+            hex('e')
+        );
     }
 
     #[test]
     fn without_a_digest_in_a_repository_the_next_best_is_taken() {
-        let digest =
-            |scan: Scan, image: &str| Scanned::new(&scan, None).digest("app", image).map_err(|e| e.to_string());
+        let digest = |scan: Scan, image: &str| {
+            Scanned::new(&scan, None).digest("container `app`", image).map_err(|e| e.to_string())
+        };
         assert_eq!(digest(scan(&["web:1"], Some('b'), Some('c')), "web:1"), Ok(hex('b')));
         assert_eq!(digest(scan(&["web:1"], None, Some('c')), &format!("web:1@{}", hex('a'))), Ok(hex('a')));
         assert_eq!(digest(scan(&["web:1"], None, Some('c')), "web:1"), Ok(hex('c')));
@@ -194,9 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_names_nothing_needs_a_digest() {
+        let scan = scan(&[], None, None);
+        let scanned = Scanned::new(&scan, None);
+        assert!(!scanned.has_name() && !scanned.has_digest());
+        let error = scanned.digest("container `app`", "web:1").unwrap_err().to_string();
+        assert!(error.starts_with("the report names no image") && error.contains("--digest sha256:…"), "{error}");
+        let given = hex('a');
+        let scanned = Scanned::new(&scan, Some(&given));
+        assert_eq!((scanned.has_digest(), scanned.digest("container `app`", "web:1").unwrap()), (true, given.clone()));
+    }
+
+    #[test]
     fn a_container_that_is_pinned_to_another_digest_is_an_error_that_names_both() {
         let scan = scan(&["web:1"], Some('b'), None);
-        let error = Scanned::new(&scan, None).digest("app", &format!("web:1@{}", hex('a'))).unwrap_err().to_string();
+        let error = Scanned::new(&scan, None)
+            .digest("container `app`", &format!("web:1@{}", hex('a')))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(&hex('a')) && error.contains(&hex('b')) && error.contains("--digest"), "{error}");
     }
 }

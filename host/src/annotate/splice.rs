@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use saphyr_parser::{Event, Input, Parser, ScalarStyle, Span};
 use serde_json::Value;
 
+use super::workload;
+
 /// A node of a YAML document, and where it stands.
 #[derive(Debug)]
 struct Node {
@@ -54,6 +56,12 @@ fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Rang
     let mut node = object;
     for (depth, key) in path.iter().enumerate() {
         let rest = path.get(depth..).unwrap_or_default();
+        if let Kind::Sequence(items) = &node.kind {
+            let item = workload::index(key).and_then(|index| items.get(index));
+            node =
+                item.with_context(|| format!("there is no `{}`", path.get(..=depth).unwrap_or_default().join(".")))?;
+            continue;
+        }
         let Kind::Mapping { flow, entries } = &node.kind else {
             bail!("`{}` is no object that is written out there", path.get(..depth).unwrap_or_default().join("."));
         };
@@ -317,8 +325,7 @@ impl<'a, I: Input> Reader<'a, I> {
 mod tests {
     use crate::manifest;
 
-    use super::super::workload;
-    use super::set;
+    use super::{set, workload};
 
     const POD: [&str; 3] = ["metadata", "annotations", "k"];
     const DEPLOYMENT: [&str; 5] = ["spec", "template", "metadata", "annotations", "k"];
@@ -419,6 +426,24 @@ mod tests {
         }
         let list = format!("{{\"kind\": \"List\", \"items\": [{compact}, {pretty}]}}");
         changed(&list, 1, &POD);
+    }
+
+    #[test]
+    fn a_path_leads_through_lists() {
+        let path = ["spec", "tasks", "1", "template", "metadata", "annotations", "k"];
+        for second in [
+            "- template:\n      spec: {}\n",
+            "-\n    # pods\n    template:\n      metadata:\n        labels: {a: b}\n",
+            "- {name: b, template: {}}\n",
+            "- template:\n    name: b\n",
+            "- name: b\n    template: {metadata: {annotations: {k: old}}}\n",
+        ] {
+            let text = format!("kind: Job\nspec:\n  tasks:\n  - name: a\n  {second}  other: []\n");
+            let changed = changed(&text, 0, &path);
+            assert!(changed.starts_with("kind: Job\nspec:\n  tasks:\n  - name: a\n  -"), "{changed}");
+        }
+        let error = set("spec: {tasks: []}\n", 0, &path, "v").unwrap_err().to_string();
+        assert_eq!(error, "there is no `spec.tasks.1`");
     }
 
     #[test]

@@ -1,15 +1,29 @@
 //! The containers of a manifest, and where the annotations of their pods stand.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use container_patch_policy::evidence::annotations::CONTAINER;
+use container_patch_policy::workload::IMAGE_FIELDS;
 use serde_json::{Map, Value};
 
-use super::annotation::ON_PODS;
 use crate::manifest;
+
+/// Kubernetes' own kinds: group, kind, and the keys that lead to the pod template.
+const KINDS: [(&str, &str, &[&str]); 9] = [
+    ("", "Pod", &[]),
+    ("", "PodTemplate", &["template"]),
+    ("", "ReplicationController", &["spec", "template"]),
+    ("apps", "ReplicaSet", &["spec", "template"]),
+    ("apps", "Deployment", &["spec", "template"]),
+    ("apps", "StatefulSet", &["spec", "template"]),
+    ("apps", "DaemonSet", &["spec", "template"]),
+    ("batch", "Job", &["spec", "template"]),
+    ("batch", "CronJob", &["spec", "jobTemplate", "spec", "template"]),
+];
 
 /// The most characters of a name of an annotation, behind its slash.
 const MAX_NAME: usize = 63;
 
-/// A container in a manifest.
+/// A container in a manifest, or a volume that is made of an image: to the policy they are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
     /// Which object of the manifest it is in.
@@ -18,11 +32,18 @@ pub(super) struct Container {
     pub(super) title: String,
     /// The keys that lead to the pod template.
     pub(super) template: Vec<String>,
+    /// What messages call it: a container, or a volume.
+    pub(super) noun: &'static str,
     pub(super) name: String,
     pub(super) image: String,
 }
 
 impl Container {
+    /// What messages call it, with its name.
+    pub(super) fn label(&self) -> String {
+        format!("{} `{}`", self.noun, self.name)
+    }
+
     /// The annotation that a scan of its image stands in.
     pub(super) fn annotation(&self) -> Result<String> {
         let within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -32,13 +53,13 @@ impl Container {
             && self.name.ends_with(|c: char| c.is_ascii_alphanumeric());
         if !fits {
             bail!(
-                "no annotation can be named for the container `{}` of {}: a name has letters, digits, `-`, `_` and `.`, \
+                "no annotation can be named for the {} of {}: a name has letters, digits, `-`, `_` and `.`, \
                  and at most {MAX_NAME} characters",
-                self.name,
+                self.label(),
                 self.title
             );
         }
-        Ok(format!("{ON_PODS}{}", self.name))
+        Ok(format!("{CONTAINER}{}", self.name))
     }
 }
 
@@ -48,23 +69,28 @@ pub(super) fn objects(text: &str) -> Result<Vec<Value>> {
     documents.map(|document| document.object.with_context(|| format!("the document at {}", document.place))).collect()
 }
 
-/// Lists the containers and init containers of every object. Kinds that are not Kubernetes' own have their template at
-/// a pointer that the user may give.
+/// Lists the containers and image volumes of every object. Kinds that are not Kubernetes' own have their template at a
+/// pointer that the user may give.
 pub(super) fn containers(objects: &[Value], pointer: Option<&str>) -> Result<Vec<Container>> {
     let given = pointer.map(keys).transpose()?;
+    if let (Some(pointer), Some(keys)) = (pointer, &given) {
+        leads_somewhere(objects, pointer, keys)?;
+    }
     let mut containers = Vec::new();
     for (index, object) in objects.iter().enumerate() {
-        let template = template(object["kind"].as_str().unwrap_or_default(), given.as_deref());
-        let Some(pod) = at(object, &template) else { continue };
-        for list in ["initContainers", "containers"] {
-            for container in pod["spec"][list].as_array().into_iter().flatten() {
-                let text = |key: &str| container[key].as_str().unwrap_or_default().to_owned();
+        let template = own_template(object).or_else(|| given.clone()).unwrap_or_else(|| owned(&["spec", "template"]));
+        let Some(spec) = at(object, &template).and_then(|pod| pod.get("spec")) else { continue };
+        for field in &IMAGE_FIELDS {
+            for entry in spec[field.list].as_array().into_iter().flatten() {
+                let image = field.image.iter().try_fold(entry, |value, key| value.get(key)).and_then(Value::as_str);
+                let Some(image) = image else { continue };
                 containers.push(Container {
                     object: index,
                     title: title(object),
                     template: template.clone(),
-                    name: text("name"),
-                    image: text("image"),
+                    noun: field.noun,
+                    name: entry["name"].as_str().unwrap_or_default().to_owned(),
+                    image: image.to_owned(),
                 });
             }
         }
@@ -72,16 +98,43 @@ pub(super) fn containers(objects: &[Value], pointer: Option<&str>) -> Result<Vec
     Ok(containers)
 }
 
-fn template(kind: &str, given: Option<&[String]>) -> Vec<String> {
-    let keys: &[&str] = match (kind, given) {
-        ("Pod", _) => &[],
-        ("PodTemplate", _) => &["template"],
-        ("CronJob", _) => &["spec", "jobTemplate", "spec", "template"],
-        ("Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job", _)
-        | (_, None) => &["spec", "template"],
-        (_, Some(given)) => return given.to_vec(),
-    };
+/// Refuses a pointer that leads to a pod template in none of the objects that it can be meant for.
+fn leads_somewhere(objects: &[Value], pointer: &str, keys: &[String]) -> Result<()> {
+    let others = || objects.iter().filter(|object| own_template(object).is_none());
+    let is_template = |object: &&Value| at(object, keys).is_some_and(|template| template.get("spec").is_some());
+    if others().any(|object| is_template(&object)) {
+        return Ok(());
+    }
+    // Kubernetes' kinds that have no pods, such as ConfigMap, are not meant.
+    let meant: Vec<&Value> = others().filter(|object| !is_of_kubernetes(group(object))).collect();
+    if let Some(object) = meant.iter().find(|object| at(object, keys).is_some()) {
+        bail!("what stands at {pointer} in {} is no pod template: it has no `spec`", title(object));
+    }
+    if !meant.is_empty() {
+        let titles = meant.into_iter().map(title).collect::<Vec<_>>().join(", ");
+        bail!("there is nothing at {pointer} in {titles}");
+    }
+    Ok(())
+}
+
+/// Where Kubernetes' own kinds have their pod template. Others may have the same name: Volcano has a Job, too.
+fn own_template(object: &Value) -> Option<Vec<String>> {
+    let of = (group(object), object["kind"].as_str()?);
+    let (.., template) = KINDS.iter().find(|(group, kind, _)| (*group, *kind) == of)?;
+    Some(owned(template))
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+fn group(object: &Value) -> &str {
+    object["apiVersion"].as_str().and_then(|version| version.split_once('/')).map_or("", |(group, _)| group)
+}
+
+/// Whether a group is Kubernetes' own: those of others are domains.
+fn is_of_kubernetes(group: &str) -> bool {
+    !group.contains('.') || group.ends_with(".k8s.io")
 }
 
 /// The keys of a JSON pointer (RFC 6901).
@@ -94,7 +147,15 @@ fn keys(pointer: &str) -> Result<Vec<String>> {
 }
 
 fn at<'a>(object: &'a Value, keys: &[String]) -> Option<&'a Value> {
-    keys.iter().try_fold(object, |value, key| value.get(key))
+    keys.iter().try_fold(object, |value, key| match value {
+        Value::Array(items) => items.get(index(key)?),
+        value => value.get(key),
+    })
+}
+
+/// The index of an item, which has one spelling (RFC 6901, section 4).
+pub(super) fn index(key: &str) -> Option<usize> {
+    key.parse().ok().filter(|index: &usize| index.to_string() == key)
 }
 
 fn title(object: &Value) -> String {
@@ -113,6 +174,9 @@ fn title(object: &Value) -> String {
 pub(super) fn annotate(object: &mut Value, template: &[String], key: &str, value: &str) -> Result<()> {
     let metadata = ["metadata".to_owned(), "annotations".to_owned()];
     let annotations = template.iter().chain(&metadata).try_fold(object, |value, key| {
+        if let Value::Array(items) = value {
+            return items.get_mut(index(key)?);
+        }
         let fields = value.as_object_mut()?;
         let field = fields.entry(key).or_insert(Value::Null);
         if field.is_null() {
@@ -128,42 +192,91 @@ pub(super) fn annotate(object: &mut Value, template: &[String], key: &str, value
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use container_patch_policy::request::GroupVersionKind;
+    use serde_json::{Value, json};
 
-    use super::{Container, annotate, containers, objects};
+    use super::{Container, KINDS, annotate, containers, index, objects};
 
     fn found(text: &str, pointer: Option<&str>) -> Vec<String> {
         let containers = containers(&objects(text).unwrap(), pointer).unwrap();
         containers
             .iter()
-            .map(|found| format!("{} {}={} /{}", found.title, found.name, found.image, found.template.join("/")))
+            .map(|found| {
+                let Container { title, noun, name, image, template, .. } = found;
+                format!("{title} {noun} {name}={image} /{}", template.join("/"))
+            })
             .collect()
     }
 
+    /// An object that holds a pod at a JSON pointer, and nothing else.
+    fn holding(api_version: &str, kind: &str, pointer: &str) -> Value {
+        let pod = json!({"spec": {
+            "initContainers": [{"name": "init", "image": "i"}],
+            "containers": [{"name": "app", "image": "a"}, {"name": "none"}],
+            "volumes": [{"name": "model", "image": {"reference": "m"}}, {"name": "tmp", "emptyDir": {}}],
+        }});
+        let keys = pointer.rsplit('/').filter(|key| !key.is_empty());
+        let mut object = keys.fold(pod, |inner, key| match index(key) {
+            Some(index) => Value::Array([vec![json!({}); index], vec![inner]].concat()),
+            None => json!({ key: inner }),
+        });
+        object["apiVersion"] = api_version.into();
+        object["kind"] = kind.into();
+        object["metadata"] = json!({"namespace": "shop", "name": "x"});
+        object
+    }
+
+    fn all(kind: &str, path: &str) -> [String; 3] {
+        ["init container init=i", "container app=a", "volume model=m"]
+            .map(|found| format!("{kind} shop/x {found} /{}", path.trim_start_matches('/')))
+    }
+
     #[test]
-    fn containers_are_found_in_every_kind_that_has_a_pod_template() {
-        let spec =
-            json!({"initContainers": [{"name": "init", "image": "i"}], "containers": [{"name": "app", "image": "a"}]});
-        let pod = json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "p"}, "spec": spec});
-        assert_eq!(found(&pod.to_string(), None), ["Pod shop/p init=i /", "Pod shop/p app=a /"]);
-        let spec = json!({"containers": [{"name": "app", "image": "a"}]});
-        let template = json!({"template": {"spec": spec}});
-        for (object, path) in [
-            (json!({"kind": "PodTemplate", "template": {"spec": spec}}), "/template"),
-            (json!({"kind": "Deployment", "spec": template}), "/spec/template"),
-            (json!({"kind": "Rollout", "spec": template}), "/spec/template"),
-            (
-                json!({"kind": "CronJob", "spec": {"jobTemplate": {"spec": template}}}),
-                "/spec/jobTemplate/spec/template",
-            ),
-        ] {
-            let kind = object["kind"].as_str().unwrap();
-            assert_eq!(found(&object.to_string(), None), [format!("{kind} (no name) app=a {path}")]);
+    fn images_are_found_where_the_policy_finds_them_in_every_kind_of_kubernetes() {
+        for (group, kind, keys) in KINDS {
+            let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+            let path = keys.iter().map(|key| format!("/{key}")).collect::<String>();
+            let object = holding(&api_version, kind, &path);
+            assert_eq!(found(&object.to_string(), None), all(kind, &path));
+            assert_eq!(found(&object.to_string(), Some("/spec/pods")), all(kind, &path), "its place is known");
+            let of = GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
+            let json = serde_json::value::to_raw_value(&object).unwrap();
+            let sites = container_patch_policy::workload::read(&of, &json, &[]).unwrap().sites;
+            let places: Vec<_> = sites.iter().map(|site| site.pointer()).collect();
+            let own = ["initContainers/0/image", "containers/0/image", "volumes/0/image/reference"];
+            assert_eq!(places, own.map(|place| format!("{path}/spec/{place}")));
         }
-        let own = json!({"kind": "Fleet", "spec": {"a/b": {"spec": spec}}});
-        assert_eq!(found(&own.to_string(), None), [""; 0]);
-        assert_eq!(found(&own.to_string(), Some("/spec/a~1b")), ["Fleet (no name) app=a /spec/a/b"]);
-        assert!(containers(&[own], Some("spec")).unwrap_err().to_string().contains("is no JSON pointer"));
+    }
+
+    #[test]
+    fn other_kinds_are_read_at_the_pointer_whatever_they_are_called() {
+        let job = holding("batch.volcano.sh/v1alpha1", "Job", "/spec/tasks/1/template");
+        assert_eq!(found(&job.to_string(), Some("/spec/tasks/1/template")), all("Job", "/spec/tasks/1/template"));
+        assert_eq!(found(&job.to_string(), None), [""; 0]);
+        let rollout = holding("argoproj.io/v1alpha1", "Rollout", "/spec/template");
+        assert_eq!(found(&rollout.to_string(), None), all("Rollout", "/spec/template"));
+        let odd = holding("example.com/v1", "Fleet", "/spec/a~1b");
+        let odd = odd.to_string().replace("a~1b", "a/b");
+        assert_eq!(found(&odd, Some("/spec/a~1b")), all("Fleet", "/spec/a/b"));
+    }
+
+    #[test]
+    fn a_pointer_that_leads_nowhere_is_an_error_unless_it_leads_somewhere_else() {
+        let error = |objects: &[Value], pointer: &str| containers(objects, Some(pointer)).unwrap_err().to_string();
+        let job = holding("batch.volcano.sh/v1alpha1", "Job", "/spec/tasks/0/template");
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+        let both = [map.clone(), job.clone()];
+        for pointer in ["/spec/tasks/1/template", "/spec/tasks/00/template", "/spec/tasks/template", "/spec/pods"] {
+            assert_eq!(error(&both, pointer), format!("there is nothing at {pointer} in Job shop/x"));
+        }
+        assert_eq!(
+            error(&both, "/spec/tasks/0"),
+            "what stands at /spec/tasks/0 in Job shop/x is no pod template: it has no `spec`"
+        );
+        assert!(error(&both, "spec").contains("is no JSON pointer"));
+        let other = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g"}});
+        assert_eq!(containers(&[other, job], Some("/spec/tasks/0/template")).unwrap().len(), 3);
+        assert_eq!(containers(&[map], Some("/spec/tasks/0/template")).unwrap(), []);
     }
 
     #[test]
@@ -178,6 +291,7 @@ mod tests {
             object: 0,
             title: "Pod p".to_owned(),
             template: vec![],
+            noun: "container",
             name: name.to_owned(),
             image: String::new(),
         };
@@ -193,5 +307,10 @@ mod tests {
         annotate(&mut object, &["spec".to_owned(), "template".to_owned()], "k", "v").unwrap();
         assert_eq!(object["spec"]["template"]["metadata"], json!({"annotations": {"k": "v"}}));
         assert!(annotate(&mut json!({"metadata": 7}), &[], "k", "v").is_err());
+        let mut object = json!({"tasks": [{}]});
+        let template = ["tasks".to_owned(), "0".to_owned()];
+        annotate(&mut object, &template, "k", "v").unwrap();
+        assert_eq!(object, json!({"tasks": [{"metadata": {"annotations": {"k": "v"}}}]}));
+        assert!(annotate(&mut object, &["tasks".to_owned(), "1".to_owned()], "k", "v").is_err());
     }
 }
