@@ -241,6 +241,54 @@ EOF
   assert_contains "$stderr" 'volume `model` of Pod shop/x: `registry.example.com/shop/web:1.5`'
 }
 
+# many NUMBER: a Trivy report of so many findings in one package, each with a fix.
+many() {
+  trivy '.Results[0].Vulnerabilities = [range('"$1"') | {VulnerabilityID: "CVE-2026-\(10000 + .)", PkgName: "openssl",
+    FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-01T17:15:00Z"}]'
+}
+
+@test "a list for which there is no room is cut, and it is said what that means" {
+  many 1000 > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$status" -eq 0 ]
+  [ "$(written | tr -d '\n' | wc -c)" -le 32768 ]
+  [ "$(field '.summary[1] | [.data, .fixable]')" = '["1000",1000]' ]
+  local listed
+  listed="$(field '.vulnerabilities | length')"
+  [ "$listed" -gt 300 ]
+  [ "$stderr" = "annotated container app of Deployment shop/web: 1000 high; there is room for the worst $listed of 1000, the other $((1000 - listed)) are only counted: neither \`patchWithin\` nor an exception for a vulnerability reaches them" ]
+}
+
+@test "packages are left out before vulnerabilities are" {
+  many 340 > scan.json; deployment > web.yaml
+  annotate scan.json web.yaml
+  [ "$(field '[.vulnerabilities | length, (map(select(.fixedVersion and .published)) | length)]')" = '[340,340]' ]
+  assert_contains "$stderr" "340 high; there is room for the packages of the worst $(field '[.vulnerabilities[] | select(.package)] | length') of 340"
+}
+
+@test "all annotations of a pod together have no more room than Kubernetes gives them" {
+  many 1000 > scan.json
+  jq -n '{apiVersion: "v1", kind: "Pod", metadata: {name: "x", annotations: {note: ("n" * 100000)}},
+    spec: {containers: [range(20) | {name: "c\(.)", image: "registry.example.com/shop/web:1.4"}]}}' > pod.json
+  annotate scan.json pod.json
+  [ "$status" -eq 0 ]
+  [ "$(jq '.metadata.annotations | length' <<< "$output")" -eq 21 ]
+  local bytes
+  bytes="$(jq '[.metadata.annotations | to_entries[] | (.key + .value | utf8bytelength)] | add' <<< "$output")"
+  [ "$bytes" -le 262144 ]
+  [ "$bytes" -gt 250000 ]
+  # One after the other they fit, too.
+  local container
+  for container in c{0..19}; do annotate -i scan.json pod.json -c "$container"; done
+  [ "$(jq '.metadata.annotations | length' pod.json)" -eq 21 ]
+  [ "$(jq '[.metadata.annotations | to_entries[] | (.key + .value | utf8bytelength)] | add' pod.json)" -eq "$bytes" ]
+  jq '.metadata.annotations = {note: ("n" * 262000)}' pod.json > full.json
+  annotate scan.json full.json -c c0
+  [ "$status" -eq 1 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" 'full.json: there is no room for the annotation of container `c0` of Pod x, since all annotations of an object together have at most 262144 bytes'
+}
+
 @test "a container is found by any spelling of its image, or chosen by its name" {
   trivy '.ArtifactName = "nginx:1.27" | .Metadata.RepoTags = ["nginx:1.27"] | .Metadata.RepoDigests = ["nginx@\($digest)"]' > scan.json
   deployment docker.io/library/nginx:1.27 > web.yaml

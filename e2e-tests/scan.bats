@@ -327,6 +327,30 @@ annotate_implies() {
   [ "$(check_annotated "$BATS_TEST_TMPDIR/trivy.json" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
 }
 
+# annotated_trivy VULNERABILITIES: names a Trivy report of these.
+annotated_trivy() {
+  jq -nc --argjson found "$1" '{SchemaVersion: 2, CreatedAt: "2026-11-19T08:00:00Z", ArtifactName: "registry.example.com/app:1",
+    ArtifactType: "container_image", Metadata: {RepoDigests: []}, Results: [{Target: "a", Vulnerabilities: $found}, {Target: "b", Vulnerabilities: $found}]}' \
+    > "$BATS_TEST_TMPDIR/trivy.json"
+  echo "$BATS_TEST_TMPDIR/trivy.json"
+}
+
+@test "annotate and check: what lies in an image twice can be excepted, and has its time to be patched" {
+  local report
+  report="$(annotated_trivy '[{"VulnerabilityID": "CVE-2026-0001", "PkgName": "stdlib", "FixedVersion": "1.2", "Severity": "CRITICAL", "PublishedDate": "2026-11-18T00:00:00Z"}]')"
+  [ "$(check_annotated "$report" '{}' | tail -1)" = vulnerable-image ]
+  [ "$(check_annotated "$report" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
+  [ "$(check_annotated "$report" '{"exceptions": [{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"}]}' | tail -1)" = excepted ]
+}
+
+@test "annotate and check: a list of which only the packages are left out is judged as a whole one" {
+  local report settings='{"scan": {"maxAllowed": {"high": 0}, "patchWithin": {"high": "7d"}}}'
+  report="$(annotated_trivy "$(jq -nc '[range(170) | {VulnerabilityID: "CVE-2026-\(10000 + .)", PkgName: "openssl", FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-18T00:00:00Z"}]')")"
+  [ "$(check_annotated "$report" "$settings" | tail -1)" = patch-window-open ]
+  report="$(annotated_trivy "$(jq -nc '[range(500) | {VulnerabilityID: "CVE-2026-\(10000 + .)", PkgName: "openssl", FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-18T00:00:00Z"}]')")"
+  [ "$(check_annotated "$report" "$settings" | tail -1)" = "vulnerable-image patch-window-open" ]
+}
+
 @test "annotate and check: Grype" {
   jq -nc '{matches: [
       {vulnerability: {id: "GHSA-2c4m-59x9-fr2g", severity: "Critical", fix: {versions: ["3.0.8"], state: "fixed", available: [{version: "3.0.8", date: "2026-11-18"}]}},
@@ -356,4 +380,17 @@ annotate_implies() {
       {ruleId: "CVE-2026-0002", ruleIndex: 1, level: "error", message: {text: "Package: zlib\nInstalled Version: 1.3\nVulnerability CVE-2026-0002\nSeverity: HIGH\nFixed Version: \nLink: [x](y)"}}],
     properties: {imageName: "registry.example.com/app:1", repoDigests: []}}]}' > "$BATS_TEST_TMPDIR/scan.sarif"
   annotate_implies "$BATS_TEST_TMPDIR/scan.sarif"
+}
+
+@test "annotate and check: an image volume" {
+  local report
+  report="$(annotated_trivy '[{"VulnerabilityID": "CVE-2026-0001", "PkgName": "openssl", "FixedVersion": "3.0.8", "Severity": "CRITICAL"}]')"
+  jq -nc --arg image "$IMAGE" '{apiVersion: "v1", kind: "Pod", metadata: {name: "web", namespace: "shop"},
+    spec: {containers: [], volumes: [{name: "model", image: {reference: $image}}]}}' > "$BATS_TEST_TMPDIR/web.json"
+  "$CONTAINER_PATCH" annotate -i "$report" "$BATS_TEST_TMPDIR/web.json" --container model --digest "$DIGEST"
+  registry_says
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/web.json" --output json --replay-host-capabilities-interactions "$SESSION" \
+    --settings-json "$(quiet '{"scan": {"action": "deny"}, "evaluateAt": "2026-11-20T12:00:00Z"}')"
+  echo "output: $output"
+  [ "$(jq -r '[.objects[0].findings[] | select(.code != "evaluate-at-set").code] | join(" ")' <<< "$output")" = vulnerable-image ]
 }

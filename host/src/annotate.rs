@@ -4,12 +4,14 @@ mod annotation;
 mod clair;
 mod grype;
 mod image;
+mod room;
 mod sarif;
 mod scan;
 mod splice;
 mod trivy;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,12 +21,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use container_patch_policy::evidence::annotations::VULNERABILITY;
 use container_patch_policy::image::Digest;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::stdout;
 use crate::table::printable;
 use annotation::{Annotation, in_words};
 use image::{Relation, Scanned};
+use room::{MOST_OF_ALL, Room};
 use scan::Scan;
 use workload::Container;
 
@@ -91,7 +95,7 @@ fn run(options: &Options) -> Result<()> {
     let scan = scan::read(&source.read()?).with_context(|| source.name())?;
     let time = time(&scan, options.timestamp, &source)?;
     let Some(target) = target else {
-        let annotation = Annotation::new(&scan, time, None)?;
+        let annotation = Annotation::new(&scan, time, None, annotation::MOST)?;
         eprintln!("annotation for an image: {}", in_words(&scan.findings, &annotation));
         return stdout::print(&format!("{VULNERABILITY}{}={}\n", scan.scanner, annotation.json));
     };
@@ -165,7 +169,15 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
         let digest = scanned.digest(&container.label(), &container.image)?;
         let key = container.annotation()?;
         let object = expected.get_mut(container.object).context("an object is not where it was")?;
-        let annotation = Annotation::new(scan, time, Some(&digest))?;
+        let room = room(container, object, &containers, &chosen);
+        let annotation = Annotation::new(scan, time, Some(&digest), room.of(&key)).with_context(|| {
+            format!(
+                "there is no room for the annotation of {} of {}, since all annotations of an object together have at \
+                 most {MOST_OF_ALL} bytes",
+                container.label(),
+                container.title
+            )
+        })?;
         let path = container.template.iter().map(String::as_str).chain(["metadata", "annotations", &key]);
         annotated = splice::set(&annotated, container.object, &path.collect::<Vec<_>>(), &annotation.json)
             .with_context(|| format!("cannot annotate {}", container.title))?;
@@ -181,6 +193,15 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
         );
     }
     Ok((annotated, done))
+}
+
+/// The room for the annotation of a container, beside the others of its pod.
+fn room(container: &Container, object: &Value, containers: &[Container], chosen: &[&Container]) -> Room {
+    // One that can have no annotation needs no room.
+    let key = |other: &Container| container.is_beside(other).then(|| other.annotation().ok())?;
+    let own: BTreeSet<_> = containers.iter().filter_map(key).collect();
+    let written = chosen.iter().copied().filter_map(key).collect();
+    Room::beside(workload::annotations(object, &container.template), &own, &written)
 }
 
 /// The containers to annotate: those that are named, else those whose image was scanned.

@@ -3,26 +3,28 @@
 
 use std::cmp::Reverse;
 
+use anyhow::{Result, bail};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use container_patch_policy::evidence::scan::Severity;
 use serde::Serialize;
 
 use super::scan::{Finding, Scan};
 
-/// The most bytes of one annotation. Kubernetes holds all annotations of an object to 256 KiB together.
-const MOST: usize = 16 * 1024;
+/// The most bytes of one annotation, so that those of seven containers fit in one object.
+pub(super) const MOST: usize = 32 * 1024;
 
-/// An annotation, ready to be written.
+/// An annotation as it is written. The policy's types that are called as those in here are what it reads of one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Annotation {
     /// One line of JSON.
     pub(super) json: String,
-    /// How many findings it lists. It counts all of them.
-    pub(super) listed: usize,
-    /// How many there are to list.
-    pub(super) listable: usize,
+    /// How many findings it lists, the worst first. It counts all of them.
+    listed: usize,
+    /// How many of these it lists with their package, the worst first.
+    complete: usize,
 }
 
+/// The fields of the annotation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
@@ -40,6 +42,7 @@ struct Fields<'a> {
     vulnerabilities: [(); 0],
 }
 
+/// A line of the summary: all findings of a severity, whether they are listed or not.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Count {
@@ -51,12 +54,15 @@ struct Count {
     reference: &'static str,
 }
 
-#[derive(Serialize, PartialEq)]
+/// A finding as it stands in the list.
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Vulnerability<'a> {
     id: &'a str,
     severity: &'static str,
-    package: &'a str,
+    /// For readers alone: everything else here can change the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fixed_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,9 +72,9 @@ struct Vulnerability<'a> {
 }
 
 impl Annotation {
-    /// Writes the annotation for a scan of that time, of the image with that digest. An image's own annotation has none:
-    /// an image cannot hold its own digest.
-    pub(super) fn new(scan: &Scan, time: DateTime<Utc>, image: Option<&str>) -> serde_json::Result<Self> {
+    /// Writes the annotation for a scan of that time, of the image with that digest, in at most so many bytes. An
+    /// image's own annotation has no digest: an image cannot hold its own.
+    pub(super) fn new(scan: &Scan, time: DateTime<Utc>, image: Option<&str>, most: usize) -> Result<Self> {
         let fields = Fields {
             name: &scan.scanner,
             timestamp: time.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -80,23 +86,42 @@ impl Annotation {
             vulnerabilities: [],
         };
         let mut json = plain(&serde_json::to_string(&fields)?);
-        let findings = worst_first(&scan.findings);
-        let end = json.split_off(json.len() - "]}".len());
-        let mut listed = 0;
-        for finding in &findings {
-            let item = plain(&serde_json::to_string(&vulnerability(finding))?);
-            if json.len() + ",".len() + item.len() + end.len() > MOST {
-                break;
-            }
-            if listed > 0 {
-                json.push(',');
-            }
-            json.push_str(&item);
-            listed += 1;
-        }
-        json.push_str(&end);
-        Ok(Self { json, listed, listable: findings.len() })
+        let Some(room) = most.checked_sub(json.len()) else {
+            bail!("its summary alone has {} bytes, and there is room for {most}", json.len());
+        };
+        let List { items, complete } = list(&scan.findings, room)?;
+        json.insert_str(json.len() - "]}".len(), &items.join(","));
+        Ok(Self { json, listed: items.len(), complete })
     }
+}
+
+/// The list of findings, as far as there is room.
+struct List {
+    items: Vec<String>,
+    /// How many of them say all.
+    complete: usize,
+}
+
+/// Lists as many findings as there is room for, and then the packages of as many as there is room for.
+fn list(findings: &[Finding], mut room: usize) -> serde_json::Result<List> {
+    let sorted = worst_first(findings);
+    let mut items = Vec::new();
+    for finding in &sorted {
+        let item = plain(&serde_json::to_string(&Vulnerability { package: None, ..vulnerability(finding) })?);
+        let comma = usize::from(!items.is_empty());
+        let Some(left) = room.checked_sub(comma + item.len()) else { break };
+        room = left;
+        items.push(item);
+    }
+    let mut complete = 0;
+    for (item, finding) in items.iter_mut().zip(&sorted) {
+        let whole = plain(&serde_json::to_string(&vulnerability(finding))?);
+        let Some(left) = room.checked_sub(whole.len() - item.len()) else { break };
+        room = left;
+        *item = whole;
+        complete += 1;
+    }
+    Ok(List { items, complete })
 }
 
 fn count(findings: &[Finding], severity: Severity) -> Count {
@@ -120,14 +145,13 @@ fn weight(severity: Severity) -> u8 {
     }
 }
 
-/// The findings in the order of the list, each once: a package that lies in an image twice is counted twice, but there
-/// is nothing more to say of it.
+/// The findings in the order of the list. A package that lies in an image twice is listed twice, as it is counted: the
+/// policy takes what is counted and not listed for something else.
 fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| {
         (Reverse(finding.severity), finding.fixed.is_none(), &finding.id, &finding.package, *finding)
     });
-    sorted.dedup();
     sorted
 }
 
@@ -135,7 +159,7 @@ fn vulnerability(finding: &Finding) -> Vulnerability<'_> {
     Vulnerability {
         id: &finding.id,
         severity: finding.severity.as_str(),
-        package: &finding.package,
+        package: Some(&finding.package),
         fixed_version: finding.fixed.as_deref(),
         published: finding.published,
         aliases: &finding.aliases,
@@ -159,15 +183,25 @@ fn plain(json: &str) -> String {
     plain
 }
 
-/// The findings in words, such as `4 critical, 29 high`, and how many of them the annotation lists if not all.
+/// The findings in words, such as `4 critical, 29 high`, and what the annotation leaves out of them.
 pub(super) fn in_words(findings: &[Finding], annotation: &Annotation) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let counts = Severity::ALL.map(|severity| (count(severity), severity.as_str()));
+    let counts = Severity::ALL.map(|severity| (count(severity), severity));
     let words: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, label)| format!("{count} {label}")).collect();
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, severity)| format!("{count} {severity}")).collect();
     let words = if words.is_empty() { "no vulnerabilities".to_owned() } else { words.join(", ") };
-    let Annotation { listed, listable, .. } = annotation;
-    if listed == listable { words } else { format!("{words}; lists the worst {listed} of {listable}, and counts all") }
+    let (all, Annotation { listed, complete, .. }) = (findings.len(), annotation);
+    if *listed < all {
+        format!(
+            "{words}; there is room for the worst {listed} of {all}, the other {} are only counted: neither \
+             `patchWithin` nor an exception for a vulnerability reaches them",
+            all - listed
+        )
+    } else if *complete < all {
+        format!("{words}; there is room for the packages of the worst {complete} of {all}")
+    } else {
+        words
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +252,7 @@ mod tests {
             format!(r#"{{"label":"{label}","data":"0","severityIndex":{index},"fixable":0,"reference":""}}"#)
         };
         assert_eq!(
-            Annotation::new(&scan, time(), Some(digest)).unwrap().json,
+            Annotation::new(&scan, time(), Some(digest), MOST).unwrap().json,
             [
                 r#"{"name":"trivy","timestamp":"2026-11-19T08:00:00Z","compliant":null,"scannerVersion":"0.67.2","#,
                 r#""reference":"shop/web:1.4","image":"sha256:d0","summary":["#,
@@ -231,13 +265,13 @@ mod tests {
             ]
             .concat()
         );
-        let annotation = Annotation::new(&scan, time(), None).unwrap();
+        let annotation = Annotation::new(&scan, time(), None, MOST).unwrap();
         assert_eq!(in_words(&scan.findings, &annotation), "1 critical, 1 unknown");
     }
 
     #[test]
     fn an_image_in_which_nothing_was_found_is_compliant() {
-        let annotation = Annotation::new(&scan(vec![]), time(), None).unwrap();
+        let annotation = Annotation::new(&scan(vec![]), time(), None, MOST).unwrap();
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
         assert_eq!((&json["compliant"], &json["vulnerabilities"], json.get("image")), (&json!(true), &json!([]), None));
         assert_eq!(in_words(&[], &annotation), "no vulnerabilities");
@@ -252,32 +286,64 @@ mod tests {
             finding("a", Severity::High, None),
             finding("b", Severity::High, None),
         ]);
-        let json: Value = serde_json::from_str(&Annotation::new(&scan, time(), None).unwrap().json).unwrap();
+        let json: Value = serde_json::from_str(&Annotation::new(&scan, time(), None, MOST).unwrap().json).unwrap();
         let listed: Vec<_> = json["vulnerabilities"].as_array().unwrap().iter().map(|found| &found["id"]).collect();
-        assert_eq!(listed, ["c", "a", "b", "d"]);
+        assert_eq!(listed, ["c", "a", "b", "b", "d"], "what is counted twice is listed twice");
         assert_eq!(json["summary"][1]["data"], "4");
     }
 
+    fn many(number: usize) -> Scan {
+        scan((0..number).map(|number| finding(&format!("CVE-2026-{number:04}"), Severity::High, Some("1"))).collect())
+    }
+
     #[test]
-    fn a_long_list_is_cut_and_the_summary_counts_all() {
-        let many = (0..1000).map(|number| finding(&format!("CVE-2026-{number:04}"), Severity::High, None)).collect();
-        let scan = scan(many);
-        let annotation = Annotation::new(&scan, time(), None).unwrap();
+    fn a_list_for_which_there_is_no_room_is_cut_and_the_summary_counts_all() {
+        let scan = many(1000);
+        for most in [MOST, 4096] {
+            let annotation = Annotation::new(&scan, time(), None, most).unwrap();
+            assert!((most - 100..=most).contains(&annotation.json.len()), "{}", annotation.json.len());
+            let json: Value = serde_json::from_str(&annotation.json).unwrap();
+            let listed = json["vulnerabilities"].as_array().unwrap().len();
+            assert_eq!(json["summary"][1]["data"], "1000");
+            assert_eq!(
+                in_words(&scan.findings, &annotation),
+                format!(
+                    "1000 high; there is room for the worst {listed} of 1000, the other {} are only counted: neither \
+                     `patchWithin` nor an exception for a vulnerability reaches them",
+                    1000 - listed
+                )
+            );
+        }
+        assert_eq!(
+            Annotation::new(&scan, time(), None, 100).unwrap_err().to_string(),
+            "its summary alone has 612 bytes, and there is room for 100"
+        );
+    }
+
+    #[test]
+    fn packages_are_left_out_before_vulnerabilities_are() {
+        let mut scan = many(390);
+        for finding in &mut scan.findings {
+            finding.aliases = vec!["GHSA-1".to_owned()];
+        }
+        let annotation = Annotation::new(&scan, time(), None, MOST).unwrap();
         assert!((MOST - 100..=MOST).contains(&annotation.json.len()), "{}", annotation.json.len());
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
-        assert_eq!(json["vulnerabilities"].as_array().unwrap().len(), annotation.listed);
-        assert_eq!((annotation.listable, &json["summary"][1]["data"]), (1000, &json!("1000")));
-        let words = in_words(&scan.findings, &annotation);
-        assert!(
-            words.starts_with("1000 high; lists the worst ") && words.ends_with(" of 1000, and counts all"),
-            "{words}"
+        let listed = json["vulnerabilities"].as_array().unwrap();
+        let with = |key: &str| listed.iter().take_while(|found| found.get(key).is_some()).count();
+        let packages = with("package");
+        assert_eq!((listed.len(), with("fixedVersion"), with("aliases")), (390, 390, 390));
+        assert!((1..390).contains(&packages), "{packages}");
+        assert_eq!(
+            in_words(&scan.findings, &annotation),
+            format!("390 high; there is room for the packages of the worst {packages} of 390")
         );
     }
 
     #[test]
     fn no_character_needs_care_of_those_who_pass_it_on() {
         let odd = "a=b \u{2028} é 😀 \u{7f} 'q'";
-        let annotation = Annotation::new(&scan(vec![finding(odd, Severity::Low, None)]), time(), None).unwrap();
+        let annotation = Annotation::new(&scan(vec![finding(odd, Severity::Low, None)]), time(), None, MOST).unwrap();
         assert!(annotation.json.chars().all(|c| (c == ' ' || c.is_ascii_graphic()) && c != '='));
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
         assert_eq!(json["vulnerabilities"][0]["id"], odd);

@@ -44,6 +44,11 @@ impl Container {
         format!("{} `{}`", self.noun, self.name)
     }
 
+    /// Whether both are in the same pod.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        (self.object, &self.template) == (other.object, &other.template)
+    }
+
     /// The annotation that a scan of its image stands in.
     pub(super) fn annotation(&self) -> Result<String> {
         let within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -158,6 +163,11 @@ pub(super) fn index(key: &str) -> Option<usize> {
     key.parse().ok().filter(|index: &usize| index.to_string() == key)
 }
 
+/// The annotations of the pod template of an object.
+pub(super) fn annotations<'a>(object: &'a Value, template: &[String]) -> Option<&'a Map<String, Value>> {
+    at(object, template)?.get("metadata")?.get("annotations")?.as_object()
+}
+
 fn title(object: &Value) -> String {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let metadata = &object["metadata"];
@@ -195,7 +205,7 @@ mod tests {
     use container_patch_policy::request::GroupVersionKind;
     use serde_json::{Value, json};
 
-    use super::{Container, KINDS, annotate, containers, index, objects};
+    use super::{Container, KINDS, annotate, annotations, containers, index, objects};
 
     fn found(text: &str, pointer: Option<&str>) -> Vec<String> {
         let containers = containers(&objects(text).unwrap(), pointer).unwrap();
@@ -310,7 +320,7 @@ mod tests {
         let mut object = json!({"tasks": [{}]});
         let template = ["tasks".to_owned(), "0".to_owned()];
         annotate(&mut object, &template, "k", "v").unwrap();
-        assert_eq!(object, json!({"tasks": [{"metadata": {"annotations": {"k": "v"}}}]}));
+        assert_eq!(annotations(&object, &template), json!({"k": "v"}).as_object());
         assert!(annotate(&mut object, &["tasks".to_owned(), "1".to_owned()], "k", "v").is_err());
     }
 }
