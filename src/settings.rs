@@ -59,10 +59,10 @@ section! {
 section! {
     /// How hard findings bite in special cases.
     pub struct Enforcement {
-        /// What becomes of findings about images that an UPDATE leaves as they were: the same image in the container of the
-        /// same name. With `ignore`, registries are not asked about them either; see [operations](operations.md).
+        /// What becomes of findings about images that an UPDATE leaves as they were. An image is unchanged in the container
+        /// of the same name. With `ignore`, registries are not asked about it either; see [operations](operations.md).
         "unchangedImages" unchanged_images: Treatment = Treatment::Warn,
-        /// What becomes of findings about what Kubernetes' own controllers create from an admitted workload. Only the
+        /// What becomes of findings about what Kubernetes' own controllers make of admitted workloads. Only the
         /// authenticated user counts, never an owner reference. Images are pinned in any case.
         "controllerPods" controller_pods: Treatment = Treatment::Warn,
         /// What becomes of an image that a registry, or the cluster, could not be asked about. It is the finding
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_given_twice_is_refused() {
-        let json: &RawValue = serde_json::from_str(r#"{"exempt": ["*"], "exempt": []}"#).unwrap();
+        let json: &RawValue = serde_json::from_str(r#"{"exempt": ["quay.io/infra/*"], "exempt": []}"#).unwrap();
         assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: given twice"]);
     }
 

@@ -197,7 +197,11 @@ impl Setting for ApiVersion {
     }
 
     fn written(&self) -> Value {
-        if self.group.is_empty() { self.version.as_str().into() } else { format!("{}/{}", self.group, self.version).into() }
+        if self.group.is_empty() {
+            self.version.as_str().into()
+        } else {
+            format!("{}/{}", self.group, self.version).into()
+        }
     }
 }
 
