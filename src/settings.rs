@@ -265,7 +265,7 @@ mod tests {
     fn settings_are_written_as_they_are_read() {
         assert_eq!(Settings::default().written(), json!({}), "what has its default is left out");
         let written = json!({
-            "exempt": ["docker.io/library/*", "*.example.com/x:*", "*"],
+            "exempt": ["docker.io/library/*", "*.example.com/x:*", "*/nothing:*"],
             "pinning": {"action": "off", "templates": true, "forbiddenTags": []},
             "schedule": {
                 "patchDays": {"cron": "0 0 2 * *", "timeZone": "Europe/Berlin", "grace": "36h"},
