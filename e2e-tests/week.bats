@@ -120,12 +120,12 @@ deployment() {
   knows web:2
   on 11-27 joe dev Deployment "$broken" "$(deployment web:3 1)"
   allowed false
-  codes stale-image break-glass
+  codes break-glass stale-image
   # What on-call left behind is no door for others.
   knows web:1
   on 11-28 joe dev Deployment "$(jq -c '.spec.template.spec.containers[0].image = "registry.example.com/web:1"' <<< "$broken")" "$broken"
   allowed false
-  codes stale-image break-glass
+  codes break-glass stale-image
 
   # An auditor reads the log alone: who did what, which image by digest where it ran, how old, and why it was let in.
   story() { jq -r 'select(.day == $day and .verdict == $verdict) | (.request | fromjson) as $request | (.images | fromjson)[0] as $image
@@ -137,6 +137,6 @@ deployment() {
   [ "$(story 11-25 denied)" = "jane UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; stale-image" ]
   [ "$(story 11-26 denied)" = "jane CREATE Deployment shop/web: registry.example.com/web:3 $(digest_of web:3) of 2026-11-20T08:00:00Z; vulnerable-image" ]
   [ "$(story 11-27 warned)" = "otto UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; break-glass; stale-image passed by breakGlass" ]
-  [ "$(story 11-27 denied)" = "joe UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; stale-image; break-glass" ]
+  [ "$(story 11-27 denied)" = "joe UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; break-glass; stale-image" ]
   [ "$(jq -r 'select(.breakGlass) | .breakGlass | fromjson | "\(.user): \(.reason) (\(.by))"' "$LOG")" = "otto: INC-7 payments are down (group oncall)" ]
 }

@@ -70,13 +70,15 @@ pub fn check_settings(json: &[u8]) -> Result<(), String> {
 
 /// Lets a request that would be refused go on where somebody who may says so.
 fn break_the_glass(verdict: Verdict, request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
-    if verdict.is_accepted() {
+    // What cannot be read is let in by nobody.
+    let is_readable = verdict.findings().iter().all(|finding| finding.code != Code::InvalidRequest);
+    if verdict.is_accepted() || !is_readable {
         return verdict;
     }
     match settings.break_glass.attempt(request, host) {
         Door::NotTried => verdict,
         Door::Opened(opened) => verdict.opened(opened),
-        Door::Shut(reason) => verdict.followed_by(Finding::about_request(Code::BreakGlass, reason)),
+        Door::Shut(reason) => verdict.preceded_by(Finding::about_request(Code::BreakGlass, reason)),
     }
 }
 

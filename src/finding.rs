@@ -193,6 +193,12 @@ impl Finding {
         Self { effect: Effect::Warn, passed: Some(setting), ..self }
     }
 
+    /// Whether it refuses the request, or would have.
+    #[must_use]
+    pub fn is_decisive(&self) -> bool {
+        self.effect == Effect::Deny || self.passed.is_some()
+    }
+
     /// The message without its code.
     #[must_use]
     pub fn statement(&self) -> String {

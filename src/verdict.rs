@@ -112,24 +112,12 @@ impl Verdict {
     /// The verdict for a request that goes on in spite of its findings.
     #[must_use]
     pub fn opened(mut self, opened: Opened) -> Self {
-        let text = format!("{} breaks the glass: {}", opened.user, opened.reason);
+        let text = format!("{} breaks the glass: {}", Shown(&opened.user), Shown(&opened.reason));
         let soften = |finding: Finding| {
-            // An object that cannot be read is not let in by anybody.
-            if finding.effect == Effect::Deny && finding.code != Code::InvalidRequest {
-                finding.passing("breakGlass")
-            } else {
-                finding
-            }
+            if finding.effect == Effect::Deny { finding.passing("breakGlass") } else { finding }
         };
         self.findings = self.findings.into_iter().map(soften).collect();
         Self { opened: Some(opened), ..self.preceded_by(Finding::warning(Code::BreakGlass, text)) }
-    }
-
-    /// The verdict, with a finding after all others.
-    #[must_use]
-    pub fn followed_by(mut self, finding: Finding) -> Self {
-        self.findings.push(finding);
-        self
     }
 
     /// The verdict, with a finding before all others.
@@ -202,19 +190,25 @@ impl Verdict {
             annotations.insert("breakGlass", serde_json::to_string(opened).unwrap_or_default());
         }
         if !self.findings.is_empty() {
-            annotations.insert("findings", json_list(&self.findings));
+            annotations.insert("findings", json_list(&self.findings, Finding::is_decisive));
         }
         if !self.images.is_empty() {
-            annotations.insert("images", json_list(&self.images));
+            annotations.insert("images", json_list(&self.images, |image| !image.exempt && !image.unchanged));
         }
         annotations
     }
 }
 
-/// The items as a JSON list, as many as an annotation holds; an object with how many were left out stands at its end.
-fn json_list<T: Serialize>(items: &[T]) -> String {
+/// The items as a JSON list. Of more than an annotation holds, those that matter come first, and an object with how many were
+/// left out stands at the end.
+fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String {
+    let whole = serde_json::to_string(items).unwrap_or_default();
+    if whole.len() <= MAX_ANNOTATION {
+        return whole;
+    }
+    let (first, last): (Vec<&T>, Vec<&T>) = items.iter().partition(|item| matters(item));
     let mut list = String::from("[");
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in first.into_iter().chain(last).enumerate() {
         let item = serde_json::to_string(item).unwrap_or_default();
         if list.len() + item.len() > MAX_ANNOTATION {
             list += &format!("{}{{\"omitted\":{}}}", if index > 0 { "," } else { "" }, items.len() - index);
@@ -232,7 +226,7 @@ fn json_list<T: Serialize>(items: &[T]) -> String {
 /// that are left out.
 fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String> {
     let warnings: Vec<String> = findings.map(warning).collect();
-    let more = |count: usize| format!("… and {count} more findings; the audit annotations name them");
+    let more = |count: usize| format!("… and {count} more findings");
     let mut kept = Vec::new();
     let mut length = 0;
     for (index, warning) in warnings.iter().enumerate() {
@@ -383,7 +377,7 @@ mod tests {
         let warnings = response(vec![finding(Effect::Warn, &"x".repeat(300)); 17]).warnings.unwrap();
         assert_eq!(warnings.len(), 16);
         assert!(total(&warnings) <= MAX_WARNINGS);
-        assert_eq!(warnings[15], "… and 2 more findings; the audit annotations name them");
+        assert_eq!(warnings[15], "… and 2 more findings");
     }
 
     #[test]
@@ -397,5 +391,14 @@ mod tests {
         assert!(findings.len() < MAX_ANNOTATION + 100);
         let findings: Vec<serde_json::Value> = serde_json::from_str(&findings).unwrap();
         assert_eq!(findings.last().unwrap()["omitted"], 1000 - (findings.len() - 1));
+    }
+
+    #[test]
+    fn what_let_a_request_in_is_not_what_a_long_list_leaves_out() {
+        let mut findings = vec![finding(Effect::Warn, &"x".repeat(200)); 1000];
+        findings.push(finding(Effect::Deny, "is what was let in").passing("breakGlass"));
+        let list: Vec<serde_json::Value> = serde_json::from_str(&annotation(&response(findings), "findings")).unwrap();
+        assert_eq!((&list[0]["passed"], &list[0]["text"]), (&"breakGlass".into(), &"is what was let in".into()));
+        assert!(list.last().unwrap()["omitted"].as_u64().is_some());
     }
 }

@@ -1,8 +1,8 @@
 //! Break-glass: the door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the
 //! request goes on with all of its findings as warnings.
 //!
-//! It is open for one request: it looks at who makes that request, and not at the annotation alone, which stays on the object
-//! and is copied by controllers.
+//! It is open for one request: it looks at who makes that request, and the reason must be written by it. The annotation stays on
+//! the object, and is copied by controllers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,6 +22,9 @@ use crate::shown::Shown;
 const API_GROUP: &str = "container-patch.dev";
 const RESOURCE: &str = "containerpatchpolicies";
 const VERB: &str = "break-glass";
+
+/// The most characters of a reason that the audit annotations keep.
+const LONGEST_REASON: usize = 1024;
 
 section! {
     /// The door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the request goes on
@@ -129,17 +132,24 @@ impl BreakGlass {
         let AnnotationKey(key) = &self.annotation;
         let Some(reason) = request.object().and_then(|object| annotation(object, key)) else { return Door::NotTried };
         let user = request.user();
-        match self.allows(request, host) {
-            None => Door::Shut(format!(
-                "the annotation `{key}` is honoured only for {}, not for {}",
-                self.holders(),
-                shown_user(user)
-            )),
-            Some(_) if reason.trim().is_empty() => {
-                Door::Shut(format!("the annotation `{key}` gives no reason; write why this cannot wait"))
-            }
-            Some(by) => Door::Opened(Opened { user: shown_user(user), reason: Shown(reason.trim()).to_string(), by }),
+        let Some(by) = self.allows(request, host) else {
+            let who = shown_user(user);
+            return Door::Shut(format!(
+                "the annotation `{key}` is honoured only for {}, not for {who}",
+                self.holders()
+            ));
+        };
+        if !reason.chars().any(char::is_alphanumeric) {
+            return Door::Shut(format!("the annotation `{key}` gives no reason; write why this cannot wait"));
         }
+        // The annotation stays on the object, and anybody may have left it there.
+        if request.old_object().and_then(|old| annotation(old, key)).as_deref() == Some(reason.as_str()) {
+            return Door::Shut(format!(
+                "the annotation `{key}` is as it was before this update; write anew why this cannot wait"
+            ));
+        }
+        let reason = reason.trim().chars().take(LONGEST_REASON).collect();
+        Door::Opened(Opened { user: user.to_owned(), reason, by })
     }
 
     /// What allows the requester to use it: a group, or RBAC.

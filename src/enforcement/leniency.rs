@@ -48,7 +48,7 @@ impl Reason {
     pub fn told(self) -> &'static str {
         match self {
             Self::Unchanged => "let pass because this update leaves the image as it was",
-            Self::Controller => "let pass because a controller makes this from a workload that was admitted",
+            Self::Controller => "let pass because one of Kubernetes' own controllers makes this",
         }
     }
 }

@@ -824,9 +824,9 @@ mod break_glass {
                 &by("joe", &["system:authenticated", "oncal"], Some("please")),
                 &settings(door),
             );
-            assert_eq!(response["codes"], json!(["stale-image Deny", "break-glass Deny"]));
+            assert_eq!(response["codes"], json!(["break-glass Deny", "stale-image Deny"]));
             let message = response["message"].as_str().unwrap();
-            assert!(message.ends_with(who), "{message}");
+            assert!(message.lines().next().unwrap().ends_with(who), "{message}");
         }
     }
 
@@ -862,18 +862,18 @@ mod break_glass {
 
     #[test]
     fn a_reason_that_says_nothing_is_none() {
-        for reason in ["", "  ", "\n"] {
+        for reason in ["", "  ", "\n", "\u{200b}", "-"] {
             let response = respond(
                 &old_and_fresh(),
                 &by("jane", &["oncall"], Some(reason)),
                 &settings(json!({"groups": ["oncall"]})),
             );
-            assert_eq!(response["codes"], json!(["stale-image Deny", "break-glass Deny"]));
+            assert_eq!(response["codes"], json!(["break-glass Deny", "stale-image Deny"]));
             assert!(
                 response["message"]
                     .as_str()
                     .unwrap()
-                    .ends_with("gives no reason; write why this cannot wait [break-glass]")
+                    .contains("gives no reason; write why this cannot wait [break-glass]\n")
             );
         }
     }
@@ -910,11 +910,21 @@ mod break_glass {
         changed["userInfo"] = json!({"username": "joe", "groups": ["dev"]});
         assert_eq!(
             respond(&old_and_fresh(), &changed, &on_call)["codes"],
-            json!(["stale-image Deny", "break-glass Deny"])
+            json!(["break-glass Deny", "stale-image Deny"])
         );
         changed["userInfo"] = json!({"username": "system:serviceaccount:kube-system:deployment-controller"});
         let codes = respond(&old_and_fresh(), &changed, &on_call)["codes"].clone();
         assert_eq!(codes, json!(["stale-image Warn"]), "a controller is judged as one");
+        changed["userInfo"] = json!({"username": "otto", "groups": ["oncall"]});
+        let response = respond(&old_and_fresh(), &changed, &on_call);
+        assert_eq!(
+            response["codes"],
+            json!(["break-glass Deny", "stale-image Deny"]),
+            "who left the reason there is not known"
+        );
+        assert!(response["message"].as_str().unwrap().contains("is as it was before this update; write anew why"));
+        changed["object"]["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-8"});
+        assert_eq!(respond(&old_and_fresh(), &changed, &on_call)["accepted"], json!(true));
     }
 
     #[test]
@@ -925,7 +935,7 @@ mod break_glass {
         let response = respond(&old_and_fresh(), &broken, &on_call);
         assert_eq!(
             (response["accepted"].clone(), response["codes"].clone()),
-            (json!(false), json!(["break-glass Warn", "invalid-request Deny"]))
+            (json!(false), json!(["invalid-request Deny"]))
         );
         let mut unknown = by("jane", &["oncall"], Some("INC-7"));
         unknown["kind"]["kind"] = json!("Rollout");
@@ -965,7 +975,7 @@ mod audit {
         let host = old_and_fresh();
         assert_eq!(
             respond(&host, &audited(broken), &settings)["codes"],
-            json!(["stale-image Deny", "break-glass Deny"])
+            json!(["break-glass Deny", "stale-image Deny"])
         );
         assert!(!host.asked().iter().any(|question| question.starts_with("can_i")));
     }
