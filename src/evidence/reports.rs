@@ -6,6 +6,7 @@ mod sbomscanner;
 mod trivy_operator;
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer};
@@ -36,8 +37,8 @@ section! {
 
 impl Eq for ReportSource {}
 
-impl std::hash::Hash for ReportSource {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+impl Hash for ReportSource {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         (self.source, &self.namespace).hash(state);
     }
 }
@@ -136,12 +137,47 @@ impl<'s> Subject<'s> {
     /// # Errors
     /// Why it cannot be known.
     fn relation(&self, digest: &str, registry: &mut Registry<'_>) -> Answer<Relation> {
+        Ok(self
+            .related([digest], |digest| *digest, registry)?
+            .first()
+            .map_or(Relation::Other, |(relation, _)| *relation))
+    }
+
+    /// Those of some things that are about the image that is judged, or about one in its index. There may be thousands of
+    /// them, and what they are held against is made once, when the first one needs it.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    fn related<T>(
+        &self,
+        candidates: impl IntoIterator<Item = T>,
+        digest_of: impl Fn(&T) -> &str,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Vec<(Relation, T)>> {
         let own = [self.digest, self.facts.digest.as_deref(), self.facts.config_digest.as_deref()];
-        if own.contains(&Some(digest)) || (self.digest.is_none() && self.digest(registry)? == digest) {
-            return Ok(Relation::Same);
+        let (mut judged, mut siblings) = (None, None);
+        let mut related = Vec::new();
+        for candidate in candidates {
+            let digest = digest_of(&candidate);
+            if own.contains(&Some(digest)) {
+                related.push((Relation::Same, candidate));
+                continue;
+            }
+            if judged.is_none() {
+                judged = Some(self.digest(registry)?);
+            }
+            if judged.as_deref() == Some(digest) {
+                related.push((Relation::Same, candidate));
+                continue;
+            }
+            if siblings.is_none() {
+                siblings = Some(self.manifests(registry)?.to_vec());
+            }
+            if siblings.iter().flatten().any(|sibling| sibling == digest) {
+                related.push((Relation::Sibling, candidate));
+            }
         }
-        let is_sibling = self.manifests(registry)?.iter().any(|manifest| manifest == digest);
-        Ok(if is_sibling { Relation::Sibling } else { Relation::Other })
+        Ok(related)
     }
 
     /// The digests of the images in its index; none where it is a single image.
@@ -252,17 +288,15 @@ impl<'r> Reports<'r> {
         match source {
             Source::Sbomscanner => {
                 let cluster = &mut self.cluster;
-                let located = self.sbomscanner.entry(namespace.to_owned());
-                let located = located.or_insert_with(|| sbomscanner::locate(cluster, namespace));
-                let located = located.as_deref().map_err(Clone::clone)?;
+                let locate = || sbomscanner::locate(cluster, namespace);
+                let located = once(&mut self.sbomscanner, namespace.to_owned(), locate)?;
                 sbomscanner::scans(cluster, namespace, located, subject, registry)
             }
             Source::Quay => quay::scans(&mut self.cluster, namespace, subject, registry),
             Source::TrivyOperator => {
                 let cluster = &mut self.cluster;
-                let located = self.trivy_operator.entry(namespace.to_owned());
-                let located = located.or_insert_with(|| trivy_operator::locate(cluster, namespace));
-                let located = located.as_deref().map_err(Clone::clone)?;
+                let locate = || trivy_operator::locate(cluster, namespace);
+                let located = once(&mut self.trivy_operator, namespace.to_owned(), locate)?;
                 trivy_operator::scans(cluster, namespace, located, subject, registry)
             }
             Source::Kubescape => {
@@ -270,6 +304,15 @@ impl<'r> Reports<'r> {
             }
         }
     }
+}
+
+/// What is known under a key, read when it is first asked for.
+fn once<K: Eq + Hash, T>(
+    known: &mut HashMap<K, Answer<Vec<T>>>,
+    key: K,
+    read: impl FnOnce() -> Answer<Vec<T>>,
+) -> Answer<&[T]> {
+    known.entry(key).or_insert_with(read).as_deref().map_err(Clone::clone)
 }
 
 /// Reads a list of a report. Go writes null for one without items; one that is not there at all is no clean report.

@@ -75,7 +75,7 @@ fn unescape(key: &str) -> String {
 /// What is read of a pod template.
 #[derive(Default)]
 struct Template<'a> {
-    annotations: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    annotations: Pairs<'a>,
     /// Nothing where the template has no spec.
     sites: Option<Vec<Site<'a>>>,
 }
@@ -168,7 +168,7 @@ fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Erro
             return Err(given_twice(&key));
         }
         if key == "metadata" {
-            map.next_value_seed(Metadata(&mut template.annotations))?;
+            template.annotations = map.next_value_seed(Metadata)?;
         } else {
             template.sites = map.next_value_seed(PodSpec)?;
         }
@@ -176,77 +176,71 @@ fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Erro
     Ok(template)
 }
 
+/// The keys and values of annotations.
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// Reads the annotations in the metadata of a pod template.
-struct Metadata<'s, 'de>(&'s mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+struct Metadata;
 
-impl<'de> DeserializeSeed<'de> for Metadata<'_, 'de> {
-    type Value = ();
+impl<'de> DeserializeSeed<'de> for Metadata {
+    type Value = Pairs<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Metadata<'_, 'de> {
-    type Value = ();
+impl<'de> Visitor<'de> for Metadata {
+    type Value = Pairs<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = false;
-        while let Some(Key(key)) = map.next_key()? {
-            if key != "annotations" {
-                map.next_value::<IgnoredAny>()?;
-            } else if std::mem::replace(&mut seen, true) {
-                return Err(given_twice(&key));
-            } else {
-                map.next_value_seed(Annotations(&mut *self.0))?;
-            }
-        }
-        Ok(())
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Ok(only_value(map, "annotations", || Annotations)?.unwrap_or_default())
     }
 }
 
 /// Reads the annotations that are about scans. One that is given twice is there twice, so that the worse of the two
 /// counts.
-struct Annotations<'s, 'de>(&'s mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+struct Annotations;
 
-impl<'de> DeserializeSeed<'de> for Annotations<'_, 'de> {
-    type Value = ();
+impl<'de> DeserializeSeed<'de> for Annotations {
+    type Value = Pairs<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Annotations<'_, 'de> {
-    type Value = ();
+impl<'de> Visitor<'de> for Annotations {
+    type Value = Pairs<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
             if annotations::is_about_scans(&key) {
                 let value: Option<Key<'_>> = map.next_value()?;
-                self.0.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
+                pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(())
+        Ok(pairs)
     }
 }
 

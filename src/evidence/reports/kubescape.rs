@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Relation, Subject, few_reports, nullable};
+use super::{List, Metadata, Relation, Subject, few_reports, nullable, once};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -181,13 +181,7 @@ impl Index {
     ) -> Answer<Vec<Scan>> {
         let resource = if is_home { &MANIFEST } else { &SUMMARY };
         let located = self.located(cluster, resource, namespace)?;
-        let mut about: Vec<(Relation, &Located)> = Vec::new();
-        for candidate in located {
-            let relation = subject.relation(&candidate.digest, registry)?;
-            if relation != Relation::Other {
-                about.push((relation, candidate));
-            }
-        }
+        let mut about = subject.related(located, |candidate| &candidate.digest, registry)?;
         if !is_home {
             return scans_by_summaries(cluster, namespace, &about);
         }
@@ -208,8 +202,7 @@ impl Index {
             located.sort_unstable_by(|a, b| (&a.digest, &a.name).cmp(&(&b.digest, &b.name)));
             Ok(located)
         };
-        let located = self.0.entry((resource.kind, namespace.to_owned())).or_insert_with(read);
-        located.as_deref().map_err(Clone::clone)
+        once(&mut self.0, (resource.kind, namespace.to_owned()), read)
     }
 }
 

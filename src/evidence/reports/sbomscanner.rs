@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Relation, Subject, few_reports, nullable};
+use super::{List, Metadata, Subject, few_reports, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -99,17 +99,11 @@ pub(super) fn scans(
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
-    let mut about = Vec::new();
-    for report in located {
-        let relation = subject.relation(&report.digest, registry)?;
-        if relation != Relation::Other {
-            about.push((&report.name, relation));
-        }
-    }
+    let mut about = subject.related(located, |report| &report.digest, registry)?;
     // The order of a list is not always the same.
-    about.sort_unstable_by_key(|(name, _)| *name);
+    about.sort_unstable_by_key(|(_, report)| &report.name);
     let mut scans = Vec::new();
-    for (name, relation) in few_reports(about)? {
+    for (relation, Located { name, .. }) in few_reports(about)? {
         if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
             scans.extend(scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?)?.of(relation));
         }

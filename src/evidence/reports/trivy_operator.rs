@@ -134,11 +134,9 @@ pub(super) fn scans(
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
     let mut by_digest: BTreeMap<&str, (Relation, Vec<&Located>)> = BTreeMap::new();
-    for report in located.iter().filter(|report| !report.digest.is_empty()) {
-        let relation = subject.relation(&report.digest, registry)?;
-        if relation != Relation::Other {
-            by_digest.entry(&report.digest).or_insert_with(|| (relation, Vec::new())).1.push(report);
-        }
+    let with_digest = located.iter().filter(|report| !report.digest.is_empty());
+    for (relation, report) in subject.related(with_digest, |report| &report.digest, registry)? {
+        by_digest.entry(&report.digest).or_insert_with(|| (relation, Vec::new())).1.push(report);
     }
     if by_digest.is_empty() {
         let tagged = subject.image.tagged();
