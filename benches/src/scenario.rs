@@ -1,0 +1,308 @@
+//! What is measured.
+
+use chrono::{SecondsFormat, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::world::{Answers, World, digest_of};
+
+/// One request with its settings, the world in which it is judged, and what is to come of it.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// What it is called in the results.
+    pub(crate) name: String,
+    /// What waPC's `validate` is called with.
+    pub(crate) payload: Vec<u8>,
+    /// The object in bytes.
+    pub(crate) object: usize,
+    /// What the host answers.
+    pub(crate) world: World,
+    /// What is to come of it.
+    pub(crate) outcome: Outcome,
+    /// What it may cost.
+    pub(crate) target: Option<Target>,
+    /// The containers of the object, where their number is what is measured.
+    pub(crate) containers: Option<usize>,
+}
+
+/// What is to come of a request. A policy that answers otherwise is not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is let in as it is.
+    Accepted,
+    /// It is let in with its images pinned.
+    Pinned,
+    /// It is refused.
+    Denied,
+}
+
+/// What a scenario may cost at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// So many times what a policy costs that does nothing.
+    Ratio(f64),
+    /// So many milliseconds.
+    Milliseconds(f64),
+}
+
+/// How an image is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    Pinned,
+    Tagged,
+}
+
+fn image(number: usize, spelling: Spelling) -> String {
+    let tagged = format!("registry.example.com/team/app-{number}:1.{number}.0");
+    match spelling {
+        Spelling::Pinned => format!("{tagged}@{}", digest_of(number)),
+        Spelling::Tagged => tagged,
+    }
+}
+
+/// The name by which the policy asks for an image once it knows its digest.
+fn by_digest(number: usize) -> String {
+    format!("registry.example.com/team/app-{number}@{}", digest_of(number))
+}
+
+fn container(number: usize, spelling: Spelling) -> Value {
+    json!({
+        "name": format!("app-{number}"),
+        "image": image(number, spelling),
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/app", "--listen=:8080", "--log-format=json"],
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+            {"name": "DATABASE", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}},
+            {"name": "LOG_LEVEL", "value": "info"},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/app", "readOnly": true},
+            {"name": "kube-api-access-x7zl2", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true},
+        ],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http", "scheme": "HTTP"}, "periodSeconds": 10},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http", "scheme": "HTTP"}, "periodSeconds": 5},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": true},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    })
+}
+
+fn pod_spec(containers: usize, spelling: Spelling) -> Value {
+    json!({
+        "containers": (0..containers).map(|number| container(number, spelling)).collect::<Vec<_>>(),
+        "volumes": [
+            {"name": "config", "configMap": {"name": "app", "defaultMode": 420}},
+            {"name": "kube-api-access-x7zl2", "projected": {"defaultMode": 420, "sources": [
+                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            ]}},
+        ],
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 30,
+        "dnsPolicy": "ClusterFirst",
+        "serviceAccountName": "app",
+        "schedulerName": "default-scheduler",
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}],
+    })
+}
+
+fn pod(containers: usize, spelling: Spelling) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"app.kubernetes.io/name": "web"}, "uid": "a8b9f6f0-6a9b-4b2f-8f0e-5b8d8a3f8d11"},
+        "spec": pod_spec(containers, spelling),
+        "status": {"phase": "Pending"},
+    })
+}
+
+fn deployment(containers: usize, spelling: Spelling) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"app.kubernetes.io/name": "web"}},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": "web"}},
+            "template": {"metadata": {"labels": {"app.kubernetes.io/name": "web"}}, "spec": pod_spec(containers, spelling)},
+        },
+    })
+}
+
+/// The payload that policy-server hands to a policy when an object is created, and the size of the object in it.
+fn payload(object: &Value, settings: &Value) -> (Vec<u8>, usize) {
+    let (kind, resource) = match object["kind"].as_str() {
+        Some("Pod") => (json!({"group": "", "version": "v1", "kind": "Pod"}), "pods"),
+        _ => (json!({"group": "apps", "version": "v1", "kind": "Deployment"}), "deployments"),
+    };
+    let resource = json!({"group": kind["group"], "version": "v1", "resource": resource});
+    let request = json!({
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+        "name": "web", "namespace": "shop", "operation": "CREATE", "dryRun": false,
+        "userInfo": {"username": "ann", "uid": "014fbff9a07c", "groups": ["system:authenticated", "developers"]},
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions", "fieldManager": "kubectl-client-side-apply"},
+        "object": object,
+    });
+    let payload = json!({"request": request, "settings": settings});
+    (payload.to_string().into_bytes(), object.to_string().len())
+}
+
+fn scenario(name: &str, object: &Value, settings: &Value, world: World, outcome: Outcome) -> Scenario {
+    let (payload, object) = payload(object, settings);
+    Scenario { name: name.to_owned(), payload, object, world, outcome, target: None, containers: None }
+}
+
+impl Scenario {
+    fn at_most(self, ratio: f64) -> Self {
+        Self { target: Some(Target::Ratio(ratio)), ..self }
+    }
+}
+
+/// A registry that holds images which were built some days ago.
+fn registry(images: usize) -> Answers {
+    let mut answers = Answers::default();
+    let created = (Utc::now() - TimeDelta::days(10)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    for number in 0..images {
+        answers.image(&by_digest(number), &digest_of(number), &created);
+        answers.digest(&image(number, Spelling::Tagged), &digest_of(number));
+    }
+    answers
+}
+
+/// Pinning and nothing else.
+fn pinning(action: &str) -> Value {
+    json!({
+        "pinning": {"action": action}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"},
+    })
+}
+
+fn calendar() -> Value {
+    json!({
+        "schedule": {
+            "patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin", "grace": "14d"},
+            "freezes": [
+                {"from": "2025-12-18", "to": "2026-01-03", "reason": "year-end change freeze"},
+                {"from": "2026-06-10", "to": "2026-07-15", "reason": "audit"},
+                {"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end change freeze"},
+            ],
+        },
+        "baseImage": {"action": "off"}, "scan": {"action": "off"},
+    })
+}
+
+/// Settings of a large organisation, in which the images of the scenario are named last.
+fn many_rules() -> Value {
+    let overrides = (0..200).map(|team| {
+        let team = if team == 199 { "registry.example.com/team/*".to_owned() } else { format!("registry.example.com/team-{team}/*") };
+        json!({"images": [team], "schedule": {"maxAge": "180d"}, "pinning": {"action": "deny", "forbiddenTags": ["latest", "dev"]}})
+    });
+    let exceptions = (0..200).map(|team| {
+        json!({
+            "images": [format!("registry.example.com/legacy-{team}/*"), format!("*/mirror-{team}/*")],
+            "rules": ["stale-image", "vulnerable-image"],
+            "until": "2099-12-31",
+            "reason": format!("SEC-{team} vendor fix pending"),
+        })
+    });
+    let mut settings = pinning("deny");
+    settings["overrides"] = overrides.collect();
+    settings["exceptions"] = exceptions.collect();
+    // The overrides replace the schedule, which is what the registry would be asked for.
+    settings["overrides"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .for_each(|entry| entry["schedule"]["action"] = json!("off"));
+    settings
+}
+
+fn reports() -> Value {
+    json!({
+        "schedule": {"action": "off"}, "baseImage": {"action": "off"},
+        "scan": {"reports": [{"source": "sbomscanner", "namespace": "sbomscanner"}]},
+    })
+}
+
+/// A pod of about so many bytes, most of them in what a client left in its metadata.
+fn large_pod(bytes: usize) -> Value {
+    let mut pod = pod(3, Spelling::Tagged);
+    let entry = r#"{"name":"SETTING","value":"0123456789 abcdefghijklmnopqrstuvwxyz"},"#;
+    let rest = bytes.saturating_sub(pod.to_string().len());
+    // Each entry grows by the backslashes that its quotation marks take inside of a string.
+    let entries = rest / (entry.len() + 8);
+    pod["metadata"]["annotations"] = json!({"example.com/applied-configuration": entry.repeat(entries)});
+    pod
+}
+
+/// All scenarios, in the order in which they are told of.
+#[must_use]
+pub(crate) fn all() -> Vec<Scenario> {
+    let nobody = World::default;
+    let mut scenarios = vec![
+        scenario("pod, 3 containers, pinned", &pod(3, Spelling::Pinned), &pinning("deny"), nobody(), Outcome::Accepted)
+            .at_most(1.5),
+        scenario(
+            "pod, 3 containers, unpinned and denied",
+            &pod(3, Spelling::Tagged),
+            &pinning("deny"),
+            nobody(),
+            Outcome::Denied,
+        )
+        .at_most(1.6),
+        scenario(
+            "pod, 3 containers, pinned by the policy",
+            &pod(3, Spelling::Tagged),
+            &pinning("pin"),
+            registry(3).into_world(),
+            Outcome::Pinned,
+        ),
+        scenario(
+            "pod, 3 containers, `settings: {}`",
+            &pod(3, Spelling::Pinned),
+            &json!({}),
+            registry(3).into_world(),
+            Outcome::Accepted,
+        ),
+        scenario(
+            "calendar with time zone and freezes",
+            &pod(3, Spelling::Pinned),
+            &calendar(),
+            registry(3).into_world(),
+            Outcome::Accepted,
+        )
+        .at_most(2.0),
+        scenario(
+            "200 overrides and 200 exceptions",
+            &pod(3, Spelling::Pinned),
+            &many_rules(),
+            nobody(),
+            Outcome::Accepted,
+        )
+        .at_most(2.5),
+    ];
+    let mut scanned = registry(1);
+    scanned.sbomscanner("sbomscanner", &digest_of(0), 400, 50);
+    scenarios.push(scenario(
+        "scan report of 400 vulnerabilities",
+        &pod(1, Spelling::Pinned),
+        &reports(),
+        scanned.into_world(),
+        Outcome::Accepted,
+    ));
+    scenarios.extend([1, 10, 100, 1000].map(|containers| {
+        let name = format!("Deployment, {containers} container{}", if containers == 1 { "" } else { "s" });
+        let object = deployment(containers, Spelling::Pinned);
+        let scenario = scenario(&name, &object, &json!({}), registry(containers).into_world(), Outcome::Accepted);
+        Scenario { containers: Some(containers), ..scenario }
+    }));
+    let large = scenario(
+        "object of 3 MiB, pinned by the policy",
+        &large_pod(3 << 20),
+        &pinning("pin"),
+        registry(3).into_world(),
+        Outcome::Pinned,
+    );
+    scenarios.push(Scenario { target: Some(Target::Milliseconds(250.0)), ..large });
+    scenarios
+}
