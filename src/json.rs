@@ -1,4 +1,7 @@
-//! Reading JSON with the path of what could not be read.
+//! Reading JSON: fast, and with the path of what could not be read.
+
+mod reader;
+mod skip;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -62,19 +65,28 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a value by a seed. The seed is asked for twice when the value cannot be read: keeping track of the path costs
-/// more than reading, so that is left to the second time.
+/// Reads a value.
+///
+/// # Errors
+/// What was wrong, and at which line and column.
+pub(crate) fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    reader::read(text, PhantomData).map_or_else(|| serde_json::from_str(text), Ok)
+}
+
+/// Reads a value by a seed. The seed is asked for twice when the value cannot be read: finding out why, and keeping track
+/// of the path, costs more than reading.
 ///
 /// # Errors
 /// What was wrong, after the path of the value it is about.
 pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn() -> S) -> Result<S::Value, String> {
+    if let Some(value) = reader::read(text, seed()) {
+        return Ok(value);
+    }
+    let mut track = serde_path_to_error::Track::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let outcome = seed().deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let outcome = seed().deserialize(tracked).and_then(|value| deserializer.end().map(|()| value));
     outcome.map_err(|error| {
-        let mut track = serde_path_to_error::Track::new();
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-        let error = seed().deserialize(tracked).err().unwrap_or(error);
         let cause = error.to_string();
         if error.is_data() {
             // The position counts from where this reader started, which the user never sees; the path says more.

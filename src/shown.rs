@@ -12,6 +12,10 @@ pub(crate) struct Shown<'a>(pub &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        if self.0.len() <= MOST && self.0.bytes().all(is_plain) {
+            return f.write_str(self.0);
+        }
         for (shown, character) in self.0.chars().enumerate() {
             if shown == MOST {
                 return f.write_str("…");

@@ -199,14 +199,14 @@ fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
 fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     let Some(summary) = summary else { return Ok((Vec::new(), false)) };
     // Some tools write the list into a string.
-    let text = match serde_json::from_str::<String>(summary.get()) {
+    let text = match crate::json::from_str::<String>(summary.get()) {
         Ok(text) => Cow::Owned(text),
         Err(_) => Cow::Borrowed(summary.get()),
     };
     if text.trim().is_empty() {
         return Ok((Vec::new(), false));
     }
-    let lines: Vec<&RawValue> = serde_json::from_str(&text)
+    let lines: Vec<&RawValue> = crate::json::from_str(&text)
         .map_err(|error| format!("summary: {}", Shown(json::without_position(&error.to_string()))))?;
     let mut counts = Severity::ALL.map(|severity| Count { severity, all: 0, fixable: 0 });
     let mut has_counts = false;
@@ -269,7 +269,7 @@ fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, S
 /// A string, or a number as it is written.
 fn text_of(json: &RawValue) -> Option<String> {
     match json.get().bytes().next() {
-        Some(b'"') => serde_json::from_str(json.get()).ok(),
+        Some(b'"') => crate::json::from_str(json.get()).ok(),
         Some(b'-' | b'0'..=b'9') => Some(json.get().to_owned()),
         _ => None,
     }

@@ -342,7 +342,7 @@ impl Resource {
         let cannot = |cause: &str| format!("{} of {} cannot be read: {cause}", self.called(what), self.product);
         let text = std::str::from_utf8(bytes).map_err(|_| cannot("it is no text"))?;
         // To track the path of what is wrong would make the module larger by a tenth.
-        serde_json::from_str(text).map_err(|cause| cannot(&Shown(&cause.to_string()).to_string()))
+        crate::json::from_str(text).map_err(|cause| cannot(&Shown(&cause.to_string()).to_string()))
     }
 
     /// What messages call a resource: its kind, and its namespace and name.

@@ -100,7 +100,7 @@ pub fn kind_of(json: &RawValue) -> &'static str {
 
 /// Reads a string, or says what stands there instead.
 pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut Problems) -> Option<String> {
-    match serde_json::from_str(json.get()) {
+    match crate::json::from_str(json.get()) {
         Ok(text) => Some(text),
         Err(_) => {
             let quote = match kind_of(json) {
@@ -117,7 +117,7 @@ impl<T: Words> Setting for T {
     /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let choices = || T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        let word = match (json.get(), serde_json::from_str::<String>(json.get())) {
+        let word = match (json.get(), crate::json::from_str::<String>(json.get())) {
             ("false", _) if T::WORDS.iter().any(|(word, _)| *word == "off") => "off".to_owned(),
             (_, Ok(word)) => word,
             (_, Err(_)) => {
@@ -178,7 +178,7 @@ impl<T: Setting> Setting for Option<T> {
 
 impl<T: Setting> Setting for Vec<T> {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json.get()) else {
+        let Ok(items) = crate::json::from_str::<Vec<&RawValue>>(json.get()) else {
             problems.push(at, format_args!("expected a list, found {}", kind_of(json)));
             return None;
         };
@@ -211,7 +211,7 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads an object; a key that is given twice is a problem.
     pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Ok(Entries(entries)) = serde_json::from_str(json.get()) else {
+        let Ok(Entries(entries)) = crate::json::from_str(json.get()) else {
             problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
             return None;
         };

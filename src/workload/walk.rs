@@ -380,7 +380,7 @@ impl<'de> DeserializeSeed<'de> for TextAt {
         if value.get() == "null" {
             return Ok(None);
         }
-        match serde_json::from_str(value.get()) {
+        match crate::json::from_str(value.get()) {
             Ok(Key(text)) => Ok(Some(Text { text, json: value })),
             Err(error) => Err(D::Error::custom(json::without_position(&error.to_string()))),
         }

@@ -1,0 +1,159 @@
+//! Finds the end of a JSON value without looking at what is in it. Most of an object is passed over, several times, so
+//! this is done in blocks: a mask has one bit for each byte of a block.
+//!
+//! Only the end of a value that is JSON is meaningful. Of what is none, the end is somewhere in the text or nowhere.
+
+/// The bytes of a block.
+const BLOCK: usize = 64;
+
+/// Which bytes of a block are what, one bit each, the first byte in the lowest bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Masks {
+    quotes: u64,
+    backslashes: u64,
+    /// Opening braces and brackets.
+    opening: u64,
+    /// Closing braces and brackets.
+    closing: u64,
+}
+
+/// What a byte of another kind than its own differs in: braces are brackets with this bit set.
+const BRACE: u8 = b'{' ^ b'[';
+
+impl Masks {
+    /// Those of the block that begins at an offset; a last one that is shorter counts as filled up with spaces.
+    #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+    fn at(bytes: &[u8], offset: usize) -> Self {
+        let rest = bytes.get(offset..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(block) => Self::of(block),
+            None => {
+                let mut block = [b' '; BLOCK];
+                block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                Self::of(&block)
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        let mask =
+            |matches: fn(u8) -> bool| block.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(matches(*byte)));
+        Self {
+            quotes: mask(|byte| byte == b'"'),
+            backslashes: mask(|byte| byte == b'\\'),
+            opening: mask(|byte| byte | BRACE == b'{'),
+            closing: mask(|byte| byte | BRACE == b'}'),
+        }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    #[target_feature(enable = "simd128")]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+
+        let mut masks = Self { quotes: 0, backslashes: 0, opening: 0, closing: 0 };
+        let (parts, _) = block.as_chunks::<8>();
+        let (pairs, _) = parts.as_chunks::<2>();
+        for [low, high] in pairs.iter().rev() {
+            let bytes = u64x2(u64::from_le_bytes(*low), u64::from_le_bytes(*high));
+            let braces = v128_or(bytes, u8x16_splat(BRACE));
+            let mask = |bytes, byte| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))));
+            masks.quotes = masks.quotes << 16 | mask(bytes, b'"');
+            masks.backslashes = masks.backslashes << 16 | mask(bytes, b'\\');
+            masks.opening = masks.opening << 16 | mask(braces, b'{');
+            masks.closing = masks.closing << 16 | mask(braces, b'}');
+        }
+        masks
+    }
+}
+
+/// Where the walk stands between two blocks.
+#[derive(Default)]
+struct Walk {
+    /// All ones inside of a string.
+    in_string: u64,
+    /// One where the first byte of the next block is escaped.
+    escaped: u64,
+}
+
+impl Walk {
+    /// The quotation marks of a block that no backslash escapes.
+    fn quotes(&mut self, masks: Masks) -> u64 {
+        if masks.backslashes == 0 && self.escaped == 0 {
+            return masks.quotes;
+        }
+        // A backslash that is itself escaped escapes nothing. Each run of backslashes is looked at from its start: adding
+        // the start to the run carries over its end, at a position whose parity tells that of the run's length.
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        let backslashes = masks.backslashes & !self.escaped;
+        let after = backslashes << 1 | self.escaped;
+        let odd_starts = backslashes & !EVEN & !after;
+        let (carried, overflow) = odd_starts.overflowing_add(backslashes);
+        self.escaped = u64::from(overflow);
+        let escaped = (EVEN ^ carried << 1) & after;
+        masks.quotes & !escaped
+    }
+
+    /// The bytes of a block that are in a string, its first quotation mark included.
+    fn strings(&mut self, quotes: u64) -> u64 {
+        let mut strings = quotes;
+        for distance in [1, 2, 4, 8, 16, 32] {
+            strings ^= strings << distance;
+        }
+        strings ^= self.in_string;
+        // What the last byte is in, the next block begins in.
+        self.in_string = 0u64.wrapping_sub(strings >> 63);
+        strings
+    }
+}
+
+/// The length of the rest of an object or a list, after its opening brace or bracket and with its closing one.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+pub(super) fn rest_of_container(bytes: &[u8]) -> Option<usize> {
+    let mut walk = Walk::default();
+    let mut depth = 1;
+    for index in 0..bytes.len().div_ceil(BLOCK) {
+        let masks = Masks::at(bytes, index * BLOCK);
+        let quotes = walk.quotes(masks);
+        let outside = !walk.strings(quotes);
+        let (opening, mut closing) = (masks.opening & outside, masks.closing & outside);
+        if closing.count_ones() < depth {
+            depth = depth + opening.count_ones() - closing.count_ones();
+            continue;
+        }
+        // The end may be in this block: each closing brace is looked at with those that are opened before it.
+        let mut closed = 0;
+        while closing != 0 {
+            let at = closing.trailing_zeros();
+            closed += 1;
+            let opened = (opening & ((1 << at) - 1)).count_ones();
+            if depth + opened == closed {
+                return Some(index * BLOCK + at as usize + 1);
+            }
+            closing &= closing - 1;
+        }
+        depth = depth + opening.count_ones() - closed;
+    }
+    None
+}
+
+/// The length of the rest of a string, after its opening quotation mark and without its closing one, and whether it
+/// holds escapes.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+pub(super) fn rest_of_string(bytes: &[u8]) -> Option<(usize, bool)> {
+    let mut walk = Walk::default();
+    let mut has_escapes = false;
+    for index in 0..bytes.len().div_ceil(BLOCK) {
+        let masks = Masks::at(bytes, index * BLOCK);
+        let quotes = walk.quotes(masks);
+        if quotes == 0 {
+            has_escapes |= masks.backslashes != 0;
+            continue;
+        }
+        let at = quotes.trailing_zeros();
+        has_escapes |= masks.backslashes & ((1 << at) - 1) != 0;
+        return Some((index * BLOCK + at as usize, has_escapes));
+    }
+    None
+}
