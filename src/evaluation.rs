@@ -24,7 +24,7 @@ use crate::rules::pinning::{self, Decision};
 use crate::rules::scan::{Evidence, PodAnnotations};
 use crate::settings::read::Problems;
 use crate::settings::value::Treatment;
-use crate::settings::{Rules, Settings};
+use crate::settings::{InForce, Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, JudgedRequest, Verdict};
 use crate::workload::{self, ImageSite, Placement, Unlisted, Workload};
@@ -38,18 +38,27 @@ pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
             return Verdict::deny(Code::InvalidRequest, format!("this is no admission request: {cause}"));
         }
     };
-    let settings = match payload.settings.map_or_else(|| Ok(Settings::default()), Settings::from_json) {
+    let settings = match payload.settings.map_or_else(|| Ok(InForce::default()), InForce::read) {
         Ok(settings) => settings,
-        Err(problems) => return Verdict::deny(Code::InvalidSettings, invalid_settings(&problems)),
+        Err(problems) => return not_valid(payload.settings, &problems),
     };
     let verdict = judge(&payload.request, &settings, host);
-    match settings.evaluate_at {
+    if settings.is_broken() {
+        return not_valid(payload.settings, &Problems::default());
+    }
+    match settings.sections().evaluate_at {
         Some(time) => verdict.preceded_by(Finding::warning(
             Code::EvaluateAtSet,
             format!("this policy judges as if it were {}; take `evaluateAt` out of its settings", timestamp(time)),
         )),
         None => verdict,
     }
+}
+
+/// The denial for settings of which a part cannot be used. It tells all that is wrong with them.
+fn not_valid(settings: Option<&RawValue>, found: &Problems) -> Verdict {
+    let all = settings.and_then(|settings| Settings::from_json(settings).err());
+    Verdict::deny(Code::InvalidSettings, invalid_settings(all.as_ref().unwrap_or(found)))
 }
 
 /// What is said of settings that are not valid, by `validate_settings` and to each request that comes with them.
@@ -69,13 +78,18 @@ pub fn check_settings(json: &[u8]) -> Result<(), String> {
 }
 
 /// Lets a request that would be refused go on where somebody who may says so.
-fn break_the_glass(verdict: Verdict, request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
+fn break_the_glass(
+    verdict: Verdict,
+    request: &AdmissionRequest<'_>,
+    settings: &InForce<'_>,
+    host: &dyn Host,
+) -> Verdict {
     // What cannot be read is let in by nobody.
     let is_readable = verdict.findings().iter().all(|finding| finding.code != Code::InvalidRequest);
     if verdict.is_accepted() || !is_readable {
         return verdict;
     }
-    match settings.break_glass.attempt(request, host) {
+    match settings.sections().break_glass.attempt(request, host) {
         Door::NotTried => verdict,
         Door::Opened(opened) => verdict.opened(opened),
         Door::Shut(reason) => verdict.preceded_by(Finding::about_request(Code::BreakGlass, reason)),
@@ -94,7 +108,7 @@ fn judged_request(request: &AdmissionRequest<'_>) -> JudgedRequest {
     }
 }
 
-fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
+fn judge(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &dyn Host) -> Verdict {
     let verdict = match enforcement::scope(request) {
         Ok(Scope::LetThrough) => return Verdict::default(),
         Ok(Scope::Judged) => judge_object(request, settings, host),
@@ -106,13 +120,13 @@ fn judge(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -
     break_the_glass(verdict, request, settings, host).on(judged_request(request))
 }
 
-fn judge_object(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn Host) -> Verdict {
+fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &dyn Host) -> Verdict {
     let Some(object) = request.object() else {
         let (operation, kind) = (Shown(&request.operation), Shown(&request.kind.kind));
         let text = format!("this {operation} request for a {kind} holds no object to judge");
         return Verdict::deny(Code::InvalidRequest, text);
     };
-    let workload = match workload::read(&request.kind, object, &settings.custom_workloads) {
+    let workload = match workload::read(&request.kind, object, &settings.sections().custom_workloads) {
         Ok(workload) => workload,
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
@@ -124,7 +138,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn 
         settings,
         object,
         placement: Placement::of(&request.kind),
-        now: settings.evaluate_at.unwrap_or_else(|| host.now()),
+        now: settings.sections().evaluate_at.unwrap_or_else(|| host.now()),
         statements: Statements::of(&workload),
         registry: Registry::new(host),
         reports: Reports::new(host, request.namespace()),
@@ -139,9 +153,9 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &Settings, host: &dyn 
 }
 
 /// The earlier state of the object of an UPDATE. What it does not show counts as changed.
-fn before<'r>(request: &'r AdmissionRequest<'r>, settings: &'r Settings) -> Workload<'r> {
+fn before<'r>(request: &'r AdmissionRequest<'r>, settings: &'r InForce<'_>) -> Workload<'r> {
     let old = request.old_object().filter(|_| request.operation == "UPDATE");
-    let read = |old| workload::read(&request.kind, old, &settings.custom_workloads).ok();
+    let read = |old| workload::read(&request.kind, old, &settings.sections().custom_workloads).ok();
     old.and_then(read).unwrap_or_default()
 }
 
@@ -160,9 +174,9 @@ fn timestamp(time: DateTime<Utc>) -> String {
 }
 
 /// Judges the image sites of one object, one after the other.
-struct Judge<'r> {
+struct Judge<'r, 's> {
     request: &'r AdmissionRequest<'r>,
-    settings: &'r Settings,
+    settings: &'r InForce<'s>,
     object: &'r RawValue,
     placement: Placement,
     now: DateTime<Utc>,
@@ -209,10 +223,10 @@ impl<'w> Statements<'w> {
     }
 }
 
-impl<'r> Judge<'r> {
+impl Judge<'_, '_> {
     fn site(&mut self, site: &ImageSite<'_>, is_unchanged: bool) {
         let mut judged = JudgedImage { unchanged: is_unchanged, ..JudgedImage::at(site) };
-        let leniency = leniency::leniency(&self.settings.enforcement, self.request, is_unchanged);
+        let leniency = leniency::leniency(&self.settings.sections().enforcement, self.request, is_unchanged);
         if leniency == Some(Leniency { treatment: Treatment::Ignore, reason: Reason::Unchanged }) {
             self.images.push(judged);
             return;
@@ -220,10 +234,11 @@ impl<'r> Judge<'r> {
         match Reference::parse(&site.image) {
             Ok(image) => {
                 judged.image = image.normalized();
-                judged.exempt = self.settings.exempts(&judged.image);
+                judged.exempt = self.settings.sections().exempts(&judged.image);
                 if !judged.exempt {
                     let rules = self.settings.rules_for(&judged.image);
-                    let exceptions = Exceptions::for_image(&self.settings.exceptions, &judged.image, self.now);
+                    let name = judged.image.clone();
+                    let exceptions = Exceptions::for_image(self.settings, &name, self.now);
                     self.image(&Subject { site, image, rules, exceptions, is_unchanged, leniency }, &mut judged);
                 }
             }
@@ -392,7 +407,7 @@ impl<'r> Judge<'r> {
     /// would.
     fn unavailable(&mut self, subject: &Subject<'_>, asking: Effect, cause: &str) {
         let text = format!("cannot be judged: {cause}");
-        let effect = self.settings.enforcement.evidence_errors.min(asking);
+        let effect = self.settings.sections().enforcement.evidence_errors.min(asking);
         self.rule(subject, Ruling { code: Code::EvidenceUnavailable, effect, text });
     }
 

@@ -73,6 +73,12 @@ pub(crate) fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Res
     reader::read(text, PhantomData).map_or_else(|| serde_json::from_str(text), Ok)
 }
 
+/// The JSON of the value of a key of an object, the first one where there are several. What stands after it is not looked
+/// at.
+pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
+    reader::value_of(object, key)
+}
+
 /// Reads a value by a seed. The seed is asked for twice when the value cannot be read: finding out why, and keeping track
 /// of the path, costs more than reading.
 ///

@@ -1,6 +1,7 @@
 //! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users, in the words of the
 //! doc comments of keys.
 
+mod in_force;
 pub mod read;
 pub mod shape;
 pub mod value;
@@ -18,6 +19,7 @@ use crate::rules::pinning::Pinning;
 use crate::rules::scan::Scanning;
 use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
+pub use in_force::InForce;
 use read::{Path, Problems, Setting, is_empty_list, read_string, section};
 use shape::Shape;
 use value::Treatment;
@@ -27,7 +29,7 @@ section! {
     pub struct Settings {
         /// Images that no rule looks at. A reference that is [none](invalid-reference.md) has no name to match and is
         /// refused all the same. For example `[registry.example.com/infra/*]`.
-        "exempt" exempt: Vec<ImagePattern> = Vec::new(),
+        "exempt" exempt: Vec<ImagePattern<'static>> = Vec::new(),
         /// Every image has a digest.
         "pinning" pinning: Pinning = Pinning::default(),
         /// Every image is as fresh as the patch schedule asks.
@@ -92,7 +94,7 @@ section! {
 
 /// A list of patterns that names at least one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Images(Vec<ImagePattern>);
+pub struct Images(Vec<ImagePattern<'static>>);
 
 impl Images {
     /// Whether one of the patterns matches a normalised image name.
@@ -156,10 +158,8 @@ impl Settings {
         self.exempt.iter().any(|pattern| pattern.matches(normalized))
     }
 
-    /// The rules for the image of this normalised name.
-    #[must_use]
-    pub fn rules_for(&self, normalized: &str) -> Rules<'_> {
-        let entry = self.overrides.iter().find(|entry| entry.images.matches(normalized));
+    /// The rules, with those of an entry of `overrides` before the others.
+    fn rules_with<'s>(&'s self, entry: Option<&'s Override>) -> Rules<'s> {
         Rules {
             pinning: entry.and_then(|entry| entry.pinning.as_ref()).unwrap_or(&self.pinning),
             schedule: entry.and_then(|entry| entry.schedule.as_ref()).unwrap_or(&self.schedule),
@@ -169,10 +169,16 @@ impl Settings {
     }
 }
 
-impl Setting for ImagePattern {
+impl Setting for ImagePattern<'static> {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "an image pattern", problems)?;
-        Self::parse(&text).map_err(|error| problems.push(at, format_args!("`{text}`: {error}"))).ok()
+        match ImagePattern::parse(&text) {
+            Ok(pattern) => Some(pattern.into_owned()),
+            Err(error) => {
+                problems.push(at, format_args!("`{text}`: {error}"));
+                None
+            }
+        }
     }
 
     fn shape() -> Shape {
@@ -303,25 +309,5 @@ mod tests {
     fn a_key_that_is_given_twice_is_refused() {
         let json: &RawValue = serde_json::from_str(r#"{"exempt": ["quay.io/infra/*"], "exempt": []}"#).unwrap();
         assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: given twice"]);
-    }
-
-    #[test]
-    fn the_first_override_that_matches_replaces_the_whole_section() {
-        let settings = read(&json!({
-            "pinning": {"action": "deny", "forbiddenTags": ["latest", "dev"]},
-            "overrides": [
-                {"images": ["registry.example.com/a/*"]},
-                {"images": ["registry.example.com/*"], "pinning": {"action": "warn"}},
-                {"images": ["*"], "pinning": {"action": "off"}},
-            ],
-        }))
-        .unwrap();
-        assert_eq!(settings.rules_for("registry.example.com/a/app:1").pinning, &settings.pinning);
-        let second = settings.rules_for("registry.example.com/b/app:1").pinning;
-        assert_eq!(Some(second), settings.overrides[1].pinning.as_ref());
-        assert!(second.forbids("latest"), "keys that the override leaves out have their defaults");
-        assert!(!second.forbids("dev"), "nothing is left of the section that was replaced");
-        assert_eq!(Some(settings.rules_for("quay.io/x:1").pinning), settings.overrides[2].pinning.as_ref());
-        assert_eq!(settings.rules_for("quay.io/x:1").schedule, &settings.schedule, "other sections stay as they are");
     }
 }

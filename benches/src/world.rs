@@ -6,16 +6,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Answers in JSON, by what is asked.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct World(Arc<HashMap<Question, Vec<u8>>>);
+/// Answers in JSON, by capability and by what is asked.
+type Known = HashMap<&'static str, HashMap<Vec<u8>, Vec<u8>>>;
 
-/// A capability, and what it is asked for.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Question {
-    capability: String,
-    about: String,
-}
+/// What the host knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World(Arc<Known>);
 
 /// The parts of a question about Kubernetes that tell the resources of a scenario apart.
 #[derive(Deserialize)]
@@ -32,22 +28,20 @@ impl World {
     /// # Errors
     /// In policy-server's words, that nothing of the kind is there.
     pub(crate) fn answer(&self, namespace: &str, operation: &str, payload: &[u8]) -> Result<Vec<u8>, String> {
-        let capability = format!("{namespace}/{operation}");
-        let about = match namespace {
-            "kubernetes" => {
-                let resource: Resource<'_> = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-                format!("{} {}/{}", resource.kind, resource.namespace, resource.name.unwrap_or_default())
+        let found = self.0.get(operation).and_then(|known| {
+            if namespace != "kubernetes" {
+                return known.get(payload);
             }
-            _ => serde_json::from_slice(payload).map_err(|error| error.to_string())?,
-        };
-        let question = Question { capability, about };
-        self.0.get(&question).cloned().ok_or_else(|| format!("Host error: Cannot find {} named '…'", question.about))
+            let Resource { kind, namespace, name } = serde_json::from_slice(payload).ok()?;
+            known.get(format!("{kind} {namespace}/{}", name.unwrap_or_default()).as_bytes())
+        });
+        found.cloned().ok_or_else(|| "Host error: Cannot find it named 'so'".to_owned())
     }
 }
 
 /// Puts a world together.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(HashMap<Question, Vec<u8>>);
+pub(crate) struct Answers(Known);
 
 impl Answers {
     /// An image on a registry, under the reference by which the policy asks for it.
@@ -81,14 +75,14 @@ impl Answers {
             "rootfs": {"type": "layers", "diff_ids": vec![digest; 8]},
             "history": vec![step; 16],
         });
-        self.put("oci/v1/oci_manifest", reference, &manifest);
+        self.put("v1/oci_manifest", &quoted(reference), &manifest);
         let answer = json!({"manifest": manifest, "digest": digest, "config": config});
-        self.put("oci/v1/oci_manifest_config", reference, &answer);
+        self.put("v1/oci_manifest_config", &quoted(reference), &answer);
     }
 
     /// What a tag points at.
     pub(crate) fn digest(&mut self, reference: &str, digest: &str) {
-        self.put("oci/v1/manifest_digest", reference, &json!({ "digest": digest }));
+        self.put("v1/manifest_digest", &quoted(reference), &json!({ "digest": digest }));
     }
 
     /// A report of SBOMscanner, with no more than the fields that the policy asks for, among others of its namespace.
@@ -110,7 +104,7 @@ impl Answers {
             (0..others).map(|other| resource(&format!("report-{other}"), identity(&digest_of(1_000_000 + other)))),
         );
         self.put(
-            "kubernetes/list_resources_by_namespace",
+            "list_resources_by_namespace",
             &format!("VulnerabilityReport {namespace}/"),
             &json!({ "items": items }),
         );
@@ -126,16 +120,12 @@ impl Answers {
         let found: Vec<Value> = (0..vulnerabilities).map(found).collect();
         let mut report = identity(digest);
         report["report"] = json!({"results": [{ "vulnerabilities": found }]});
-        self.put(
-            "kubernetes/get_resource",
-            &format!("VulnerabilityReport {namespace}/report"),
-            &resource("report", report),
-        );
+        self.put("get_resource", &format!("VulnerabilityReport {namespace}/report"), &resource("report", report));
     }
 
-    fn put(&mut self, capability: &str, about: &str, answer: &Value) {
-        let question = Question { capability: capability.to_owned(), about: about.to_owned() };
-        self.0.insert(question, answer.to_string().into_bytes());
+    fn put(&mut self, operation: &'static str, question: &str, answer: &Value) {
+        let known = self.0.entry(operation).or_default();
+        known.insert(question.as_bytes().to_vec(), answer.to_string().into_bytes());
     }
 
     /// All that was put in.
@@ -143,6 +133,11 @@ impl Answers {
     pub(crate) fn into_world(self) -> World {
         World(Arc::new(self.0))
     }
+}
+
+/// A reference as the question about it.
+fn quoted(reference: &str) -> String {
+    Value::from(reference).to_string()
 }
 
 /// A digest for each number.

@@ -1,5 +1,7 @@
 //! Exceptions: findings that an admin lets pass for a time. Every exception ends, and says why.
 
+use std::cell::OnceCell;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -227,24 +229,31 @@ pub enum Standing<'s> {
     Ended(&'s Exception),
 }
 
+/// Where exceptions come from.
+pub trait Source {
+    /// Those for the image of a normalised name.
+    fn exceptions_for(&self, normalized: &str) -> Vec<&Exception>;
+}
+
 /// The exceptions for one image, at one time.
-#[derive(Debug, Clone)]
 pub struct Exceptions<'s> {
-    exceptions: Vec<&'s Exception>,
+    all: &'s dyn Source,
+    image: &'s str,
+    /// Most images need none.
+    found: OnceCell<Vec<&'s Exception>>,
     now: DateTime<Utc>,
 }
 
 impl<'s> Exceptions<'s> {
-    /// Those of the exceptions that are for the image of this normalised name.
+    /// Those of all that are for the image of this normalised name.
     #[must_use]
-    pub fn for_image(exceptions: &'s [Exception], normalized: &str, now: DateTime<Utc>) -> Self {
-        let matching = exceptions.iter().filter(|exception| exception.images.matches(normalized));
-        Self { exceptions: matching.collect(), now }
+    pub fn for_image(all: &'s dyn Source, normalized: &'s str, now: DateTime<Utc>) -> Self {
+        Self { all, image: normalized, found: OnceCell::new(), now }
     }
 
     /// How an exception stands to a vulnerability. An advisory about several vulnerabilities is covered when each of them is.
     #[must_use]
-    pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'s>> {
+    pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'_>> {
         let named = |name: &str| {
             self.standing(|exception| exception.cves.iter().any(|VulnerabilityId(id)| id.eq_ignore_ascii_case(name)))
         };
@@ -259,13 +268,14 @@ impl<'s> Exceptions<'s> {
         })
     }
 
-    fn of_finding(&self, code: Code) -> Option<Standing<'s>> {
+    fn of_finding(&self, code: Code) -> Option<Standing<'_>> {
         self.standing(|exception| exception.covers(code))
     }
 
     /// An exception that is in force comes first, else the one that ended last.
-    fn standing(&self, covers: impl Fn(&Exception) -> bool) -> Option<Standing<'s>> {
-        let covering = || self.exceptions.iter().copied().filter(|exception| covers(exception));
+    fn standing(&self, covers: impl Fn(&Exception) -> bool) -> Option<Standing<'_>> {
+        let exceptions = self.found.get_or_init(|| self.all.exceptions_for(self.image));
+        let covering = || exceptions.iter().copied().filter(|exception| covers(exception));
         let in_force = covering().find(|exception| self.now < exception.until.end).map(Standing::InForce);
         in_force.or_else(|| covering().max_by_key(|exception| exception.until.end).map(Standing::Ended))
     }
@@ -316,11 +326,18 @@ mod tests {
     use chrono::{DateTime, Utc};
     use serde_json::{Value, json};
 
-    use super::{Exception, Exceptions, Standing};
+    use super::{Exception, Exceptions, Source, Standing};
     use crate::evidence::scan::{Severity, Vulnerability};
     use crate::finding::{Code, Effect};
     use crate::rules::Ruling;
     use crate::settings::Settings;
+
+    /// Exceptions as the tests of rules have them.
+    impl Source for Vec<Exception> {
+        fn exceptions_for(&self, normalized: &str) -> Vec<&Exception> {
+            self.iter().filter(|exception| exception.images.matches(normalized)).collect()
+        }
+    }
 
     fn settings(exceptions: Value) -> Result<Settings, Vec<String>> {
         let json = serde_json::value::to_raw_value(&json!({ "exceptions": exceptions })).unwrap();
@@ -343,7 +360,7 @@ mod tests {
         }
     }
 
-    fn applied(all: &[Exception], time: &str, ruling: Ruling) -> Vec<(Code, Effect, String)> {
+    fn applied(all: &Vec<Exception>, time: &str, ruling: Ruling) -> Vec<(Code, Effect, String)> {
         let exceptions = Exceptions::for_image(all, "docker.io/library/a:1", at(time));
         exceptions.apply(ruling).into_iter().map(|ruling| (ruling.code, ruling.effect, ruling.text)).collect()
     }
@@ -434,7 +451,7 @@ mod tests {
             ]))
         };
         let advisory = vulnerability("ELSA-2026-0001", &["CVE-2026-0001", "CVE-2026-0002"]);
-        let standing = |all: &[Exception]| {
+        let standing = |all: &Vec<Exception>| {
             let exceptions = Exceptions::for_image(all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
             matches!(exceptions.of_vulnerability(&advisory), Some(Standing::InForce(_)))
         };

@@ -4,19 +4,18 @@
 //! `*` stands for any run of characters, `?` for one. A wildcard in a host that also has letters stays in the host:
 //! `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
 
+use std::borrow::Cow;
 use std::fmt;
-
-use wildmatch::WildMatch;
 
 use super::reference::{DEFAULT_HOST, ReferenceError, check_host, is_host, normalize_host};
 
 /// A pattern over normalised image names.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImagePattern {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePattern<'a> {
     /// What the registry must be, where that is more than "any".
-    host: Option<WildMatch>,
+    host: Option<Cow<'a, str>>,
     /// What the rest of the name must be; with no `host`, what the whole name must be.
-    rest: WildMatch,
+    rest: Cow<'a, str>,
 }
 
 /// Why a text is no image pattern.
@@ -49,12 +48,12 @@ pub enum PatternError {
     NoTag(String),
 }
 
-impl ImagePattern {
+impl<'a> ImagePattern<'a> {
     /// Parses a pattern.
     ///
     /// # Errors
     /// When the pattern is empty, does not begin with a registry host or `*`, or can match no name at all.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    pub fn parse(text: &'a str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
@@ -62,40 +61,92 @@ impl ImagePattern {
         if let Some(stray) = text.chars().find(|c| !stands_in_patterns(*c)) {
             return Err(PatternError::Character(stray));
         }
-        let Some((host, rest)) = text.split_once('/') else {
-            return if text.starts_with('*') {
-                Ok(Self { host: None, rest: WildMatch::new(text) })
-            } else {
-                Err(PatternError::NoHost(with_host(text)))
-            };
-        };
-        if host == "*" {
-            check_rest(host, rest)?;
-            return Ok(Self { host: None, rest: WildMatch::new(text) });
+        match text.split_once('/') {
+            None if text.starts_with('*') => {}
+            None => return Err(PatternError::NoHost(with_host(text))),
+            Some(("*", rest)) => check_rest("*", rest)?,
+            Some((host, _)) if !host.starts_with('*') && !is_host(host) => {
+                return Err(PatternError::NoHost(format!("docker.io/{text}")));
+            }
+            Some((host, rest)) => {
+                if !host.contains(['*', '?']) {
+                    check_host(host).map_err(PatternError::Host)?;
+                }
+                check_rest(host, rest)?;
+            }
         }
-        if !host.starts_with('*') && !is_host(host) {
-            return Err(PatternError::NoHost(format!("docker.io/{text}")));
+        Ok(Self::of_valid(text))
+    }
+
+    /// The pattern of a text that is known to be one. Of a text that is none, it is a pattern that matches something or
+    /// nothing.
+    #[must_use]
+    pub fn of_valid(text: &'a str) -> Self {
+        match text.split_once('/') {
+            None | Some(("*", _)) => Self { host: None, rest: Cow::Borrowed(text) },
+            Some((host, rest)) => Self { host: Some(normalize_host(host)), rest: Cow::Borrowed(rest) },
         }
-        if !host.contains(['*', '?']) {
-            check_host(host).map_err(PatternError::Host)?;
+    }
+
+    /// As [`of_valid`](Self::of_valid), of a text that may be owned.
+    #[must_use]
+    pub fn of_valid_text(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::of_valid(text),
+            Cow::Owned(text) => ImagePattern::of_valid(&text).into_owned(),
         }
-        check_rest(host, rest)?;
-        Ok(Self { host: Some(WildMatch::new(&normalize_host(host))), rest: WildMatch::new(rest) })
+    }
+
+    /// The pattern, independent of the text that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> ImagePattern<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        ImagePattern { host: self.host.map(owned), rest: owned(self.rest) }
     }
 
     /// Whether the pattern stands for this image, given by its normalised name.
     #[must_use]
     pub fn matches(&self, normalized: &str) -> bool {
         match (&self.host, normalized.split_once('/')) {
-            (None, _) => self.rest.matches(normalized),
-            (Some(host), Some((registry, rest))) => host.matches(registry) && self.rest.matches(rest),
+            (None, _) => matches(&self.rest, normalized),
+            (Some(host), Some((registry, rest))) => matches(host, registry) && matches(&self.rest, rest),
             (Some(_), None) => false,
         }
     }
 }
 
+/// Whether a pattern of one part of a name stands for the whole of a text. Settings may hold thousands, of which a request
+/// looks at each once, so that nothing is made of a pattern before it is matched.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    // After the last `*`, and what of the text that `*` does not stand for.
+    let mut retry: Option<(usize, usize)> = None;
+    while let Some(byte) = text.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                at += 1;
+                retry = Some((at, read));
+            }
+            Some(wanted) if *wanted == b'?' || wanted == byte => {
+                at += 1;
+                read += 1;
+            }
+            // Only the last `*` has to stand for more: an earlier one would only move where that one begins.
+            _ => match &mut retry {
+                Some((after, rest)) => {
+                    *rest += 1;
+                    (at, read) = (*after, *rest);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+}
+
 /// Shows the pattern, with its host as normalised names have it.
-impl fmt::Display for ImagePattern {
+impl fmt::Display for ImagePattern<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Some(host) => write!(f, "{host}/{}", self.rest),
@@ -138,8 +189,18 @@ fn check_rest(host: &str, rest: &str) -> Result<(), PatternError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ImagePattern, PatternError};
+    use proptest::prelude::proptest;
+    use wildmatch::WildMatch;
+
+    use super::{ImagePattern, PatternError, matches as matches_part};
     use crate::image::Reference;
+
+    proptest! {
+        #[test]
+        fn a_part_matches_as_in_another_implementation(pattern in "[ab/*?]{0,8}", text in "[ab/]{0,12}") {
+            proptest::prop_assert_eq!(matches_part(&pattern, &text), WildMatch::new(&pattern).matches(&text));
+        }
+    }
 
     fn matches(pattern: &str, image: &str) -> bool {
         let name = Reference::parse(image).unwrap().normalized();

@@ -18,7 +18,7 @@
 //! this file compares this parser with one of those.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::Ipv6Addr;
 
 /// The registry that a reference without a host means.
@@ -196,7 +196,7 @@ impl<'a> Reference<'a> {
 
     /// The registry as normalised names have it.
     #[must_use]
-    pub fn normalized_registry(&self) -> String {
+    pub fn normalized_registry(&self) -> Cow<'a, str> {
         normalize_host(self.registry())
     }
 
@@ -237,19 +237,23 @@ impl<'a> Reference<'a> {
     /// registry in lower case, without the port that HTTPS has anyway; `library/` and `:latest` where they are implied.
     #[must_use]
     pub fn normalized(&self) -> String {
-        let mut name = self.normalized_registry();
-        // Writing to a `String` cannot fail.
-        let _ = write!(name, "/{}", self.repository());
+        let mut name = self.normalized_registry().into_owned();
+        name.reserve(OFFICIAL_NAMESPACE.len() + self.path.len() + DEFAULT_TAG.len() + 100);
+        name.push('/');
+        name.push_str(&self.repository());
         match (self.tag, self.digest) {
             (None, None) => {
-                let _ = write!(name, ":{DEFAULT_TAG}");
+                name.push(':');
+                name.push_str(DEFAULT_TAG);
             }
             (tag, digest) => {
                 if let Some(tag) = tag {
-                    let _ = write!(name, ":{tag}");
+                    name.push(':');
+                    name.push_str(tag);
                 }
                 if let Some(digest) = digest {
-                    let _ = write!(name, "@{}", digest.as_str());
+                    name.push('@');
+                    name.push_str(digest.as_str());
                 }
             }
         }
@@ -277,16 +281,17 @@ impl fmt::Display for Reference<'_> {
 /// The spelling of a registry host that all its spellings share. Host names know no case, and 443 is the port of HTTPS.
 ///
 /// A host that only its upper-case letters tell from a namespace keeps them, or it would pass for the namespace.
-pub(super) fn normalize_host(written: &str) -> String {
-    let mut host = written.to_ascii_lowercase();
+pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
+    let has_upper_case = written.bytes().any(|byte| byte.is_ascii_uppercase());
+    let mut host = if has_upper_case { Cow::Owned(written.to_ascii_lowercase()) } else { Cow::Borrowed(written) };
     if !is_host(&host) {
-        return written.to_owned();
+        return Cow::Borrowed(written);
     }
     if let Some(bare) = host.strip_suffix(":443").filter(|bare| is_host(bare)) {
-        host.truncate(bare.len());
+        host = Cow::Owned(bare.to_owned());
     }
     if host == LEGACY_DEFAULT_HOST {
-        DEFAULT_HOST.clone_into(&mut host);
+        host = Cow::Borrowed(DEFAULT_HOST);
     }
     host
 }

@@ -2,12 +2,13 @@
 //! wrong: whoever wants to know asks `serde_json`, which is stricter, too, about what is passed over.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::skip;
+use super::{Key, skip};
 
 /// How deep values may be nested in each other, as with `serde_json`. What is passed over has no limit.
 const MAX_DEPTH: u8 = 128;
@@ -18,6 +19,21 @@ pub(super) fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Opt
     let value = seed.deserialize(&mut reader).ok()?;
     reader.space();
     (reader.at == text.len()).then_some(value)
+}
+
+/// The text of the value of a key of an object.
+pub(super) fn value_of<'de>(object: &'de str, key: &str) -> Option<&'de str> {
+    let mut reader = Reader { text: object, at: 0, depth: MAX_DEPTH };
+    reader.expect(b'{').ok()?;
+    let mut items = Items { reader: &mut reader, end: b'}', is_first: true };
+    while let Some(found) = items.next_key_seed(PhantomData::<Key<'_>>).ok()? {
+        items.reader.expect(b':').ok()?;
+        let value = items.reader.skip().ok()?;
+        if found.0 == key {
+            return Some(value);
+        }
+    }
+    None
 }
 
 struct Reader<'de> {
@@ -341,6 +357,15 @@ mod tests {
     struct BorrowedText<'a> {
         #[serde(borrow)]
         text: Cow<'a, str>,
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key() {
+        let object = r#"{"a": [{"b": 1}], "\u0062": "}", "c": null, "a": 2, unread"#;
+        let found = ["a", "b", "c"].map(|key| super::value_of(object, key));
+        assert_eq!(found, [Some(r#"[{"b": 1}]"#), Some(r#""}""#), Some("null")]);
+        assert_eq!(super::value_of(object, "d"), None);
+        assert_eq!(super::value_of("[]", "a"), None);
     }
 
     #[test]

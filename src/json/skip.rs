@@ -5,6 +5,8 @@
 
 /// The bytes of a block.
 const BLOCK: usize = 64;
+/// The bytes of a block where the end is likely to be near.
+const SHORT_BLOCK: usize = 16;
 
 /// Which bytes of a block are what, one bit each, the first byte in the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +52,12 @@ impl Masks {
     #[cfg(target_arch = "wasm32")]
     #[target_feature(enable = "simd128")]
     fn of(block: &[u8; BLOCK]) -> Self {
-        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+        use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
 
         let mut masks = Self { quotes: 0, backslashes: 0, opening: 0, closing: 0 };
-        let (parts, _) = block.as_chunks::<8>();
-        let (pairs, _) = parts.as_chunks::<2>();
-        for [low, high] in pairs.iter().rev() {
-            let bytes = u64x2(u64::from_le_bytes(*low), u64::from_le_bytes(*high));
+        let (parts, _) = block.as_chunks();
+        for part in parts.iter().rev() {
+            let bytes = vector(part);
             let braces = v128_or(bytes, u8x16_splat(BRACE));
             let mask = |bytes, byte| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))));
             masks.quotes = masks.quotes << 16 | mask(bytes, b'"');
@@ -142,18 +143,56 @@ pub(super) fn rest_of_container(bytes: &[u8]) -> Option<usize> {
 /// holds escapes.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 pub(super) fn rest_of_string(bytes: &[u8]) -> Option<(usize, bool)> {
-    let mut walk = Walk::default();
-    let mut has_escapes = false;
-    for index in 0..bytes.len().div_ceil(BLOCK) {
-        let masks = Masks::at(bytes, index * BLOCK);
-        let quotes = walk.quotes(masks);
-        if quotes == 0 {
-            has_escapes |= masks.backslashes != 0;
-            continue;
+    // Most strings are short and hold no escapes.
+    let (blocks, _) = bytes.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        let special = special_in_strings(block);
+        if special != 0 {
+            let at = index * SHORT_BLOCK + special.trailing_zeros() as usize;
+            return if bytes.get(at) == Some(&b'"') { Some((at, false)) } else { rest_with_escapes(bytes, at) };
         }
-        let at = quotes.trailing_zeros();
-        has_escapes |= masks.backslashes & ((1 << at) - 1) != 0;
-        return Some((index * BLOCK + at as usize, has_escapes));
+    }
+    let end = blocks.len() * SHORT_BLOCK;
+    let at = end + bytes.get(end..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    if bytes.get(at) == Some(&b'"') { Some((at, false)) } else { rest_with_escapes(bytes, at) }
+}
+
+/// As [`rest_of_string`], where the first escape is known.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn rest_with_escapes(bytes: &[u8], first: usize) -> Option<(usize, bool)> {
+    let bytes = bytes.get(first..)?;
+    let mut walk = Walk::default();
+    for index in 0..bytes.len().div_ceil(BLOCK) {
+        let quotes = walk.quotes(Masks::at(bytes, index * BLOCK));
+        if quotes != 0 {
+            return Some((first + index * BLOCK + quotes.trailing_zeros() as usize, true));
+        }
     }
     None
+}
+
+/// The bytes of a block that end a string or begin an escape, one bit each.
+#[cfg(not(target_arch = "wasm32"))]
+fn special_in_strings(block: &[u8; SHORT_BLOCK]) -> u32 {
+    block.iter().rev().fold(0, |mask, byte| mask << 1 | u32::from(matches!(byte, b'"' | b'\\')))
+}
+
+/// The bytes of a block that end a string or begin an escape, one bit each.
+#[cfg(target_arch = "wasm32")]
+#[target_feature(enable = "simd128")]
+fn special_in_strings(block: &[u8; SHORT_BLOCK]) -> u32 {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
+
+    let bytes = vector(block);
+    let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
+    let backslashes = u8x16_eq(bytes, u8x16_splat(b'\\'));
+    u32::from(u8x16_bitmask(v128_or(quotes, backslashes)))
+}
+
+#[cfg(target_arch = "wasm32")]
+#[target_feature(enable = "simd128")]
+fn vector(bytes: &[u8; SHORT_BLOCK]) -> core::arch::wasm32::v128 {
+    let bytes = u128::from_le_bytes(*bytes);
+    #[expect(clippy::cast_possible_truncation, reason = "these are the two halves")]
+    core::arch::wasm32::u64x2(bytes as u64, (bytes >> 64) as u64)
 }

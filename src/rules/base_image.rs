@@ -62,7 +62,9 @@ impl Setting for RegistryHost {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a registry host such as `registry.example.com`", problems)?;
         match Reference::parse(&format!("{text}/name")) {
-            Ok(reference) if reference.registry() == text => Some(Self(Cow::Owned(reference.normalized_registry()))),
+            Ok(reference) if reference.registry() == text => {
+                Some(Self(Cow::Owned(reference.normalized_registry().into_owned())))
+            }
             Ok(_) => {
                 problems
                     .push(at, format_args!("`{text}` is no registry host; write one such as `registry.example.com`"));

@@ -204,7 +204,7 @@ impl Scanning {
         scan.at.is_some_and(|at| now - at >= self.max_age.delta())
     }
 
-    fn assess<'a>(&self, scan: &'a Scan, exceptions: &Exceptions<'a>, now: DateTime<Utc>) -> Assessment<'a> {
+    fn assess<'a>(&self, scan: &'a Scan, exceptions: &'a Exceptions<'_>, now: DateTime<Utc>) -> Assessment<'a> {
         let mut assessment = Assessment::default();
         for severity in Severity::ALL {
             let limit = self.max_allowed.of(severity).map(|Number(limit)| limit);
@@ -221,7 +221,7 @@ impl Scanning {
         &self,
         scan: &'a Scan,
         (severity, limit, window): (Severity, Option<u64>, Option<TimeDelta>),
-        exceptions: &Exceptions<'a>,
+        exceptions: &'a Exceptions<'_>,
         now: DateTime<Utc>,
         assessment: &mut Assessment<'a>,
     ) {

@@ -228,9 +228,14 @@ impl<'a> Fields<'a> {
 
     /// Takes and reads the value of a key. A null is as good as no value: YAML writes `key:` for it.
     pub fn take<T: Setting>(&mut self, key: &str, at: Path<'_>, problems: &mut Problems) -> Option<T> {
+        T::read(self.take_unread(key)?, Path::Key(&at, key), problems)
+    }
+
+    /// Takes the value of a key as it stands there.
+    pub fn take_unread(&mut self, key: &str) -> Option<&'a RawValue> {
         let index = self.entries.iter().position(|(known, _)| known == key)?;
         let (_, value) = self.entries.swap_remove(index);
-        if value.get() == "null" { None } else { T::read(value, Path::Key(&at, key), problems) }
+        (value.get() != "null").then_some(value)
     }
 
     /// Whether a key has a value.
@@ -347,13 +352,13 @@ macro_rules! section {
             $( $(#[doc = $doc])* pub $field: $type, )*
         }
 
-        impl $crate::settings::read::Setting for $name {
-            fn read(
-                json: &serde_json::value::RawValue,
+        impl $name {
+            /// Reads the section from its keys and their values.
+            pub(crate) fn from_fields(
+                mut fields: $crate::settings::read::Fields<'_>,
                 at: $crate::settings::read::Path<'_>,
                 problems: &mut $crate::settings::read::Problems,
             ) -> Option<Self> {
-                let mut fields = $crate::settings::read::Fields::read(json, at, problems)?;
                 $($(
                     if !fields.keep($limit) {
                         problems.push(at, $broken);
@@ -373,6 +378,17 @@ macro_rules! section {
                 };
                 $( $check(&section, at, problems); )?
                 Some(section)
+            }
+        }
+
+        impl $crate::settings::read::Setting for $name {
+            fn read(
+                json: &serde_json::value::RawValue,
+                at: $crate::settings::read::Path<'_>,
+                problems: &mut $crate::settings::read::Problems,
+            ) -> Option<Self> {
+                let fields = $crate::settings::read::Fields::read(json, at, problems)?;
+                Self::from_fields(fields, at, problems)
             }
 
             fn shape() -> $crate::settings::shape::Shape {

@@ -242,8 +242,9 @@ fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
     assert_eq!(verdict("trust", &clean, &[]), []);
     assert_eq!(verdict("trust", &bad, &clean), [VULNERABLE]);
 
+    let none = Vec::new();
     let cleared = |annotations: &str, pod: &[Scan]| {
-        let exceptions = Exceptions::for_image(&[], "a", time(NOW));
+        let exceptions = Exceptions::for_image(&none, "a", time(NOW));
         of(annotations).scan.is_cleared_by(pod, &exceptions, time(NOW))
     };
     assert!(cleared("trust", &clean));
