@@ -4,6 +4,6 @@
 mod pattern;
 mod reference;
 
-pub use pattern::{ImagePattern, PatternError};
+pub use pattern::{ImagePattern, Name, PatternError};
 pub(crate) use reference::is_tag;
 pub use reference::{Digest, Reference, ReferenceError};

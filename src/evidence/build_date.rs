@@ -31,9 +31,10 @@ pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
     let earliest = NaiveDate::from_ymd_opt(1980, 1, 2).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
     let latest = now + TimeDelta::days(1);
     let layers = || image.history.iter().filter_map(|text| time::parse(text));
-    let newest_layer = layers().filter(|date| *date <= latest).max().filter(|date| *date > earliest).or(layers().min());
+    let newest_layer =
+        || layers().filter(|date| *date <= latest).max().filter(|date| *date > earliest).or_else(|| layers().min());
     let said = [image.created.as_deref(), image.label(CREATED), image.annotation(CREATED)];
-    let dates = said.into_iter().flatten().filter_map(time::parse).chain(newest_layer);
+    let dates = said.into_iter().flatten().filter_map(time::parse).chain(std::iter::once_with(newest_layer).flatten());
     let mut future = None;
     for date in dates.filter(|date| *date > earliest) {
         if date <= latest {

@@ -82,9 +82,9 @@ impl<'a> ImagePattern<'a> {
     /// nothing.
     #[must_use]
     pub fn of_valid(text: &'a str) -> Self {
-        match text.split_once('/') {
-            None | Some(("*", _)) => Self { host: None, rest: Cow::Borrowed(text) },
-            Some((host, rest)) => Self { host: Some(normalize_host(host)), rest: Cow::Borrowed(rest) },
+        match split(text) {
+            (None | Some("*"), _) => Self { host: None, rest: Cow::Borrowed(text) },
+            (Some(host), rest) => Self { host: Some(normalize_host(host)), rest: Cow::Borrowed(rest) },
         }
     }
 
@@ -107,12 +107,45 @@ impl<'a> ImagePattern<'a> {
     /// Whether the pattern stands for this image, given by its normalised name.
     #[must_use]
     pub fn matches(&self, normalized: &str) -> bool {
-        match (&self.host, normalized.split_once('/')) {
-            (None, _) => matches(&self.rest, normalized),
-            (Some(host), Some((registry, rest))) => matches(host, registry) && matches(&self.rest, rest),
+        self.matches_name(&Name::of(normalized))
+    }
+
+    /// Whether the pattern stands for the image of this name.
+    #[must_use]
+    pub fn matches_name(&self, name: &Name<'_>) -> bool {
+        match (&self.host, name.host) {
+            (None, _) => matches(&self.rest, name.whole),
+            (Some(pattern), Some(host)) => {
+                (pattern == host || matches(pattern, host)) && matches(&self.rest, name.rest)
+            }
             (Some(_), None) => false,
         }
     }
+}
+
+/// A normalised name, cut up for many patterns.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'n> {
+    whole: &'n str,
+    host: Option<&'n str>,
+    rest: &'n str,
+}
+
+impl<'n> Name<'n> {
+    /// The parts of a normalised name.
+    #[must_use]
+    pub fn of(normalized: &'n str) -> Self {
+        let (host, rest) = split(normalized);
+        Self { whole: normalized, host, rest }
+    }
+}
+
+/// What is before the first slash, where there is one, and what is after it. Searching as the standard library does it
+/// is made for longer texts.
+fn split(text: &str) -> (Option<&str>, &str) {
+    let slash = text.bytes().position(|byte| byte == b'/');
+    let split = slash.and_then(|slash| Some((text.get(..slash)?, text.get(slash + 1..)?)));
+    split.map_or((None, text), |(host, rest)| (Some(host), rest))
 }
 
 /// Whether a pattern of one part of a name stands for the whole of a text. Settings may hold thousands, of which a request

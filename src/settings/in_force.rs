@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::read::{Fields, Path, Problems, Setting};
 use super::{Override, Rules, Settings};
 use crate::enforcement::exceptions::{Exception, Source};
-use crate::image::ImagePattern;
+use crate::image::{ImagePattern, Name};
 use crate::json::{self, Key};
 
 /// The settings of one request.
@@ -48,7 +48,7 @@ impl<'a> InForce<'a> {
     /// The rules for the image of this normalised name.
     #[must_use]
     pub fn rules_for(&self, normalized: &str) -> Rules<'_> {
-        self.sections.rules_with(self.overrides.matching(normalized).next())
+        self.sections.rules_with(self.overrides.matching(Name::of(normalized)).next())
     }
 
     /// Whether something that was read since the beginning turned out to be wrong.
@@ -60,7 +60,7 @@ impl<'a> InForce<'a> {
 
 impl Source for InForce<'_> {
     fn exceptions_for(&self, normalized: &str) -> Vec<&Exception> {
-        self.exceptions.matching(normalized).collect()
+        self.exceptions.matching(Name::of(normalized)).collect()
     }
 }
 
@@ -103,15 +103,15 @@ impl<'a, T: Setting> Entries<'a, T> {
         Self { json, ..Self::default() }
     }
 
-    /// The entries for the image of a normalised name, in their order.
-    fn matching(&self, normalized: &str) -> impl Iterator<Item = &T> {
+    /// The entries for the image of a name, in their order.
+    fn matching<'s>(&'s self, name: Name<'_>) -> impl Iterator<Item = &'s T> {
         let located = self.located.get_or_init(|| {
             let located = self.json.map_or_else(|| Some(Located::default()), locate);
             self.is_broken.set(located.is_none());
             located.unwrap_or_default()
         });
         let mut last = None;
-        let matching = located.patterns.iter().filter(|(pattern, _)| pattern.matches(normalized));
+        let matching = located.patterns.iter().filter(move |(pattern, _)| pattern.matches_name(&name));
         let entries = matching.filter_map(move |(_, entry)| {
             // One entry may have several patterns that match.
             (last.replace(*entry) != Some(*entry)).then(|| located.entries.get(*entry))?
