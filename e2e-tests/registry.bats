@@ -35,7 +35,8 @@ ask() {
     printf 'insecure_sources: ["%s", "%s"]\n' "$REGISTRY" "$PRIVATE_REGISTRY" > "$BATS_TEST_TMPDIR/sources.yml"
     flags=(--sources-path "$BATS_TEST_TMPDIR/sources.yml")
   else
-    flags=(--insecure-registry "$REGISTRY" --insecure-registry "$PRIVATE_REGISTRY" --registry-timeout 60)
+    flags=(--insecure-registry "$REGISTRY" --insecure-registry "$PRIVATE_REGISTRY" --registry-timeout 60
+      --policy-timeout 60)
   fi
   policy_run --request-path "$request" --settings-json "$settings" "${flags[@]}" "$@"
   [ "$status" -eq 0 ]

@@ -152,8 +152,14 @@ impl AdmissionResponse {
     /// The response for a policy that did not answer.
     #[must_use]
     pub fn internal_error(uid: &str, cause: &str) -> Self {
-        let message = Some(format!("internal server error: {cause}"));
-        Self { uid: uid.to_owned(), status: Some(Status { message, code: Some(500) }), ..Self::default() }
+        Self::rejected(uid, &format!("internal server error: {cause}"), 500)
+    }
+
+    /// A refusal that is not the policy's.
+    #[must_use]
+    pub fn rejected(uid: &str, message: &str, code: u16) -> Self {
+        let status = Status { message: Some(message.to_owned()), code: Some(code) };
+        Self { uid: uid.to_owned(), status: Some(status), ..Self::default() }
     }
 
     /// The strings that the patch writes, in its order.

@@ -19,6 +19,7 @@ use crate::admission::{
 };
 use crate::capabilities::{AllowedResources, Capabilities};
 use crate::policy::Policy;
+use crate::timeout::{Interrupted, Timeout};
 use crate::world::{self, World};
 use crate::{manifest, session, settings, stdout, table};
 
@@ -52,6 +53,14 @@ pub struct Options {
     /// Policy to judge by, a WebAssembly module; the one in this binary if left out
     #[arg(long, value_name = "FILE.wasm")]
     policy: Option<PathBuf>,
+    /// Interrupt the policy when it computes for more than this many seconds about one object; waiting for registries
+    /// and the cluster does not count
+    // 10 s is when an API server gives up a webhook that does not say otherwise.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    policy_timeout: u64,
+    /// Disable policy timeout protection
+    #[arg(long, conflicts_with = "policy_timeout")]
+    disable_timeout_protection: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -153,7 +162,8 @@ impl Summary {
 /// When nothing can be judged: the policy or its settings cannot be used, or there is no object at all.
 pub fn exec(options: &Options) -> Result<Summary> {
     let settings = options.settings.read()?;
-    let policy = Policy::load(options.policy.as_deref())?;
+    let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::OfComputing(options.policy_timeout));
+    let _ticking = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
     policy.validate_settings(&settings)?;
     let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
     let judge = Judge {
@@ -163,6 +173,7 @@ pub fn exec(options: &Options) -> Result<Summary> {
         namespace: options.namespace.clone(),
         capabilities: session.capabilities(),
         at_a_time: if session.keeps_order() { 1 } else { AT_A_TIME },
+        policy_timeout: options.policy_timeout,
     };
 
     let mut documents = Vec::new();
@@ -253,6 +264,8 @@ struct Judge {
     namespace: String,
     capabilities: Arc<dyn Capabilities>,
     at_a_time: usize,
+    /// The seconds that the policy may compute about one object.
+    policy_timeout: u64,
 }
 
 impl Judge {
@@ -301,7 +314,7 @@ impl Judge {
         let response = self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed);
         let response = match response {
             Ok(response) => response,
-            Err(error) => return failed(object, source, &format!("the policy did not answer: {error:#}")),
+            Err(error) => return failed(object, source, &self.no_answer(&error)),
         };
         let pinned = response.patched_values();
         let findings = annotated_list(&response, "findings");
@@ -321,6 +334,18 @@ impl Judge {
             (false, _) => Verdict::Denied,
         };
         Judged { verdict, object, source, messages, warnings, pinned, findings, images }
+    }
+
+    /// Why an object could not be judged, and what to do about it.
+    fn no_answer(&self, error: &anyhow::Error) -> String {
+        if !error.is::<Interrupted>() {
+            return format!("the policy did not answer: {error:#}");
+        }
+        let seconds = self.policy_timeout;
+        format!(
+            "the policy computed for more than {seconds} s and was interrupted; --policy-timeout gives it more time here, \
+             `timeoutEvalSeconds` of the policy in a cluster, where it has 2 s if that is left out"
+        )
     }
 }
 

@@ -19,4 +19,5 @@ pub mod session;
 pub mod settings;
 mod stdout;
 mod table;
+pub mod timeout;
 pub mod world;

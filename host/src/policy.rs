@@ -9,11 +9,12 @@ use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wapc::WapcHost;
-use wasmtime_provider::wasmtime::{Config, Engine};
+use wasmtime_provider::wasmtime::{Config, Engine, Module};
 use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use crate::timeout::{Clock, Interrupted, Timeout};
 
 /// The module that this binary carries, and its metadata.
 const MODULE: &[u8] = include_bytes!(env!("POLICY_MODULE"));
@@ -22,10 +23,18 @@ const METADATA: &str = include_str!(env!("POLICY_METADATA"));
 /// The custom section in which kwctl puts the metadata of a module.
 const METADATA_SECTION: &str = "io.kubewarden.metadata";
 
+/// Whether guests can be interrupted. The library sets the deadline after it has made the instance. Without a memory file,
+/// which is Linux's, the instance copies its data by code of its own, and so would be interrupted before it begins.
+const CAN_INTERRUPT: bool = cfg!(target_os = "linux");
+
+/// How often a memory file is tried again.
+const SEALING_TRIES: usize = 16;
+
 /// A compiled policy, ready to be instantiated.
 pub struct Policy {
     module: WasmtimeEngineProviderPre,
     metadata: Metadata,
+    clock: Clock,
 }
 
 /// The metadata that matters to a host.
@@ -69,12 +78,27 @@ impl Policy {
 
     fn compile(module: &[u8], metadata: Metadata) -> Result<Self> {
         let mut config = Config::new();
-        // Else the module's data is kept in a sealed memory file, and under load Linux now and then refuses to seal one
-        // ("cannot add seals to the memfd"). Copying a megabyte per instance takes a fraction of a millisecond.
-        config.memory_init_cow(false);
+        config.epoch_interruption(CAN_INTERRUPT);
+        config.memory_init_cow(CAN_INTERRUPT);
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
-        let module = WasmtimeEngineProviderBuilder::new().engine(engine).module_bytes(module).build_pre()?;
-        Ok(Self { module, metadata })
+        let clock = Clock::new(engine.clone(), Timeout::OF_POLICY_SERVER);
+        let module = Module::new(&engine, module).map_err(|error| anyhow!("{error:#}"))?;
+        seal_data(&module)?;
+        let module = WasmtimeEngineProviderBuilder::new().engine(engine).module(module).build_pre()?;
+        Ok(Self { module, metadata, clock })
+    }
+
+    /// The policy with another timeout than policy-server gives it.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Timeout) -> Self {
+        self.clock = self.clock.with_timeout(timeout);
+        self
+    }
+
+    /// The clock by which evaluations are interrupted. While nobody starts it, none is.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The kinds of resources that the policy declares to read.
@@ -86,7 +110,7 @@ impl Policy {
     /// Calls a function of the module in a fresh instance.
     ///
     /// # Errors
-    /// When the module cannot be instantiated, traps, or answers with an error.
+    /// When the module cannot be instantiated, traps, or answers with an error; [`Interrupted`] when it takes too long.
     pub fn call(
         &self,
         function: &str,
@@ -94,7 +118,7 @@ impl Policy {
         capabilities: &Arc<dyn Capabilities>,
         allowed: &AllowedResources,
     ) -> Result<Vec<u8>> {
-        let (capabilities, allowed) = (Arc::clone(capabilities), allowed.clone());
+        let (capabilities, allowed, clock) = (Arc::clone(capabilities), allowed.clone(), self.clock.clone());
         let callback = move |_: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
             if binding != "kubewarden" {
                 return Err(format!("unknown binding: {binding}").into());
@@ -103,11 +127,13 @@ impl Policy {
                 return Ok(Vec::new());
             }
             let call = host_call(namespace, operation, payload, &allowed)?;
+            let _waiting = clock.waiting();
             Ok(capabilities.answer(call)?)
         };
-        let instance = self.module.rehydrate(None)?;
-        let host = WapcHost::new(Box::new(instance), Some(Box::new(callback)))?;
-        Ok(host.call(function, payload)?)
+        let instance = self.module.rehydrate(Some(self.clock.timeout().deadlines()))?;
+        let answer =
+            WapcHost::new(Box::new(instance), Some(Box::new(callback))).and_then(|host| host.call(function, payload));
+        answer.map_err(|error| if Interrupted::is_in(&error) { Interrupted.into() } else { error.into() })
     }
 
     /// Asks the policy about its settings.
@@ -143,6 +169,19 @@ impl Policy {
             serde_json::from_slice(&response).context("the policy's answer cannot be read")?;
         AdmissionResponse::of_policy(request, response)
     }
+}
+
+/// Makes the image of the module's memory with which instances begin.
+fn seal_data(module: &Module) -> Result<()> {
+    // Under load, Linux now and then refuses to seal a memory file ("cannot add seals to the memfd"), and the next one not.
+    let mut outcome = module.initialize_copy_on_write_image();
+    for _ in 0..SEALING_TRIES {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = module.initialize_copy_on_write_image();
+    }
+    outcome.map_err(|error| anyhow!("cannot keep the data of the module in memory: {error:#}"))
 }
 
 fn annotated_metadata(module: &[u8]) -> Result<Option<Metadata>> {

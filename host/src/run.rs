@@ -4,12 +4,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use clap::Args;
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::AllowedResources;
 use crate::policy::Policy;
+use crate::timeout::{Interrupted, Timeout};
 use crate::world::{self, World};
 use crate::{session, settings, stdout};
 
@@ -31,6 +32,13 @@ pub struct Options {
     session: session::Flags,
     #[command(flatten)]
     world: world::Access,
+    /// Interrupt policy evaluation after this many seconds and refuse the request, as policy-server does; waiting for
+    /// registries and the cluster counts
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
+    policy_timeout: u64,
+    /// Disable policy timeout protection
+    #[arg(long, conflicts_with = "policy_timeout")]
+    disable_timeout_protection: bool,
 }
 
 /// Runs the policy, and prints its response.
@@ -40,16 +48,32 @@ pub struct Options {
 pub fn exec(options: &Options) -> Result<()> {
     let request = read_request(&options.request_path)?;
     let settings = options.settings.read()?;
-    let policy = Policy::load(options.policy.as_deref())?;
-    policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
+    let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::OfAll(options.policy_timeout));
+    let _ticking = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
+    policy.validate_settings(&settings).map_err(|error| match error.is::<Interrupted>() {
+        true => error.context("the settings cannot be checked"),
+        false => anyhow!("Provided settings are not valid: {error:#}"),
+    })?;
 
     let allowed = if options.allow_context_aware { policy.declared_resources() } else { AllowedResources::default() };
     let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
     let response = policy
         .validate(&request, &settings, &session.capabilities(), &allowed)
-        .unwrap_or_else(|error| AdmissionResponse::internal_error(&request.uid, &format!("{error:#}")));
+        .unwrap_or_else(|error| no_answer(&request, &error, options.policy_timeout));
     stdout::print(&(serde_json::to_string(&response)? + "\n"))?;
     session.close()
+}
+
+/// The response where the policy has none, which is that of policy-server.
+fn no_answer(request: &AdmissionRequest, error: &Error, seconds: u64) -> AdmissionResponse {
+    if !error.is::<Interrupted>() {
+        return AdmissionResponse::internal_error(&request.uid, &format!("{error:#}"));
+    }
+    eprintln!(
+        "Warning: the policy did not answer within {seconds} s, waiting for registries and the cluster included; \
+         --policy-timeout gives it more time here, `timeoutEvalSeconds` of the policy in a cluster"
+    );
+    AdmissionResponse::rejected(&request.uid, &Interrupted.to_string(), 500)
 }
 
 fn read_request(path: &Path) -> Result<AdmissionRequest> {
