@@ -216,10 +216,12 @@ impl<'w> Statements<'w> {
         Self { by_place }
     }
 
-    /// Those about the image at a site: those about all of its pod first.
-    fn about<'s>(&'s self, site: &'s ImageSite<'_>) -> Vec<&'s annotations::Statement> {
-        let of = |container| self.by_place.get(&(site.template(), container)).into_iter().flatten();
-        of(None).chain(site.name.as_deref().into_iter().flat_map(|name| of(Some(name)))).collect()
+    /// How many there are about the image at a site, and which: those about all of its pod first. There may be as many as
+    /// there are images, so they are not gone through to be counted.
+    fn about<'s>(&'s self, site: &'s ImageSite<'_>) -> (usize, impl Iterator<Item = &'s annotations::Statement>) {
+        let of = |container| self.by_place.get(&(site.template(), container)).map_or(&[][..], Vec::as_slice);
+        let (of_pod, of_container) = (of(None), site.name.as_deref().map_or(&[][..], |name| of(Some(name))));
+        (of_pod.len() + of_container.len(), of_pod.iter().chain(of_container))
     }
 }
 
@@ -353,8 +355,8 @@ impl Judge<'_, '_> {
         let mut failures = Vec::new();
         let mut evidence = Evidence::default();
         if rule.pod_annotations != PodAnnotations::Ignore {
-            let statements = self.statements.about(subject.site);
-            match reports::said_by(statements.into_iter(), &image, &mut self.registry) {
+            let (count, statements) = self.statements.about(subject.site);
+            match reports::said_by(count, statements, &image, &mut self.registry) {
                 Ok(scans) => evidence.pod = scans,
                 Err(cause) => failures.push(cause),
             }

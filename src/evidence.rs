@@ -13,11 +13,15 @@ use crate::shown::Shown;
 /// An answer, or why there is none.
 pub type Answer<T> = Result<T, String>;
 
+/// How many bytes of an error are looked at. The causes, which come before the stack, fit.
+const LONGEST_ERROR: usize = 16 << 10;
+
 /// What the host says of a failure, made fit for a message: what failed, and the first cause of it.
 ///
 /// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
 /// numbered where there are several, and its stack.
 fn told(error: &str) -> String {
+    let error = error.get(..error.floor_char_boundary(LONGEST_ERROR)).unwrap_or_default();
     let mut lines = error.trim().lines();
     let layers = ["Host error: ", "Callback evaluation failure: "];
     let failure = lines.next().unwrap_or_default();
@@ -53,5 +57,15 @@ mod tests {
         ] {
             assert_eq!(told(said), expected);
         }
+    }
+
+    #[test]
+    fn an_error_that_has_no_end_is_cut() {
+        assert_eq!(told(&"ß".repeat(5 << 20)), r"\u{df}".repeat(200) + "…");
+        assert_eq!(told(&format!("it\n\nCaused by:\n    that\n{}", "\n  x".repeat(5 << 20))), "it: x");
+        assert_eq!(
+            told(&format!("it\n\nCaused by:\n    that\n\nStack backtrace:{}", "\nx".repeat(5 << 20))),
+            "it: that"
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! the object, and is copied by controllers.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -158,8 +158,8 @@ impl BreakGlass {
         if request.user().is_empty() {
             return None;
         }
-        let is_member = |Group(group): &&Group| request.groups().iter().any(|other| other == group);
-        if let Some(Group(group)) = self.groups.iter().find(is_member) {
+        let groups: HashSet<&str> = request.groups().iter().map(AsRef::as_ref).collect();
+        if let Some(Group(group)) = self.groups.iter().find(|Group(group)| groups.contains(group.as_str())) {
             return Some(format!("group {group}"));
         }
         (self.rbac && is_allowed(request, host)).then(|| "rbac".to_owned())

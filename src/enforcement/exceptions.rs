@@ -1,6 +1,7 @@
 //! Exceptions: findings that an admin lets pass for a time. Every exception ends, and says why.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde_json::Value;
@@ -242,21 +243,26 @@ pub struct Exceptions<'s> {
     /// Most images need none.
     found: OnceCell<Vec<&'s Exception>>,
     now: DateTime<Utc>,
+    /// Those that name vulnerabilities, by their ids in lower case. Reports may hold thousands, and so may settings, so
+    /// neither is searched for each of the other.
+    by_vulnerability: OnceCell<HashMap<String, Vec<&'s Exception>>>,
 }
 
 impl<'s> Exceptions<'s> {
     /// Those of all that are for the image of this normalised name.
     #[must_use]
     pub fn for_image(all: &'s dyn Source, normalized: &'s str, now: DateTime<Utc>) -> Self {
-        Self { all, image: normalized, found: OnceCell::new(), now }
+        Self { all, image: normalized, found: OnceCell::new(), now, by_vulnerability: OnceCell::new() }
     }
 
     /// How an exception stands to a vulnerability. An advisory about several vulnerabilities is covered when each of them is.
     #[must_use]
-    pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'_>> {
-        let named = |name: &str| {
-            self.standing(|exception| exception.cves.iter().any(|VulnerabilityId(id)| id.eq_ignore_ascii_case(name)))
-        };
+    pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'s>> {
+        if self.found().is_empty() {
+            return None;
+        }
+        let by_vulnerability = self.by_vulnerability.get_or_init(|| self.index());
+        let named = |name: &str| self.standing(by_vulnerability.get(&name.to_ascii_lowercase())?);
         if let Some(standing) = named(&vulnerability.id) {
             return Some(standing);
         }
@@ -268,14 +274,28 @@ impl<'s> Exceptions<'s> {
         })
     }
 
-    fn of_finding(&self, code: Code) -> Option<Standing<'_>> {
-        self.standing(|exception| exception.covers(code))
+    fn found(&self) -> &[&'s Exception] {
+        self.found.get_or_init(|| self.all.exceptions_for(self.image))
+    }
+
+    fn index(&self) -> HashMap<String, Vec<&'s Exception>> {
+        let mut index: HashMap<_, Vec<_>> = HashMap::new();
+        for exception in self.found().iter().copied() {
+            for VulnerabilityId(id) in &exception.cves {
+                index.entry(id.to_ascii_lowercase()).or_default().push(exception);
+            }
+        }
+        index
+    }
+
+    fn of_finding(&self, code: Code) -> Option<Standing<'s>> {
+        let covering: Vec<_> = self.found().iter().copied().filter(|exception| exception.covers(code)).collect();
+        self.standing(&covering)
     }
 
     /// An exception that is in force comes first, else the one that ended last.
-    fn standing(&self, covers: impl Fn(&Exception) -> bool) -> Option<Standing<'_>> {
-        let exceptions = self.found.get_or_init(|| self.all.exceptions_for(self.image));
-        let covering = || exceptions.iter().copied().filter(|exception| covers(exception));
+    fn standing(&self, covering: &[&'s Exception]) -> Option<Standing<'s>> {
+        let covering = || covering.iter().copied();
         let in_force = covering().find(|exception| self.now < exception.until.end).map(Standing::InForce);
         in_force.or_else(|| covering().max_by_key(|exception| exception.until.end).map(Standing::Ended))
     }

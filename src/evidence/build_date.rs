@@ -6,11 +6,8 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-use super::registry::ImageFacts;
+use super::registry::{CREATED, ImageFacts};
 use super::time;
-
-/// The annotation, and label, of the OCI image specification for the date on which an image was built.
-const CREATED: &str = "org.opencontainers.image.created";
 
 /// When an image was built.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,19 +2,31 @@
 //! are needed, so that the same request always asks the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::rc::Rc;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::Answer;
+use super::{Answer, annotations};
 use crate::host::Host;
 use crate::image::{Digest, Reference};
-use crate::json;
+use crate::json::{self, Key};
 use crate::shown::Shown;
 
 /// The media types of the configurations that describe a container image.
 const IMAGE_CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// The annotation, and label, of the OCI image specification for the date on which an image was built.
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// Annotations, or labels, of the OCI image specification for the image that an image was built on.
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// The digest of that.
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The label in which Cloud Native Buildpacks write what an image was built of (Platform API,
+/// "io.buildpacks.lifecycle.metadata").
+pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
 /// The registries, and what they have answered so far.
 pub struct Registry<'h> {
@@ -31,9 +43,9 @@ pub struct ImageFacts {
     pub digest: Option<String>,
     /// The digest of the configuration, by which runtimes and some scanners know an image.
     pub config_digest: Option<String>,
-    /// The annotations of the manifest.
+    /// The annotations of the manifest, as far as rules ask.
     pub annotations: BTreeMap<String, String>,
-    /// The labels of the configuration.
+    /// The labels of the configuration, as far as rules ask.
     pub labels: BTreeMap<String, String>,
     /// The configuration's `created`, as written.
     pub created: Option<String>,
@@ -167,7 +179,7 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
         #[serde(deserialize_with = "json::object")]
         config: Descriptor,
         #[serde(default)]
-        annotations: Option<BTreeMap<String, Option<String>>>,
+        annotations: Option<Told>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -189,7 +201,7 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     #[serde(rename_all = "PascalCase")]
     struct Container {
         #[serde(default)]
-        labels: Option<BTreeMap<String, Option<String>>>,
+        labels: Option<Told>,
     }
     #[derive(Deserialize)]
     struct Layer {
@@ -219,16 +231,50 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     Ok(ImageFacts {
         digest: response.digest,
         config_digest: response.manifest.config.digest,
-        annotations: said(response.manifest.annotations),
-        labels: said(response.config.config.and_then(|container| container.labels)),
+        annotations: response.manifest.annotations.unwrap_or_default().0,
+        labels: response.config.config.and_then(|container| container.labels).unwrap_or_default().0,
         created: response.config.created.filter(|created| !created.is_empty()),
         history: response.config.history.into_iter().flatten().flatten().filter_map(|layer| layer.created).collect(),
     })
 }
 
-/// The entries that have a value.
-fn said(entries: Option<BTreeMap<String, Option<String>>>) -> BTreeMap<String, String> {
-    entries.into_iter().flatten().filter_map(|(key, value)| Some((key, value?))).collect()
+/// Those annotations, or labels, that a rule may ask for, and that have a value. There may be any number of others, of any
+/// length: they are what whoever builds an image likes to write.
+#[derive(Default)]
+struct Told(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Told;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Told, A::Error> {
+                let mut told = BTreeMap::new();
+                while let Some(Key(key)) = entries.next_key()? {
+                    let value: Option<Key<'_>> = entries.next_value()?;
+                    if !is_asked_for(&key) {
+                        continue;
+                    }
+                    // Of a key that is given twice the last value counts, as everywhere where configurations are read.
+                    match value {
+                        Some(Key(value)) => told.insert(key.into_owned(), value.into_owned()),
+                        None => told.remove(key.as_ref()),
+                    };
+                }
+                Ok(Told(told))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn is_asked_for(key: &str) -> bool {
+    [CREATED, BASE_NAME, BASE_DIGEST, BUILDPACKS].contains(&key) || annotations::is_about_scans(key)
 }
 
 fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
@@ -245,11 +291,15 @@ fn told(error: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{ImageFacts, Registry};
+    use super::{BASE_NAME, CREATED, ImageFacts, Registry};
     use crate::host::in_memory::InMemory;
     use crate::image::Reference;
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn told(entries: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
 
     fn world() -> InMemory {
         InMemory::at("2026-11-20T12:00:00Z")
@@ -299,8 +349,8 @@ mod tests {
         for media_type in super::IMAGE_CONFIGS {
             let host = world().config("a", json!({
                 "digest": DIGEST,
-                "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v"}},
-                "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
+                "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v", BASE_NAME: "debian:12"}},
+                "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m", CREATED: "2026-07-02", "Images.OpenShift.io/deny-execution": "true"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
             }));
             let facts = Registry::new(&host).image("a");
             assert_eq!(
@@ -308,12 +358,29 @@ mod tests {
                 Ok(&ImageFacts {
                     digest: Some(DIGEST.to_owned()),
                     config_digest: Some(DIGEST.to_owned()),
-                    annotations: [("k".to_owned(), "v".to_owned())].into(),
-                    labels: [("l".to_owned(), "m".to_owned())].into(),
+                    annotations: told(&[(BASE_NAME, "debian:12")]),
+                    labels: told(&[("Images.OpenShift.io/deny-execution", "true"), (CREATED, "2026-07-02")]),
                     created: Some("2026-07-01T00:00:00Z".to_owned()),
                     history: vec!["x".to_owned()],
                 })
             );
+        }
+    }
+
+    #[test]
+    fn of_a_label_that_is_given_twice_the_last_value_counts() {
+        for (labels, expected) in [
+            (r#""K": "a", "K": "b""#, told(&[(CREATED, "b")])),
+            (r#""K": null, "K": "b""#, told(&[(CREATED, "b")])),
+            (r#""K": "a", "K": null"#, told(&[])),
+        ] {
+            let labels = labels.replace('K', CREATED);
+            let config = r#"{"mediaType": "application/vnd.oci.image.config.v1+json"}"#;
+            let answer = format!(
+                r#"{{"manifest": {{"config": {config}}}, "config": {{"config": {{"Labels": {{{labels}}}}}}}}}"#
+            );
+            let facts = super::image_facts(answer.as_bytes()).unwrap();
+            assert_eq!(facts.labels, expected, "{labels}");
         }
     }
 
@@ -324,7 +391,7 @@ mod tests {
             json!({"manifest": {"config": config}, "config": {}}),
             json!({"manifest": {"config": config, "annotations": null}, "config": {"created": null, "history": null, "config": {"Labels": null}}}),
             json!({"manifest": {"config": config}, "config": {"config": null, "created": ""}}),
-            json!({"manifest": {"config": config, "annotations": {"a": null}}, "config": {"config": {"Labels": {"a": null}}, "history": [null, {}]}}),
+            json!({"manifest": {"config": config, "annotations": {CREATED: null}}, "config": {"config": {"Labels": {CREATED: null}}, "history": [null, {}]}}),
         ] {
             let host = world().config("a", answer);
             assert_eq!(Registry::new(&host).image("a").as_deref(), Ok(&ImageFacts::default()));
@@ -351,6 +418,10 @@ mod tests {
             (
                 json!({"manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": {"created": 7}}),
                 "the registry's answer cannot be read: config.created: invalid type",
+            ),
+            (
+                json!({"manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": {"config": {"Labels": {"a": 7}}}}),
+                "the registry's answer cannot be read: config.config.Labels.a: invalid type: integer `7`, expected a string",
             ),
         ] {
             let host = world().config("a", answer);

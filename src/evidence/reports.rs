@@ -5,7 +5,7 @@ mod quay;
 mod sbomscanner;
 mod trivy_operator;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
@@ -155,7 +155,7 @@ impl<'s> Subject<'s> {
         registry: &mut Registry<'_>,
     ) -> Answer<Vec<(Relation, T)>> {
         let own = [self.digest, self.facts.digest.as_deref(), self.facts.config_digest.as_deref()];
-        let (mut judged, mut siblings) = (None, None);
+        let (mut judged, mut siblings) = (None, None::<HashSet<String>>);
         let mut related = Vec::new();
         for candidate in candidates {
             let digest = digest_of(&candidate);
@@ -171,9 +171,9 @@ impl<'s> Subject<'s> {
                 continue;
             }
             if siblings.is_none() {
-                siblings = Some(self.manifests(registry)?.to_vec());
+                siblings = Some(self.manifests(registry)?.iter().cloned().collect());
             }
-            if siblings.iter().flatten().any(|sibling| sibling == digest) {
+            if siblings.as_ref().is_some_and(|siblings| siblings.contains(digest)) {
                 related.push((Relation::Sibling, candidate));
             }
         }
@@ -379,21 +379,22 @@ fn said_by_image(subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<V
         let entries = entries.iter().filter(|(key, _)| annotations::is_about_scans(key));
         statements.extend(entries.filter_map(|(key, value)| annotations::read(key, value, place)));
     }
-    said_by(statements.iter(), subject, registry)
+    said_by(statements.len(), statements.iter(), subject, registry)
 }
 
-/// What statements say of an image, as far as they are about it. Too many are an objection.
+/// What some statements, `count` of them, say of an image, as far as they are about it. Too many are an objection.
 ///
 /// # Errors
 /// Why it cannot be known which image they are about.
 pub fn said_by<'a>(
-    statements: impl ExactSizeIterator<Item = &'a annotations::Statement>,
+    count: usize,
+    statements: impl Iterator<Item = &'a annotations::Statement>,
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
     let mut scans = Vec::new();
-    if statements.len() > MOST_STATEMENTS {
-        let objection = format!("are {}, of which at most {MOST_STATEMENTS} are read", statements.len());
+    if count > MOST_STATEMENTS {
+        let objection = format!("are {count}, of which at most {MOST_STATEMENTS} are read");
         scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
     }
     for statement in statements.take(MOST_STATEMENTS) {

@@ -1,6 +1,7 @@
 //! What scanners found in an image, whoever tells of it and in whatever shape.
 
 use std::fmt;
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 
@@ -101,8 +102,8 @@ pub struct Scan {
     pub at: Option<DateTime<Utc>>,
     /// Why the source wants the image kept out, where it does; in words that read on from the source.
     pub objection: Option<String>,
-    /// What was found, and named.
-    pub named: Vec<Vulnerability>,
+    /// What was found, and named. Many containers may share it.
+    pub named: Rc<[Vulnerability]>,
     /// What was found besides, and only counted.
     pub counted: Vec<Count>,
     /// Whether it says anything of what is in the image. One that does not is no scan result.
@@ -116,7 +117,7 @@ impl Scan {
     /// A scan result of a report that names what was found.
     #[must_use]
     pub fn of_report(source: String, at: Option<DateTime<Utc>>, named: Vec<Vulnerability>) -> Self {
-        Self { source, at, objection: None, named, counted: Vec::new(), is_result: true, is_exact: true }
+        Self { source, at, objection: None, named: named.into(), counted: Vec::new(), is_result: true, is_exact: true }
     }
 
     /// An objection to the image by a source that does not say what is in it.

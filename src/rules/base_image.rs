@@ -10,19 +10,13 @@ use serde_json::value::RawValue;
 
 use super::Ruling;
 use crate::evidence::build_date::BuildDate;
-use crate::evidence::registry::ImageFacts;
+use crate::evidence::registry::{BASE_DIGEST, BASE_NAME, BUILDPACKS, ImageFacts};
 use crate::finding::{Code, Effect};
 use crate::image::{Digest, Reference};
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
 use crate::settings::shape::Shape;
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
-
-/// Annotations, or labels, of the OCI image specification for the image that an image was built on.
-const BASE_NAME: &str = "org.opencontainers.image.base.name";
-const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
-/// The label in which Cloud Native Buildpacks write what an image was built of (Platform API, "io.buildpacks.lifecycle.metadata").
-const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
 section! {
     /// Every image stands on the newest build of its base.

@@ -4,6 +4,7 @@
 //! which it is worst.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -204,7 +205,7 @@ impl Scanning {
         scan.at.is_some_and(|at| now - at >= self.max_age.delta())
     }
 
-    fn assess<'a>(&self, scan: &'a Scan, exceptions: &'a Exceptions<'_>, now: DateTime<Utc>) -> Assessment<'a> {
+    fn assess<'a, 'e: 'a>(&self, scan: &'a Scan, exceptions: &Exceptions<'e>, now: DateTime<Utc>) -> Assessment<'a> {
         let mut assessment = Assessment::default();
         for severity in Severity::ALL {
             let limit = self.max_allowed.of(severity).map(|Number(limit)| limit);
@@ -217,11 +218,11 @@ impl Scanning {
         assessment
     }
 
-    fn assess_severity<'a>(
+    fn assess_severity<'a, 'e: 'a>(
         &self,
         scan: &'a Scan,
         (severity, limit, window): (Severity, Option<u64>, Option<TimeDelta>),
-        exceptions: &'a Exceptions<'_>,
+        exceptions: &Exceptions<'e>,
         now: DateTime<Utc>,
         assessment: &mut Assessment<'a>,
     ) {
@@ -418,19 +419,19 @@ fn named_few<'a>(vulnerabilities: impl Iterator<Item = (&'a Vulnerability, Strin
     items.join(", ")
 }
 
-/// Vulnerabilities by the exception that is about them, in the order in which they come.
+/// Vulnerabilities by the exception that is about them, each once, in the order in which they come.
 fn by_exception<'a>(pairs: &[(&'a Vulnerability, &'a Exception)]) -> Vec<(&'a Exception, Vec<&'a str>)> {
     let mut groups: Vec<(&Exception, Vec<&str>)> = Vec::new();
+    let mut indexes: HashMap<*const Exception, usize> = HashMap::new();
+    let mut known: HashSet<(usize, &str)> = HashSet::new();
     for (vulnerability, exception) in pairs {
-        let group = match groups.iter().position(|(known, _)| std::ptr::eq(*known, *exception)) {
-            Some(index) => groups.get_mut(index),
-            None => {
-                groups.push((exception, Vec::new()));
-                groups.last_mut()
-            }
-        };
-        let Some((_, ids)) = group else { continue };
-        if !ids.contains(&vulnerability.id.as_str()) {
+        let index = *indexes.entry(std::ptr::from_ref(*exception)).or_insert(groups.len());
+        if index == groups.len() {
+            groups.push((exception, Vec::new()));
+        }
+        if known.insert((index, &vulnerability.id))
+            && let Some((_, ids)) = groups.get_mut(index)
+        {
             ids.push(&vulnerability.id);
         }
     }

@@ -174,15 +174,15 @@ impl Schedule {
         };
         let zone = self.zone();
         let mut moved_by = None;
-        // Each freeze moves the deadline out of itself, so that it can do so once.
-        for _ in &self.freezes {
-            let holding = self.freezes.iter().find_map(|freeze| {
-                let (start, end) = freeze.span(&zone);
-                (start <= at && at < end).then_some((freeze, end))
-            });
-            let Some((freeze, end)) = holding else { break };
-            at = end;
-            moved_by = Some(freeze);
+        let spans = self.freezes.iter().map(|freeze| (freeze.span(&zone), freeze));
+        let mut spans: Vec<_> = spans.filter(|((_, end), _)| at < *end).collect();
+        // A deadline moves forward only, so that each freeze, from the first to begin on, is looked at once.
+        spans.sort_by_key(|((start, _), _)| *start);
+        for ((start, end), freeze) in spans {
+            if start <= at && at < end {
+                at = end;
+                moved_by = Some(freeze);
+            }
         }
         Deadline { at, patch_day, moved_by }
     }

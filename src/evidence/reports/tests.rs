@@ -290,7 +290,7 @@ mod trivy_operator {
         assert!(failure(&cluster(index(), &[no_list.clone()]), &here()).contains("missing field `vulnerabilities`"));
         no_list["report"]["vulnerabilities"] = json!(null);
         let scans = said(&cluster(index(), &[no_list]), &here()).unwrap();
-        assert_eq!(scans[0].named, [], "a list without items is null in Go");
+        assert_eq!(*scans[0].named, [], "a list without items is null in Go");
         let with = |vulnerabilities: Value| {
             let artifact = json!({"repository": "app", "tag": "1", "digest": INDEX});
             failure(&cluster(index(), &[report("r", "2026-11-19T08:00:00Z", artifact, vulnerabilities)]), &here())
