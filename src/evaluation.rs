@@ -29,6 +29,10 @@ use crate::shown::Shown;
 use crate::verdict::{JudgedImage, JudgedRequest, Verdict};
 use crate::workload::{self, ImageSite, Placement, Unlisted, Workload};
 
+/// The most images of one object that are judged. Nobody has so many; without a bound, an object of 3 MiB names two hundred
+/// thousand, each with findings of its own and with everything that the pod's annotations say, and host calls for each.
+const MOST_IMAGES: usize = 1024;
+
 /// Judges the payload of waPC's `validate`.
 #[must_use]
 pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
@@ -131,6 +135,9 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
     };
+    if workload.sites.len() > MOST_IMAGES {
+        return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
+    }
     let before = before(request, settings);
     let unchanged = leniency::unchanged(&workload.sites, &before.sites);
     let mut judge = Judge {
@@ -166,6 +173,13 @@ fn unknown_kind(request: &AdmissionRequest<'_>) -> String {
         "`{api_version}` {kind} is no kind whose images this policy knows how to find; add to `customWorkloads` where its \
          pod template is, `- {{apiVersion: {api_version}, kind: {kind}, podTemplate: /spec/template}}`, or take {kind} out \
          of the rules of the policy"
+    )
+}
+
+fn too_many_images(kind: &str, count: usize) -> String {
+    let kind = Shown(kind);
+    format!(
+        "this {kind} names {count} images, of which at most {MOST_IMAGES} are judged; spread them over several objects"
     )
 }
 

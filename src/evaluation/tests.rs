@@ -50,6 +50,27 @@ fn world() -> InMemory {
 }
 
 #[test]
+fn an_object_that_names_more_images_than_anybody_has_is_refused_and_asks_nobody() {
+    let host = world();
+    let images = |count| pod(&vec!["nginx:1"; count]);
+    let off = only("pinning", json!({"action": "off"}));
+    assert_eq!(respond(&host, &request("Pod", &images(1024)), &off)["accepted"], json!(true));
+    for (operation, settings) in [("CREATE", &off), ("CREATE", &json!({})), ("UPDATE", &off)] {
+        let mut request = request("Pod", &images(1025));
+        request["operation"] = json!(operation);
+        request["oldObject"] = images(1025);
+        let response = respond(&host, &request, settings);
+        assert_eq!(response["codes"], json!(["invalid-request Deny"]), "{operation} {settings}");
+        let message = response["message"].as_str().unwrap();
+        assert_eq!(
+            message,
+            "this Pod names 1025 images, of which at most 1024 are judged; spread them over several objects [invalid-request]"
+        );
+    }
+    assert_eq!(host.asked(), [""; 0]);
+}
+
+#[test]
 fn a_pinned_image_under_pinning_alone_asks_nobody() {
     let host = world();
     let response = respond(&host, &request("Pod", &pod(&[&format!("nginx@{DIGEST}")])), &only("pinning", json!({})));
