@@ -1,17 +1,18 @@
 //! The way of one request, top to bottom.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
 use crate::enforcement::break_glass::Door;
-use crate::enforcement::exceptions::Exceptions;
+use crate::enforcement::exceptions::{Exception, Exceptions};
 use crate::enforcement::leniency::{self, Leniency, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
 use crate::evidence::registry::{ImageFacts, Registry};
-use crate::evidence::reports::{self, Reports};
+use crate::evidence::reports::{self, ReportSource, Reports};
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
@@ -21,7 +22,7 @@ use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
 use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
-use crate::rules::scan::{Evidence, PodAnnotations};
+use crate::rules::scan::{Evidence, PodAnnotations, Scanning};
 use crate::settings::read::Problems;
 use crate::settings::value::Treatment;
 use crate::settings::{InForce, Rules, Settings};
@@ -149,6 +150,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         statements: Statements::of(&workload),
         registry: Registry::new(host),
         reports: Reports::new(host, request.namespace()),
+        scanned: HashMap::new(),
         findings: Vec::new(),
         images: Vec::with_capacity(workload.sites.len()),
         edits: Vec::new(),
@@ -197,6 +199,7 @@ struct Judge<'r, 's> {
     statements: Statements<'r>,
     registry: Registry<'r>,
     reports: Reports<'r>,
+    scanned: HashMap<ScanKey, Rc<Scanned>>,
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
     edits: Vec<(std::ops::Range<usize>, String)>,
@@ -236,6 +239,46 @@ impl<'w> Statements<'w> {
         let of = |container| self.by_place.get(&(site.template(), container)).map_or(&[][..], Vec::as_slice);
         let (of_pod, of_container) = (of(None), site.name.as_deref().map_or(&[][..], |name| of(Some(name))));
         (of_pod.len() + of_container.len(), of_pod.iter().chain(of_container))
+    }
+}
+
+/// What is said of the scans of an image.
+struct Scanned {
+    rulings: Vec<Ruling>,
+    /// Why some could not be asked.
+    failures: Vec<String>,
+}
+
+/// All that makes a difference to what is said of the scans of an image. Many containers may have the same image, and many
+/// vulnerabilities in it.
+#[derive(PartialEq, Eq, Hash)]
+struct ScanKey {
+    /// The name by which it is judged.
+    image: String,
+    /// Its name by tag, where a source of reports heeds that.
+    tagged: Option<String>,
+    rule: *const Scanning,
+    exceptions: Vec<*const Exception>,
+    template: String,
+    /// The container, where annotations of the pod are about it alone.
+    container: Option<String>,
+}
+
+impl ScanKey {
+    fn of(subject: &Subject<'_>, judged: &JudgedImage, statements: &Statements<'_>) -> Self {
+        let (site, rule) = (subject.site, subject.rules.scan);
+        let is_named = |name: &&str| statements.by_place.contains_key(&(site.template(), Some(*name)));
+        Self {
+            image: match &judged.digest {
+                Some(digest) => subject.image.with_digest(digest),
+                None => subject.image.registry_name(),
+            },
+            tagged: if rule.reports.iter().any(ReportSource::heeds_tags) { subject.image.tagged() } else { None },
+            rule: std::ptr::from_ref(rule),
+            exceptions: subject.exceptions.iter().map(std::ptr::from_ref).collect(),
+            template: site.template().to_owned(),
+            container: site.name.as_deref().filter(is_named).map(str::to_owned),
+        }
     }
 }
 
@@ -361,10 +404,29 @@ impl Judge<'_, '_> {
         Ok(Currency::Outdated { base: base.name.clone(), newer })
     }
 
-    /// Judges what scanners say of an image. Who cannot be asked does not silence the others.
     fn scan(&mut self, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) {
         let rule = subject.rules.scan;
         let Some(asking) = rule.action.effect() else { return };
+        let key = ScanKey::of(subject, judged, &self.statements);
+        let scanned = match self.scanned.get(&key) {
+            Some(known) => Rc::clone(known),
+            None => {
+                let scanned = Rc::new(self.judge_scans(subject, facts, judged));
+                self.scanned.insert(key, Rc::clone(&scanned));
+                scanned
+            }
+        };
+        for ruling in &scanned.rulings {
+            self.rule(subject, ruling.clone());
+        }
+        for cause in &scanned.failures {
+            self.unavailable(subject, asking, cause);
+        }
+    }
+
+    /// Judges what scanners say of an image. Who cannot be asked does not silence the others.
+    fn judge_scans(&mut self, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) -> Scanned {
+        let rule = subject.rules.scan;
         let image = reports::Subject::new(&subject.image, judged.digest.as_deref(), facts);
         let mut failures = Vec::new();
         let mut evidence = Evidence::default();
@@ -389,12 +451,7 @@ impl Judge<'_, '_> {
             }
         }
         evidence.is_complete = failures.is_empty();
-        for ruling in rule.judge(&evidence, &subject.exceptions, self.now) {
-            self.rule(subject, ruling);
-        }
-        for cause in failures {
-            self.unavailable(subject, asking, &cause);
-        }
+        Scanned { rulings: rule.judge(&evidence, &subject.exceptions, self.now), failures }
     }
 
     /// Adds what a rule says of an image, as far as no exception lets it pass. Tells whether the request is refused for it.

@@ -255,6 +255,11 @@ impl<'s> Exceptions<'s> {
         Self { all, image: normalized, found: OnceCell::new(), now, by_vulnerability: OnceCell::new() }
     }
 
+    /// They, in the order of the settings.
+    pub fn iter(&self) -> impl Iterator<Item = &'s Exception> {
+        self.found().iter().copied()
+    }
+
     /// How an exception stands to a vulnerability. An advisory about several vulnerabilities is covered when each of them is.
     #[must_use]
     pub fn of_vulnerability(&self, vulnerability: &Vulnerability) -> Option<Standing<'s>> {

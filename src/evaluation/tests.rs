@@ -71,6 +71,107 @@ fn an_object_that_names_more_images_than_anybody_has_is_refused_and_asks_nobody(
 }
 
 #[test]
+fn one_image_in_many_containers_is_held_against_what_is_said_of_each() {
+    let found = json!({"timestamp": "2026-11-19T00:00:00Z", "summary": [{"label": "critical", "data": 1}]}).to_string();
+    let mut image = image("2026-11-01T00:00:00Z", json!({}));
+    image["config"]["config"] = json!({"Labels": {"quality.images.openshift.io/vulnerability.p": found}});
+    let host = world().config(&format!("registry.example.com/app@{DIGEST}"), image);
+    let name = |tag: &str| format!("registry.example.com/app:{tag}@{DIGEST}");
+    let container = |name: &str, image: &str| json!({"name": name, "image": image});
+    let mut settings = only("scan", json!({}));
+    settings["overrides"] = json!([{"images": ["*/app:warned@*"], "scan": {"action": "warn"}}]);
+    settings["exceptions"] = json!([
+        {"images": ["*/app:excepted@*"], "rules": ["vulnerable-image"], "until": "2026-12-31", "reason": "r"},
+    ]);
+    settings["customWorkloads"] = json!([
+        {"apiVersion": "apps/v1", "kind": "Pair", "podTemplate": "/a"},
+        {"apiVersion": "apps/v1", "kind": "Pair", "podTemplate": "/b"},
+    ]);
+    let flag = json!({"timestamp": "2026-11-19T00:00:00Z", "compliant": false, "image": DIGEST}).to_string();
+    let containers = [
+        container("first", &name("1")),
+        container("warned", &name("warned")),
+        container("excepted", &name("excepted")),
+        container("flagged", &name("1")),
+        container("last", &name("1")),
+    ];
+    let pair = json!({
+        "a": {"metadata": {"annotations": {"scan.container-patch.dev/flagged": flag}}, "spec": {"containers": containers}},
+        "b": {"metadata": {"annotations": {"images.openshift.io/deny-execution": "true"}}, "spec": {"containers": [containers[0]]}},
+    });
+    let response = respond(&host, &request("Pair", &pair), &settings);
+    assert_eq!(
+        response["codes"],
+        json!([
+            "vulnerable-image Deny",
+            "vulnerable-image Warn",
+            "excepted Warn",
+            "scan-flagged Deny",
+            "vulnerable-image Deny",
+            "vulnerable-image Deny",
+            "scan-flagged Deny",
+            "vulnerable-image Deny",
+        ])
+    );
+}
+
+#[test]
+fn a_report_about_one_tag_says_nothing_of_another_tag() {
+    let report = |name: &str, tag: &str, severity: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "shop"},
+            "report": {
+                "artifact": {"repository": "app", "tag": tag}, "registry": {"server": "registry.example.com"},
+                "updateTimestamp": "2026-11-19T00:00:00Z",
+                "vulnerabilities": [{"vulnerabilityID": "CVE-2026-0001", "severity": severity, "fixedVersion": "1", "resource": "p"}],
+            },
+        })
+    };
+    let (bad, good) = (report("bad", "bad", "CRITICAL"), report("good", "good", "LOW"));
+    let host = world()
+        .answer(
+            "get",
+            "VulnerabilityReport shop/container-patch-",
+            Err("Cannot find x named 'container-patch-'".to_owned()),
+        )
+        .answer("list", "VulnerabilityReport shop", Ok(json!({"items": [bad, good]})))
+        .answer("get", "VulnerabilityReport shop/bad", Ok(bad))
+        .answer("get", "VulnerabilityReport shop/good", Ok(good))
+        .manifest(&format!("registry.example.com/app@{DIGEST}"), json!({"layers": []}))
+        .config(&format!("registry.example.com/app@{DIGEST}"), image("2026-11-01T00:00:00Z", json!({})))
+        .digest("registry.example.com/app:good", DIGEST)
+        .digest("registry.example.com/app:bad", DIGEST);
+    let names = ["good", "bad"].map(|tag| format!("registry.example.com/app:{tag}@{DIGEST}"));
+    let mut request = request("Pod", &pod(&names.each_ref().map(String::as_str)));
+    request["namespace"] = json!("shop");
+    let response = respond(&host, &request, &only("scan", json!({"reports": [{"source": "trivyOperator"}]})));
+    assert_eq!(response["codes"], json!(["vulnerable-image Deny"]), "{response}");
+    assert!(response["message"].as_str().unwrap().starts_with("container `c1`"), "{response}");
+}
+
+#[test]
+fn more_named_vulnerabilities_than_are_read_are_a_flag() {
+    let host = world().config(&format!("docker.io/library/nginx@{DIGEST}"), image("2026-11-01T00:00:00Z", json!({})));
+    let named = |count| {
+        let named: Vec<_> = (0..count).map(|id| json!({"id": format!("C{id}"), "severity": "low"})).collect();
+        json!({"timestamp": "2026-11-19T00:00:00Z", "vulnerabilities": named}).to_string()
+    };
+    let response = |counts: &[usize]| {
+        let mut pod = pod(&[&format!("nginx@{DIGEST}")]);
+        for (index, count) in counts.iter().enumerate() {
+            let key = format!("quality.images.openshift.io/vulnerability.p{index}");
+            pod["metadata"]["annotations"][key] = json!(named(*count));
+        }
+        respond(&host, &request("Pod", &pod), &only("scan", json!({})))
+    };
+    assert_eq!(response(&[2048, 2048])["codes"], json!([]));
+    let flagged = response(&[2048, 2049]);
+    assert_eq!(flagged["codes"], json!(["scan-flagged Deny"]));
+    let message = flagged["message"].as_str().unwrap();
+    assert!(message.contains("annotations or labels about scans name more than 4096 vulnerabilities"), "{message}");
+}
+
+#[test]
 fn a_pinned_image_under_pinning_alone_asks_nobody() {
     let host = world();
     let response = respond(&host, &request("Pod", &pod(&[&format!("nginx@{DIGEST}")])), &only("pinning", json!({})));

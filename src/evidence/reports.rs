@@ -37,6 +37,14 @@ section! {
 
 impl Eq for ReportSource {}
 
+impl ReportSource {
+    /// Whether its reports may be about a tag.
+    #[must_use]
+    pub fn heeds_tags(&self) -> bool {
+        self.source == Source::TrivyOperator
+    }
+}
+
 impl Hash for ReportSource {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.source, &self.namespace).hash(state);
@@ -372,6 +380,10 @@ impl Resource {
 /// would cost the product of their containers and their annotations.
 const MOST_STATEMENTS: usize = 64;
 
+/// The most vulnerabilities that the annotations, or the labels, about one image may name. In 256 KiB, which is what
+/// Kubernetes allows for all annotations of an object, there is hardly room for more.
+const MOST_NAMED: usize = 4096;
+
 fn said_by_image(subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Vec<Scan>> {
     use annotations::Place;
     let mut statements = Vec::new();
@@ -397,12 +409,20 @@ pub fn said_by<'a>(
         let objection = format!("are {count}, of which at most {MOST_STATEMENTS} are read");
         scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
     }
+    let mut named = 0;
     for statement in statements.take(MOST_STATEMENTS) {
         let relation = match &statement.image {
             Some(digest) => subject.relation(digest, registry)?,
             None => Relation::Same,
         };
-        scans.extend(statement.scan.clone().of(relation));
+        let Some(scan) = statement.scan.clone().of(relation) else { continue };
+        named += scan.named.len();
+        if named > MOST_NAMED {
+            let objection = format!("name more than {MOST_NAMED} vulnerabilities, which is as many as are read");
+            scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
+            break;
+        }
+        scans.push(scan);
     }
     Ok(scans)
 }
