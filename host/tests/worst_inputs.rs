@@ -1,0 +1,331 @@
+//! The worst that the policy is given ends well inside of what policy-server gives it: the built module, under the clock and
+//! the timeout that it has there. A request holds at most 3 MiB of one object, and settings as much as etcd stores of a
+//! policy; what registries and the cluster answer, nobody bounds but the policy itself.
+
+use std::sync::Arc;
+
+use container_patch::capabilities::{Answer, Capabilities, HostCall};
+use container_patch::policy::Policy;
+use serde_json::{Value, json};
+
+const MIB: usize = 1 << 20;
+/// The largest object that an API server takes.
+const OBJECT: usize = 3 * MIB;
+/// The most images of an object that are judged.
+const MOST_IMAGES: usize = 1024;
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// What the world answers.
+type World = Box<dyn Fn(&HostCall) -> Answer + Send + Sync>;
+
+struct Asked(World);
+
+impl Capabilities for Asked {
+    fn answer(&self, call: HostCall) -> Answer {
+        self.0(&call)
+    }
+}
+
+/// A world in which nothing is wrong with any image.
+fn sound(call: &HostCall) -> Answer {
+    let answer = match call {
+        HostCall::OciManifestDigest(_) => json!({"digest": DIGEST}),
+        HostCall::OciManifest(_) => json!({"layers": []}),
+        HostCall::OciManifestAndConfig(_) => image(""),
+        HostCall::KubernetesGetResource(get) => return Err(format!("Cannot find x named '{}'", get.name)),
+        HostCall::KubernetesCanI(_) => json!({"allowed": false}),
+        _ => json!({"items": []}),
+    };
+    Ok(answer.to_string().into_bytes())
+}
+
+/// A world in which nobody answers.
+fn silent(_: &HostCall) -> Answer {
+    Err("Host error: connection refused".to_owned())
+}
+
+/// An image with these labels, in JSON.
+fn image(labels: &str) -> Value {
+    let labels: Value = serde_json::from_str(&format!("{{{labels}}}")).unwrap();
+    json!({
+        "digest": DIGEST,
+        "manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": DIGEST}},
+        "config": {"created": "2026-11-01T00:00:00Z", "config": {"Labels": labels}},
+    })
+}
+
+/// As many items as fit.
+fn fill(bytes: usize, item: impl Fn(usize) -> String) -> String {
+    let mut text = String::with_capacity(bytes);
+    for index in 0.. {
+        let next = item(index);
+        if text.len() + next.len() >= bytes {
+            break;
+        }
+        if index > 0 {
+            text.push(',');
+        }
+        text += &next;
+    }
+    text
+}
+
+/// So many items.
+fn list(count: usize, item: impl Fn(usize) -> String) -> String {
+    (0..count).map(item).collect::<Vec<_>>().join(",")
+}
+
+fn pod(annotations: &str, containers: &str) -> String {
+    format!(r#"{{"metadata":{{"annotations":{{{annotations}}}}},"spec":{{"containers":[{containers}]}}}}"#)
+}
+
+fn request(operation: &str, object: &str, old: &str) -> String {
+    format!(
+        r#"{{"kind":{{"group":"","version":"v1","kind":"Pod"}},"operation":"{operation}","namespace":"shop",
+            "userInfo":{{"username":"jane"}},"object":{object},"oldObject":{old}}}"#
+    )
+}
+
+fn create(annotations: &str, containers: &str) -> String {
+    request("CREATE", &pod(annotations, containers), "null")
+}
+
+fn small(index: usize) -> String {
+    format!(r#"{{"image":"a:{index}"}}"#)
+}
+
+/// A container with an image whose name is as long as runtimes understand.
+fn long(index: usize) -> String {
+    format!(r#"{{"name":"container-{index}","image":"registry.example.com/{}:{index}"}}"#, "a".repeat(234))
+}
+
+/// One more spelling of an annotation that flags an image.
+fn flag(index: usize) -> String {
+    let key = "images.openshift.io/deny-execution"
+        .char_indices()
+        .map(|(at, letter)| if index >> (at % 31) & 1 == 1 { letter.to_ascii_uppercase() } else { letter });
+    format!(r#""{}":"1""#, key.collect::<String>())
+}
+
+/// A scan result in an annotation or a label, of nearly the length that is read, in a JSON string.
+fn result(index: usize) -> String {
+    let found = fill(100 << 10, |id| format!(r#"{{\"id\":\"C{id}\",\"severity\":\"low\",\"fixedVersion\":\"1\"}}"#));
+    format!(
+        r#""quality.images.openshift.io/vulnerability.p{index:02}":"{{\"timestamp\":\"2026-11-01T00:00:00Z\",\"vulnerabilities\":[{found}]}}""#
+    )
+}
+
+/// Settings under which scans alone are judged, by these.
+fn scan(settings: &str) -> String {
+    let off = r#"{"action":"off"}"#;
+    format!(
+        r#"{{"evaluateAt":"2026-11-20T12:00:00Z","pinning":{off},"schedule":{off},"baseImage":{off},"scan":{settings}}}"#
+    )
+}
+
+const EVERY_SEVERITY: &str =
+    r#"{"podAnnotations":"trust","maxAllowed":{"critical":0,"high":0,"medium":0,"low":0,"negligible":0,"unknown":0}}"#;
+
+/// A name, a request, settings, the world, and what the response tells.
+type Input = (&'static str, String, String, World, &'static str);
+
+fn inputs_of_requesters() -> Vec<Input> {
+    let filler = format!(r#""filler":"{}""#, "x".repeat(OBJECT - MIB));
+    let most = |container: fn(usize) -> String| list(MOST_IMAGES, container);
+    let deep = "[".repeat(OBJECT / 2) + &"]".repeat(OBJECT / 2);
+    let too_many = pod("", &fill(OBJECT, small));
+    let last = fill(OBJECT, small) + r#",{"image":7}"#;
+    let groups = fill(OBJECT, |index| format!("\"{index}\""));
+    let emergency = create(r#""container-patch.dev/break-glass":"now""#, r#"{"image":"A"}"#)
+        .replace(r#""username":"jane""#, &format!(r#""username":"jane","groups":[{groups}]"#));
+    let on_call =
+        format!(r#"{{"breakGlass":{{"rbac":true,"groups":[{}]}}}}"#, fill(MIB, |index| format!(r#""g{index}""#)));
+    let default = || "{}".to_owned();
+    vec![
+        (
+            "more images than are judged",
+            create("", &fill(OBJECT, small)),
+            default(),
+            Box::new(sound),
+            "of which at most",
+        ),
+        (
+            "an update of as many",
+            request("UPDATE", &too_many, &too_many),
+            default(),
+            Box::new(sound),
+            "of which at most",
+        ),
+        ("the last one malformed", create("", &last), default(), Box::new(sound), "invalid type: integer `7`"),
+        (
+            "images to pin in a large object",
+            create(&filler, &most(long)),
+            default(),
+            Box::new(sound),
+            r#""accepted":true"#,
+        ),
+        (
+            "images that nobody answers for",
+            create(&filler, &most(long)),
+            default(),
+            Box::new(silent),
+            "[evidence-unavailable]",
+        ),
+        (
+            "images without a tag",
+            create("", &most(|index| format!(r#"{{"image":"a{index}"}}"#))),
+            r#"{"pinning":{"action":"deny"}}"#.to_owned(),
+            Box::new(sound),
+            "[forbidden-tag]",
+        ),
+        (
+            "flags for every image",
+            create(&fill(OBJECT - MIB / 10, flag), &most(small)),
+            scan("{}"),
+            Box::new(sound),
+            "[scan-flagged]",
+        ),
+        (
+            "scan results for every image",
+            create(&fill(OBJECT - MIB / 10, result), &most(small)),
+            scan(EVERY_SEVERITY),
+            Box::new(sound),
+            "name more than 4096 vulnerabilities",
+        ),
+        (
+            "scan results for every image, as many as are read",
+            create(&fill(256 << 10, result), &most(small)),
+            scan(EVERY_SEVERITY),
+            Box::new(sound),
+            "[vulnerable-image]",
+        ),
+        (
+            "deep nesting",
+            request("CREATE", &format!(r#"{{"spec":{{"x":{deep}}}}}"#), "null"),
+            default(),
+            Box::new(sound),
+            r#""accepted":true"#,
+        ),
+        ("somebody in every group", emergency, on_call, Box::new(sound), "is honoured only for"),
+    ]
+}
+
+fn inputs_of_admins() -> Vec<Input> {
+    let nasty = |index: usize| format!("*a*a*a*a*a*a*a*b{index}");
+    let overrides = list(200, |index| format!(r#"{{"images":["{}"],"pinning":{{"action":"warn"}}}}"#, nasty(index)));
+    let exceptions = list(200, |index| {
+        format!(r#"{{"images":["{}"],"rules":["stale-image"],"until":"2026-12-31","reason":"x"}}"#, nasty(index))
+    });
+    let patterns = format!(r#"{{"overrides":[{overrides}],"exceptions":[{exceptions}]}}"#);
+    // Each freeze begins where another one ends, and they are listed backwards.
+    let first = chrono::NaiveDate::from_ymd_opt(2026, 11, 1).unwrap();
+    let freezes = list(10_000, |index| {
+        let day = first + chrono::Days::new(10_000 - index as u64);
+        format!(r#"{{"from":"{day}","to":"{day}","reason":"x"}}"#)
+    });
+    let freezes =
+        format!(r#"{{"evaluateAt":"2026-11-20T12:00:00Z","schedule":{{"maxAge":"1d","freezes":[{freezes}]}}}}"#);
+    vec![
+        (
+            "patterns that nearly match",
+            create("", &list(MOST_IMAGES, long)),
+            patterns,
+            Box::new(sound),
+            r#""accepted":true"#,
+        ),
+        ("a freeze on every day", create("", &list(30, small)), freezes, Box::new(sound), r#""accepted":true"#),
+    ]
+}
+
+/// Settings, and a world in which the report of SBOMscanner about an image has so many vulnerabilities.
+fn report_of(vulnerabilities: usize, excepted: usize) -> (String, World) {
+    let found = list(vulnerabilities, |id| {
+        format!(r#"{{"cve":"CVE-2026-{id:05}","severity":"critical","fixedVersions":["1"],"packageName":"p"}}"#)
+    });
+    let report = format!(r#"{{"report":{{"results":[{{"vulnerabilities":[{found}]}}]}}}}"#);
+    let cves = list(excepted, |id| format!(r#""cve-2026-{id:05}""#));
+    let exceptions = format!(r#"[{{"images":["*"],"cves":[{cves}],"until":"2026-12-31","reason":"x"}}]"#);
+    let settings =
+        scan(r#"{"reports":[{"source":"sbomscanner"}]}"#).replacen('{', &format!(r#"{{"exceptions":{exceptions},"#), 1);
+    let world = move |call: &HostCall| match call {
+        HostCall::KubernetesListResourceNamespace(_) => {
+            Ok(json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": DIGEST}}]})
+                .to_string()
+                .into_bytes())
+        }
+        HostCall::KubernetesGetResource(get) if get.name == "r" => Ok(report.clone().into_bytes()),
+        call => sound(call),
+    };
+    (settings, Box::new(world))
+}
+
+fn inputs_of_registries_and_clusters() -> Vec<Input> {
+    let one = || create("", r#"{"image":"a:1"}"#);
+    let few = || create("", &list(8, |index| format!(r#"{{"image":"a{index}:1"}}"#)));
+    let long = 10 * MIB;
+    let always = |answer: Answer| -> World { Box::new(move |_| answer.clone()) };
+    let labelled = |labels: String| -> World {
+        let answer = image(&labels).to_string().into_bytes();
+        Box::new(move |call| match call {
+            HostCall::OciManifestAndConfig(_) => Ok(answer.clone()),
+            call => sound(call),
+        })
+    };
+    let digest = |index: usize| format!("sha256:{index:064x}");
+    let index =
+        format!(r#"{{"manifests":[{}]}}"#, list(40_000, |index| format!(r#"{{"digest":"{}"}}"#, digest(index))));
+    let reports = list(60_000, |index| {
+        format!(r#"{{"metadata":{{"name":"r{index}"}},"imageMetadata":{{"digest":"{}"}}}}"#, digest(1_000_000 + index))
+    });
+    let reports = format!(r#"{{"items":[{reports}]}}"#);
+    let listing: World = Box::new(move |call| match call {
+        HostCall::KubernetesListResourceNamespace(_) => Ok(reports.clone().into_bytes()),
+        HostCall::OciManifest(_) => Ok(index.clone().into_bytes()),
+        call => sound(call),
+    });
+    let (many, many_found) = report_of(100_000, 60_000);
+    let (shared, shared_found) = report_of(10_000, 1);
+    let default = || "{}".to_owned();
+    let sources = scan(r#"{"reports":[{"source":"sbomscanner"}]}"#);
+    let same = create("", &list(MOST_IMAGES, |index| format!(r#"{{"image":"a:{index}@{DIGEST}"}}"#)));
+    vec![
+        ("blanks", few(), default(), always(Ok(vec![b' '; long])), "[evidence-unavailable]"),
+        ("deep nesting", few(), default(), always(Ok(vec![b'['; long])), "[evidence-unavailable]"),
+        ("errors of many lines", few(), default(), always(Err("\nx".repeat(long / 2))), "[evidence-unavailable]"),
+        ("labels", few(), default(), labelled(fill(long, |index| format!(r#""l{index}":"v""#))), r#""accepted":true"#),
+        ("scan results in labels", one(), scan(EVERY_SEVERITY), labelled(fill(long, result)), "[vulnerable-image]"),
+        ("reports, and images in an index", one(), sources, listing, r#""accepted":true"#),
+        ("a report and exceptions from it", one(), many, many_found, "[vulnerable-image]"),
+        ("a report about every container", same, shared, shared_found, "[vulnerable-image]"),
+    ]
+}
+
+fn assert_none_is_interrupted(inputs: Vec<Input>) {
+    let policy = Policy::embedded().unwrap();
+    let _ticking = policy.clock().start().unwrap();
+    let allowed = policy.declared_resources();
+    for (name, request, settings, world, expected) in inputs {
+        let payload = format!(r#"{{"request":{request},"settings":{settings}}}"#);
+        let world: Arc<dyn Capabilities> = Arc::new(Asked(world));
+        let response = policy.call("validate", payload.as_bytes(), &world, &allowed);
+        let response = response.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let response = String::from_utf8(response).unwrap();
+        let told: String = response.chars().take(1000).collect();
+        assert!(response.contains(expected), "{name}\n  expected: {expected}\n  found:    {told}");
+    }
+}
+
+#[test]
+fn nothing_that_a_requester_can_send_is_interrupted() {
+    assert_none_is_interrupted(inputs_of_requesters());
+}
+
+#[test]
+fn nothing_that_an_admin_can_set_is_interrupted() {
+    assert_none_is_interrupted(inputs_of_admins());
+}
+
+#[test]
+fn nothing_that_registries_and_clusters_can_answer_is_interrupted() {
+    assert_none_is_interrupted(inputs_of_registries_and_clusters());
+}
