@@ -72,7 +72,8 @@ fn an_object_that_names_more_images_than_anybody_has_is_refused_and_asks_nobody(
 
 #[test]
 fn one_image_in_many_containers_is_held_against_what_is_said_of_each() {
-    let found = json!({"timestamp": "2026-11-19T00:00:00Z", "summary": [{"label": "critical", "data": 1}]}).to_string();
+    let found = json!([{"id": "CVE-2026-0001", "severity": "critical", "fixedVersion": "1"}]);
+    let found = json!({"timestamp": "2026-11-19T00:00:00Z", "vulnerabilities": found}).to_string();
     let mut image = image("2026-11-01T00:00:00Z", json!({}));
     image["config"]["config"] = json!({"Labels": {"quality.images.openshift.io/vulnerability.p": found}});
     let host = world().config(&format!("registry.example.com/app@{DIGEST}"), image);
@@ -81,7 +82,7 @@ fn one_image_in_many_containers_is_held_against_what_is_said_of_each() {
     let mut settings = only("scan", json!({}));
     settings["overrides"] = json!([{"images": ["*/app:warned@*"], "scan": {"action": "warn"}}]);
     settings["exceptions"] = json!([
-        {"images": ["*/app:excepted@*"], "rules": ["vulnerable-image"], "until": "2026-12-31", "reason": "r"},
+        {"images": ["*/app:excepted@*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "r"},
     ]);
     settings["customWorkloads"] = json!([
         {"apiVersion": "apps/v1", "kind": "Pair", "podTemplate": "/a"},

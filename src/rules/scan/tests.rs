@@ -275,6 +275,9 @@ fn an_excepted_vulnerability_is_a_warning_until_its_exception_ends() {
         "{}",
         rulings[0].text
     );
+    let in_two_packages = [report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0001")])];
+    let rulings = judged(&excepted, &[], &in_two_packages, NOW);
+    assert_eq!(rulings[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
     let two = [report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0002")])];
     let rulings = judged(&excepted, &[], &two, NOW);
     assert_eq!(codes(&rulings), [VULNERABLE, (Code::Excepted, Effect::Warn)]);
