@@ -208,8 +208,8 @@ fn is_allowed(request: &AdmissionRequest<'_>, host: &dyn Host) -> bool {
         },
         disable_cache: false,
     };
-    let answer = host.can_i(&question).ok().and_then(|answer| serde_json::from_slice::<Status>(&answer).ok());
-    answer.is_some_and(|status| status.allowed && !status.denied)
+    let read = |answer: Vec<u8>| json::read::<Status>(std::str::from_utf8(&answer).ok()?).ok();
+    host.can_i(&question).ok().and_then(read).is_some_and(|status| status.allowed && !status.denied)
 }
 
 /// An annotation of an object. In another spelling it is another annotation.

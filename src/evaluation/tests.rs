@@ -963,6 +963,8 @@ mod break_glass {
             (Ok(json!({"allowed": false, "reason": "no"})), false),
             (Ok(json!({})), false),
             (Ok(json!("yes")), false),
+            (Ok(json!([true])), false),
+            (Ok(json!([true, false])), false),
             (Err("timeout".to_owned()), false),
         ] {
             let host = old_and_fresh().answer("can_i", asking, answer.clone());

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{Answer, annotations};
 use crate::host::Host;
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, ReferenceError};
 use crate::json::{self, Key};
 use crate::shown::Shown;
 
@@ -88,7 +88,7 @@ impl<'h> Registry<'h> {
             let Response { digest } = read(&host.manifest_digest(image).map_err(|error| told(&error))?)?;
             match Digest::parse(&digest) {
                 Ok(_) => Ok(digest),
-                Err(error) => Err(format!("the registry's answer has no usable digest: {error}")),
+                Err(error) => Err(unusable_digest(&error)),
             }
         };
         self.digests.entry(image.to_owned()).or_insert_with(ask).clone()
@@ -228,6 +228,9 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     if let Some(reason) = no_image(&response.manifest) {
         return Err(reason);
     }
+    if let Some(Err(error)) = response.digest.as_deref().map(Digest::parse) {
+        return Err(unusable_digest(&error));
+    }
     Ok(ImageFacts {
         digest: response.digest,
         config_digest: response.manifest.config.digest,
@@ -280,6 +283,10 @@ fn is_asked_for(key: &str) -> bool {
 fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the registry's answer is no text".to_owned())?;
     json::read(text).map_err(|error| format!("the registry's answer cannot be read: {error}"))
+}
+
+fn unusable_digest(error: &ReferenceError) -> String {
+    format!("the registry's answer has no usable digest: {error}")
 }
 
 /// What the host says of a failure to ask a registry.
@@ -422,6 +429,10 @@ mod tests {
             (
                 json!({"manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": {"config": {"Labels": {"a": 7}}}}),
                 "the registry's answer cannot be read: config.config.Labels.a: invalid type: integer `7`, expected a string",
+            ),
+            (
+                json!({"digest": "latest", "manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, "config": {}}),
+                "the registry's answer has no usable digest: ",
             ),
         ] {
             let host = world().config("a", answer);

@@ -19,6 +19,7 @@ use super::scan::{Scan, Severity};
 use super::{Answer, annotations};
 use crate::host::Host;
 use crate::image::Reference;
+use crate::json::{self, Object};
 use crate::settings::read::{Path, Problems, Setting, Words, read_string, section};
 use crate::settings::shape::Shape;
 use crate::shown::Shown;
@@ -323,14 +324,23 @@ fn once<K: Eq + Hash, T>(
     known.entry(key).or_insert_with(read).as_deref().map_err(Clone::clone)
 }
 
-/// Reads a list of a report. Go writes null for one without items; one that is not there at all is no clean report.
+/// Reads a list of objects. Left to themselves, they would also be read from lists of their fields' values, and an empty list
+/// would be a clean report.
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Vec::<Object<T>>::deserialize(deserializer)?.into_iter().map(|Object(item)| item).collect())
+}
+
+/// Reads a list of objects in a report. Go writes null for one without items; one that is not there at all is no clean report.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    let items = Option::<Vec<Object<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(items.into_iter().map(|Object(item)| item).collect())
 }
 
 /// A list of resources.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct List<T> {
+    #[serde(deserialize_with = "objects")]
     items: Vec<T>,
 }
 
@@ -350,7 +360,8 @@ impl Resource {
         let cannot = |cause: &str| format!("{} of {} cannot be read: {cause}", self.called(what), self.product);
         let text = std::str::from_utf8(bytes).map_err(|_| cannot("it is no text"))?;
         // To track the path of what is wrong would make the module larger by a tenth.
-        crate::json::from_str(text).map_err(|cause| cannot(&Shown(&cause.to_string()).to_string()))
+        let read = json::from_str(text).map(|Object(resource)| resource);
+        read.map_err(|cause| cannot(&Shown(&cause.to_string()).to_string()))
     }
 
     /// What messages call a resource: its kind, and its namespace and name.

@@ -16,6 +16,7 @@ use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
 use crate::evidence::scan::{Scan, Vulnerability};
 use crate::evidence::time;
+use crate::json;
 use crate::shown::Shown;
 
 const API_VERSION: &str = "spdx.softwarecomposition.kubescape.io/v1beta1";
@@ -48,22 +49,26 @@ const FIELDS: [&str; 7] = [
 
 #[derive(Deserialize)]
 struct Identity {
+    #[serde(deserialize_with = "json::object")]
     metadata: Metadata,
 }
 
 #[derive(Deserialize)]
 struct Summary {
+    #[serde(deserialize_with = "json::object")]
     spec: SummarySpec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SummarySpec {
+    #[serde(deserialize_with = "json::object")]
     vulnerabilities_ref: References,
 }
 
 #[derive(Deserialize)]
 struct References {
+    #[serde(deserialize_with = "json::object")]
     all: ManifestReference,
 }
 
@@ -75,6 +80,7 @@ struct ManifestReference {
 
 #[derive(Deserialize)]
 struct VulnerabilityManifest {
+    #[serde(deserialize_with = "json::object")]
     spec: Spec,
 }
 
@@ -82,6 +88,7 @@ struct VulnerabilityManifest {
 struct Spec {
     #[serde(default)]
     metadata: Option<SpecMetadata>,
+    #[serde(deserialize_with = "json::object")]
     payload: Payload,
 }
 
@@ -115,6 +122,7 @@ struct Descriptor {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Match {
+    #[serde(deserialize_with = "json::object")]
     vulnerability: Found,
     #[serde(default)]
     related_vulnerabilities: Option<Vec<Related>>,

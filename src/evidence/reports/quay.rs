@@ -3,12 +3,13 @@
 
 use serde::Deserialize;
 
-use super::Subject;
+use super::{Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
 use crate::evidence::scan::{Scan, Vulnerability};
 use crate::evidence::time;
+use crate::json;
 
 const REPORT: Resource = Resource {
     api_version: "secscan.quay.redhat.com/v1alpha1",
@@ -29,8 +30,9 @@ const FIELDS: [&str; 7] = [
 
 #[derive(Deserialize)]
 struct ImageManifestVuln {
+    #[serde(deserialize_with = "json::object")]
     spec: Spec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     status: Option<Status>,
 }
 
@@ -38,16 +40,16 @@ struct ImageManifestVuln {
 struct Spec {
     manifest: String,
     // The operator leaves out lists without items.
-    #[serde(default)]
-    features: Option<Vec<Feature>>,
+    #[serde(default, deserialize_with = "nullable")]
+    features: Vec<Feature>,
 }
 
 #[derive(Deserialize)]
 struct Feature {
     #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    vulnerabilities: Option<Vec<Found>>,
+    #[serde(default, deserialize_with = "nullable")]
+    vulnerabilities: Vec<Found>,
 }
 
 #[derive(Deserialize)]
@@ -121,8 +123,8 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<O
         .and_then(time::parse)
         .filter(|at| time::is_plausible(*at));
     let mut vulnerabilities = Vec::new();
-    for feature in report.spec.features.into_iter().flatten() {
-        for found in feature.vulnerabilities.into_iter().flatten() {
+    for feature in report.spec.features {
+        for found in feature.vulnerabilities {
             let severity = REPORT.severity(&format!("{namespace}/{name}"), &found.name, &found.severity)?;
             // Clair names an advisory of Ubuntu `CVE-2026-0001 on Ubuntu 24.04 LTS (noble) - medium`.
             let id = found.name.split(' ').next().unwrap_or_default().to_owned();

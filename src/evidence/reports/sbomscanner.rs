@@ -14,6 +14,7 @@ use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
 use crate::evidence::scan::{Scan, Vulnerability};
+use crate::json;
 
 const REPORT: Resource = Resource {
     api_version: "storage.sbomscanner.kubewarden.io/v1alpha1",
@@ -36,7 +37,9 @@ const FIELDS: [&str; 6] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity {
+    #[serde(deserialize_with = "json::object")]
     metadata: Metadata,
+    #[serde(deserialize_with = "json::object")]
     image_metadata: ImageMetadata,
 }
 
@@ -47,6 +50,7 @@ struct ImageMetadata {
 
 #[derive(Deserialize)]
 struct VulnerabilityReport {
+    #[serde(deserialize_with = "json::object")]
     report: Report,
 }
 

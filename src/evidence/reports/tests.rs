@@ -578,3 +578,30 @@ fn a_request_without_a_namespace_has_no_reports_of_its_own() {
     assert_eq!(error, "the request names no namespace to look for reports in");
     assert!(reports.of(&source(Source::Quay, Some("scans")), &subject, &mut registry).unwrap().is_empty());
 }
+
+#[test]
+fn lists_in_place_of_objects_are_no_reports() {
+    let sbomscanner = source(Source::Sbomscanner, None);
+    let list = json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": INDEX}}]});
+    let world = |list: &serde_json::Value, report: &serde_json::Value| {
+        index()
+            .answer(
+                "get",
+                "VulnerabilityReport shop/container-patch-",
+                Err("Cannot find x named 'container-patch-'".to_owned()),
+            )
+            .answer("list", "VulnerabilityReport shop", Ok(list.clone()))
+            .answer("get", "VulnerabilityReport shop/r", Ok(report.clone()))
+    };
+    let clean = json!({"report": {"results": [{"vulnerabilities": []}]}});
+    assert_eq!(said(&world(&list, &clean), &sbomscanner).map(|scans| scans.len()), Ok(1));
+    let no_list = json!({"items": [[{"name": "r"}, {"digest": INDEX}]]});
+    assert!(said(&world(&no_list, &clean), &sbomscanner).is_err());
+    for report in [
+        json!({"report": [[]]}),
+        json!({"report": {"results": [[[]]]}}),
+        json!({"report": {"results": [{"vulnerabilities": [["CVE-2026-0001", "low"]]}]}}),
+    ] {
+        assert!(said(&world(&list, &report), &sbomscanner).is_err(), "{report}");
+    }
+}

@@ -17,6 +17,7 @@ use crate::evidence::registry::Registry;
 use crate::evidence::scan::{Scan, Vulnerability};
 use crate::evidence::time;
 use crate::image::Reference;
+use crate::json;
 
 const REPORT: Resource = Resource {
     api_version: "aquasecurity.github.io/v1alpha1",
@@ -38,16 +39,18 @@ const FIELDS: [&str; 6] = [
 
 #[derive(Deserialize)]
 struct Identity {
+    #[serde(deserialize_with = "json::object")]
     metadata: Metadata,
+    #[serde(deserialize_with = "json::object")]
     report: IdentityReport,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct IdentityReport {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object")]
     artifact: Artifact,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object")]
     registry: Server,
     #[serde(default)]
     update_timestamp: Option<String>,
@@ -71,6 +74,7 @@ struct Server {
 
 #[derive(Deserialize)]
 struct VulnerabilityReport {
+    #[serde(deserialize_with = "json::object")]
     report: Report,
 }
 
