@@ -141,11 +141,12 @@ impl Settings {
     fn find_contradictions(&self, problems: &mut Problems) {
         for (index, exception) in self.exceptions.iter().enumerate() {
             for pattern in &exception.images.0 {
-                if let Some(exempt) = self.exempt.iter().find(|exempt| exempt.matches(&pattern.to_string())) {
+                let excepted = pattern.to_string();
+                if let Some(exempt) = self.exempt.iter().find(|exempt| exempt.matches(&excepted)) {
                     let at = Path::Key(&Path::Root, "exceptions");
                     problems.push(
                         Path::Key(&Path::Index(&at, index), "images"),
-                        format_args!("`{pattern}` is exempt by `{exempt}` in any case, without an end; take it out of one of the two"),
+                        format_args!("`{excepted}` is exempt by `{exempt}` in any case, without an end; take it out of one of the two"),
                     );
                 }
             }
@@ -303,6 +304,23 @@ mod tests {
         for (settings, found) in [(json!([]), "a list"), (json!("x"), "a string"), (json!(true), "a boolean")] {
             assert_eq!(problems(&settings), [format!("settings: expected an object, found {found}")]);
         }
+    }
+
+    #[test]
+    fn many_and_long_problems_are_told_in_short() {
+        let many: Vec<_> = (0..100_000).collect();
+        let told = read(&json!({ "exempt": many })).unwrap_err();
+        assert_eq!(
+            (told.len(), told[0].as_str()),
+            (100, "exempt[0]: expected an image pattern, found a number; put it in quotes: \"0\"")
+        );
+        let json = serde_json::value::to_raw_value(&json!({ "exempt": many })).unwrap();
+        assert!(Settings::from_json(&json).unwrap_err().to_string().ends_with("\n… and 99900 more"));
+        let long = "x".repeat(1 << 20);
+        let told = problems(&json!({"exempt": [long], "pinning": {"action": long, &long: 1}, &long: 1}));
+        assert!(told.iter().all(|line| line.len() < 2100), "{}", told.join("\n").len());
+        let keys: serde_json::Map<_, _> = (0..100_000).map(|key| (format!("key{key}"), json!(1))).collect();
+        assert_eq!(problems(&json!({ "pinning": keys })), ["pinning: it has 100000 keys, many more than there are"]);
     }
 
     #[test]

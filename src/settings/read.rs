@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::shape::{Limit, Shape};
 use crate::json::Key;
+use crate::shown::Shown;
 
 /// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
 const SIMILAR: f64 = 0.7;
@@ -35,32 +36,64 @@ pub trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
+/// How many problems are told of. Nobody mends more at once.
+const TOLD: usize = 100;
+
+/// The most characters of a problem that are told. Problems repeat what is written.
+const LONGEST_LINE: usize = 2000;
+
+/// No section has so many keys.
+const TOO_MANY_KEYS: usize = 64;
+
 /// What is wrong with the settings, in the order in which it was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<String>);
+pub struct Problems {
+    lines: Vec<String>,
+    /// How many more there are than are told of.
+    more: usize,
+}
 
 impl Problems {
     /// Adds a problem of the value at a path.
     pub fn push(&mut self, at: Path<'_>, problem: impl fmt::Display) {
-        self.0.push(format!("{at}: {problem}"));
+        if self.is_full() {
+            self.more += 1;
+        } else {
+            let mut line = format!("{at}: {problem}");
+            if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
+                line.truncate(end);
+                line.push('…');
+            }
+            self.lines.push(line);
+        }
     }
 
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines.is_empty()
+    }
+
+    /// Whether what is found from now on is counted only.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lines.len() >= TOLD
     }
 
     /// The problems, one string each, every one beginning with its path.
     #[must_use]
     pub fn lines(&self) -> &[String] {
-        &self.0
+        &self.lines
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.lines.join("\n"))?;
+        if self.more > 0 {
+            write!(f, "\n… and {} more", self.more)?;
+        }
+        Ok(())
     }
 }
 
@@ -79,8 +112,8 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root => f.write_str("settings"),
-            Path::Key(Path::Root, key) => f.write_str(key),
-            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Key(Path::Root, key) => Shown(key).fmt(f),
+            Path::Key(parent, key) => write!(f, "{parent}.{}", Shown(key)),
             Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
@@ -215,6 +248,10 @@ impl<'a> Fields<'a> {
             problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
             return None;
         };
+        if entries.len() >= TOO_MANY_KEYS {
+            problems.push(at, format_args!("it has {} keys, many more than there are", entries.len()));
+            return None;
+        }
         let mut fields = Self { entries: Vec::with_capacity(entries.len()) };
         for (key, value) in entries {
             if fields.entries.iter().any(|(known, _)| *known == key) {
@@ -262,7 +299,9 @@ impl<'a> Fields<'a> {
     pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
         self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (key, _) in &self.entries {
-            let advice = match nearest(key, known) {
+            // Looking for the nearest of the known words costs more than reading them all.
+            let nearest = if problems.is_full() { None } else { nearest(key, known) };
+            let advice = match nearest {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the keys here are {}", known.join(", ")),
             };
@@ -273,6 +312,9 @@ impl<'a> Fields<'a> {
 
 /// The word of some known ones that is most like another.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let longest = known.iter().map(|known| known.len()).max().unwrap_or_default();
+    // What is much longer than all of them is like none, and costs the more to compare.
+    let known = if word.len() > 2 * longest { &[] } else { known };
     known
         .iter()
         .map(|known| (strsim::jaro_winkler(known, word), *known))
