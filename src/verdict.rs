@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::enforcement::break_glass::Opened;
 use crate::finding::{Code, Effect, Finding};
@@ -21,12 +20,15 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// The most bytes of one audit annotation. Kubernetes' audit log cuts off events of more than 100 KiB.
 const MAX_ANNOTATION: usize = 16 * 1024;
 
+/// The bytes that a response takes besides the object.
+const USUAL_RESPONSE: usize = 4096;
+
 /// What becomes of a request, and why.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
-    object: Option<Box<RawValue>>,
+    object: Option<String>,
     opened: Option<Opened>,
     request: Option<JudgedRequest>,
 }
@@ -83,8 +85,6 @@ struct Response<'a> {
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mutated_object: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     audit_annotations: BTreeMap<&'a str, String>,
@@ -97,9 +97,9 @@ impl Verdict {
         Self { findings, images, ..Self::default() }
     }
 
-    /// The verdict, with the object as it is to be stored if the request goes on.
+    /// The verdict, with the JSON of the object as it is to be stored if the request goes on.
     #[must_use]
-    pub fn with_object(self, object: Box<RawValue>) -> Self {
+    pub fn with_object(self, object: String) -> Self {
         Self { object: Some(object), ..self }
     }
 
@@ -152,12 +152,23 @@ impl Verdict {
         let response = Response {
             accepted,
             message: (!accepted).then(|| self.message()),
-            mutated_object: self.object.as_deref().filter(|_| accepted),
             warnings: within_limits(warnings),
             audit_annotations: self.audit_annotations(),
         };
+        let object = self.object.as_deref().filter(|_| accepted);
+        let mut bytes = Vec::with_capacity(USUAL_RESPONSE + object.map_or(0, str::len));
         // Strings and maps of strings can always be written; should that ever fail, nothing is let in.
-        serde_json::to_vec(&response).unwrap_or_else(|_| br#"{"accepted":false}"#.to_vec())
+        if serde_json::to_writer(&mut bytes, &response).is_err() {
+            return br#"{"accepted":false}"#.to_vec();
+        }
+        if let Some(object) = object {
+            // The object may be large, and is JSON already: it goes where the response would end.
+            bytes.pop();
+            bytes.extend_from_slice(br#","mutated_object":"#);
+            bytes.extend_from_slice(object.as_bytes());
+            bytes.push(b'}');
+        }
+        bytes
     }
 
     fn message(&self) -> String {
