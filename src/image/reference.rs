@@ -57,6 +57,11 @@ impl<'a> Digest<'a> {
     /// # Errors
     /// When the algorithm is not known, or the digits are not its digits.
     pub fn parse(text: &'a str) -> Result<Self, ReferenceError> {
+        if text.is_empty() {
+            return Err(ReferenceError::EmptyDigest);
+        }
+        // It may come from anybody, and the error repeats it.
+        check_characters(text)?;
         parse_digest(text)
     }
 
@@ -578,6 +583,19 @@ mod tests {
             refusal(&format!("nginx@{SHA256}@{SHA256}")),
             ReferenceError::Digest(format!("{SHA256}@{SHA256}")).to_string()
         );
+    }
+
+    #[test]
+    fn a_digest_alone_may_be_any_text_and_its_refusal_is_one_short_line() {
+        for (text, expected) in [
+            ("", "its digest is empty"),
+            ("sha256:abc", "the sha256 digest has 3 hexadecimal digits; it needs 64"),
+            ("x\ncontainer `app`", "it holds the control character U+000A at position 2"),
+            (&"x".repeat(1 << 20), "it is 1048576 characters long"),
+        ] {
+            let message = super::Digest::parse(text).unwrap_err().to_string();
+            assert!(message.starts_with(expected) && message.len() < 200, "{expected}\n{message}");
+        }
     }
 
     #[test]

@@ -169,7 +169,9 @@ fn buildpacks_base(metadata: &str) -> Result<Base, String> {
         #[serde(default)]
         image: Option<String>,
     }
-    let unreadable = |error| format!("has a label `{BUILDPACKS}` that cannot be read: {error}");
+    let unreadable = |error: serde_json::Error| {
+        format!("has a label `{BUILDPACKS}` that cannot be read: {}", Shown(&error.to_string()))
+    };
     let metadata: Metadata = serde_json::from_str(metadata).map_err(unreadable)?;
     // Newer platforms write the tag beside the reference, older ones into the stack.
     let name = metadata.run_image.image.or_else(|| metadata.stack.and_then(|stack| stack.run_image.image));
@@ -288,6 +290,14 @@ mod tests {
         let metadata = json!({"runImage": {"reference": format!("index.docker.io/run@{DIGEST}")}, "stack": {"runImage": {"image": "run:base"}}});
         let image = ImageFacts { labels: entries(&[(BUILDPACKS, &metadata.to_string())]), ..ImageFacts::default() };
         assert_eq!(base_of(&image), on("run:base", DIGEST));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_one_short_line() {
+        let metadata = json!({"runImage": "x\n".repeat(1 << 20)}).to_string();
+        let image = ImageFacts { labels: entries(&[(BUILDPACKS, &metadata)]), ..ImageFacts::default() };
+        let reason = base_of(&image).unwrap_err();
+        assert!(reason.len() < 600 && !reason.contains('\n'), "{reason}");
     }
 
     #[test]

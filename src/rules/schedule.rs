@@ -136,6 +136,12 @@ impl Freeze {
         }
     }
 
+    /// The reason as messages repeat it. In YAML a text easily gets a line break at its end, and a finding is one line.
+    fn reason_in_a_line(&self) -> String {
+        let words = self.reason.split(|c: char| c.is_whitespace() || c.is_control());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
     /// The first moment of the freeze, and the first after it.
     #[must_use]
     pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
@@ -269,7 +275,7 @@ impl Schedule {
 
     fn due(&self, deadline: &Deadline<'_>) -> String {
         match deadline.moved_by {
-            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), freeze.reason),
+            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), freeze.reason_in_a_line()),
             None => self.day(deadline.at).to_string(),
         }
     }

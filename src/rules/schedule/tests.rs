@@ -259,6 +259,14 @@ fn schedules_that_make_no_sense_are_refused_with_the_path() {
     }
 }
 
+#[test]
+fn a_reason_of_several_lines_is_told_in_one() {
+    let freeze = json!({"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end\n  freeze\r\n"});
+    let schedule = schedule(json!({"maxAge": "90d", "freezes": [freeze]}));
+    let ruling = schedule.judge(&BuildDate::At(time("2026-09-25T00:00:00Z")), time("2027-01-04T00:00:00Z")).unwrap();
+    assert!(ruling.text.contains("by 2027-01-04 (after the freeze `year-end freeze`)"), "{}", ruling.text);
+}
+
 fn any_schedule() -> impl Strategy<Value = Schedule> {
     let period = (1_u32..400, prop_oneof![Just("d"), Just("h")]).prop_map(|(n, unit)| format!("{n}{unit}"));
     let cron = prop_oneof![
