@@ -14,8 +14,8 @@
 //! ```
 //!
 //! The ready-made parsers compile regular expressions. A policy is started anew for every admission request and would
-//! compile them every time, which costs more than everything else that a policy does. The property test at the end of
-//! this file compares this parser with one of those.
+//! compile them every time, which costs more than everything else that a policy does. `testing/` compares this parser with
+//! one of those.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -469,8 +469,6 @@ fn is_image_id(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::{Reference, ReferenceError};
 
     const SHA256: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -609,119 +607,5 @@ mod tests {
         let longest = format!("{longest_name}:{longest_tag}@sha512:{}", "0".repeat(128));
         assert!(Reference::parse(&longest).is_ok());
         assert!(matches!(Reference::parse(&"a".repeat(3 << 20)), Err(ReferenceError::TooLong(_))));
-    }
-
-    /// What the reference crate says of a text: the normalised name, or nothing where it refuses it.
-    fn by_the_library(text: &str) -> Option<String> {
-        let reference = text.parse::<oci_spec::distribution::Reference>().ok()?;
-        let mut name = format!("{}/{}", reference.registry(), reference.repository());
-        if let Some(tag) = reference.tag() {
-            name += &format!(":{tag}");
-        }
-        if let Some(digest) = reference.digest() {
-            name += &format!("@{digest}");
-        }
-        Some(name)
-    }
-
-    /// Texts where this parser and the library may part ways, and why this one is right.
-    fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'static str> {
-        let name = text.split('@').next().unwrap_or_default();
-        let host = name.split_once('/').map(|(host, _)| host).filter(|host| super::is_host(host));
-        match (ours, library) {
-            (Some(ours), Some(theirs)) if ours.eq_ignore_ascii_case(theirs) && host.is_some() => {
-                Some("host names know no case, so ours is lower case")
-            }
-            (Some(_), Some(theirs)) if theirs.contains(":443/") => {
-                Some("443 is the port of HTTPS, so ours leaves it out")
-            }
-            (Some(ours), Some(theirs)) if ours == theirs.replacen("index.docker.io/", "docker.io/", 1) => {
-                Some("index.docker.io is docker.io")
-            }
-            (Some(_), _) if host.is_some_and(|host| !host.contains(['.', ':']) && host != "localhost") => {
-                Some("distribution takes a first component with an upper-case letter for a host; the library does not")
-            }
-            (Some(_), None) if host.is_some_and(|host| host.starts_with('[')) => {
-                Some("the library knows no IPv6 hosts; the distribution grammar does")
-            }
-            (None, Some(_)) if !text.is_ascii() => Some("the library takes letters of every script in tags"),
-            (None, Some(_)) if super::is_image_id(text) => {
-                Some("64 hexadecimal digits are an image ID; the library takes them for a name")
-            }
-            (None, Some(_)) => match Reference::parse(text) {
-                Err(ReferenceError::Port(_)) => Some("the library takes any number for a port"),
-                Err(ReferenceError::NameTooLong(_)) => {
-                    Some("the library counts the path without `library/` or the host")
-                }
-                Err(ReferenceError::Host(host)) if host.starts_with('[') => {
-                    Some("the library takes any digits and colons for IPv6")
-                }
-                Err(ReferenceError::Digest(_) | ReferenceError::DigestLength { .. }) => {
-                    Some("the library also takes algorithms and digits that no container runtime does")
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn assert_agreement(text: &str) {
-        let ours = Reference::parse(text).ok().map(|reference| reference.normalized());
-        let library = by_the_library(text);
-        assert!(
-            ours == library || explained(text, ours.as_deref(), library.as_deref()).is_some(),
-            "{text:?}\n  ours:    {ours:?}\n  library: {library:?}\n  refused: {:?}",
-            Reference::parse(text).err()
-        );
-    }
-
-    /// Texts made of the pieces that decide, so that most are nearly right.
-    fn nearly_a_reference() -> impl Strategy<Value = String> {
-        let host = prop_oneof![
-            Just(String::new()),
-            Just("localhost/".to_owned()),
-            Just("index.docker.io/".to_owned()),
-            Just("docker.io:443/".to_owned()),
-            Just("registry:443/".to_owned()),
-            "([a-zA-Z0-9-]{1,4}\\.){1,3}[a-z]{1,3}(:[0-9]{0,6})?/",
-            "\\[[0-9a-f:]{2,9}\\](:[0-9]{1,5})?/",
-        ];
-        let path = "[a-z0-9]{1,4}([._/-]{0,3}[a-zA-Z0-9]{0,4}){0,4}";
-        let tag = prop_oneof![Just(String::new()), ":[A-Za-z0-9_.-]{0,6}", ":[a-z]{126,130}"];
-        let digest = prop_oneof![
-            Just(String::new()),
-            Just(format!("@{SHA256}")),
-            "@sha256:[0-9a-fA-F]{62,66}",
-            "@sha512:[0-9a-f]{127,129}",
-            "@[a-z0-9+]{1,6}:[0-9a-f]{32,64}",
-        ];
-        (host, path, tag, digest).prop_map(|(host, path, tag, digest)| host + &path + &tag + &digest)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: 4096,
-            // What was found is kept as a case of the tables above, where it is explained.
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        })]
-
-        #[test]
-        fn nearly_valid_references_are_read_as_the_library_reads_them(text in nearly_a_reference()) {
-            assert_agreement(&text);
-        }
-
-        #[test]
-        fn any_text_is_read_as_the_library_reads_it(text in "[a-zA-Z0-9._:/@\\[\\] -]{0,40}|\\PC{0,12}") {
-            assert_agreement(&text);
-        }
-
-        #[test]
-        fn a_normalised_name_is_its_own_normalised_name(text in nearly_a_reference()) {
-            if let Ok(reference) = Reference::parse(&text) {
-                let name = reference.normalized();
-                prop_assert_eq!(&normalized(&name), &name);
-            }
-        }
     }
 }

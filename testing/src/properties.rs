@@ -1,0 +1,340 @@
+//! What holds in every trial, and of every input.
+
+use std::collections::BTreeSet;
+
+use container_patch_policy::finding::Code;
+use container_patch_policy::image::{ImagePattern, Reference};
+use container_patch_policy::{validate, validate_settings};
+use kubewarden_policy_sdk::response::ValidationResponse;
+use kubewarden_policy_sdk::settings::SettingsValidationResponse;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::request::LISTS;
+use crate::trial::Said;
+use crate::{Trial, World};
+
+/// The most characters of one warning, and of all of them, that Kubernetes passes on.
+const MAX_WARNING: usize = 256;
+const MAX_WARNINGS: usize = 4096;
+/// Kubernetes repeats a message in events and logs; a finding that is cut to the limit may stand at its end.
+const MAX_MESSAGE: usize = 20 * 1024;
+/// Kubernetes' audit log cuts off events of more than 100 KiB; an annotation has a sixth of that.
+const MAX_ANNOTATION: usize = 17 * 1024;
+
+/// What breaks a property.
+pub type Broken = String;
+
+/// Says what is broken unless something holds.
+macro_rules! ensure {
+    ($holds:expr, $($broken:tt)+) => {
+        if !$holds {
+            return Err(format!($($broken)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Something that holds in every trial.
+pub type Property = fn(&Trial) -> Result<(), Broken>;
+
+/// The properties of a trial, each with its name.
+pub const ALL: [(&str, Property); 6] = [
+    ("every answer is well formed and agrees with its findings", every_answer_is_well_formed),
+    ("the same is answered the same", the_same_is_answered_the_same),
+    ("one more container clears nothing", one_more_container_clears_nothing),
+    ("the order of containers does not matter", the_order_of_containers_does_not_matter),
+    ("what is rewritten is let in as it is", what_is_rewritten_is_let_in_as_it_is),
+    ("an annotation of a requester clears nothing", an_annotation_clears_nothing),
+];
+
+/// Whatever comes in, the policy answers with a `ValidationResponse` of Kubewarden whose parts agree with each other, and with
+/// what was found.
+///
+/// # Errors
+/// What breaks it.
+pub fn every_answer_is_well_formed(trial: &Trial) -> Result<(), Broken> {
+    let said = trial.said();
+    let response = well_formed(&said.response)?;
+    ensure!(response.accepted == said.accepts(), "the verdict is another than the findings have it: {said}");
+    if let Some(object) = &response.mutated_object {
+        ensure!(!rewritten(&trial.request["object"], object)?.is_empty(), "nothing is rewritten: {said}");
+    }
+    Ok(())
+}
+
+/// The same input is answered with the same bytes, after the same questions in the same order.
+///
+/// # Errors
+/// What breaks it.
+pub fn the_same_is_answered_the_same(trial: &Trial) -> Result<(), Broken> {
+    let (first, second) = (trial.said(), trial.said());
+    ensure!(first.response == second.response, "there are two answers:\n{first}\n{second}");
+    ensure!(first.asked == second.asked, "it is asked in two ways:\n{:#?}\n{:#?}", first.asked, second.asked);
+    let distinct: BTreeSet<&String> = first.asked.iter().collect();
+    ensure!(distinct.len() == first.asked.len(), "something is asked twice: {:#?}", first.asked);
+    Ok(())
+}
+
+/// A container, or volume, that is added anywhere never turns a denial into acceptance, whatever its name and image. Where the
+/// object can still be read, every denial of before is still there.
+///
+/// # Errors
+/// What breaks it.
+pub fn one_more_container_clears_nothing(trial: &Trial) -> Result<(), Broken> {
+    let before = trial.said();
+    let Some(request) = trial.with_addition().filter(|_| !before.accepts()) else { return Ok(()) };
+    let after = trial.said_of(&request);
+    ensure!(!after.accepts(), "one more lets the others in:\n{before}\n{after}");
+    if !after.findings.iter().any(|(code, _)| *code == Code::InvalidRequest) {
+        let (few, many) = (before.denials(), after.denials());
+        let lost = few.iter().find(|(code, count)| many.get(code).unwrap_or(&0) < count);
+        ensure!(lost.is_none(), "one more hides {lost:?}:\n{before}\n{after}");
+    }
+    Ok(())
+}
+
+/// The order of containers, and of volumes, changes neither what is found nor what is rewritten.
+///
+/// # Errors
+/// What breaks it.
+pub fn the_order_of_containers_does_not_matter(trial: &Trial) -> Result<(), Broken> {
+    let request = trial.in_another_order();
+    let (one, other) = (trial.said(), trial.said_of(&request));
+    ensure!(one.findings == other.findings, "it is judged in two ways:\n{one}\n{other}");
+    let images = |said: &Said, request: &Value| -> Result<_, Broken> {
+        let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(Vec::new()) };
+        let images = rewritten(&request["object"], &object)?;
+        let mut images: Vec<_> = images.into_iter().map(|(_, before, after)| (before, after)).collect();
+        images.sort_unstable();
+        Ok(images)
+    };
+    ensure!(images(&one, &trial.request)? == images(&other, &request)?, "it is rewritten in two ways:\n{one}\n{other}");
+    Ok(())
+}
+
+/// What the policy has rewritten differs from what came in by digests behind images, and by nothing else. Judged anew it is not
+/// rewritten again, and it is let in, unless the settings tell an image with a digest from one without: an image pattern
+/// is matched against the whole name.
+///
+/// # Errors
+/// What breaks it.
+pub fn what_is_rewritten_is_let_in_as_it_is(trial: &Trial) -> Result<(), Broken> {
+    let said = trial.said();
+    let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(()) };
+    let images = rewritten(&trial.request["object"], &object)?;
+    for (_, before, after) in &images {
+        let is_digest_of_before = after.strip_prefix(before.as_str()).is_some_and(|digest| digest.starts_with("@sha"));
+        ensure!(is_digest_of_before, "`{before}` is rewritten to `{after}`");
+    }
+    let mut request = trial.request.clone();
+    request["object"] = object;
+    let again = trial.said_of(&request);
+    ensure!(well_formed(&again.response)?.mutated_object.is_none(), "it is rewritten again:\n{said}\n{again}");
+    let patterns = patterns(&trial.settings);
+    let is_told_apart = |(_, before, after): &(String, String, String)| {
+        let (Ok(before), Ok(after)) = (Reference::parse(before), Reference::parse(after)) else { return false };
+        let (before, after) = (before.normalized(), after.normalized());
+        patterns.iter().any(|pattern| pattern.matches(&before) != pattern.matches(&after))
+    };
+    ensure!(again.accepts() || images.iter().any(is_told_apart), "it is refused afterwards:\n{said}\n{again}");
+    Ok(())
+}
+
+/// An annotation about scans that a requester adds to a pod never turns a denial into acceptance, unless the settings trust
+/// annotations, or let in what cannot be known.
+///
+/// # Errors
+/// What breaks it.
+pub fn an_annotation_clears_nothing(trial: &Trial) -> Result<(), Broken> {
+    let settings = trial.settings.to_string();
+    let before = trial.said();
+    // What an annotation says may have to be asked about, and that may fail.
+    if before.accepts() || settings.contains("trust") || settings.contains("evidence") {
+        return Ok(());
+    }
+    let Some(request) = trial.with_annotation() else { return Ok(()) };
+    let after = trial.said_of(&request);
+    ensure!(!after.accepts(), "the annotation lets in what is refused:\n{before}\n{after}");
+    Ok(())
+}
+
+/// Bytes that need not be a request at all are answered well.
+///
+/// # Errors
+/// What breaks it.
+pub fn any_payload_is_answered(payload: &[u8], world: &World) -> Result<(), Broken> {
+    let response = validate(payload, world);
+    well_formed(&response)?;
+    ensure!(response == validate(payload, world), "the same is answered in two ways");
+    Ok(())
+}
+
+/// Settings, whatever they are, are either valid, or refused with what is wrong; and a request that comes with them is told the
+/// same.
+///
+/// # Errors
+/// What breaks it.
+pub fn settings_are_judged_alike(settings: &[u8]) -> Result<(), Broken> {
+    let response = validate_settings(settings);
+    let response: SettingsValidationResponse = serde_json::from_slice(&response)
+        .map_err(|error| format!("{} is no answer: {error}", String::from_utf8_lossy(&response)))?;
+    let valid = response.valid;
+    ensure!(valid == response.message.is_none(), "a message comes with what is wrong: {response:?}");
+    let Ok(raw) = serde_json::from_slice::<&RawValue>(settings) else {
+        ensure!(!valid, "settings that are no JSON are valid");
+        // Only JSON can come with a request.
+        return Ok(());
+    };
+    let pod =
+        r#"{"kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": {"spec": {}}}"#;
+    let payload = format!(r#"{{"settings": {raw}, "request": {pod}}}"#);
+    let answer = well_formed(&validate(payload.as_bytes(), &Trial::new(&[]).world))?;
+    let told = response.message.map(|message| format!("{message} [invalid-settings]"));
+    ensure!((valid, &told) == (answer.accepted, &answer.message), "they are judged in two ways:\n{told:?}\n{answer:?}");
+    Ok(())
+}
+
+/// Checks that a response is one, and that its parts agree.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn well_formed(response: &[u8]) -> Result<ValidationResponse, Broken> {
+    let text = String::from_utf8_lossy(response);
+    let fail = |what: &str| Err(format!("{what}: {text}"));
+    let read: ValidationResponse =
+        serde_json::from_slice(response).map_err(|error| format!("this is no ValidationResponse, {error}: {text}"))?;
+    let annotations = read.audit_annotations.as_ref().ok_or_else(|| format!("it has no audit annotations: {text}"))?;
+    if read.accepted == read.message.is_some() {
+        return fail("a message comes with denials, and with nothing else");
+    }
+    if read.mutated_object.is_some() && !read.accepted {
+        return fail("what is refused is rewritten");
+    }
+    let warnings = read.warnings.as_deref().unwrap_or_default();
+    let lengths: Vec<usize> = warnings.iter().map(|warning| warning.chars().count()).collect();
+    if lengths.iter().any(|length| *length > MAX_WARNING) || lengths.iter().sum::<usize>() > MAX_WARNINGS {
+        return fail("Kubernetes cuts these warnings off");
+    }
+    let message = read.message.as_deref().unwrap_or_default();
+    if read.message.is_some() && !lines_end_with_codes(message) {
+        return fail("a line of the message does not end with a code");
+    }
+    if message.len() > MAX_MESSAGE && !message.ends_with("[invalid-settings]") {
+        return fail("the message is too long");
+    }
+    if !warnings
+        .iter()
+        .enumerate()
+        .all(|(index, line)| ends_with_code(line) || (index + 1 == warnings.len() && counts(line)))
+    {
+        return fail("a warning does not end with a code");
+    }
+    if warnings.iter().any(|warning| warning.contains(char::is_control)) {
+        return fail("a warning holds a control character");
+    }
+    if annotations.iter().any(|(key, value)| key != "breakGlass" && value.len() > MAX_ANNOTATION) {
+        return fail("an audit annotation is too long");
+    }
+    let findings: Vec<Value> = match annotations.get("findings") {
+        Some(list) => serde_json::from_str(list).map_err(|error| format!("findings are no list, {error}: {text}"))?,
+        None => Vec::new(),
+    };
+    if let Some(list) = annotations.get("images") {
+        serde_json::from_str::<Vec<Value>>(list).map_err(|error| format!("images are no list, {error}: {text}"))?;
+    }
+    let verdict = match (read.accepted, findings.is_empty()) {
+        (false, _) => "denied",
+        (true, false) => "warned",
+        (true, true) => "accepted",
+    };
+    if annotations.get("verdict").map(String::as_str) != Some(verdict) {
+        return fail("the annotation `verdict` says something else");
+    }
+    let is_whole = findings.iter().all(|finding| finding.get("omitted").is_none());
+    let has_denial = findings.iter().any(|finding| finding["effect"] == "deny");
+    if (is_whole && has_denial == read.accepted) || (has_denial && read.accepted) {
+        return fail("the findings do not agree with the verdict");
+    }
+    if is_whole && findings.iter().filter(|finding| finding["effect"] == "warn").count() < warnings.len() {
+        return fail("there are more warnings than findings that warn");
+    }
+    Ok(read)
+}
+
+/// Every line is a finding, but for a last one that counts those that are left out. Of settings all that is wrong is told, on
+/// more lines.
+fn lines_end_with_codes(message: &str) -> bool {
+    let mut lines: Vec<&str> = message.lines().collect();
+    if message.ends_with("[invalid-settings]") && message.starts_with("the settings of this policy are not valid:\n") {
+        return true;
+    }
+    if lines.last().is_some_and(|line| counts(line)) && lines.len() > 1 {
+        lines.pop();
+    }
+    !lines.is_empty() && lines.iter().all(|line| ends_with_code(line) && !line.contains(char::is_control))
+}
+
+fn ends_with_code(line: &str) -> bool {
+    let code = line.strip_suffix(']').and_then(|line| line.rsplit_once(" [")).map(|(_, code)| code);
+    code.is_some_and(|code| Code::ALL.iter().any(|known| known.as_str() == code))
+}
+
+fn counts(line: &str) -> bool {
+    let number = line.strip_prefix("… and ").and_then(|line| line.strip_suffix(" more findings"));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
+/// What differs between an object and the same after it was rewritten: where, what was there, and what is there now.
+///
+/// # Errors
+/// Where they differ in something else than an image.
+fn rewritten(before: &Value, after: &Value) -> Result<Vec<(String, String, String)>, Broken> {
+    let mut differences = Vec::new();
+    compare(before, after, String::new(), &mut differences)?;
+    Ok(differences)
+}
+
+fn compare(
+    before: &Value,
+    after: &Value,
+    at: String,
+    differences: &mut Vec<(String, String, String)>,
+) -> Result<(), Broken> {
+    match (before, after) {
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => one
+            .iter()
+            .zip(other.values())
+            .try_for_each(|((key, one), other)| compare(one, other, format!("{at}/{key}"), differences)),
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .try_for_each(|(index, (one, other))| compare(one, other, format!("{at}/{index}"), differences)),
+        _ if before == after => Ok(()),
+        (Value::String(one), Value::String(other)) if is_image(&at) => {
+            differences.push((at, one.clone(), other.clone()));
+            Ok(())
+        }
+        _ => Err(format!("more than images is rewritten, at {at:?}: {before} to {after}")),
+    }
+}
+
+/// Whether a JSON pointer leads to an image: the end of one, after the pod template.
+fn is_image(pointer: &str) -> bool {
+    let keys: Vec<&str> = pointer.rsplit('/').collect();
+    match keys[..] {
+        ["image", _, list, "spec", ..] => LISTS.contains(&list) && list != "volumes",
+        ["reference", "image", _, "volumes", "spec", ..] => true,
+        _ => false,
+    }
+}
+
+/// The image patterns of some settings.
+fn patterns(settings: &Value) -> Vec<ImagePattern> {
+    let lists = |key: &str| settings[key].as_array().cloned().unwrap_or_default();
+    let entries = [lists("exceptions"), lists("overrides")].concat();
+    let named = entries.iter().flat_map(|entry| entry["images"].as_array().cloned().unwrap_or_default());
+    let all = lists("exempt").into_iter().chain(named);
+    all.filter_map(|pattern| ImagePattern::parse(pattern.as_str()?).ok()).collect()
+}

@@ -1,0 +1,75 @@
+//! Image references, held against the parser of another library.
+
+use container_patch_policy::image::{Reference, ReferenceError};
+
+use crate::properties::{Broken, ensure};
+
+/// A text is read as the library reads it, or there is an explanation; and a normalised name is its own normalised name.
+///
+/// # Errors
+/// What breaks it.
+pub fn are_read_as_the_library_reads_them(text: &str) -> Result<(), Broken> {
+    let ours = Reference::parse(text).ok().map(|reference| reference.normalized());
+    let library = by_the_library(text);
+    ensure!(
+        ours == library || explained(text, ours.as_deref(), library.as_deref()).is_some(),
+        "{text:?}\n  ours:    {ours:?}\n  library: {library:?}\n  refused: {:?}",
+        Reference::parse(text).err()
+    );
+    if let Some(name) = ours {
+        let again = Reference::parse(&name).map(|reference| reference.normalized());
+        ensure!(again.as_ref() == Ok(&name), "{text:?} has the normalised name `{name}`, and that has {again:?}");
+    }
+    Ok(())
+}
+
+/// What the library says of a text: the normalised name, or nothing where it refuses it.
+fn by_the_library(text: &str) -> Option<String> {
+    let reference = text.parse::<oci_spec::distribution::Reference>().ok()?;
+    let mut name = format!("{}/{}", reference.registry(), reference.repository());
+    if let Some(tag) = reference.tag() {
+        name += &format!(":{tag}");
+    }
+    if let Some(digest) = reference.digest() {
+        name += &format!("@{digest}");
+    }
+    Some(name)
+}
+
+/// Why the policy and the library may part ways about a text, and why the policy is right.
+fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'static str> {
+    let parsed = Reference::parse(text);
+    let first = text.split('/').next().unwrap_or_default();
+    let host = parsed.as_ref().ok().map(Reference::registry).filter(|host| *host == first);
+    match (ours, library) {
+        (Some(ours), Some(theirs)) if ours.eq_ignore_ascii_case(theirs) && host.is_some() => {
+            Some("host names know no case, so ours is lower case")
+        }
+        (Some(_), Some(theirs)) if theirs.contains(":443/") => Some("443 is the port of HTTPS, so ours leaves it out"),
+        (Some(ours), Some(theirs)) if ours == theirs.replacen("index.docker.io/", "docker.io/", 1) => {
+            Some("index.docker.io is docker.io")
+        }
+        (Some(_), _) if host.is_some_and(|host| !host.contains(['.', ':']) && host != "localhost") => {
+            Some("distribution takes a first component with an upper-case letter for a host; the library does not")
+        }
+        (Some(_), None) if host.is_some_and(|host| host.starts_with('[')) => {
+            Some("the library knows no IPv6 hosts; the distribution grammar does")
+        }
+        (None, Some(_)) if !text.is_ascii() => Some("the library takes letters of every script in tags"),
+        (None, Some(_)) => match parsed {
+            Err(ReferenceError::ImageId) => {
+                Some("64 hexadecimal digits are an image ID; the library takes them for a name")
+            }
+            Err(ReferenceError::Port(_)) => Some("the library takes any number for a port"),
+            Err(ReferenceError::NameTooLong(_)) => Some("the library counts the path without `library/` or the host"),
+            Err(ReferenceError::Host(host)) if host.starts_with('[') => {
+                Some("the library takes any digits and colons for IPv6")
+            }
+            Err(ReferenceError::Digest(_) | ReferenceError::DigestLength { .. }) => {
+                Some("the library also takes algorithms and digits that no container runtime does")
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,39 @@
+//! Trials are worth what they come to.
+
+use std::collections::BTreeMap;
+
+use container_patch_policy::finding::Code;
+use container_patch_testing::Trial;
+
+/// Bytes of no pattern, the same every time.
+fn bytes(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..500).map(|_| next()).collect()
+}
+
+#[test]
+fn trials_come_to_every_finding_and_every_verdict() {
+    let mut reached: BTreeMap<String, usize> = BTreeMap::new();
+    for seed in 0..4000 {
+        let said = Trial::new(&bytes(seed)).said();
+        let is_rewritten = String::from_utf8_lossy(&said.response).contains(r#""mutated_object":"#);
+        let verdict = match (said.accepts(), is_rewritten) {
+            (true, true) => "rewritten",
+            (true, false) => "accepted",
+            (false, _) => "denied",
+        };
+        *reached.entry(verdict.to_owned()).or_default() += 1;
+        for (code, _) in said.findings {
+            *reached.entry(code.to_string()).or_default() += 1;
+        }
+    }
+    let expected = Code::ALL.iter().map(|code| code.as_str()).chain(["rewritten", "accepted", "denied"]);
+    let rare: Vec<&str> = expected.filter(|what| reached.get(*what).unwrap_or(&0) < &3).collect();
+    assert!(rare.is_empty(), "hardly any trial comes to {rare:?}: {reached:#?}");
+}
