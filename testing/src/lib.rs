@@ -13,10 +13,11 @@ pub mod reports;
 mod request;
 mod scans;
 mod settings;
+pub mod targets;
 mod trial;
 mod world;
 
 pub use bytes::Bytes;
 pub use settings::settings;
-pub use trial::{Addition, Trial};
+pub use trial::{Addition, Said, Trial};
 pub use world::World;

@@ -1,5 +1,6 @@
 //! A request, its settings, and the world that it is judged in.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -27,6 +28,7 @@ pub struct Trial {
     pub annotation: (String, String),
     /// How lists are put into another order.
     pub order: Vec<u8>,
+    said: OnceCell<Said>,
 }
 
 /// A container, or a volume, and where it comes in.
@@ -43,7 +45,7 @@ pub struct Addition {
 }
 
 /// What the policy says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Said {
     /// The response, as it is.
     pub response: Vec<u8>,
@@ -69,13 +71,13 @@ impl Trial {
             settings = mangled(settings, bytes);
         }
         let world = World::new(bytes);
-        Self { request, settings, world, templates, addition, annotation, order }
+        Self { request, settings, world, templates, addition, annotation, order, said: OnceCell::new() }
     }
 
-    /// What the policy says of the request.
+    /// What the policy says of the request. It is asked once.
     #[must_use]
-    pub fn said(&self) -> Said {
-        self.said_of(&self.request)
+    pub fn said(&self) -> &Said {
+        self.said.get_or_init(|| self.said_of(&self.request))
     }
 
     /// What the policy says of another request, in the same world and by the same settings.

@@ -21,7 +21,8 @@ fn bytes(seed: u64) -> Vec<u8> {
 fn trials_come_to_every_finding_and_every_verdict() {
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..4000 {
-        let said = Trial::new(&bytes(seed)).said();
+        let trial = Trial::new(&bytes(seed));
+        let said = trial.said();
         let is_rewritten = String::from_utf8_lossy(&said.response).contains(r#""mutated_object":"#);
         let verdict = match (said.accepts(), is_rewritten) {
             (true, true) => "rewritten",
@@ -29,7 +30,7 @@ fn trials_come_to_every_finding_and_every_verdict() {
             (false, _) => "denied",
         };
         *reached.entry(verdict.to_owned()).or_default() += 1;
-        for (code, _) in said.findings {
+        for (code, _) in &said.findings {
             *reached.entry(code.to_string()).or_default() += 1;
         }
     }

@@ -1,0 +1,38 @@
+//! The inputs that are kept: those that once broke something, in `regressions/`, and those that fuzzing begins with.
+
+use std::fs;
+use std::path::Path;
+
+use container_patch_testing::targets;
+
+#[test]
+fn what_once_broke_something_and_what_fuzzing_begins_with_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, target) in targets::ALL {
+        let seeds = root.join("../fuzz/seeds").join(name);
+        let regressions = root.join("regressions").join(name);
+        let mut inputs = 0;
+        for folder in [&seeds, &regressions].into_iter().filter(|folder| folder.exists()) {
+            for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+                let path = entry.unwrap().path();
+                let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                if let Err(broken) = target(&bytes) {
+                    panic!("{}: {broken}", path.display());
+                }
+                inputs += 1;
+            }
+        }
+        assert!(inputs > 0, "{} has no inputs", seeds.display());
+    }
+}
+
+#[test]
+fn every_folder_of_inputs_is_of_a_target() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in [root.join("../fuzz/seeds"), root.join("regressions")] {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let name = entry.unwrap().file_name();
+            assert!(targets::ALL.iter().any(|(known, _)| name == *known), "{} in {}", name.display(), folder.display());
+        }
+    }
+}
