@@ -21,6 +21,14 @@ test: ## Run all tests: unit, property, end to end
 	cargo test $(CARGO_FLAGS) --workspace
 	@$(MAKE) --no-print-directory e2e-tests
 
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= all
+
+.PHONY: fuzz
+fuzz: ## Look for inputs that break the policy, for a minute each target (FUZZ_SECONDS=600 FUZZ_TARGETS="validate settings")
+	@hack/setup fuzz
+	@hack/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 .PHONY: e2e-tests
 e2e-tests: policy.wasm ## Run the end-to-end tests, by kwctl where it is installed (or KWCTL=…), else by container-patch
 	@hack/setup test
@@ -53,15 +61,19 @@ docs: ## Renew what is generated from the code: the settings' schema and referen
 .PHONY: fmt
 fmt: ## Check the format of the source
 	cargo fmt --all -- --check
+	cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 
 .PHONY: lint
 lint: ## Check the source with clippy; warnings are errors
 	@hack/setup build
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	@# To check fuzz targets takes no libFuzzer, so it is not compiled.
+	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy $(CARGO_FLAGS) --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: clean
 clean: ## Remove what was built
 	cargo clean
+	cargo clean --manifest-path fuzz/Cargo.toml
 	rm -f policy.wasm annotated-policy.wasm
 
 .PHONY: help

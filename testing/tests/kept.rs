@@ -27,6 +27,15 @@ fn what_once_broke_something_and_what_fuzzing_begins_with_hold() {
 }
 
 #[test]
+fn every_target_is_fuzzed() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    for (name, _) in targets::ALL {
+        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "fuzz/Cargo.toml has no target {name}");
+    }
+}
+
+#[test]
 fn every_folder_of_inputs_is_of_a_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in [root.join("../fuzz/seeds"), root.join("regressions")] {
