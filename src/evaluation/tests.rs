@@ -460,6 +460,18 @@ mod scans {
     }
 
     #[test]
+    fn a_pod_that_annotates_itself_with_an_old_scan_is_as_unscanned_as_one_without_annotations() {
+        let old = statement(0, DIGEST).to_string().replace("2026-11-19", "2026-01-01");
+        let mut settings = only("scan", json!({"require": true}));
+        settings["exceptions"] =
+            json!([{"images": ["*"], "rules": ["stale-scan"], "until": "2026-12-31", "reason": "the scanner is down"}]);
+        for annotations in [json!(null), serde_json::from_str(&old).unwrap()] {
+            let response = respond(&registry(json!(null)), &annotated(annotations), &settings);
+            assert_eq!(response["codes"], json!(["unscanned-image Deny"]));
+        }
+    }
+
+    #[test]
     fn a_pod_that_annotates_itself_flagged_is_denied_unless_annotations_are_ignored() {
         for (annotations, code) in [
             (statement(4, DIGEST), VULNERABLE),

@@ -332,7 +332,9 @@ impl Scanning {
         if clearing.iter().chain(others).any(|scan| scan.is_exact && self.counts(scan, now)) {
             return None;
         }
-        let stale = pod.iter().chain(others).filter(|scan| self.is_stale(scan, now));
+        // Which finding an image is refused for is not for its requester to choose: an exception may cover one of the two.
+        let telling = if self.require { clearing } else { pod };
+        let stale = telling.iter().chain(others).filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
             let days = (now - at).num_days();
             let text = format!(
