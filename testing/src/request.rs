@@ -136,7 +136,12 @@ fn place(object: &mut Value, pointer: &str, template: Value) {
 }
 
 fn template(bytes: &mut Bytes<'_>) -> Value {
-    let mut spec = json!({"containers": (0..1 + bytes.up_to(2)).map(|_| container(bytes)).collect::<Vec<_>>()});
+    let mut containers: Vec<_> = (0..1 + bytes.up_to(2)).map(|_| container(bytes)).collect();
+    if bytes.once_in(80) {
+        // So many that not all of what is found can be told.
+        containers = (0..60).flat_map(|_| containers.clone()).collect();
+    }
+    let mut spec = json!({ "containers": containers });
     for list in [LISTS[1], LISTS[2]] {
         if bytes.once_in(4) {
             spec[list] = json!(bytes.few(2, container));

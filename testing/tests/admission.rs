@@ -15,7 +15,7 @@ fn holds(property: Result<(), Broken>) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 8 * ProptestConfig::default().cases,
+        cases: 4 * ProptestConfig::default().cases,
         // What is found becomes a test of its own, with a name.
         failure_persistence: None,
         ..ProptestConfig::default()
