@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use container_patch_policy::finding::Code;
+use container_patch_policy::finding::{Code, Effect};
 use container_patch_policy::image::{ImagePattern, Reference};
 use container_patch_policy::{validate, validate_settings};
 use kubewarden_policy_sdk::response::ValidationResponse;
@@ -49,7 +49,7 @@ pub const ALL: [(&str, Property); 6] = [
 ];
 
 /// Whatever comes in, the policy answers with a `ValidationResponse` of Kubewarden whose parts agree with each other, and with
-/// what was found.
+/// what was found. What cannot be read is let in by nothing.
 ///
 /// # Errors
 /// What breaks it.
@@ -57,6 +57,9 @@ pub fn every_answer_is_well_formed(trial: &Trial) -> Result<(), Broken> {
     let said = trial.said();
     let response = well_formed(&said.response)?;
     ensure!(response.accepted == said.accepts(), "the verdict is another than the findings have it: {said}");
+    let is_unreadable = |code: &Code| matches!(code, Code::InvalidRequest | Code::InvalidSettings);
+    let is_let_in = said.findings.iter().any(|(code, effect)| is_unreadable(code) && *effect == Effect::Warn);
+    ensure!(!is_let_in, "what cannot be read is let in: {said}");
     if let Some(object) = &response.mutated_object {
         ensure!(!rewritten(&trial.request["object"], object)?.is_empty(), "nothing is rewritten: {said}");
     }

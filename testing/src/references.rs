@@ -65,6 +65,10 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
             Err(ReferenceError::Host(host)) if host.starts_with('[') => {
                 Some("the library takes any digits and colons for IPv6")
             }
+            // Runtimes part ways here: to some it is a host that no DNS knows, to others a path.
+            Err(ReferenceError::Host(host)) if host.contains('_') => {
+                Some("the library takes a host that is no domain name; an underscore stands in none")
+            }
             Err(ReferenceError::Digest(_) | ReferenceError::DigestLength { .. }) => {
                 Some("the library also takes algorithms and digits that no container runtime does")
             }

@@ -167,12 +167,13 @@ impl Source {
     /// # Errors
     /// When the answer is not well formed.
     pub fn lets_in(self, report: &[u8]) -> Result<bool, Broken> {
-        judged(&self.asked_for("scans"), &Reporting { list: None, report })
+        judged(&self.asked_for(Some("scans")), &Reporting { list: None, report })
     }
 
-    fn asked_for(self, namespace: impl Into<Value>) -> String {
-        let namespace: Value = namespace.into();
-        strict(json!({"reports": [{"source": self.word(), "namespace": namespace}]}), &Value::Null)
+    /// A request that is judged by reports of one namespace; of the workload's own where none is given.
+    fn asked_for(self, namespace: Option<&str>) -> String {
+        let namespace = json!(namespace);
+        strict(&format!(r#""reports": [{{"source": "{}", "namespace": {namespace}}}]"#, self.word()), &Value::Null)
     }
 
     fn kind(self) -> (&'static str, &'static str) {
@@ -265,30 +266,19 @@ impl Host for Reporting<'_> {
 }
 
 /// A pod with one pinned image, judged by what scanners say of it alone. No vulnerability is allowed, and a scan is required.
-fn strict(scan: Value, annotations: &Value) -> String {
-    let mut all = json!({
-        "require": true,
-        "fixableOnly": false,
-        "maxAge": "36500d",
-        "maxAllowed": {"critical": 0, "high": 0, "medium": 0, "low": 0, "negligible": 0, "unknown": 0},
-    });
-    all.as_object_mut().expect("it is one").extend(scan.as_object().cloned().unwrap_or_default());
-    let off = json!({"action": "off"});
-    let image = format!("registry.example.com/team/app:1.4@{IMAGE}");
-    json!({
-        "request": {
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "operation": "CREATE",
-            "namespace": "shop",
-            "userInfo": {"username": "jane"},
-            "object": {
-                "metadata": {"name": "web", "annotations": annotations},
-                "spec": {"containers": [{"name": "app", "image": image}]},
-            },
-        },
-        "settings": {"pinning": off, "schedule": off, "baseImage": off, "scan": all},
-    })
-    .to_string()
+/// `scan` is what the settings say besides, as members of a JSON object.
+fn strict(scan: &str, annotations: &Value) -> String {
+    let limits = r#"{"critical": 0, "high": 0, "medium": 0, "low": 0, "negligible": 0, "unknown": 0}"#;
+    let scan =
+        format!(r#"{{"require": true, "fixableOnly": false, "maxAge": "36500d", "maxAllowed": {limits}, {scan}}}"#);
+    let off = r#"{"action": "off"}"#;
+    let settings = format!(r#"{{"pinning": {off}, "schedule": {off}, "baseImage": {off}, "scan": {scan}}}"#);
+    let container = format!(r#"{{"name": "app", "image": "registry.example.com/team/app:1.4@{IMAGE}"}}"#);
+    let object =
+        format!(r#"{{"metadata": {{"annotations": {annotations}}}, "spec": {{"containers": [{container}]}}}}"#);
+    let kind = r#"{"group": "", "version": "v1", "kind": "Pod"}"#;
+    let request = format!(r#"{{"kind": {kind}, "operation": "CREATE", "namespace": "shop", "object": {object}}}"#);
+    format!(r#"{{"request": {request}, "settings": {settings}}}"#)
 }
 
 /// Whatever stands where a report should: the answer is well formed, and the image is let in only by a report that can be read
@@ -297,7 +287,7 @@ fn strict(scan: Value, annotations: &Value) -> String {
 /// # Errors
 /// What breaks it.
 pub fn lets_in_by_a_clean_report_only(source: Source, report: &[u8]) -> Result<(), Broken> {
-    for namespace in [json!("scans"), Value::Null] {
+    for namespace in [Some("scans"), None] {
         let payload = source.asked_for(namespace);
         // By a summary alone nothing is known; here it is read as the manifest, too.
         if judged(&payload, &Reporting { list: None, report })? {
@@ -323,7 +313,8 @@ pub fn lets_in_by_no_list_of_reports(source: Source, list: &[u8]) -> Result<(), 
         is_suppressed: false,
     };
     let vulnerable = report(source.kind(), &IMAGE.replace(':', "."), NOW, &[found]).to_string();
-    let accepted = judged(&source.asked_for("scans"), &Reporting { list: Some(list), report: vulnerable.as_bytes() })?;
+    let accepted =
+        judged(&source.asked_for(Some("scans")), &Reporting { list: Some(list), report: vulnerable.as_bytes() })?;
     ensure!(!accepted, "{source:?}: a list alone lets the image in");
     Ok(())
 }
@@ -335,7 +326,7 @@ pub fn lets_in_by_no_list_of_reports(source: Source, list: &[u8]) -> Result<(), 
 /// What breaks it.
 pub fn lets_in_by_a_clean_annotation_only(key: &str, text: &str) -> Result<(), Broken> {
     let accepts = |how: &str| {
-        let payload = strict(json!({ "podAnnotations": how }), &json!({ key: text }));
+        let payload = strict(&format!(r#""podAnnotations": "{how}""#), &json!({ key: text }));
         judged(&payload, &Reporting { list: None, report: b"" })
     };
     ensure!(!accepts("flag")?, "a requester clears the image by `{key}`");

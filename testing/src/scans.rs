@@ -52,6 +52,16 @@ pub(crate) fn annotation(bytes: &mut Bytes<'_>) -> (String, String) {
     }
 }
 
+/// The key and value of an annotation by which somebody might want to clear an image.
+pub(crate) fn clearing(bytes: &mut Bytes<'_>) -> (String, String) {
+    let mut statement = json!({"timestamp": bytes.one_of(&TIMES), "compliant": true});
+    if !bytes.once_in(4) {
+        statement["image"] = json!(digest(bytes));
+    }
+    let keys = ["scan.container-patch.dev/app", "quality.images.openshift.io/vulnerability.trivy"];
+    (bytes.one_of(&keys).to_owned(), statement.to_string())
+}
+
 fn text(bytes: &mut Bytes<'_>) -> String {
     let mut statement = statement(bytes);
     if bytes.once_in(6) {

@@ -64,7 +64,7 @@ impl Trial {
         let list = bytes.one_of(&LISTS);
         let addition =
             Addition { template: bytes.up_to(1), list, index: bytes.up_to(3), entry: request::entry(list, bytes) };
-        let annotation = scans::annotation(bytes);
+        let annotation = if bytes.once_in(2) { scans::annotation(bytes) } else { scans::clearing(bytes) };
         let order = bytes.raw(12);
         let mut settings = settings(bytes);
         if bytes.once_in(20) {
