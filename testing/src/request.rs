@@ -40,7 +40,8 @@ pub(crate) const KINDS: [Kind; 12] = [
     Kind { group: "", version: "v1", kind: "ConfigMap", templates: &[] },
 ];
 
-const USERS: [(&str, &[&str]); 7] = [
+const USERS: [(&str, &[&str]); 8] = [
+    ("joe", &["oncall"]),
     ("jane", &["dev"]),
     ("joe", &["dev", "oncall"]),
     ("system:serviceaccount:kube-system:replicaset-controller", &["system:serviceaccounts"]),

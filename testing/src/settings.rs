@@ -48,6 +48,14 @@ pub fn settings(bytes: &mut Bytes<'_>) -> Value {
             ["2026-11-20T12:00:00Z", "2026-12-25T00:00:00+01:00", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"];
         section("evaluateAt", Some(json!(bytes.one_of(&times))));
     }
+    if bytes.once_in(3) {
+        // Where one rule alone refuses images, it shows when something clears them.
+        let rules = ["scan", "schedule", "baseImage", "pinning"];
+        let only = bytes.one_of(&rules);
+        for rule in rules.iter().filter(|rule| **rule != only) {
+            section(rule, Some(json!({"action": "off"})));
+        }
+    }
     section("exempt", (!exempt.is_empty()).then(|| json!(exempt)));
     Value::Object(all)
 }
@@ -214,14 +222,9 @@ fn enforcement(bytes: &mut Bytes<'_>) -> Value {
 }
 
 fn break_glass(bytes: &mut Bytes<'_>) -> Value {
-    some_of(
-        bytes,
-        &[
-            ("annotation", &word(&[BREAK_GLASS, "example.com/door"])),
-            ("groups", &|_| json!(["oncall"])),
-            ("rbac", &flag),
-        ],
-    )
+    let mut break_glass = some_of(bytes, &[("annotation", &word(&[BREAK_GLASS, "example.com/door"])), ("rbac", &flag)]);
+    break_glass["groups"] = json!(["oncall"]);
+    break_glass
 }
 
 fn custom_workloads(bytes: &mut Bytes<'_>) -> Value {
