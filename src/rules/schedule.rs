@@ -102,6 +102,12 @@ pub struct Deadline<'s> {
 impl Setting for PatchCron {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a cron expression such as `0 0 * * TUE#2`", problems)?;
+        let has_gap = |field: &str| field.split(',').any(str::is_empty);
+        // The parser takes such a list for one without those items, and then a calendar may be searched for seconds in vain.
+        if text.split_whitespace().any(has_gap) {
+            problems.push(at, format_args!("`{text}` is no cron expression: a list has a comma too many"));
+            return None;
+        }
         // Seconds and years have no place in a calendar of patch days, and CronJob has neither.
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = match parser.parse(&text) {

