@@ -46,8 +46,8 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
             Some("host names know no case, so ours is lower case")
         }
         (Some(_), Some(theirs)) if theirs.contains(":443/") => Some("443 is the port of HTTPS, so ours leaves it out"),
-        (Some(ours), Some(theirs)) if ours == theirs.replacen("index.docker.io/", "docker.io/", 1) => {
-            Some("index.docker.io is docker.io")
+        (Some(ours), Some(theirs)) if Some(ours) == on_docker_hub(theirs).as_deref() => {
+            Some("index.docker.io is docker.io, in any case")
         }
         (Some(_), _) if host.is_some_and(|host| !host.contains(['.', ':']) && host != "localhost") => {
             Some("distribution takes a first component with an upper-case letter for a host; the library does not")
@@ -76,4 +76,12 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
         },
         _ => None,
     }
+}
+
+/// A name on Docker Hub as Docker Hub has it; nothing where it is on another registry.
+fn on_docker_hub(name: &str) -> Option<String> {
+    let (host, path) = name.split_once('/')?;
+    let is_hub = ["docker.io", "index.docker.io"].iter().any(|known| host.eq_ignore_ascii_case(known));
+    let namespace = if path.contains('/') { "" } else { "library/" };
+    is_hub.then(|| format!("docker.io/{namespace}{path}"))
 }
