@@ -61,7 +61,9 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
                 Some("64 hexadecimal digits are an image ID; the library takes them for a name")
             }
             Err(ReferenceError::Port(_)) => Some("the library takes any number for a port"),
-            Err(ReferenceError::NameTooLong(_)) => Some("the library counts the path without `library/` or the host"),
+            Err(ReferenceError::NameTooLong(_) | ReferenceError::TooLong(_)) => {
+                Some("the library counts the path without `library/` or the host")
+            }
             Err(ReferenceError::Host(host)) if host.starts_with('[') => {
                 Some("the library takes any digits and colons for IPv6")
             }
