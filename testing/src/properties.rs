@@ -334,10 +334,10 @@ fn is_image(pointer: &str) -> bool {
 }
 
 /// The image patterns of some settings.
-fn patterns(settings: &Value) -> Vec<ImagePattern> {
+fn patterns(settings: &Value) -> Vec<ImagePattern<'static>> {
     let lists = |key: &str| settings[key].as_array().cloned().unwrap_or_default();
     let entries = [lists("exceptions"), lists("overrides")].concat();
     let named = entries.iter().flat_map(|entry| entry["images"].as_array().cloned().unwrap_or_default());
     let all = lists("exempt").into_iter().chain(named);
-    all.filter_map(|pattern| ImagePattern::parse(pattern.as_str()?).ok()).collect()
+    all.filter_map(|pattern| Some(ImagePattern::parse(pattern.as_str()?).ok()?.into_owned())).collect()
 }
