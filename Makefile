@@ -3,9 +3,10 @@
 CARGO_FLAGS ?= --locked
 MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
 CONTAINER_PATCH := target/debug/container-patch
+DO_NOTHING := target/module/wasm32-wasip1/module/do_nothing_policy.wasm
 # Kubewarden's command, where it is installed.
 KWCTL ?= $(shell command -v kwctl)
-SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 .PHONY: run
 run: ## Judge the sample manifests with the policy, and print the verdicts
@@ -52,6 +53,13 @@ annotated-policy.wasm: policy.wasm metadata.yml README.md ## Add the metadata to
 artifacthub-pkg.yml: metadata.yml questions-ui.yml ## Describe the policy for Artifact Hub (needs kwctl)
 	$(if $(KWCTL),,$(error describing a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --questions-path questions-ui.yml --output artifacthub-pkg.yml
+
+.PHONY: bench
+bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json", see docs/performance.md)
+	@echo "==> building the policy that does nothing, and the benchmark (the first time takes some minutes)"
+	cargo build $(CARGO_FLAGS) --package do-nothing-policy --profile module --target wasm32-wasip1 --target-dir target/module
+	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
+	@target/release/container-patch-bench --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
 
 .PHONY: docs
 docs: ## Renew what is generated from the code: the settings' schema and reference, and the questions in the package

@@ -12,6 +12,9 @@ use crate::scenario::{Outcome, Scenario, Target};
 /// Into how many parts a measurement is cut, to see how far their ratios lie apart.
 const PARTS: usize = 10;
 
+/// The linear memory that a policy may take besides four times that of the object, in bytes.
+const MEMORY: usize = 4 << 20;
+
 /// The two that are measured.
 pub(crate) struct Guests {
     /// The policy.
@@ -43,9 +46,8 @@ pub(crate) struct Measurement {
     pub(crate) ratio_spread: [f64; 2],
     /// The linear memory that the policy took, in bytes.
     pub(crate) linear_memory_bytes: usize,
-    /// Whether it costs no more than it may, where something is said of that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) holds: Option<bool>,
+    /// Whether it takes no more time and memory than it may.
+    pub(crate) holds: bool,
     /// What it may cost.
     #[serde(skip)]
     pub(crate) target: Option<Target>,
@@ -77,7 +79,8 @@ impl Guests {
         let all = Times::concat(parts);
         let (policy_microseconds, nothing_microseconds, ratio) =
             (median(&all.policy), median(&all.nothing), all.ratio());
-        let holds = scenario.target.map(|target| match target {
+        let linear_memory_bytes = self.policy.linear_memory(&scenario.payload, &scenario.world)?;
+        let is_fast = scenario.target.is_none_or(|target| match target {
             Target::Ratio(most) => ratio <= most,
             Target::Milliseconds(most) => policy_microseconds <= most * 1000.0,
         });
@@ -93,8 +96,8 @@ impl Guests {
                 ratios.iter().copied().fold(f64::INFINITY, f64::min),
                 ratios.iter().copied().fold(0.0, f64::max),
             ],
-            linear_memory_bytes: self.policy.linear_memory(&scenario.payload, &scenario.world)?,
-            holds,
+            linear_memory_bytes,
+            holds: is_fast && linear_memory_bytes < 4 * scenario.object + MEMORY,
             target: scenario.target,
         })
     }

@@ -87,16 +87,20 @@ impl Report {
                 format!("{:.2}–{:.2}", measured.ratio_spread[0], measured.ratio_spread[1]),
                 bytes(measured.linear_memory_bytes),
                 measured.target.map(target).unwrap_or_default(),
-                measured.holds.map(|holds| yes_or_no(holds).to_owned()).unwrap_or_default(),
+                yes_or_no(measured.holds).to_owned(),
             ]
         });
         text += &table(header.map(str::to_owned), rows);
+        text += "\nMemory is the linear memory after the call; it may be four times the object and 4 MiB.\n";
         let rows = by_containers(&self.scenarios).map(|(containers, microseconds)| {
             #[expect(clippy::cast_precision_loss, reason = "there are few containers")]
             let each = microseconds / containers as f64;
             [containers.to_string(), time(microseconds), time(each)]
         });
-        text += &table(["CONTAINERS", "POLICY", "EACH"].map(str::to_owned), rows);
+        let rows: Vec<_> = rows.collect();
+        if !rows.is_empty() {
+            text += &table(["CONTAINERS", "POLICY", "EACH"].map(str::to_owned), rows.into_iter());
+        }
         if let Some(Growth { containers: [from, to], ratio, holds }) = &self.growth {
             let holds = yes_or_no(*holds);
             let _ = writeln!(

@@ -197,9 +197,9 @@ mod tests {
             {"images": ["*"], "pining": {}},
         ]}));
         let settings = InForce::read(&json).unwrap();
-        settings.rules_for("registry.example.com/a:1");
+        let _ = settings.rules_for("registry.example.com/a:1");
         assert!(!settings.is_broken());
-        settings.rules_for("quay.io/a:1");
+        let _ = settings.rules_for("quay.io/a:1");
         assert!(settings.is_broken());
         for wrong in [json!({"a": 1}), json!([{"schedule": {}}]), json!([{"images": "*"}]), json!(["*"])] {
             let json = raw(&json!({ "overrides": wrong, "exceptions": wrong }));
