@@ -3,11 +3,10 @@
 //! Everything reduces to one pure function, [`Schedule::deadline`]: until when an image that was built at some time may
 //! be deployed.
 
+pub mod cron;
 pub mod zone;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -18,6 +17,7 @@ use crate::settings::read::{Path, Problems, Setting, read_string, section};
 use crate::settings::shape::{Limit, Shape};
 use crate::settings::value::{Action, Period, Unknown};
 use crate::shown::Shown;
+use cron::Cron;
 use zone::Zone;
 
 section! {
@@ -86,7 +86,10 @@ pub enum Cadence<'s> {
 
 /// A cron expression that fires.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PatchCron(Cron);
+pub struct PatchCron {
+    cron: Cron,
+    text: String,
+}
 
 /// Until when an image may be deployed, and how that came.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,15 +105,7 @@ pub struct Deadline<'s> {
 impl Setting for PatchCron {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a cron expression such as `0 0 * * TUE#2`", problems)?;
-        let has_gap = |field: &str| field.split(',').any(str::is_empty);
-        // The parser takes such a list for one without those items, and then a calendar may be searched for seconds in vain.
-        if text.split_whitespace().any(has_gap) {
-            problems.push(at, format_args!("`{text}` is no cron expression: a list has a comma too many"));
-            return None;
-        }
-        // Seconds and years have no place in a calendar of patch days, and CronJob has neither.
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = match parser.parse(&text) {
+        let cron = match Cron::parse(&text) {
             Ok(cron) => cron,
             Err(error) => {
                 let hint = "write minute, hour, day of month, month and day of week, such as `0 0 * * TUE#2`";
@@ -118,11 +113,11 @@ impl Setting for PatchCron {
                 return None;
             }
         };
-        if cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_err() {
+        if !cron.is_ever_due() {
             problems.push(at, format_args!("`{text}` never fires"));
             return None;
         }
-        Some(Self(cron))
+        Some(Self { cron, text })
     }
 
     fn shape() -> Shape {
@@ -130,7 +125,7 @@ impl Setting for PatchCron {
     }
 
     fn written(&self) -> Value {
-        self.0.to_string().into()
+        self.text.as_str().into()
     }
 }
 
@@ -204,7 +199,7 @@ impl Schedule {
     pub fn zone(&self) -> Zone {
         match self.cadence() {
             Cadence::MaxAge(_) => Zone::utc(),
-            Cadence::PatchDays(days) => days.time_zone.clone(),
+            Cadence::PatchDays(days) => days.time_zone,
         }
     }
 
@@ -291,7 +286,8 @@ impl PatchDays {
     /// The first patch day after a time.
     #[must_use]
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Zone>> {
-        self.cron.0.find_next_occurrence(&time.with_timezone(&self.time_zone), false).ok()
+        let seconds = self.cron.cron.next_after(time.timestamp(), &self.time_zone)?;
+        DateTime::from_timestamp(seconds, 0).map(|day| day.with_timezone(&self.time_zone))
     }
 }
 

