@@ -149,6 +149,17 @@ impl Freeze {
         let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
         (start_of_day(self.from, zone), start_of_day(after, zone))
     }
+
+    /// The first moment after the freeze, where a time is inside.
+    fn end_after(&self, time: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
+        // Days begin within a day of those of UTC: most freezes can be told to be far away without knowing when.
+        let day = time.date_naive();
+        if day - self.to > TimeDelta::days(1) || self.from - day > TimeDelta::days(1) {
+            return None;
+        }
+        let (start, end) = self.span(zone);
+        (start <= time && time < end).then_some(end)
+    }
 }
 
 /// The first moment of a day. Where clocks go forward at midnight, the day begins later.
@@ -181,12 +192,11 @@ impl Schedule {
         };
         let zone = self.zone();
         let mut moved_by = None;
-        let spans = self.freezes.iter().map(|freeze| (freeze.span(&zone), freeze));
-        let mut spans: Vec<_> = spans.filter(|((_, end), _)| at < *end).collect();
+        let mut freezes: Vec<&Freeze> = self.freezes.iter().collect();
         // A deadline moves forward only, so that each freeze, from the first to begin on, is looked at once.
-        spans.sort_by_key(|((start, _), _)| *start);
-        for ((start, end), freeze) in spans {
-            if start <= at && at < end {
+        freezes.sort_unstable_by_key(|freeze| freeze.from);
+        for freeze in freezes {
+            if let Some(end) = freeze.end_after(at, &zone) {
                 at = end;
                 moved_by = Some(freeze);
             }

@@ -55,7 +55,11 @@ impl Zone {
 
     /// The offset at a number of seconds since 1970.
     fn offset_at(&self, seconds: i64) -> ZoneOffset {
-        let offset = FixedOffset::east_opt(self.stretch_at(seconds).offset);
+        self.offset_of(self.stretch_at(seconds))
+    }
+
+    fn offset_of(&self, stretch: Stretch) -> ZoneOffset {
+        let offset = FixedOffset::east_opt(stretch.offset);
         ZoneOffset { zone: *self, offset: offset.unwrap_or_else(|| Utc.fix()) }
     }
 }
@@ -97,6 +101,10 @@ impl TimeZone for Zone {
 
     fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
         let local = local.and_utc().timestamp();
+        let stretch = self.stretch_at(local);
+        if stretch.start.saturating_add(LARGEST_OFFSET) <= local && local < stretch.end - LARGEST_OFFSET {
+            return MappedLocalTime::Single(self.offset_of(stretch));
+        }
         // A clock shows a time under the offset of before, that of after, both (it was put back), or neither.
         let [before, after] = [-LARGEST_OFFSET, LARGEST_OFFSET].map(|apart| self.offset_at(local + apart));
         let shows = |offset: &ZoneOffset| {
