@@ -268,6 +268,7 @@ impl Cron {
 
     /// The first time at or after another at which it is due, both as seconds that clocks show.
     fn first_from(&self, local: i64) -> Option<i64> {
+        // Rounded up.
         let minute = -(-local).div_euclid(60);
         let date = date_of(minute * 60)?;
         let minute_of_day = minute.rem_euclid(MINUTES_OF_DAY);
@@ -467,7 +468,7 @@ fn number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Every so-manieth bit between two, both included.
+/// Bits from one to another, each a step after the one before.
 fn mask(first: u16, last: u16, step: u16) -> u64 {
     (first..=last).step_by(step.max(1).into()).fold(0, |mask, bit| mask | 1 << bit)
 }

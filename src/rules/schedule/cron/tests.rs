@@ -64,7 +64,7 @@ fn what_is_no_expression_is_refused_with_what_would_be_right() {
 }
 
 #[test]
-fn an_expression_for_days_that_no_year_has_is_never_due() {
+fn an_expression_that_no_time_of_any_year_fits_is_never_due() {
     for text in ["0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "0 0 31W 2 *", ", 0 * * *", "0 0 1-7 * +MON#2", "0 0 8 2 +SUN#L"]
     {
         assert!(!Cron::parse(text).unwrap().is_ever_due(), "{text}");
