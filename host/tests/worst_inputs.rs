@@ -225,6 +225,9 @@ fn inputs_of_admins() -> Vec<Input> {
     });
     let freezes =
         format!(r#"{{"evaluateAt":"2026-11-20T12:00:00Z","schedule":{{"maxAge":"1d","freezes":[{freezes}]}}}}"#);
+    let refused = |name: &'static str, keys: String| -> Input {
+        (name, create("", &list(3, small)), format!("{{{keys}}}"), Box::new(sound), r#""accepted":false"#)
+    };
     vec![
         (
             "patterns that nearly match",
@@ -234,6 +237,19 @@ fn inputs_of_admins() -> Vec<Input> {
             r#""accepted":true"#,
         ),
         ("a freeze on every day", create("", &list(30, small)), freezes, Box::new(sound), r#""accepted":true"#),
+        refused("unknown keys", list(90_000, |index| format!(r#""key{index}":1"#))),
+        refused("keys that are given twice", list(90_000, |_| r#""pinning":1"#.to_owned())),
+        refused("wrong values", format!(r#""exempt":[{}]"#, list(500_000, |_| "1".to_owned()))),
+        refused("a long unknown key", format!(r#""{}":1"#, "x".repeat(1 << 20))),
+        refused(
+            "a long time zone",
+            format!(r#""schedule":{{"patchDays":{{"cron":"@daily","timeZone":"{}"}}}}"#, "x".repeat(1 << 20)),
+        ),
+        refused("a long duration", format!(r#""schedule":{{"maxAge":"{}"}}"#, "1d ".repeat(300_000) + "x")),
+        refused(
+            "long words",
+            format!(r#""pinning":{{"action":"{0}"}},"exceptions":[{{"rules":["{0}"]}}]"#, "x".repeat(1 << 19)),
+        ),
     ]
 }
 

