@@ -13,12 +13,22 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::shown::Shown;
 
-/// Reads an object.
+/// Reads an object of a text that a host has written.
 ///
 /// # Errors
 /// What was wrong, after the path of the value it is about.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     read_seed(text, || PhantomData::<Object<T>>).map(|Object(value)| value)
+}
+
+/// Reads an object of a text that no host has read before. Of what is asked for nothing is read from text that is no JSON
+/// anywhere.
+///
+/// # Errors
+/// What was wrong, after the path of the value it is about.
+pub(crate) fn read_strictly<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    let read = serde_json::from_str(text).or_else(|_| read_tracked(text, PhantomData::<Object<T>>));
+    read.map(|Object(value)| value)
 }
 
 /// The message of a serde error without the line and column at its end.
@@ -85,13 +95,14 @@ pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
 /// # Errors
 /// What was wrong, after the path of the value it is about.
 pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn() -> S) -> Result<S::Value, String> {
-    if let Some(value) = reader::read(text, seed()) {
-        return Ok(value);
-    }
+    reader::read(text, seed()).map_or_else(|| read_tracked(text, seed()), Ok)
+}
+
+fn read_tracked<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S::Value, String> {
     let mut track = serde_path_to_error::Track::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let outcome = seed().deserialize(tracked).and_then(|value| deserializer.end().map(|()| value));
+    let outcome = seed.deserialize(tracked).and_then(|value| deserializer.end().map(|()| value));
     outcome.map_err(|error| {
         let cause = error.to_string();
         if error.is_data() {

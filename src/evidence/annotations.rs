@@ -149,7 +149,7 @@ struct Line<'a> {
 }
 
 fn statement(value: &str, source: String, needs_image: bool) -> Result<Statement, String> {
-    let quality: Quality<'_> = json::read(value)?;
+    let quality: Quality<'_> = json::read_strictly(value)?;
     let at = quality.timestamp.map(timestamp).transpose()?.flatten().ok_or("it has no `timestamp`")?;
     let compliant = quality.compliant.map(compliant).transpose()?.flatten();
     let image = quality.image.map(Cow::into_owned);
@@ -199,20 +199,20 @@ fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
 fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     let Some(summary) = summary else { return Ok((Vec::new(), false)) };
     // Some tools write the list into a string.
-    let text = match crate::json::from_str::<String>(summary.get()) {
+    let text = match serde_json::from_str::<String>(summary.get()) {
         Ok(text) => Cow::Owned(text),
         Err(_) => Cow::Borrowed(summary.get()),
     };
     if text.trim().is_empty() {
         return Ok((Vec::new(), false));
     }
-    let lines: Vec<&RawValue> = crate::json::from_str(&text)
+    let lines: Vec<&RawValue> = serde_json::from_str(&text)
         .map_err(|error| format!("summary: {}", Shown(json::without_position(&error.to_string()))))?;
     let mut counts = Severity::ALL.map(|severity| Count { severity, all: 0, fixable: 0 });
     let mut has_counts = false;
     for (index, line) in lines.into_iter().enumerate() {
         let at = |cause: String| format!("summary[{index}].{cause}");
-        let line: Line<'_> = json::read(line.get()).map_err(at)?;
+        let line: Line<'_> = json::read_strictly(line.get()).map_err(at)?;
         if line.data.or(line.score).is_none() {
             return Err(at("data: there is none".to_owned()));
         }
@@ -269,7 +269,7 @@ fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, S
 /// A string, or a number as it is written.
 fn text_of(json: &RawValue) -> Option<String> {
     match json.get().bytes().next() {
-        Some(b'"') => crate::json::from_str(json.get()).ok(),
+        Some(b'"') => serde_json::from_str(json.get()).ok(),
         Some(b'-' | b'0'..=b'9') => Some(json.get().to_owned()),
         _ => None,
     }

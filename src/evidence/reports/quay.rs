@@ -142,7 +142,7 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<O
 }
 
 fn published(metadata: &str) -> Option<chrono::DateTime<chrono::Utc>> {
-    let details: Details = crate::json::from_str(metadata).ok()?;
+    let details: Details = serde_json::from_str(metadata).ok()?;
     let of_nvd = || details.nvd?.cvss?.published;
     time::parse(&details.issued.or_else(of_nvd)?)
 }
