@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::enforcement::break_glass::Door;
@@ -36,20 +37,20 @@ const MOST_IMAGES: usize = 1024;
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
-pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
-    let payload = match Payload::parse(payload) {
+pub fn evaluate(bytes: &[u8], host: &dyn Host) -> Verdict {
+    let Payload { request, settings } = match Payload::parse(bytes) {
         Ok(payload) => payload,
         Err(cause) => {
             return Verdict::deny(Code::InvalidRequest, format!("this is no admission request: {cause}"));
         }
     };
-    let settings = match payload.settings.map_or_else(|| Ok(InForce::default()), InForce::read) {
+    let settings = match InForce::read(settings) {
         Ok(settings) => settings,
-        Err(problems) => return not_valid(payload.settings, &problems),
+        Err(problems) => return not_valid(bytes, &problems),
     };
-    let verdict = judge(&payload.request, &settings, host);
+    let verdict = judge(&request, &settings, host);
     if settings.is_broken() {
-        return not_valid(payload.settings, &Problems::default());
+        return not_valid(bytes, &Problems::default());
     }
     match settings.sections().evaluate_at {
         Some(time) => verdict.preceded_by(Finding::warning(
@@ -61,8 +62,13 @@ pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
 }
 
 /// The denial for settings of which a part cannot be used. It tells all that is wrong with them.
-fn not_valid(settings: Option<&RawValue>, found: &Problems) -> Verdict {
-    let all = settings.and_then(|settings| Settings::from_json(settings).err());
+fn not_valid(payload: &[u8], found: &Problems) -> Verdict {
+    #[derive(Deserialize)]
+    struct Settled<'a> {
+        #[serde(borrow)]
+        settings: &'a RawValue,
+    }
+    let all = serde_json::from_slice(payload).ok().and_then(|Settled { settings }| Settings::from_json(settings).err());
     Verdict::deny(Code::InvalidSettings, invalid_settings(all.as_ref().unwrap_or(found)))
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json;
+use crate::settings::Given;
 
 /// The payload of waPC's `validate`.
 #[derive(Debug, Deserialize)]
@@ -16,7 +17,7 @@ pub struct Payload<'a> {
     pub request: AdmissionRequest<'a>,
     /// The settings, where there are any.
     #[serde(borrow, default)]
-    pub settings: Option<&'a RawValue>,
+    pub settings: Given<'a>,
 }
 
 /// The fields that we use of `admission.k8s.io/v1` AdmissionRequest.
@@ -154,7 +155,7 @@ impl AdmissionRequest<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Payload;
+    use super::{Given, Payload};
 
     #[test]
     fn only_the_fields_that_we_use_must_be_there() {
@@ -162,7 +163,7 @@ mod tests {
         let payload = Payload::parse(bytes).unwrap();
         assert_eq!(payload.request.kind.kind, "Pod");
         assert!(payload.request.object().is_none());
-        assert!(payload.settings.is_none());
+        assert!(matches!(payload.settings, Given::Nothing));
     }
 
     #[test]

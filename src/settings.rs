@@ -19,7 +19,7 @@ use crate::rules::pinning::Pinning;
 use crate::rules::scan::Scanning;
 use crate::rules::schedule::Schedule;
 use crate::workload::CustomWorkload;
-pub use in_force::InForce;
+pub use in_force::{Given, InForce};
 use read::{Path, Problems, Setting, is_empty_list, read_string, section};
 use shape::Shape;
 use value::Treatment;

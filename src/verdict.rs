@@ -21,7 +21,7 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_ANNOTATION: usize = 16 * 1024;
 
 /// The bytes that a response takes besides the object.
-const USUAL_RESPONSE: usize = 4096;
+const USUAL_RESPONSE: usize = 1024;
 
 /// What becomes of a request, and why.
 #[derive(Debug, Clone, Default)]

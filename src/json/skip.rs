@@ -24,6 +24,7 @@ const BRACE: u8 = b'{' ^ b'[';
 
 impl Masks {
     /// Those of the block that begins at an offset; a last one that is shorter counts as filled up with spaces.
+    #[inline]
     #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
     fn at(bytes: &[u8], offset: usize) -> Self {
         let rest = bytes.get(offset..).unwrap_or_default();
@@ -50,6 +51,7 @@ impl Masks {
     }
 
     #[cfg(target_arch = "wasm32")]
+    #[inline]
     #[target_feature(enable = "simd128")]
     fn of(block: &[u8; BLOCK]) -> Self {
         use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};

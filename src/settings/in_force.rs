@@ -2,10 +2,14 @@
 //! and hands them over with each one: long lists are read as far as the images of the request ask for.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::read::{Fields, Path, Problems, Setting};
+use super::read::{Entries, Fields, Path, Problems, Setting};
 use super::{Override, Rules, Settings};
 use crate::enforcement::exceptions::{Exception, Source};
 use crate::image::{ImagePattern, Name};
@@ -16,23 +20,84 @@ use crate::json::{self, Key};
 pub struct InForce<'a> {
     /// All but the two lists, which are empty here.
     sections: Settings,
-    overrides: Entries<'a, Override>,
-    exceptions: Entries<'a, Exception>,
+    overrides: Late<'a, Override>,
+    exceptions: Late<'a, Exception>,
+}
+
+/// Settings as they come with a request. They may be large, and are cut up into sections while the request is read.
+#[derive(Debug, Default)]
+pub enum Given<'a> {
+    /// None, or null.
+    #[default]
+    Nothing,
+    /// An object.
+    Sections(Entries<'a>),
+    /// Something else, which no settings are.
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct GivenVisitor;
+        impl<'de> Visitor<'de> for GivenVisitor {
+            type Value = Given<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Entries::deserialize(MapAccessDeserializer::new(map)).map(Given::Sections)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Given::Nothing)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Given::Other)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Given::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Given::Other)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Given::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Given::Other)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(Given::Other)
+            }
+        }
+        deserializer.deserialize_any(GivenVisitor)
+    }
 }
 
 impl<'a> InForce<'a> {
-    /// The settings in JSON.
+    /// The settings that came with a request.
     ///
     /// # Errors
     /// What is wrong, as far as it is read now.
-    pub fn read(json: &'a RawValue) -> Result<Self, Problems> {
-        if json.get() == "null" {
-            return Ok(Self::default());
-        }
+    pub fn read(given: Given<'a>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let Some(mut fields) = Fields::read(json, Path::Root, &mut problems) else { return Err(problems) };
-        let overrides = Entries::of(fields.take_unread("overrides"));
-        let exceptions = Entries::of(fields.take_unread("exceptions"));
+        let entries = match given {
+            Given::Nothing => return Ok(Self::default()),
+            Given::Sections(entries) => entries,
+            Given::Other => return Err(problems),
+        };
+        let Some(mut fields) = Fields::of(entries, Path::Root, &mut problems) else { return Err(problems) };
+        let overrides = Late::of(fields.take_unread("overrides"));
+        let exceptions = Late::of(fields.take_unread("exceptions"));
         match Settings::from_fields(fields, Path::Root, &mut problems) {
             Some(sections) if problems.is_empty() => Ok(Self { sections, overrides, exceptions }),
             _ => Err(problems),
@@ -66,7 +131,7 @@ impl Source for InForce<'_> {
 
 /// A list of entries, each for some images.
 #[derive(Debug)]
-struct Entries<'a, T> {
+struct Late<'a, T> {
     json: Option<&'a RawValue>,
     located: OnceCell<Located<'a, T>>,
     is_broken: Cell<bool>,
@@ -86,7 +151,7 @@ struct Entry<'a, T> {
     read: OnceCell<Option<T>>,
 }
 
-impl<T> Default for Entries<'_, T> {
+impl<T> Default for Late<'_, T> {
     fn default() -> Self {
         Self { json: None, located: OnceCell::new(), is_broken: Cell::new(false) }
     }
@@ -98,7 +163,7 @@ impl<T> Default for Located<'_, T> {
     }
 }
 
-impl<'a, T: Setting> Entries<'a, T> {
+impl<'a, T: Setting> Late<'a, T> {
     fn of(json: Option<&'a RawValue>) -> Self {
         Self { json, ..Self::default() }
     }
@@ -146,9 +211,13 @@ mod tests {
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
-    use super::InForce;
+    use super::{InForce, Problems};
     use crate::enforcement::exceptions::Source as _;
     use crate::settings::Settings;
+
+    fn read(json: &RawValue) -> Result<InForce<'_>, Problems> {
+        InForce::read(serde_json::from_str(json.get()).unwrap())
+    }
 
     fn raw(settings: &Value) -> Box<RawValue> {
         serde_json::value::to_raw_value(settings).unwrap()
@@ -165,7 +234,7 @@ mod tests {
             ],
         }));
         let all = Settings::from_json(&json).unwrap();
-        let settings = InForce::read(&json).unwrap();
+        let settings = read(&json).unwrap();
         assert_eq!(settings.rules_for("registry.example.com/a/app:1").pinning, &all.pinning);
         let second = settings.rules_for("registry.example.com/b/app:1").pinning;
         assert_eq!(Some(second), all.overrides[1].pinning.as_ref());
@@ -185,7 +254,7 @@ mod tests {
             exception(&["docker.io/library/*", "docker.io/*", "DOCKER.io:443/library/a:*"], "some"),
         ]}));
         let all = Settings::from_json(&json).unwrap().exceptions;
-        let settings = InForce::read(&json).unwrap();
+        let settings = read(&json).unwrap();
         assert_eq!(settings.exceptions_for("docker.io/library/a:1"), [&all[0], &all[2]]);
         assert_eq!(settings.exceptions_for("registry.example.com/a:1"), [&all[0]]);
     }
@@ -196,24 +265,26 @@ mod tests {
             {"images": ["registry.example.com/*"]},
             {"images": ["*"], "pining": {}},
         ]}));
-        let settings = InForce::read(&json).unwrap();
+        let settings = read(&json).unwrap();
         let _ = settings.rules_for("registry.example.com/a:1");
         assert!(!settings.is_broken());
         let _ = settings.rules_for("quay.io/a:1");
         assert!(settings.is_broken());
         for wrong in [json!({"a": 1}), json!([{"schedule": {}}]), json!([{"images": "*"}]), json!(["*"])] {
             let json = raw(&json!({ "overrides": wrong, "exceptions": wrong }));
-            let settings = InForce::read(&json).unwrap();
+            let settings = read(&json).unwrap();
             settings.exceptions_for("quay.io/a:1");
             assert!(settings.is_broken(), "{wrong}");
         }
-        assert!(InForce::read(&raw(&json!({"pining": {}}))).is_err());
+        for wrong in [json!({"pining": {}}), json!([{}]), json!("x"), json!(true), json!(-1), json!(1), json!(1.5)] {
+            assert!(read(&raw(&wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn no_settings_are_the_default_settings() {
         for json in [json!({}), Value::Null, json!({"overrides": null, "exceptions": null})] {
-            assert_eq!(InForce::read(&raw(&json)).unwrap().sections(), &Settings::default());
+            assert_eq!(read(&raw(&json)).unwrap().sections(), &Settings::default());
         }
     }
 }

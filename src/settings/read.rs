@@ -246,10 +246,15 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads an object; a key that is given twice is a problem.
     pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Ok(Entries(entries)) = crate::json::from_str(json.get()) else {
+        let Ok(entries) = crate::json::from_str(json.get()) else {
             problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
             return None;
         };
+        Self::of(entries, at, problems)
+    }
+
+    /// Takes the keys of an object; a key that is given twice is a problem.
+    pub fn of(Entries(entries): Entries<'a>, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         if entries.len() >= TOO_MANY_KEYS {
             problems.push(at, format_args!("it has {} keys, many more than there are", entries.len()));
             return None;
@@ -330,7 +335,9 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, known)| known)
 }
 
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The keys of an object and their values, in the order in which they are written.
+#[derive(Debug)]
+pub struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

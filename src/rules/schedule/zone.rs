@@ -133,9 +133,9 @@ impl Setting for Zone {
         if let Some(zone) = Self::named(&name) {
             return Some(zone);
         }
-        let lower = compared(&name).to_lowercase();
+        let lower = compared(&name).to_ascii_lowercase();
         let mut known: Vec<(f64, &str)> =
-            table::names().map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known)).collect();
+            table::names().map(|known| (strsim::jaro_winkler(&lower, &known.to_ascii_lowercase()), known)).collect();
         known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
         let nearest: Vec<_> = known.iter().take(OFFERED).map(|(_, name)| format!("`{name}`")).collect();
         problems.push(
