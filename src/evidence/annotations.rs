@@ -293,8 +293,9 @@ fn timestamp(json: &RawValue) -> Result<Option<DateTime<Utc>>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    // Fractions of a second make no difference.
-    let seconds = text.split_once('.').map_or(text, |(seconds, _)| seconds);
+    // Fractions of a second make no difference; powers of ten would.
+    let fraction = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = fraction.map_or(text, |(seconds, _)| seconds);
     let since_epoch = seconds.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let time = since_epoch.or_else(|| time::parse(text)).ok_or_else(unreadable)?;
     if !time::is_plausible(time) {
