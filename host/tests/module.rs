@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use chrono::{DateTime, Utc};
 use container_patch::capabilities::{AllowedResources, Capabilities, HostCall, Nothing};
 use container_patch::policy::Policy;
 use container_patch::session::Replay;
+use container_patch_policy::host::{CanI, GetResource, Host, ListResources};
 use serde_json::{Value, json};
 
 fn call(function: &str, payload: &[u8]) -> Value {
@@ -179,4 +181,63 @@ fn no_regex_engine_is_in_the_module() {
     let engines: Vec<_> =
         tree.lines().filter(|line| line.starts_with("regex") || line.contains("fancy-regex")).collect();
     assert_eq!(engines, Vec::<&str>::new());
+}
+
+/// A world that answers nothing, as [`Nothing`] does for the module.
+struct Silent;
+
+impl Host for Silent {
+    fn manifest_digest(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn manifest(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn manifest_and_config(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn get_resource(&self, _: &GetResource<'_>) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn list_resources_by_namespace(&self, _: &ListResources<'_>) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn can_i(&self, _: &CanI<'_>) -> Result<Vec<u8>, String> {
+        Err(String::new())
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// In the module, JSON is passed over by other instructions than in unit tests.
+#[test]
+fn the_module_reads_a_request_as_the_same_code_does_outside_of_it() {
+    let policy = Policy::embedded().expect("the module loads");
+    let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
+    let off = json!({"action": "off"});
+    let settings = json!({"pinning": {"action": "deny"}, "schedule": off, "baseImage": off, "scan": off});
+    let pieces = ["\"", "\\", "\\\"", "{[", "]}", "ü", "\n", "word", ",:", "\\\\\\"];
+    for length in 0..150 {
+        for (index, piece) in pieces.iter().enumerate() {
+            // Something special, at each offset of a block, in a string and in keys.
+            let text = format!("{}{}{}", "x".repeat(length), piece, pieces[(index + length) % pieces.len()]);
+            let object = json!({
+                "metadata": {"annotations": {&text: [&text, {&text: text}]}},
+                "spec": {"nodeSelector": {"a": [[text]]}, "containers": [{"args": [text], "image": "nginx:1", "name": text}]},
+            });
+            let request = json!({"kind": {"kind": "Pod"}, "operation": "CREATE", "object": object, "uid": text});
+            let payload = json!({"request": request, "settings": settings}).to_string();
+            let expected = container_patch_policy::validate(payload.as_bytes(), &Silent);
+            assert!(String::from_utf8_lossy(&expected).contains("unpinned-image"), "{payload}");
+            let found = policy.call("validate", payload.as_bytes(), &nothing, &AllowedResources::default()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(&expected), "{payload}");
+        }
+    }
 }
