@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// The object with some spans of its text replaced by JSON strings. Nothing where the spans do not fit the text.
@@ -19,6 +20,8 @@ pub fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Opt
         end = span.end;
     }
     rewritten.push_str(text.get(end..)?);
+    // What was passed over unread must be JSON, or the response would be none.
+    serde_json::from_str::<IgnoredAny>(&rewritten).ok()?;
     Some(rewritten)
 }
 
