@@ -271,14 +271,11 @@ struct ScanKey {
 }
 
 impl ScanKey {
-    fn of(subject: &Subject<'_>, judged: &JudgedImage, statements: &Statements<'_>) -> Self {
+    fn of(name: String, subject: &Subject<'_>, statements: &Statements<'_>) -> Self {
         let (site, rule) = (subject.site, subject.rules.scan);
         let is_named = |name: &&str| statements.by_place.contains_key(&(site.template(), Some(*name)));
         Self {
-            image: match &judged.digest {
-                Some(digest) => subject.image.with_digest(digest),
-                None => subject.image.registry_name(),
-            },
+            image: name,
             tagged: if rule.reports.iter().any(ReportSource::heeds_tags) { subject.image.tagged() } else { None },
             rule: std::ptr::from_ref(rule),
             exceptions: subject.exceptions.iter().map(std::ptr::from_ref).collect(),
@@ -371,7 +368,7 @@ impl Judge<'_, '_> {
             self.rule(subject, ruling);
         }
         self.base(subject, &facts, &built);
-        self.scan(subject, &facts, judged);
+        self.scan(name, subject, &facts, judged);
         // An image that is named by tag was judged by what the tag points at now.
         judged.digest = judged.digest.take().or_else(|| facts.digest.clone());
     }
@@ -410,10 +407,10 @@ impl Judge<'_, '_> {
         Ok(Currency::Outdated { base: base.name.clone(), newer })
     }
 
-    fn scan(&mut self, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) {
+    fn scan(&mut self, name: String, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) {
         let rule = subject.rules.scan;
         let Some(asking) = rule.action.effect() else { return };
-        let key = ScanKey::of(subject, judged, &self.statements);
+        let key = ScanKey::of(name, subject, &self.statements);
         let scanned = match self.scanned.get(&key) {
             Some(known) => Rc::clone(known),
             None => {
