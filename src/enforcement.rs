@@ -12,13 +12,16 @@ use crate::workload;
 pub enum Scope {
     /// Its images are judged.
     Judged,
+    /// It finishes the deletion of its object, if it leaves the images alone; else its images are judged.
+    JudgedIfChanged,
     /// It brings no image into the cluster, and is let through.
     LetThrough,
 }
 
 /// Whether the images of this request are judged.
 ///
-/// Deleting is always possible, and so is finishing a deletion. Of the subresources only `pods/ephemeralcontainers` can
+/// Deleting is always possible, and so is finishing a deletion. An object that is being deleted still runs, for as long as its
+/// finalizers want it to, and controllers copy from it; so its images may not change unjudged. Of the subresources only `pods/ephemeralcontainers` can
 /// bring in an image: the others hold another kind of object, or change other fields of the same one.
 ///
 /// # Errors
@@ -32,13 +35,13 @@ pub fn scope(request: &AdmissionRequest<'_>) -> Result<Scope, String> {
     }
     // That an object is being deleted is what the cluster says of the object that it stores. A requester who writes it
     // into a new one clears nothing.
-    let stored = match request.operation.as_ref() {
-        "UPDATE" => request.old_object().or(request.object()),
-        _ if request.is_audit() => request.object(),
-        _ => None,
+    let (stored, scope) = match request.operation.as_ref() {
+        "UPDATE" => (request.old_object(), Scope::JudgedIfChanged),
+        _ if request.is_audit() => (request.object(), Scope::LetThrough),
+        _ => (None, Scope::Judged),
     };
     match stored {
-        Some(object) if workload::is_being_deleted(object)? => Ok(Scope::LetThrough),
+        Some(object) if workload::is_being_deleted(object)? => Ok(scope),
         _ => Ok(Scope::Judged),
     }
 }
@@ -64,11 +67,16 @@ mod tests {
             json!({"operation": "CREATE", "kind": {"kind": "Binding"}, "subResource": "binding", "object": {}}),
             json!({"operation": "UPDATE", "kind": pod, "subResource": "status", "object": {}}),
             json!({"operation": "UPDATE", "kind": {"kind": "Scale"}, "subResource": "scale", "object": {}}),
-            json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
-            json!({"operation": "UPDATE", "kind": pod, "object": {}, "oldObject": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
+            json!({"operation": "CREATE", "kind": pod, "resource": {"resource": "Pod"}, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
         ] {
             assert_eq!(scope_of(request.clone()), Ok(Scope::LetThrough), "{request}");
         }
+    }
+
+    #[test]
+    fn what_finishes_a_deletion_is_judged_only_if_it_changes_images() {
+        let update = json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {}, "oldObject": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}});
+        assert_eq!(scope_of(update), Ok(Scope::JudgedIfChanged));
     }
 
     #[test]
@@ -79,6 +87,7 @@ mod tests {
             json!({"operation": "UPDATE", "kind": pod, "subResource": "", "object": {"metadata": null}}),
             json!({"operation": "UPDATE", "kind": pod, "subResource": "ephemeralcontainers", "object": {}}),
             json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": null}}}),
+            json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
             json!({"operation": "CREATE", "kind": pod}),
             json!({"operation": "CREATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
             json!({"operation": "UPDATE", "kind": pod, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}, "oldObject": {"metadata": {}}}),
@@ -89,14 +98,12 @@ mod tests {
 
     #[test]
     fn metadata_of_another_shape_is_refused() {
-        let request =
-            json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {"metadata": {"deletionTimestamp": 7}}});
+        let request = json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "oldObject": {"metadata": {"deletionTimestamp": 7}}});
         assert_eq!(
             scope_of(request),
             Err("metadata.deletionTimestamp: invalid type: integer `7`, expected a string".to_owned())
         );
-        let list =
-            json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {"metadata": ["2026-11-20T00:00:00Z"]}});
+        let list = json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "oldObject": {"metadata": ["2026-11-20T00:00:00Z"]}});
         assert_eq!(scope_of(list), Err("metadata: invalid type: sequence, expected an object".to_owned()));
     }
 }

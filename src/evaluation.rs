@@ -1,6 +1,6 @@
 //! The way of one request, top to bottom.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,12 +12,12 @@ use crate::enforcement::exceptions::{Exception, Exceptions};
 use crate::enforcement::leniency::{self, Leniency, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
-use crate::evidence::registry::{ImageFacts, Registry};
+use crate::evidence::registry::{ImageFacts, Registry, Runnable, RunnableImage};
 use crate::evidence::reports::{self, ReportSource, Reports};
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
-use crate::image::Reference;
+use crate::image::{Platforms, Reference, RegistryPattern};
 use crate::mutation;
 use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
@@ -28,12 +28,15 @@ use crate::settings::read::Problems;
 use crate::settings::value::Treatment;
 use crate::settings::{InForce, Rules, Settings};
 use crate::shown::Shown;
-use crate::verdict::{JudgedImage, JudgedRequest, Verdict};
+use crate::verdict::{JudgedImage, Verdict};
 use crate::workload::{self, ImageSite, Placement, Unlisted, Workload};
 
 /// The most images of one object that are judged. Nobody has so many; without a bound, an object of 3 MiB names two hundred
 /// thousand, each with findings of its own and with everything that the pod's annotations say, and host calls for each.
 const MOST_IMAGES: usize = 1024;
+
+/// The most registries that a message lists.
+const SHOWN_REGISTRIES: usize = 5;
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
@@ -80,12 +83,15 @@ pub fn invalid_settings(problems: &Problems) -> String {
 
 /// Judges the settings alone, as waPC's `validate_settings` gets them.
 ///
+/// Returns what is valid in them but probably not what was meant, a line each.
+///
 /// # Errors
 /// What is said of settings that are not valid.
-pub fn check_settings(json: &[u8]) -> Result<(), String> {
+pub fn check_settings(json: &[u8]) -> Result<Vec<String>, String> {
     let json: &RawValue =
         serde_json::from_slice(json).map_err(|error| format!("the settings of this policy are no JSON: {error}"))?;
-    Settings::from_json(json).map(|_| ()).map_err(|problems| invalid_settings(&problems))
+    let read = Settings::with_warnings(json);
+    read.map(|(_, warnings)| warnings).map_err(|problems| invalid_settings(&problems))
 }
 
 /// Lets a request that would be refused go on where somebody who may says so.
@@ -107,28 +113,17 @@ fn break_the_glass(
     }
 }
 
-/// What the audit annotations say of the request itself.
-fn judged_request(request: &AdmissionRequest<'_>) -> JudgedRequest {
-    let place = [request.namespace(), request.name.as_deref().filter(|name| !name.is_empty())];
-    let place: Vec<&str> = place.into_iter().flatten().collect();
-    JudgedRequest {
-        user: Shown(request.user()).to_string(),
-        operation: Shown(&request.operation).to_string(),
-        object: format!("{} {}", Shown(&request.kind.kind), Shown(&place.join("/"))).trim_end().to_owned(),
-        dry_run: request.dry_run.unwrap_or_default(),
-    }
-}
-
 fn judge(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &dyn Host) -> Verdict {
     let verdict = match enforcement::scope(request) {
         Ok(Scope::LetThrough) => return Verdict::default(),
-        Ok(Scope::Judged) => judge_object(request, settings, host),
+        Ok(Scope::JudgedIfChanged) if leaves_images_alone(request, settings) => return Verdict::default(),
+        Ok(Scope::Judged | Scope::JudgedIfChanged) => judge_object(request, settings, host),
         Err(cause) => {
             let text = format!("this {} is no Kubernetes object: {cause}", Shown(&request.kind.kind));
             Verdict::deny(Code::InvalidRequest, text)
         }
     };
-    break_the_glass(verdict, request, settings, host).on(judged_request(request))
+    break_the_glass(verdict, request, settings, host)
 }
 
 fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &dyn Host) -> Verdict {
@@ -146,7 +141,8 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
     }
     let before = before(request, settings);
-    let unchanged = leniency::unchanged(&workload.sites, &before.sites);
+    let configured = settings.sections().platforms.as_ref().map(|platforms| platforms.0.as_slice());
+    let unchanged = leniency::unchanged(&workload, &before, configured);
     let mut judge = Judge {
         request,
         settings,
@@ -154,7 +150,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         placement: Placement::of(&request.kind),
         now: settings.sections().evaluate_at.unwrap_or_else(|| host.now()),
         statements: Statements::of(&workload),
-        registry: Registry::new(host),
+        registry: Registry::new(host).with_listed(&settings.sections().registries),
         reports: Reports::new(host, request.namespace()),
         scanned: HashMap::new(),
         findings: Vec::new(),
@@ -162,9 +158,30 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         edits: Vec::new(),
     };
     for (site, is_unchanged) in workload.sites.iter().zip(unchanged) {
-        judge.site(site, is_unchanged);
+        judge.site(site, is_unchanged, workload.platforms(site.template(), configured));
     }
     judge.verdict()
+}
+
+/// Whether an UPDATE leaves the images of its object as they were. Of an object whose images cannot be read, everything but the
+/// metadata has to stay the same.
+fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &InForce<'_>) -> bool {
+    let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
+    let read = |object| workload::read(&request.kind, object, &settings.sections().custom_workloads);
+    match (read(object), read(old)) {
+        (Ok(now), Ok(before)) => {
+            let configured = settings.sections().platforms.as_ref().map(|platforms| platforms.0.as_slice());
+            leniency::unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
+        }
+        _ => {
+            let body = |object: &RawValue| {
+                let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object.get()).ok()?;
+                body.remove("metadata");
+                Some(body)
+            };
+            body(object).is_some_and(|now| body(old).is_some_and(|before| now == before))
+        }
+    }
 }
 
 /// The earlier state of the object of an UPDATE. What it does not show counts as changed.
@@ -189,6 +206,20 @@ fn too_many_images(kind: &str, count: usize) -> String {
     format!(
         "this {kind} names {count} images, of which at most {MOST_IMAGES} are judged; spread them over several objects"
     )
+}
+
+/// An image on a registry that may not be asked about it.
+fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPattern], effect: Effect) -> Ruling {
+    let mut known: Vec<String> = registries.iter().take(SHOWN_REGISTRIES).map(|known| format!("`{known}`")).collect();
+    if registries.len() > SHOWN_REGISTRIES {
+        known.push(format!("{} more", registries.len() - SHOWN_REGISTRIES));
+    }
+    let text = format!(
+        "is on `{}`, which is not among `registries` of the policy; use an image from {}, or have the registry added",
+        Shown(&image.normalized_registry()),
+        known.join(", ")
+    );
+    Ruling { code: Code::UnknownRegistry, effect, text }
 }
 
 fn timestamp(time: DateTime<Utc>) -> String {
@@ -216,10 +247,20 @@ struct Subject<'s> {
     site: &'s ImageSite<'s>,
     /// The image as it is written.
     image: Reference<'s>,
+    /// Those of the nodes that it may run on.
+    platforms: Platforms,
     rules: Rules<'s>,
     exceptions: Exceptions<'s>,
     is_unchanged: bool,
     leniency: Option<Leniency>,
+}
+
+/// One of the images that may run of a reference.
+struct Candidate {
+    /// Its platform, where there are several.
+    platform: Option<String>,
+    facts: Rc<ImageFacts>,
+    built: BuildDate,
 }
 
 /// What the annotations of pods say, each read once.
@@ -286,7 +327,7 @@ impl ScanKey {
 }
 
 impl Judge<'_, '_> {
-    fn site(&mut self, site: &ImageSite<'_>, is_unchanged: bool) {
+    fn site(&mut self, site: &ImageSite<'_>, is_unchanged: bool, platforms: Platforms) {
         let mut judged = JudgedImage { unchanged: is_unchanged, ..JudgedImage::at(site) };
         let leniency = leniency::leniency(&self.settings.sections().enforcement, self.request, is_unchanged);
         if leniency == Some(Leniency { treatment: Treatment::Ignore, reason: Reason::Unchanged }) {
@@ -301,7 +342,8 @@ impl Judge<'_, '_> {
                     let rules = self.settings.rules_for(&judged.image);
                     let name = judged.image.clone();
                     let exceptions = Exceptions::for_image(self.settings, &name, self.now);
-                    self.image(&Subject { site, image, rules, exceptions, is_unchanged, leniency }, &mut judged);
+                    let subject = Subject { site, image, platforms, rules, exceptions, is_unchanged, leniency };
+                    self.image(&subject, &mut judged);
                 }
             }
             Err(error) => {
@@ -312,7 +354,7 @@ impl Judge<'_, '_> {
     }
 
     fn image(&mut self, subject: &Subject<'_>, judged: &mut JudgedImage) {
-        let (site, image) = (subject.site, &subject.image);
+        let image = &subject.image;
         judged.digest = image.digest().map(|digest| digest.as_str().to_owned());
         let mut decision = subject.rules.pinning.decide(image, self.placement);
         if let Decision::Refuse { ruling, otherwise } = decision {
@@ -320,78 +362,139 @@ impl Judge<'_, '_> {
             // Where something lets the tag pass, the rest of the rule holds.
             decision = if is_refused { Decision::LeaveAlone } else { *otherwise };
         }
+        decision = match decision {
+            // The audit scanner wants to know, and changes nothing.
+            Decision::Pin if self.request.is_audit() => Decision::Report(Effect::Warn),
+            // What was let in once is not rewritten behind the back of whoever changes something else.
+            Decision::Pin if subject.is_unchanged => Decision::LeaveAlone,
+            decision => decision,
+        };
+        let Rules { schedule, base_image, scan, .. } = subject.rules;
+        let is_ignored = subject.leniency.is_some_and(|leniency| leniency.treatment == Treatment::Ignore);
+        let asking = [schedule.action.effect(), base_image.action.effect(), scan.action.effect()];
+        let asking = asking.into_iter().max().flatten().filter(|_| !is_ignored);
+        let pinning = match decision {
+            Decision::Pin => Some(Effect::Deny),
+            Decision::Report(effect) => Some(effect),
+            Decision::LeaveAlone | Decision::Refuse { .. } => None,
+        };
+        let Some(strictest) = asking.max(pinning) else { return };
+        if !self.settings.sections().may_ask(image) {
+            if let Decision::Report(effect) = decision {
+                self.rule(subject, pinning::unpinned(image, None, effect));
+            }
+            self.rule(subject, unknown_registry(image, &self.settings.sections().registries, strictest));
+            return;
+        }
+        if self.pin(subject, &decision, judged).is_none() {
+            return;
+        }
+        if let Some(asking) = asking {
+            self.judge_content(subject, asking, judged);
+        }
+    }
+
+    /// Does what is to be done about an image without a digest. Nothing where it cannot be done, which is then a finding.
+    fn pin(&mut self, subject: &Subject<'_>, decision: &Decision, judged: &mut JudgedImage) -> Option<()> {
+        let image = &subject.image;
         match decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
-            // The audit scanner wants to know, and changes nothing.
-            Decision::Pin if self.request.is_audit() => {
-                self.rule(subject, pinning::unpinned(image, None, Effect::Warn));
-            }
             Decision::Report(effect) => {
                 // The digest is advice here. Without it there is a finding all the same.
-                judged.digest = self.registry.digest(&image.registry_name()).ok();
-                self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), effect));
+                let asks = !self.request.is_audit();
+                judged.digest = if asks { self.registry.digest(&image.registry_name()).ok() } else { None };
+                self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), *effect));
             }
-            // What was let in once is not rewritten behind the back of whoever changes something else.
-            Decision::Pin if subject.is_unchanged => {}
             Decision::Pin => match self.registry.digest(&image.registry_name()) {
                 Ok(digest) => {
-                    let Some(span) = site.span(self.object) else {
+                    let Some(span) = subject.site.span(self.object) else {
                         self.rule(subject, Ruling::unplaced());
-                        return;
+                        return None;
                     };
                     self.edits.push((span, pinning::pinned(image, &digest)));
                     judged.digest = Some(digest);
                 }
-                Err(cause) => return self.unavailable(subject, Effect::Deny, &cause),
+                Err(cause) => {
+                    self.unavailable(subject, Effect::Deny, &cause);
+                    return None;
+                }
             },
         }
-        if subject.leniency.is_some_and(|leniency| leniency.treatment == Treatment::Ignore) {
-            return;
-        }
-        // What was judged is what is written: from here on the image is known by its digest.
-        let name = match &judged.digest {
-            Some(digest) => image.with_digest(digest),
-            None => image.registry_name(),
-        };
-        let Rules { schedule, base_image, scan, .. } = subject.rules;
-        let asking = schedule.action.effect().max(base_image.action.effect()).max(scan.action.effect());
-        let Some(asking) = asking else { return };
-        let facts = match self.registry.image(&name) {
-            Ok(facts) => facts,
-            Err(cause) => return self.unavailable(subject, asking, &cause),
-        };
-        let built = build_date(&facts, self.now);
-        if let BuildDate::At(date) = built {
-            judged.built = Some(timestamp(date));
-        }
-        if let Some(ruling) = schedule.judge(&built, self.now) {
-            self.rule(subject, ruling);
-        }
-        self.base(subject, &facts, &built);
-        self.scan(name, subject, &facts, judged);
-        // An image that is named by tag was judged by what the tag points at now.
-        judged.digest = judged.digest.take().or_else(|| facts.digest.clone());
+        Some(())
     }
 
-    fn base(&mut self, subject: &Subject<'_>, facts: &ImageFacts, built: &BuildDate) {
+    /// Judges what is in an image, by its digest: what was judged is what is written, and what runs. `asking` is the strictest
+    /// of the rules that want to know.
+    fn judge_content(&mut self, subject: &Subject<'_>, asking: Effect, judged: &mut JudgedImage) {
+        let known = judged.digest.clone().map_or_else(|| self.registry.digest(&subject.image.registry_name()), Ok);
+        let runnable = known.and_then(|digest| {
+            let runnable = self.registry.runnable(&subject.image, &digest, &subject.platforms)?;
+            Ok((digest, runnable))
+        });
+        let (digest, Runnable { images, lacking }) = match runnable {
+            Ok(runnable) => runnable,
+            Err(cause) => return self.unavailable(subject, asking, &cause),
+        };
+        judged.lacking = lacking.iter().map(|platform| Shown(&platform.to_string()).to_string()).collect();
+        let is_only = images.len() == 1;
+        let mut candidates: Vec<Candidate> = images
+            .into_iter()
+            .map(|RunnableImage { platform, facts }| Candidate {
+                platform: platform.filter(|_| !is_only).map(|platform| platform.to_string()),
+                built: build_date(&facts, self.now),
+                facts,
+            })
+            .collect();
+        // The oldest is told of first.
+        candidates.sort_by_key(|candidate| candidate.built.date());
+        let dates = candidates.iter().filter_map(|candidate| candidate.built.date());
+        judged.built = dates.min().map(timestamp);
+        judged.digest = Some(digest.clone());
+        let mut told = HashSet::new();
+        for candidate in &candidates {
+            let mut rulings = self.of_content(subject, &digest, candidate);
+            // The images of an index are mostly built together, and then the first one says it for all of them.
+            rulings.retain(|ruling| !told.contains(&(ruling.code, ruling.effect)));
+            told.extend(rulings.iter().map(|ruling| (ruling.code, ruling.effect)));
+            for mut ruling in rulings {
+                if let Some(platform) = &candidate.platform {
+                    ruling.text = format!("({}) {}", Shown(platform), ruling.text);
+                }
+                self.rule(subject, ruling);
+            }
+        }
+    }
+
+    /// What the rules say of the content of one image.
+    fn of_content(&mut self, subject: &Subject<'_>, digest: &str, candidate: &Candidate) -> Vec<Ruling> {
+        let mut rulings: Vec<Ruling> = subject.rules.schedule.judge(&candidate.built, self.now).into_iter().collect();
+        rulings.extend(self.base(subject, &candidate.facts, &candidate.built));
+        rulings.extend(self.scan(subject, digest, &candidate.facts));
+        rulings
+    }
+
+    fn base(&mut self, subject: &Subject<'_>, facts: &ImageFacts, built: &BuildDate) -> Option<Ruling> {
         let rule = subject.rules.base_image;
-        let Some(asking) = rule.action.effect() else { return };
+        let asking = rule.action.effect()?;
         let currency = match base_of(facts).map(|base| self.currency(&base, &subject.image, rule)) {
             Ok(Ok(currency)) => currency,
-            Ok(Err(cause)) => return self.unavailable(subject, asking, &format!("its base is not known: {cause}")),
+            Ok(Err(cause)) => return Some(self.unavailable_ruling(asking, &format!("its base is not known: {cause}"))),
             Err(reason) => Currency::Unknown(reason),
         };
-        if let Some(ruling) = rule.judge(&currency, built, self.now) {
-            self.rule(subject, ruling);
-        }
+        rule.judge(&currency, built, self.now)
     }
 
     /// How a base stands to what its name points at now.
     fn currency(&mut self, base: &Base, image: &Reference<'_>, rule: &BaseImage) -> Answer<Currency> {
         let reference = Reference::parse(&base.name).map_err(|error| error.to_string())?;
-        if !rule.may_ask(&reference, image) {
+        let list = match (self.settings.sections().may_ask(&reference), rule.may_ask(&reference, image)) {
+            (true, true) => None,
+            (true, false) => Some("baseImage.registries"),
+            (false, _) => Some("registries"),
+        };
+        if let Some(list) = list {
             return Ok(Currency::Unknown(format!(
-                "names its base `{}`, on a registry that is not among `baseImage.registries`; add it there",
+                "names its base `{}`, on a registry that is not among `{list}`; add it there",
                 Shown(&base.name)
             )));
         }
@@ -407,30 +510,29 @@ impl Judge<'_, '_> {
         Ok(Currency::Outdated { base: base.name.clone(), newer })
     }
 
-    fn scan(&mut self, name: String, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) {
+    fn scan(&mut self, subject: &Subject<'_>, digest: &str, facts: &ImageFacts) -> Vec<Ruling> {
         let rule = subject.rules.scan;
-        let Some(asking) = rule.action.effect() else { return };
+        let Some(asking) = rule.action.effect() else { return Vec::new() };
+        // Each image of an index is judged by what its own digest is known for.
+        let of_index = facts.digest.as_deref().unwrap_or_default();
+        let name = format!("{} {of_index}", subject.image.with_digest(digest));
         let key = ScanKey::of(name, subject, &self.statements);
         let scanned = match self.scanned.get(&key) {
             Some(known) => Rc::clone(known),
             None => {
-                let scanned = Rc::new(self.judge_scans(subject, facts, judged));
+                let scanned = Rc::new(self.judge_scans(subject, digest, facts));
                 self.scanned.insert(key, Rc::clone(&scanned));
                 scanned
             }
         };
-        for ruling in &scanned.rulings {
-            self.rule(subject, ruling.clone());
-        }
-        for cause in &scanned.failures {
-            self.unavailable(subject, asking, cause);
-        }
+        let failures = scanned.failures.iter().map(|cause| self.unavailable_ruling(asking, cause));
+        scanned.rulings.iter().cloned().chain(failures).collect()
     }
 
     /// Judges what scanners say of an image. Who cannot be asked does not silence the others.
-    fn judge_scans(&mut self, subject: &Subject<'_>, facts: &ImageFacts, judged: &JudgedImage) -> Scanned {
+    fn judge_scans(&mut self, subject: &Subject<'_>, digest: &str, facts: &ImageFacts) -> Scanned {
         let rule = subject.rules.scan;
-        let image = reports::Subject::new(&subject.image, judged.digest.as_deref(), facts);
+        let image = reports::Subject::new(&subject.image, Some(digest), facts);
         let mut failures = Vec::new();
         let mut evidence = Evidence::default();
         if rule.pod_annotations != PodAnnotations::Ignore {
@@ -479,12 +581,16 @@ impl Judge<'_, '_> {
         is_refused
     }
 
+    /// Adds that a registry, or the cluster, could not be asked about an image.
+    fn unavailable(&mut self, subject: &Subject<'_>, asking: Effect, cause: &str) {
+        self.rule(subject, self.unavailable_ruling(asking, cause));
+    }
+
     /// An image that a registry, or the cluster, could not be asked about. That bites no harder than the rule that asked
     /// would.
-    fn unavailable(&mut self, subject: &Subject<'_>, asking: Effect, cause: &str) {
-        let text = format!("cannot be judged: {cause}");
+    fn unavailable_ruling(&self, asking: Effect, cause: &str) -> Ruling {
         let effect = self.settings.sections().enforcement.evidence_errors.min(asking);
-        self.rule(subject, Ruling { code: Code::EvidenceUnavailable, effect, text });
+        Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
     }
 
     fn verdict(self) -> Verdict {

@@ -21,7 +21,7 @@ const LONGEST_ERROR: usize = 16 << 10;
 /// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
 /// numbered where there are several, and its stack.
 fn told(error: &str) -> String {
-    let error = error.get(..error.floor_char_boundary(LONGEST_ERROR)).unwrap_or_default();
+    let error = without_urls(error);
     let mut lines = error.trim().lines();
     let layers = ["Host error: ", "Callback evaluation failure: "];
     let failure = lines.next().unwrap_or_default();
@@ -36,9 +36,43 @@ fn told(error: &str) -> String {
     }
 }
 
+/// An error without the URLs in it, which say what the requester knows already, and leave no room for the cause behind them.
+fn without_urls(error: &str) -> String {
+    let mut rest = error.get(..error.floor_char_boundary(LONGEST_ERROR)).unwrap_or_default();
+    let mut kept = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once("://") {
+        let is_outside = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | '"' | '\'');
+        let text = before.trim_end_matches(|c: char| !is_outside(c));
+        let text = text.trim_end_matches([' ', '(']);
+        let text = ["for url", "url"].iter().find_map(|word| text.strip_suffix(word)).unwrap_or(text);
+        kept.push_str(text.trim_end());
+        rest = after.trim_start_matches(|c: char| !is_outside(c)).trim_start_matches([')', ',']);
+    }
+    kept.push_str(rest);
+    kept.truncate(kept.trim_end_matches([' ', ':']).len());
+    kept
+}
+
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{told, without_urls};
+
+    #[test]
+    fn a_url_leaves_its_room_to_the_cause() {
+        for (said, expected) in [
+            (
+                "Registry error: url https://h.test/v2/a/manifests/1, envelope: OCI API errors: [OCI API error: manifest unknown]",
+                "Registry error: envelope: OCI API errors: [OCI API error: manifest unknown]",
+            ),
+            ("error sending request for url (http://127.0.0.1:1/v2/)", "error sending request"),
+            ("Not authorized: url https://h.test/v2/a", "Not authorized"),
+            ("a\nb https://h.test c", "a\nb c"),
+            ("://", ""),
+            ("no url", "no url"),
+        ] {
+            assert_eq!(without_urls(said), expected);
+        }
+    }
 
     #[test]
     fn what_the_host_says_of_a_failure_is_told_without_its_layers_and_its_stack() {

@@ -21,6 +21,8 @@ pub enum Code {
     UnknownKind,
     /// An image reference that container runtimes do not understand.
     InvalidReference,
+    /// An image on a registry that is not to be asked.
+    UnknownRegistry,
     /// An image without a digest.
     UnpinnedImage,
     /// An image without a digest, with a tag that is not allowed.
@@ -63,11 +65,12 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::InvalidSettings,
         Self::UnknownKind,
         Self::InvalidReference,
+        Self::UnknownRegistry,
         Self::UnpinnedImage,
         Self::ForbiddenTag,
         Self::StaleImage,
@@ -97,6 +100,7 @@ impl Code {
             Self::InvalidSettings => "invalid-settings",
             Self::UnknownKind => "unknown-kind",
             Self::InvalidReference => "invalid-reference",
+            Self::UnknownRegistry => "unknown-registry",
             Self::UnpinnedImage => "unpinned-image",
             Self::ForbiddenTag => "forbidden-tag",
             Self::StaleImage => "stale-image",
@@ -127,7 +131,7 @@ impl fmt::Display for Code {
 }
 
 /// What a finding does to the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// The requester is told; the request goes on.

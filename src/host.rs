@@ -45,6 +45,9 @@ pub trait Host {
     /// Why the cluster does not say.
     fn can_i(&self, question: &CanI<'_>) -> Result<Vec<u8>, String>;
 
+    /// `tracing/log`: writes a warning into the log of the host, which the requester does not see.
+    fn log_warning(&self, message: &str);
+
     /// What time it is.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -142,6 +145,19 @@ impl Host for Kubewarden {
         Self::ask("kubernetes", "can_i", question)
     }
 
+    fn log_warning(&self, message: &str) {
+        /// An event as Kubewarden's SDK writes it. The host wants at least one field besides level and message.
+        #[derive(Serialize)]
+        struct Event<'a> {
+            level: &'a str,
+            message: &'a str,
+            policy: &'a str,
+        }
+        let event = Event { level: "WARNING", message, policy: env!("CARGO_PKG_NAME") };
+        // A log that cannot be written changes no verdict.
+        let _ = Self::ask("tracing", "log", &event);
+    }
+
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -163,12 +179,13 @@ pub(crate) mod in_memory {
         now: DateTime<Utc>,
         answers: BTreeMap<(&'static str, String), Result<Value, String>>,
         asked: RefCell<Vec<String>>,
+        logged: RefCell<Vec<String>>,
     }
 
     impl InMemory {
         pub(crate) fn at(now: &str) -> Self {
             let now = DateTime::parse_from_rfc3339(now).expect("tests give a time").to_utc();
-            Self { now, answers: BTreeMap::new(), asked: RefCell::default() }
+            Self { now, answers: BTreeMap::new(), asked: RefCell::default(), logged: RefCell::default() }
         }
 
         pub(crate) fn digest(self, image: &str, digest: &str) -> Self {
@@ -179,8 +196,17 @@ pub(crate) mod in_memory {
             self.answer("manifest", image, Ok(manifest))
         }
 
+        /// Manifest and configuration of an image. One that is named by tag is there under its digest, too.
         pub(crate) fn config(self, image: &str, answer: Value) -> Self {
-            self.answer("config", image, Ok(answer))
+            let digest = answer["digest"].as_str().filter(|_| !image.contains('@')).map(str::to_owned);
+            let Some(digest) = digest else { return self.answer("config", image, Ok(answer)) };
+            let (name, _) = image.rsplit_once(':').unwrap_or((image, ""));
+            let by_digest = format!("{name}@{digest}");
+            self.digest(image, &digest).answer("config", image, Ok(answer.clone())).answer(
+                "config",
+                &by_digest,
+                Ok(answer),
+            )
         }
 
         pub(crate) fn answer(mut self, call: &'static str, image: &str, answer: Result<Value, String>) -> Self {
@@ -191,6 +217,11 @@ pub(crate) mod in_memory {
         /// The questions so far, in order, each as the call and what it is about.
         pub(crate) fn asked(&self) -> Vec<String> {
             self.asked.borrow().clone()
+        }
+
+        /// What was written into the log.
+        pub(crate) fn logged(&self) -> Vec<String> {
+            self.logged.borrow().clone()
         }
 
         fn ask(&self, call: &'static str, image: &str) -> Result<Vec<u8>, String> {
@@ -279,6 +310,10 @@ pub(crate) mod in_memory {
             let attributes = &review.resource_attributes;
             let namespace = attributes.namespace.unwrap_or_default();
             self.ask("can_i", &format!("{} {} {namespace}/{}", review.user, attributes.verb, attributes.resource))
+        }
+
+        fn log_warning(&self, message: &str) {
+            self.logged.borrow_mut().push(message.to_owned());
         }
 
         fn now(&self) -> DateTime<Utc> {

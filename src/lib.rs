@@ -31,11 +31,18 @@ pub fn validate(payload: &[u8], host: &dyn host::Host) -> Vec<u8> {
     evaluation::evaluate(payload, host).into_response()
 }
 
-/// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out.
+/// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out. The message of valid settings holds
+/// warnings, one a line; they are also written into the log, as Kubewarden shows no such message.
 #[must_use]
-pub fn validate_settings(settings: &[u8]) -> Vec<u8> {
+pub fn validate_settings(settings: &[u8], host: &dyn host::Host) -> Vec<u8> {
     let response = match evaluation::check_settings(settings) {
-        Ok(()) => json!({"valid": true}),
+        Ok(warnings) if warnings.is_empty() => json!({"valid": true}),
+        Ok(warnings) => {
+            for warning in &warnings {
+                host.log_warning(&format!("settings: {warning}"));
+            }
+            json!({"valid": true, "message": warnings.join("\n")})
+        }
         Err(message) => json!({"valid": false, "message": message}),
     };
     response.to_string().into_bytes()
@@ -56,7 +63,9 @@ mod guest {
     #[unsafe(no_mangle)]
     extern "C" fn wapc_init() {
         register_function("validate", |payload| Ok(super::validate(payload, &super::host::Kubewarden)));
-        register_function("validate_settings", |settings| Ok(super::validate_settings(settings)));
+        register_function("validate_settings", |settings| {
+            Ok(super::validate_settings(settings, &super::host::Kubewarden))
+        });
         register_function("protocol_version", |_| Ok(super::protocol_version()));
     }
 }

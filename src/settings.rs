@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::enforcement::break_glass::BreakGlass;
 use crate::enforcement::exceptions::Exception;
 use crate::finding::Effect;
-use crate::image::ImagePattern;
+use crate::image::{ImagePattern, Platform, Reference, RegistryPattern};
 use crate::rules::base_image::BaseImage;
 use crate::rules::pinning::Pinning;
 use crate::rules::scan::Scanning;
@@ -27,6 +27,17 @@ use value::Treatment;
 section! {
     /// All settings. Every key is optional, and `{}` is a useful policy.
     pub struct Settings {
+        /// Registries that may be asked about images: hosts, or paths below them. An image elsewhere is
+        /// [`unknown-registry`](unknown-registry.md), and nothing is asked about it. A host stands for all of its repositories,
+        /// `host/path` for that repository and those below it; `*` stands for any characters, in a path `/` included. With an
+        /// empty list every host that a requester names is asked, which lets a requester
+        /// [hold up admission](registries.md#which-registries-are-asked). For example
+        /// `[docker.io, registry.example.com/team/*]`.
+        "registries" registries: Vec<RegistryPattern> = Vec::new(),
+        /// The platforms of the cluster's nodes. Of an index, every image that a node of one of these platforms may run is
+        /// judged; left out, those for the platform of policy-server. A pod that selects nodes by `kubernetes.io/arch` or
+        /// `kubernetes.io/os` is judged for what it selects. For example `[linux/amd64, linux/arm64]`.
+        "platforms" platforms: Option<Platforms> = None,
         /// Images that no rule looks at. A reference that is [none](invalid-reference.md) has no name to match and is
         /// refused all the same. For example `[registry.example.com/infra/*]`.
         "exempt" exempt: Vec<ImagePattern<'static>> = Vec::new(),
@@ -123,8 +134,16 @@ impl Settings {
     /// # Errors
     /// Every problem, each with the path of the value it is about.
     pub fn from_json(json: &RawValue) -> Result<Self, Problems> {
+        Self::with_warnings(json).map(|(settings, _)| settings)
+    }
+
+    /// Reads the settings from JSON, with what is valid in them but probably not what was meant, a line each.
+    ///
+    /// # Errors
+    /// Every problem, each with the path of the value it is about.
+    pub fn with_warnings(json: &RawValue) -> Result<(Self, Vec<String>), Problems> {
         if json.get() == "null" {
-            return Ok(Self::default());
+            return Ok((Self::default(), Vec::new()));
         }
         let mut problems = Problems::default();
         let settings = Self::read(json, Path::Root, &mut problems);
@@ -132,7 +151,7 @@ impl Settings {
             settings.find_contradictions(&mut problems);
         }
         match settings {
-            Some(settings) if problems.is_empty() => Ok(settings),
+            Some(settings) if problems.is_empty() => Ok((settings, problems.warnings().to_vec())),
             _ => Err(problems),
         }
     }
@@ -151,6 +170,12 @@ impl Settings {
                 }
             }
         }
+    }
+
+    /// Whether the registry of an image may be asked about it.
+    #[must_use]
+    pub fn may_ask(&self, image: &Reference<'_>) -> bool {
+        self.registries.is_empty() || self.registries.iter().any(|registry| registry.matches(image))
     }
 
     /// Whether no rule looks at the image of this normalised name.
@@ -188,6 +213,90 @@ impl Setting for ImagePattern<'static> {
         let host = format!("(\\*{inner}*|localhost|{inner}*[.:\\[A-Z]{inner}*)");
         let last = format!("({inner}*[*:@]{inner}*[A-Za-z0-9._*?\\[\\]-]|{inner}*\\*)");
         Shape::text("image pattern", "image patterns", format!("^(\\*{inner}*|{host}/({any}*/)?{last})$"))
+    }
+
+    fn written(&self) -> Value {
+        self.to_string().into()
+    }
+}
+
+impl Setting for RegistryPattern {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a registry such as `registry.example.com`", problems)?;
+        match Self::parse(&text) {
+            Ok(pattern) => {
+                if pattern.matches_any_host() {
+                    problems.warn(
+                        at,
+                        format_args!(
+                            "`{text}` matches every host, so that requesters choose which hosts policy-server asks; \
+                             list the registries that the cluster uses"
+                        ),
+                    );
+                }
+                Some(pattern)
+            }
+            Err(error) => {
+                problems.push(at, format_args!("`{text}`: {error}"));
+                None
+            }
+        }
+    }
+
+    fn shape() -> Shape {
+        let host = r"(localhost|[A-Za-z0-9._:*?\[\]-]*[.:*?\[A-Z][A-Za-z0-9._:*?\[\]-]*)";
+        Shape::text("registry pattern", "registry patterns", format!("^{host}(/[a-z0-9._*?/-]+)?$"))
+    }
+
+    fn written(&self) -> Value {
+        self.to_string().into()
+    }
+}
+
+/// The platforms that are judged, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platforms(pub Vec<Platform>);
+
+impl Setting for Platforms {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if is_empty_list(json) {
+            problems.push(at, "a list without a platform; write one such as `linux/amd64`, or leave `platforms` out");
+            return None;
+        }
+        Vec::read(json, at, problems).map(Self)
+    }
+
+    fn shape() -> Shape {
+        Shape::List { items: Box::new(Platform::shape()), least: 1 }
+    }
+
+    fn written(&self) -> Value {
+        self.0.written()
+    }
+}
+
+impl Setting for Platform {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = read_string(json, at, "a platform such as `linux/amd64`", problems)?;
+        match Self::parse(&text) {
+            Ok(platform) => {
+                if let Some(unknown) = platform.unknown_part() {
+                    problems.warn(
+                        at,
+                        format_args!("`{unknown}` is not a known operating system or architecture; check the spelling"),
+                    );
+                }
+                Some(platform)
+            }
+            Err(error) => {
+                problems.push(at, format_args!("`{text}`: {error}"));
+                None
+            }
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::text("platform", "platforms", "^[A-Za-z0-9_.]+/[A-Za-z0-9_.-]+$")
     }
 
     fn written(&self) -> Value {
@@ -263,7 +372,7 @@ mod tests {
                 "overrides[2]: expected an object, found a number",
                 "customWorkloads[0]: `podTemplate` is missing",
                 "exmpt: unknown key; did you mean `exempt`?",
-                "zzz: unknown key; the keys here are exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
+                "zzz: unknown key; the keys here are registries, platforms, exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! Text of a requester, made fit for a message.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// The most characters of a requester's text that a message repeats. A sha256 reference of ordinary length fits.
 const MOST: usize = 200;
@@ -12,22 +12,34 @@ pub(crate) struct Shown<'a>(pub &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-        if self.0.len() <= MOST && self.0.bytes().all(is_plain) {
-            return f.write_str(self.0);
-        }
-        for (shown, character) in self.0.chars().enumerate() {
-            if shown == MOST {
-                return f.write_str("…");
-            }
-            if character == ' ' || character.is_ascii_graphic() {
-                f.write_char(character)?;
-            } else {
-                write!(f, "{}", character.escape_default())?;
-            }
-        }
-        Ok(())
+        show(self.0, MOST, f)
     }
+}
+
+/// As [`Shown`], cut after as many characters.
+pub(crate) fn shown_up_to(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    // Writing into a string does not fail.
+    let _ = show(text, most, &mut shown);
+    shown
+}
+
+fn show(text: &str, most: usize, f: &mut impl fmt::Write) -> fmt::Result {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if text.len() <= most && text.bytes().all(is_plain) {
+        return f.write_str(text);
+    }
+    for (shown, character) in text.chars().enumerate() {
+        if shown == most {
+            return f.write_str("…");
+        }
+        if character == ' ' || character.is_ascii_graphic() {
+            f.write_char(character)?;
+        } else {
+            write!(f, "{}", character.escape_default())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

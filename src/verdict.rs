@@ -1,6 +1,6 @@
 //! From findings to the response. Only this module knows how Kubewarden wants to be answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -15,10 +15,14 @@ const MAX_WARNING: usize = 256;
 const MAX_WARNINGS: usize = 4096;
 /// How many digits of an image's own digest a warning shows.
 const SHOWN_DIGITS: usize = 12;
-/// The most bytes of a message of denial. Nobody reads more, and Kubernetes repeats the message in events and logs.
-const MAX_MESSAGE: usize = 16 * 1024;
-/// The most bytes of one audit annotation. Kubernetes' audit log cuts off events of more than 100 KiB.
-const MAX_ANNOTATION: usize = 16 * 1024;
+/// The most bytes of a message of denial, as the API server writes them into its audit log, and into events.
+const MAX_MESSAGE: usize = 8 * 1024;
+/// The most bytes of one audit annotation, as the API server writes them into its audit log. Log backends take events of at most
+/// 100 KiB, and each policy has three annotations that may be long.
+const MAX_ANNOTATION: usize = 8 * 1024;
+
+/// The bytes that the count of what was left out of a list takes.
+const OMISSION: usize = 64;
 
 /// The bytes that a response takes besides the object.
 const USUAL_RESPONSE: usize = 1024;
@@ -30,53 +34,76 @@ pub struct Verdict {
     images: Vec<JudgedImage>,
     object: Option<String>,
     opened: Option<Opened>,
-    request: Option<JudgedRequest>,
 }
 
-/// The request that was judged, as the audit annotations name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JudgedRequest {
-    /// Who makes it; nobody where Kubewarden's audit scanner asks.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// CREATE or UPDATE.
-    pub operation: String,
-    /// Kind, namespace and name of the object.
-    pub object: String,
-    /// Whether nothing is stored.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-}
-
-/// An image that was looked at, as the audit annotations name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// An image that was looked at, at one site.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedImage {
     /// The container or volume that names the image.
     pub site: String,
     /// The normalised name, or what was written where that is no image reference.
     pub image: String,
     /// Whether the settings exempt it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exempt: bool,
     /// Whether the UPDATE leaves it as it was.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unchanged: bool,
     /// The digest that was judged, where it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// When the image was built, where it says so: RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When the image was built, where it says so: RFC 3339. Of several images of an index, when the oldest was.
     pub built: Option<String>,
+    /// The platforms that were asked for, and that its index has no image for.
+    pub lacking: Vec<String>,
 }
 
 impl JudgedImage {
     /// An image of which nothing is known yet but what was written.
     #[must_use]
     pub fn at(site: &ImageSite<'_>) -> Self {
-        let image = Shown(&site.image).to_string();
-        Self { site: site.to_string(), image, exempt: false, unchanged: false, digest: None, built: None }
+        let (site, image) = (site.to_string(), Shown(&site.image).to_string());
+        Self { site, image, exempt: false, unchanged: false, digest: None, built: None, lacking: Vec::new() }
     }
+}
+
+/// An image as the audit annotations name it: once, with the sites that have it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditedImage<'a> {
+    image: &'a str,
+    sites: Vec<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    exempt: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unchanged: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    built: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    missing_platforms: &'a [String],
+}
+
+/// The images, in the order in which they come first.
+fn audited(images: &[JudgedImage]) -> Vec<AuditedImage<'_>> {
+    let mut audited: Vec<AuditedImage<'_>> = Vec::new();
+    let mut places: HashMap<_, usize> = HashMap::with_capacity(images.len());
+    for JudgedImage { site, image, exempt, unchanged, digest, built, lacking } in images {
+        // A name with a digest says it already.
+        let digest = digest.as_deref().filter(|_| !image.contains('@'));
+        let place = *places.entry((image, exempt, unchanged, digest, built, lacking)).or_insert(audited.len());
+        match audited.get_mut(place) {
+            Some(known) => known.sites.push(site),
+            None => audited.push(AuditedImage {
+                image,
+                sites: vec![site],
+                exempt: *exempt,
+                unchanged: *unchanged,
+                digest,
+                built: built.as_deref(),
+                missing_platforms: lacking,
+            }),
+        }
+    }
+    audited
 }
 
 /// What Kubewarden's SDK calls a `ValidationResponse`.
@@ -101,12 +128,6 @@ impl Verdict {
     #[must_use]
     pub fn with_object(self, object: String) -> Self {
         Self { object: Some(object), ..self }
-    }
-
-    /// The verdict, with the request that it is about.
-    #[must_use]
-    pub fn on(self, request: JudgedRequest) -> Self {
-        Self { request: Some(request), ..self }
     }
 
     /// The verdict for a request that goes on in spite of its findings.
@@ -177,7 +198,7 @@ impl Verdict {
         let denials: Vec<_> = self.findings.iter().filter(|finding| finding.effect == Effect::Deny).collect();
         for (index, finding) in denials.iter().enumerate() {
             let line = finding.to_string();
-            length += line.len() + 1;
+            length += logged_bytes(&line) + logged_bytes("\n");
             if length > MAX_MESSAGE && index > 0 {
                 lines.push(format!("… and {} more findings", denials.len() - index));
                 break;
@@ -194,9 +215,6 @@ impl Verdict {
             (true, true) => "accepted",
         };
         let mut annotations = BTreeMap::from([("verdict", verdict.to_owned())]);
-        if let Some(request) = &self.request {
-            annotations.insert("request", serde_json::to_string(request).unwrap_or_default());
-        }
         if let Some(opened) = &self.opened {
             annotations.insert("breakGlass", serde_json::to_string(opened).unwrap_or_default());
         }
@@ -204,33 +222,54 @@ impl Verdict {
             annotations.insert("findings", json_list(&self.findings, Finding::is_decisive));
         }
         if !self.images.is_empty() {
-            annotations.insert("images", json_list(&self.images, |image| !image.exempt && !image.unchanged));
+            annotations.insert("images", json_list(&audited(&self.images), |image| !image.exempt && !image.unchanged));
         }
         annotations
     }
+}
+
+/// How many bytes of the API server's audit log a text takes. It is written as a JSON string, by an encoder that also escapes
+/// what HTML knows (Go's encoding/json).
+fn logged_bytes(text: &str) -> usize {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        b'<' | b'>' | b'&' | 0..=0x1f => 6,
+        // The two line separators of Unicode are escaped: six bytes in place of three.
+        0x80.. => 2,
+        _ => 1,
+    });
+    bytes.sum()
 }
 
 /// The items as a JSON list. Of more than an annotation holds, those that matter come first, and an object with how many were
 /// left out stands at the end.
 fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String {
     let whole = serde_json::to_string(items).unwrap_or_default();
-    if whole.len() <= MAX_ANNOTATION {
+    if logged_bytes(&whole) <= MAX_ANNOTATION {
         return whole;
     }
     let (first, last): (Vec<&T>, Vec<&T>) = items.iter().partition(|item| matters(item));
     let mut list = String::from("[");
-    for (index, item) in first.into_iter().chain(last).enumerate() {
+    let mut length = 0;
+    let mut omitted = 0;
+    for item in first.into_iter().chain(last) {
         let item = serde_json::to_string(item).unwrap_or_default();
-        if list.len() + item.len() > MAX_ANNOTATION {
-            list += &format!("{}{{\"omitted\":{}}}", if index > 0 { "," } else { "" }, items.len() - index);
-            break;
+        // A long item does not keep the others out.
+        let longer = length + logged_bytes(&item) + 1;
+        if longer > MAX_ANNOTATION - OMISSION {
+            omitted += 1;
+            continue;
         }
-        if index > 0 {
+        length = longer;
+        if list.len() > 1 {
             list.push(',');
         }
         list += &item;
     }
-    list + "]"
+    if list.len() > 1 {
+        list.push(',');
+    }
+    list + &format!("{{\"omitted\":{omitted}}}]")
 }
 
 /// The findings as warnings that Kubernetes shows whole: each one cut before its code, and a last one that counts those
@@ -304,6 +343,7 @@ mod tests {
             unchanged: false,
             digest: None,
             built: None,
+            lacking: Vec::new(),
         }];
         serde_json::from_slice(&Verdict::of(findings, images).into_response()).unwrap()
     }
@@ -318,7 +358,7 @@ mod tests {
         assert!(response.accepted);
         assert_eq!((response.message.as_ref(), response.warnings.as_ref()), (None, None));
         assert_eq!(annotation(&response, "verdict"), "accepted");
-        assert_eq!(annotation(&response, "images"), r#"[{"site":"container `app`","image":"i"}]"#);
+        assert_eq!(annotation(&response, "images"), r#"[{"image":"i","sites":["container `app`"]}]"#);
         assert!(!response.audit_annotations.unwrap().contains_key("findings"));
     }
 

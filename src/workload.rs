@@ -1,5 +1,6 @@
 //! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
 
+mod nodes;
 mod walk;
 
 use std::borrow::Cow;
@@ -9,9 +10,11 @@ use std::ops::Range;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::image::{Platform, Platforms};
 use crate::request::GroupVersionKind;
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
 use crate::settings::shape::Shape;
+pub use nodes::Nodes;
 use walk::ReadError;
 
 /// A kind of object that holds pod templates.
@@ -20,20 +23,40 @@ struct Kind {
     kind: &'static str,
     /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
     template: &'static str,
+    layout: Layout,
+}
+
+/// What stands where an object holds what pods are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// A pod template: the pod's metadata and `spec`.
+    Template,
+    /// The fields of a pod's `spec` themselves.
+    Spec,
+    /// A pod template in a patch of a form that its writer chooses, which therefore may lack it.
+    Patch,
 }
 
 /// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
-const KINDS: [Kind; 9] = [
-    Kind { group: "", kind: "Pod", template: "" },
-    Kind { group: "", kind: "PodTemplate", template: "/template" },
-    Kind { group: "", kind: "ReplicationController", template: "/spec/template" },
-    Kind { group: "apps", kind: "ReplicaSet", template: "/spec/template" },
-    Kind { group: "apps", kind: "Deployment", template: "/spec/template" },
-    Kind { group: "apps", kind: "StatefulSet", template: "/spec/template" },
-    Kind { group: "apps", kind: "DaemonSet", template: "/spec/template" },
-    Kind { group: "batch", kind: "Job", template: "/spec/template" },
-    Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template" },
+///
+/// EphemeralContainers is what the subresource `pods/ephemeralcontainers` takes before Kubernetes 1.22. A ControllerRevision
+/// holds the patch by which a StatefulSet or DaemonSet becomes what it was; its controller makes pods of it.
+const KINDS: [Kind; 11] = [
+    Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
+    Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },
+    Kind { group: "", kind: "PodTemplate", template: "/template", layout: Layout::Template },
+    Kind { group: "", kind: "ReplicationController", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "apps", kind: "ReplicaSet", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "apps", kind: "Deployment", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "apps", kind: "StatefulSet", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "apps", kind: "DaemonSet", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "apps", kind: "ControllerRevision", template: "/data/spec/template", layout: Layout::Patch },
+    Kind { group: "batch", kind: "Job", template: "/spec/template", layout: Layout::Template },
+    Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template", layout: Layout::Template },
 ];
+
+/// The kinds whose controllers make pods of ControllerRevisions.
+const REVISED: [&str; 2] = ["StatefulSet", "DaemonSet"];
 
 /// A field of a pod's spec that holds image references: a list, and where in each of its entries the reference stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +89,7 @@ pub struct ImageSite<'a> {
     /// The image reference, as it is written.
     pub image: Cow<'a, str>,
     template: Cow<'a, str>,
+    layout: Layout,
     /// The JSON of the reference, inside the JSON of the object.
     json: &'a RawValue,
 }
@@ -97,7 +121,8 @@ impl ImageSite<'_> {
     /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
     #[must_use]
     pub fn pointer(&self) -> String {
-        format!("{}/spec/{}/{}/{}", self.template, self.field.list, self.index, self.field.image.join("/"))
+        let spec = if self.layout == Layout::Spec { "" } else { "/spec" };
+        format!("{}{spec}/{}/{}/{}", self.template, self.field.list, self.index, self.field.image.join("/"))
     }
 }
 
@@ -135,6 +160,27 @@ pub struct Workload<'a> {
     pub sites: Vec<ImageSite<'a>>,
     /// The annotations of its templates.
     pub annotations: Vec<Annotation<'a>>,
+    /// Its templates.
+    pub templates: Vec<Template<'a>>,
+}
+
+/// A pod template of an object.
+#[derive(Debug, Clone)]
+pub struct Template<'a> {
+    /// Where it stands, as a JSON pointer.
+    pub pointer: Cow<'a, str>,
+    /// The nodes that its pods may run on.
+    pub nodes: Nodes,
+}
+
+impl Workload<'_> {
+    /// The platforms for which the images of a template are judged. `configured` are those of the cluster, where the settings
+    /// list them.
+    #[must_use]
+    pub fn platforms(&self, template: &str, configured: Option<&[Platform]>) -> Platforms {
+        let found = self.templates.iter().find(|known| known.pointer == template);
+        found.map_or_else(|| Nodes::default().platforms(configured), |known| known.nodes.platforms(configured))
+    }
 }
 
 section! {
@@ -258,12 +304,20 @@ pub fn read<'a>(
 ) -> Result<Workload<'a>, Unlisted> {
     let mut workload = Workload::default();
     let mut known = false;
-    for template in templates(kind, custom) {
+    for (template, layout) in templates(kind, custom) {
         known = true;
-        walk::read_template(object, template, &mut workload.sites, &mut workload.annotations)
-            .map_err(|error| Unlisted::Malformed(malformed(kind, error)))?;
+        match walk::read_template(object, template, layout, &mut workload) {
+            // The revision of another operator. It holds what that operator likes, and Kubernetes makes no pods of it.
+            Err(ReadError::Missing(_)) if layout == Layout::Patch && !is_revision_of_ours(kind, object)? => {}
+            outcome => outcome.map_err(|error| Unlisted::Malformed(malformed(kind, error)))?,
+        }
     }
     if known { Ok(workload) } else { Err(Unlisted::UnknownKind) }
+}
+
+/// Whether a ControllerRevision is that of a StatefulSet or DaemonSet.
+fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result<bool, Unlisted> {
+    walk::has_owner(object, &REVISED).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Shape(cause))))
 }
 
 /// What the images of an object are for.
@@ -273,13 +327,20 @@ pub enum Placement {
     Pod,
     /// They run in pods that are made of the object.
     Template,
+    /// They run in pods that a controller makes of the object. It compares the object with the template that it was made of, so
+    /// that nothing may be written into it.
+    Revision,
 }
 
 impl Placement {
     /// What the images of objects of this kind are for.
     #[must_use]
     pub fn of(kind: &GroupVersionKind<'_>) -> Self {
-        if kind.group.is_empty() && kind.kind == "Pod" { Self::Pod } else { Self::Template }
+        match (kind.group.as_ref(), kind.kind.as_ref()) {
+            ("", "Pod" | "EphemeralContainers") => Self::Pod,
+            ("apps", "ControllerRevision") => Self::Revision,
+            _ => Self::Template,
+        }
     }
 }
 
@@ -291,17 +352,17 @@ pub fn is_being_deleted(object: &RawValue) -> Result<bool, String> {
     walk::has_deletion_timestamp(object)
 }
 
-fn templates<'a>(kind: &GroupVersionKind<'_>, custom: &'a [CustomWorkload]) -> Vec<Cow<'a, str>> {
+fn templates<'a>(kind: &GroupVersionKind<'_>, custom: &'a [CustomWorkload]) -> Vec<(Cow<'a, str>, Layout)> {
     let own = KINDS
         .iter()
         .filter(|known| known.group == kind.group && known.kind == kind.kind)
-        .map(|known| Cow::Borrowed(known.template));
+        .map(|known| (Cow::Borrowed(known.template), known.layout));
     let custom = custom.iter().filter(|workload| workload.kind == kind.kind && workload.api_version.matches(kind));
-    let mut templates: Vec<Cow<'a, str>> = own.collect();
+    let mut templates: Vec<(Cow<'a, str>, Layout)> = own.collect();
     for workload in custom {
         let template = workload.pod_template.0.as_str();
-        if !templates.iter().any(|known| known == template) {
-            templates.push(Cow::Borrowed(template));
+        if !templates.iter().any(|(known, _)| known == template) {
+            templates.push((Cow::Borrowed(template), Layout::Template));
         }
     }
     templates

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::host::{CanI, Host, ResourceAttributes, SubjectAccessReview};
 use crate::json;
 use crate::request::AdmissionRequest;
-use crate::settings::read::{Path, Problems, Setting, read_string, section};
+use crate::settings::read::{Path, Problems, Setting, Words, read_string, section};
 use crate::settings::shape::Shape;
 use crate::shown::Shown;
 
@@ -37,7 +37,24 @@ section! {
         /// Whether the API server is asked who else may. The verb is `break-glass`, on
         /// `containerpatchpolicies.container-patch.dev`; no answer means no. `deploy/rbac/break-glass.yaml` has the roles.
         "rbac" rbac: bool = false,
+        /// Where the verb must be granted. `cluster` asks for a ClusterRoleBinding; `namespace` is content with a RoleBinding in
+        /// the namespace of the object, so that the administrators of a namespace, who often hold every verb there, can use
+        /// break-glass and hand it on.
+        "rbacScope" rbac_scope: RbacScope = RbacScope::Cluster,
     }
+}
+
+/// Where RBAC has to grant break-glass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RbacScope {
+    /// In the whole cluster.
+    Cluster,
+    /// In the namespace of the object.
+    Namespace,
+}
+
+impl Words for RbacScope {
+    const WORDS: &'static [(&'static str, Self)] = &[("cluster", Self::Cluster), ("namespace", Self::Namespace)];
 }
 
 /// The key of an annotation.
@@ -106,7 +123,8 @@ impl Setting for Group {
 /// A door that was opened, as audit annotations tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Opened {
-    /// Who opened it.
+    /// Who opened it. The audit log names the user of a request itself.
+    #[serde(skip)]
     pub user: String,
     /// Why.
     pub reason: String,
@@ -162,13 +180,16 @@ impl BreakGlass {
         if let Some(Group(group)) = self.groups.iter().find(|Group(group)| groups.contains(group.as_str())) {
             return Some(format!("group {group}"));
         }
-        (self.rbac && is_allowed(request, host)).then(|| "rbac".to_owned())
+        (self.rbac && is_allowed(request, self.rbac_scope, host)).then(|| "rbac".to_owned())
     }
 
     /// Who may use it.
     fn holders(&self) -> String {
         let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Shown(group))).collect();
-        let rbac = format!("those who may `{VERB}` {RESOURCE}.{API_GROUP}");
+        let rbac = match self.rbac_scope {
+            RbacScope::Cluster => format!("those who may `{VERB}` {RESOURCE}.{API_GROUP} in the whole cluster"),
+            RbacScope::Namespace => format!("those who may `{VERB}` {RESOURCE}.{API_GROUP} in this namespace"),
+        };
         match (groups.is_empty(), self.rbac) {
             (true, false) => "nobody: `breakGlass` names no groups".to_owned(),
             (true, true) => rbac,
@@ -183,7 +204,7 @@ fn shown_user(user: &str) -> String {
 }
 
 /// Asks the API server. No answer means no.
-fn is_allowed(request: &AdmissionRequest<'_>, host: &dyn Host) -> bool {
+fn is_allowed(request: &AdmissionRequest<'_>, scope: RbacScope, host: &dyn Host) -> bool {
     #[derive(Deserialize)]
     struct Status {
         #[serde(default)]
@@ -198,7 +219,7 @@ fn is_allowed(request: &AdmissionRequest<'_>, host: &dyn Host) -> bool {
             resource_attributes: ResourceAttributes {
                 group: Some(API_GROUP),
                 name: None,
-                namespace: request.namespace(),
+                namespace: request.namespace().filter(|_| scope == RbacScope::Namespace),
                 resource: RESOURCE,
                 subresource: None,
                 verb: VERB,

@@ -18,7 +18,8 @@ use crate::shown::Shown;
 
 /// The findings that an exception can cover: those that rules have about an image. A reference that cannot be parsed is
 /// none of them, because nobody can say which image it is.
-const RULES: [Code; 15] = [
+const RULES: [Code; 16] = [
+    Code::UnknownRegistry,
     Code::UnpinnedImage,
     Code::ForbiddenTag,
     Code::StaleImage,
@@ -515,7 +516,7 @@ mod tests {
                 "exceptions[3].until: `tomorrow` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
                 "exceptions[3].rules[0]: `stale-imgae` is no code of a finding; did you mean `stale-image`?",
                 "exceptions[3].rules[1]: `invalid-reference` cannot be excepted",
-                "exceptions[3].rules[2]: `zzz` is no code of a finding; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, evidence-unavailable",
+                "exceptions[3].rules[2]: `zzz` is no code of a finding; the codes are unknown-registry, unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, evidence-unavailable",
                 "exceptions[4].until: `2026-02-30` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
                 "exceptions[4].cves[0]: `CVE-2026` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
                 "exceptions[4].cves[1]: `openssl` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use crate::finding::{Effect, Finding};
+use crate::image::Platform;
 use crate::request::AdmissionRequest;
 use crate::settings::Enforcement;
 use crate::settings::value::Treatment;
-use crate::workload::ImageSite;
+use crate::workload::{ImageSite, Workload};
 
 /// The controllers of kube-controller-manager that make pods, and what pods are made of, by their service accounts in
 /// `kube-system`. Where `--use-service-account-credentials` is off, all of them are the manager itself.
@@ -85,28 +86,36 @@ pub fn is_controller(user: &str) -> bool {
     user == CONTROLLER_MANAGER || account.is_some_and(|account| CONTROLLERS.contains(&account))
 }
 
-/// For each image site whether the earlier state of the object has the same image in the same container. A site of before
-/// stands for one of now, so that a container that is there twice is new once.
+/// For each image site of an object whether its earlier state has the same image in the same container, for the same nodes. A
+/// site of before stands for one of now, so that a container that is there twice is new once. `configured` are the platforms of
+/// the settings: nodes of another platform may run another image of an index.
 #[must_use]
-pub fn unchanged<'s>(sites: &'s [ImageSite<'_>], old: &'s [ImageSite<'_>]) -> Vec<bool> {
-    let mut free: HashMap<_, usize> = HashMap::with_capacity(old.len());
-    for identity in old.iter().filter_map(ImageSite::identity) {
+pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured: Option<&[Platform]>) -> Vec<bool> {
+    let mut free: HashMap<_, usize> = HashMap::with_capacity(before.sites.len());
+    for identity in before.sites.iter().filter_map(ImageSite::identity) {
         *free.entry(identity).or_default() += 1;
     }
-    let take = |site: &'s ImageSite<'_>| {
+    let templates = now.templates.iter().map(|template| template.pointer.as_ref());
+    let moved: Vec<&str> = templates
+        .filter(|template| !now.platforms(template, configured).are_among(&before.platforms(template, configured)))
+        .collect();
+    let mut take = |site: &'w ImageSite<'_>| {
         let left = site.identity().and_then(|identity| free.get_mut(&identity)).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
     };
-    sites.iter().map(take).collect()
+    now.sites.iter().map(|site| take(site) && !moved.contains(&site.template())).collect()
 }
 
 /// How the image at a site is judged. Where there are two reasons for leniency, the milder one counts.
+///
+/// A controller makes objects of workloads that were admitted. An image that it changes in one that is there comes from
+/// somewhere else: an old revision, say, that someone else has written.
 #[must_use]
 pub fn leniency(settings: &Enforcement, request: &AdmissionRequest<'_>, is_unchanged: bool) -> Option<Leniency> {
     let unchanged =
         is_unchanged.then_some(Leniency { treatment: settings.unchanged_images, reason: Reason::Unchanged });
-    let controller = is_controller(request.user())
-        .then_some(Leniency { treatment: settings.controller_pods, reason: Reason::Controller });
+    let is_made = is_controller(request.user()) && (request.operation == "CREATE" || is_unchanged);
+    let controller = is_made.then_some(Leniency { treatment: settings.controller_pods, reason: Reason::Controller });
     match (unchanged, controller) {
         (Some(unchanged), Some(controller)) if controller.treatment < unchanged.treatment => Some(controller),
         (unchanged, controller) => unchanged.or(controller),

@@ -20,6 +20,14 @@ pub enum BuildDate {
     Unknown(Option<String>),
 }
 
+impl BuildDate {
+    /// The date, where it is known.
+    #[must_use]
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        if let Self::At(date) = self { Some(*date) } else { None }
+    }
+}
+
 /// The first plausible date of: the configuration's `created`; the label, then the manifest's annotation,
 /// `org.opencontainers.image.created`; the newest `created` in the configuration's history. Plausible is what is later
 /// than 1980-01-02 and at most a day ahead of `now`.

@@ -1,18 +1,18 @@
 //! What registries know of images. Each distinct question is asked once in a request, in the order in which the answers
 //! are needed, so that the same request always asks the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{Answer, annotations};
+use super::{Answer, annotations, without_urls};
 use crate::host::Host;
-use crate::image::{Digest, Reference, ReferenceError};
+use crate::image::{Digest, Platform, Platforms, Reference, ReferenceError, RegistryPattern};
 use crate::json::{self, Key};
-use crate::shown::Shown;
+use crate::shown::{Shown, shown_up_to};
 
 /// The media types of the configurations that describe a container image.
 const IMAGE_CONFIGS: [&str; 2] =
@@ -28,12 +28,65 @@ pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// "io.buildpacks.lifecycle.metadata").
 pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
+/// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
+const MOST_IMAGES: usize = 16;
+
+/// The most characters of a failure that the log gets.
+const LONGEST_LOG: usize = 2000;
+
 /// The registries, and what they have answered so far.
 pub struct Registry<'h> {
     host: &'h dyn Host,
+    /// The registries that the settings list. What others say is not repeated to the requester.
+    listed: &'h [RegistryPattern],
     digests: HashMap<String, Answer<String>>,
-    indexes: HashMap<String, Answer<Vec<String>>>,
+    indexes: HashMap<String, Answer<Rc<Index>>>,
     images: HashMap<String, Answer<Rc<ImageFacts>>>,
+    /// The indexes that have no image for the platform of the host.
+    foreign: HashSet<String>,
+}
+
+/// The images of an index.
+#[derive(Debug, Default)]
+struct Index {
+    digests: Vec<String>,
+    /// The platform of each; any where the index does not tell.
+    platforms: Vec<Platform>,
+}
+
+/// The images that nodes of some platforms may run of one reference.
+#[derive(Debug)]
+pub struct Runnable {
+    /// What is known of each, at least of one.
+    pub images: Vec<RunnableImage>,
+    /// The platforms for which there is no image.
+    pub lacking: Vec<Platform>,
+}
+
+/// An image that a node may run.
+#[derive(Debug)]
+pub struct RunnableImage {
+    /// Its platform as the index tells it; nothing where the image is the only one.
+    pub platform: Option<Platform>,
+    /// What its manifest and configuration say.
+    pub facts: Rc<ImageFacts>,
+}
+
+/// Why a question to a registry has no answer.
+#[derive(Debug)]
+enum Failure {
+    /// The host got none, and says so.
+    Host(String),
+    /// The answer is not what was asked for.
+    Answer(String),
+}
+
+/// What a failure means for whoever names the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    NotFound,
+    Unauthorized,
+    Unclear,
 }
 
 /// What the manifest and the configuration of an image say, as far as rules ask.
@@ -68,10 +121,23 @@ impl ImageFacts {
 }
 
 impl<'h> Registry<'h> {
-    /// Registries that have been asked nothing yet.
+    /// Registries that have been asked nothing yet, and of which the settings list none.
     #[must_use]
     pub fn new(host: &'h dyn Host) -> Self {
-        Self { host, digests: HashMap::new(), indexes: HashMap::new(), images: HashMap::new() }
+        Self {
+            host,
+            listed: &[],
+            digests: HashMap::new(),
+            indexes: HashMap::new(),
+            images: HashMap::new(),
+            foreign: HashSet::new(),
+        }
+    }
+
+    /// The registries, with those that the settings list.
+    #[must_use]
+    pub fn with_listed(self, listed: &'h [RegistryPattern]) -> Self {
+        Self { listed, ..self }
     }
 
     /// The digest that a reference points at.
@@ -79,19 +145,23 @@ impl<'h> Registry<'h> {
     /// # Errors
     /// Why there is none.
     pub fn digest(&mut self, image: &str) -> Answer<String> {
-        let host = self.host;
-        let ask = || {
-            #[derive(Deserialize)]
-            struct Response {
-                digest: String,
-            }
-            let Response { digest } = read(&host.manifest_digest(image).map_err(|error| told(&error))?)?;
+        if let Some(known) = self.digests.get(image) {
+            return known.clone();
+        }
+        #[derive(Deserialize)]
+        struct Response {
+            digest: String,
+        }
+        let answer = self.host.manifest_digest(image).map_err(Failure::Host).and_then(|answer| {
+            let Response { digest } = read(&answer)?;
             match Digest::parse(&digest) {
                 Ok(_) => Ok(digest),
                 Err(error) => Err(unusable_digest(&error)),
             }
-        };
-        self.digests.entry(image.to_owned()).or_insert_with(ask).clone()
+        });
+        let answer = answer.map_err(|failure| self.cause(image, failure));
+        self.digests.insert(image.to_owned(), answer.clone());
+        answer
     }
 
     /// The digests of the images in the index that a reference points at; none where it is a single image.
@@ -101,36 +171,19 @@ impl<'h> Registry<'h> {
     /// # Errors
     /// Why it cannot be known.
     pub fn manifests(&mut self, image: &str) -> Answer<&[String]> {
-        let host = self.host;
-        let ask = || {
-            #[derive(Deserialize)]
-            struct Index {
-                #[serde(default)]
-                manifests: Vec<Entry>,
-            }
-            #[derive(Deserialize)]
-            struct Entry {
-                digest: String,
-                #[serde(default)]
-                platform: Option<Platform>,
-            }
-            #[derive(Deserialize)]
-            struct Platform {
-                #[serde(default)]
-                os: Option<String>,
-            }
-            let index: Index = read(&host.manifest(image).map_err(|error| told(&error))?)?;
-            let is_image =
-                |entry: &Entry| entry.platform.as_ref().and_then(|platform| platform.os.as_deref()) != Some("unknown");
-            let images = index.manifests.into_iter().filter(is_image).map(|entry| match Digest::parse(&entry.digest) {
-                Ok(_) => Ok(entry.digest),
-                // Digests become names and selectors in the cluster.
-                Err(error) => Err(format!("its index has `{}` for a digest: {error}", Shown(&entry.digest))),
-            });
-            images.collect()
-        };
-        let answer = self.indexes.entry(image.to_owned()).or_insert_with(ask);
-        answer.as_deref().map_err(Clone::clone)
+        self.index(image)?;
+        let known = self.indexes.get(image).and_then(|answer| answer.as_ref().ok());
+        Ok(known.map_or(&[][..], |index| &index.digests))
+    }
+
+    fn index(&mut self, image: &str) -> Answer<Rc<Index>> {
+        if let Some(known) = self.indexes.get(image) {
+            return known.clone();
+        }
+        let answer = self.host.manifest(image).map_err(Failure::Host).and_then(|answer| index(&answer));
+        let answer = answer.map(Rc::new).map_err(|failure| self.cause(image, failure));
+        self.indexes.insert(image.to_owned(), answer.clone());
+        answer
     }
 
     /// What manifest and configuration say of the image that a reference points at.
@@ -138,13 +191,188 @@ impl<'h> Registry<'h> {
     /// # Errors
     /// Why it cannot be known.
     pub fn image(&mut self, image: &str) -> Answer<Rc<ImageFacts>> {
-        let host = self.host;
-        let ask = || {
-            let answer = host.manifest_and_config(image).map_err(|error| told(&error))?;
-            image_facts(&answer).map(Rc::new)
-        };
-        self.images.entry(image.to_owned()).or_insert_with(ask).clone()
+        if let Some(known) = self.images.get(image) {
+            return known.clone();
+        }
+        let answer = self.host.manifest_and_config(image).map_err(|error| {
+            if is_foreign(&error) {
+                self.foreign.insert(image.to_owned());
+            }
+            Failure::Host(error)
+        });
+        let answer = answer.and_then(|answer| image_facts(&answer)).map(Rc::new);
+        let answer = answer.map_err(|failure| self.cause(image, failure));
+        self.images.insert(image.to_owned(), answer.clone());
+        answer
     }
+
+    /// What is known of every image that a node of some platforms may run of a digest. A single image is asked about once; of an
+    /// index its manifest comes next, and then the images one after the other.
+    ///
+    /// # Errors
+    /// Why it cannot be known of each of them.
+    pub fn runnable(&mut self, image: &Reference<'_>, digest: &str, platforms: &Platforms) -> Answer<Runnable> {
+        let name = image.with_digest(digest);
+        let of_host = match (self.image(&name), platforms) {
+            (Ok(facts), _) => Some(facts),
+            // The nodes need not be of the platform of the host.
+            (Err(_), Platforms::Listed(_)) if self.foreign.contains(&name) => None,
+            (Err(cause), _) => return Err(cause),
+        };
+        let single = |facts| Runnable { images: vec![RunnableImage { platform: None, facts }], lacking: Vec::new() };
+        if let Some(facts) = of_host.as_ref().filter(|facts| facts.digest.as_deref() == Some(digest)) {
+            return Ok(single(Rc::clone(facts)));
+        }
+        let index = self.index(&name)?;
+        if let (Some(facts), true) = (&of_host, index.digests.is_empty()) {
+            return Ok(single(Rc::clone(facts)));
+        }
+        let entries = || index.digests.iter().zip(&index.platforms);
+        let chosen_by_host = of_host.as_ref().and_then(|facts| facts.digest.as_deref());
+        let wanted: Vec<Platform> = match platforms {
+            Platforms::Listed(listed) => listed.clone(),
+            // What its configuration says of its platform is its builder's word; the host has gone by the index.
+            Platforms::OfHost => {
+                let chosen = entries().filter(|(digest, _)| chosen_by_host == Some(digest.as_str()));
+                chosen.map(|(_, platform)| platform.clone()).collect()
+            }
+        };
+        let mut runnable = Vec::new();
+        for (digest, platform) in entries() {
+            // An answer that has nothing to do with the index leaves nothing out.
+            let may_run = wanted.is_empty() || wanted.iter().any(|wanted| wanted.may_run(platform));
+            if may_run && !runnable.iter().any(|(known, _)| known == &digest) {
+                runnable.push((digest, platform));
+            }
+            if runnable.len() > MOST_IMAGES {
+                return Err(format!("its index has more than {MOST_IMAGES} images that one of the platforms may run"));
+            }
+        }
+        let is_lacking = |wanted: &&Platform| !index.platforms.iter().any(|platform| wanted.may_run(platform));
+        let lacking: Vec<Platform> = wanted.iter().filter(is_lacking).cloned().collect();
+        let mut images = Vec::with_capacity(runnable.len());
+        for (digest, platform) in runnable {
+            let facts = match &of_host {
+                Some(facts) if chosen_by_host == Some(digest.as_str()) => Rc::clone(facts),
+                _ => self.image(&image.with_digest(digest))?,
+            };
+            if facts.digest.as_deref().is_some_and(|found| found != digest) {
+                return Err("its index has another index in it, of which a runtime may run any image".to_owned());
+            }
+            images.push(RunnableImage { platform: Some(platform.clone()), facts });
+        }
+        match of_host {
+            Some(facts) if images.is_empty() => Ok(Runnable { lacking, ..single(facts) }),
+            None if images.is_empty() => {
+                let lacking: Vec<String> =
+                    lacking.iter().map(|platform| Shown(&platform.to_string()).to_string()).collect();
+                Err(format!("its index has no image for {}", lacking.join(", ")))
+            }
+            _ => Ok(Runnable { images, lacking }),
+        }
+    }
+
+    /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
+    /// an unlisted host says is for the log alone, or a request could be used to look around in the network of policy-server.
+    fn cause(&self, image: &str, failure: Failure) -> String {
+        let (meaning, detail) = match &failure {
+            // This is about the policy, not about a registry.
+            Failure::Host(error) if error.contains("host capability") => return super::told(error),
+            Failure::Host(error) => meaning(error),
+            Failure::Answer(cause) => (Meaning::Unclear, cause.clone()),
+        };
+        let is_listed =
+            Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
+        if !is_listed {
+            let (Failure::Host(cause) | Failure::Answer(cause)) = &failure;
+            self.host.log_warning(&format!("{image}: {}", shown_up_to(cause, LONGEST_LOG)));
+        }
+        let detail = if is_listed { Some(detail) } else { None };
+        match (meaning, detail) {
+            (Meaning::NotFound, Some(detail)) => {
+                format!("not found: its registry has no such image ({detail}); check its name")
+            }
+            (Meaning::NotFound, None) => "not found: its registry has no such image; check its name".to_owned(),
+            (Meaning::Unauthorized, detail) => {
+                let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+                format!("unauthorized{detail}; check its name, and that policy-server may read it")
+            }
+            (Meaning::Unclear, Some(detail)) => {
+                format!("{detail}; check its name, and that its registry can be reached and read")
+            }
+            (Meaning::Unclear, None) => {
+                "its registry gave no usable answer; the log of the policy has the cause".to_owned()
+            }
+        }
+    }
+}
+
+/// What a host says of a failure, and what that means.
+fn meaning(error: &str) -> (Meaning, String) {
+    /// What registries and the host's client say (OCI distribution specification, "Error Codes").
+    const NOT_FOUND: [&str; 6] = [
+        "manifest unknown",
+        "name unknown",
+        "repository name not known",
+        "MANIFEST_UNKNOWN",
+        "NAME_UNKNOWN",
+        "not found",
+    ];
+    const UNAUTHORIZED: [&str; 5] = ["uthoriz", "uthenticat", "DENIED", "denied", "orbidden"];
+    let text = without_urls(error);
+    let found = |phrases: &'static [&'static str]| phrases.iter().copied().find(|phrase| text.contains(phrase));
+    if is_foreign(&text) {
+        (Meaning::Unclear, "its index has no image for the platform of policy-server; list `platforms`".to_owned())
+    } else if let Some(phrase) = found(&NOT_FOUND).or_else(|| found(&["code: 404"])) {
+        (Meaning::NotFound, phrase.to_owned())
+    } else if found(&UNAUTHORIZED).is_some() || found(&["code: 401", "code: 403"]).is_some() {
+        (Meaning::Unauthorized, super::told(&text))
+    } else {
+        (Meaning::Unclear, super::told(&text))
+    }
+}
+
+/// Whether the host says that an index has no image that it could run itself.
+fn is_foreign(error: &str) -> bool {
+    error.contains("client's default platform")
+}
+
+fn index(bytes: &[u8]) -> Result<Index, Failure> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        #[serde(default)]
+        manifests: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        digest: String,
+        #[serde(default)]
+        platform: Option<Told>,
+    }
+    #[derive(Default, Deserialize)]
+    struct Told {
+        #[serde(default)]
+        os: Option<String>,
+        #[serde(default)]
+        architecture: Option<String>,
+    }
+    let manifest: Manifest = read(bytes)?;
+    let mut index = Index::default();
+    for Entry { digest, platform } in manifest.manifests {
+        let Told { os, architecture } = platform.unwrap_or_default();
+        let (os, architecture) = (os.unwrap_or_default(), architecture.unwrap_or_default());
+        // No node is of an unknown system.
+        if os == "unknown" {
+            continue;
+        }
+        if let Err(error) = Digest::parse(&digest) {
+            // Digests become names and selectors in the cluster.
+            return Err(Failure::Answer(format!("its index has `{}` for a digest: {error}", Shown(&digest))));
+        }
+        index.digests.push(digest);
+        index.platforms.push(Platform::new(&os, &architecture));
+    }
+    Ok(index)
 }
 
 impl Reference<'_> {
@@ -164,7 +392,7 @@ impl Reference<'_> {
     }
 }
 
-fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
+fn image_facts(bytes: &[u8]) -> Result<ImageFacts, Failure> {
     #[derive(Deserialize)]
     struct Response {
         #[serde(default)]
@@ -223,10 +451,13 @@ fn image_facts(bytes: &[u8]) -> Answer<ImageFacts> {
     let response: Response = match read(bytes) {
         Ok(response) => response,
         // A configuration of another kind need not have the shape of an image's.
-        Err(error) => return Err(read::<Kind>(bytes).ok().and_then(|kind| no_image(&kind.manifest)).unwrap_or(error)),
+        Err(error) => {
+            let reason = read::<Kind>(bytes).ok().and_then(|kind| no_image(&kind.manifest));
+            return Err(reason.map_or(error, Failure::Answer));
+        }
     };
     if let Some(reason) = no_image(&response.manifest) {
-        return Err(reason);
+        return Err(Failure::Answer(reason));
     }
     if let Some(Err(error)) = response.digest.as_deref().map(Digest::parse) {
         return Err(unusable_digest(&error));
@@ -280,18 +511,14 @@ fn is_asked_for(key: &str) -> bool {
     [CREATED, BASE_NAME, BASE_DIGEST, BUILDPACKS].contains(&key) || annotations::is_about_scans(key)
 }
 
-fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Answer<T> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "the registry's answer is no text".to_owned())?;
-    json::read(text).map_err(|error| format!("the registry's answer cannot be read: {error}"))
+fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Failure> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Failure::Answer("the registry's answer is not text".to_owned()))?;
+    json::read(text).map_err(|error| Failure::Answer(format!("the registry's answer cannot be read: {error}")))
 }
 
-fn unusable_digest(error: &ReferenceError) -> String {
-    format!("the registry's answer has no usable digest: {error}")
-}
-
-/// What the host says of a failure to ask a registry.
-fn told(error: &str) -> String {
-    format!("{}; check its name, and that its registry can be reached and read", super::told(error))
+fn unusable_digest(error: &ReferenceError) -> Failure {
+    Failure::Answer(format!("the registry's answer has no usable digest: {error}"))
 }
 
 #[cfg(test)]
@@ -300,9 +527,14 @@ mod tests {
 
     use super::{BASE_NAME, CREATED, ImageFacts, Registry};
     use crate::host::in_memory::InMemory;
-    use crate::image::Reference;
+    use crate::image::{Platform, Platforms, Reference, RegistryPattern};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// A list that every registry is on.
+    fn any() -> [RegistryPattern; 1] {
+        [RegistryPattern::parse("*").unwrap()]
+    }
 
     fn told(entries: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
         entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -315,7 +547,8 @@ mod tests {
     #[test]
     fn a_question_is_asked_once() {
         let host = world().digest("a/b:1", DIGEST);
-        let mut registry = Registry::new(&host);
+        let listed = any();
+        let mut registry = Registry::new(&host).with_listed(&listed);
         for _ in 0..3 {
             assert_eq!(registry.digest("a/b:1"), Ok(DIGEST.to_owned()));
             assert!(registry.digest("a/b:2").is_err());
@@ -323,11 +556,231 @@ mod tests {
         assert_eq!(host.asked(), ["digest a/b:1", "digest a/b:2"]);
     }
 
+    /// What policy-server says of a failure, what it means on a listed registry, and what on one that is not listed.
+    const FAILURES: [(&str, &str, &str); 7] = [
+        (
+            "Registry error: url https://h.test/v2/a/manifests/1, envelope: OCI API errors: [OCI API error: manifest unknown]",
+            "not found: its registry has no such image (manifest unknown); check its name",
+            "not found: its registry has no such image; check its name",
+        ),
+        (
+            "Server error: url https://h.test/v2/a/manifests/1, code: 404, message: gone",
+            "not found: its registry has no such image (code: 404); check its name",
+            "not found: its registry has no such image; check its name",
+        ),
+        (
+            "Not authorized: url https://h.test/v2/a/manifests/1",
+            "unauthorized: Not authorized; check its name, and that policy-server may read it",
+            "unauthorized; check its name, and that policy-server may read it",
+        ),
+        (
+            "error sending request for url (https://10.0.0.1:22/v2/)\n\nCaused by:\n    Connection refused (os error 111)",
+            "error sending request: Connection refused (os error 111); check its name, and that its registry can be reached and read",
+            "its registry gave no usable answer; the log of the policy has the cause",
+        ),
+        (
+            "error sending request for url (https://10.0.0.1:9/v2/unauthorized/manifests/1)",
+            "error sending request; check its name, and that its registry can be reached and read",
+            "its registry gave no usable answer; the log of the policy has the cause",
+        ),
+        (
+            "Failed to parse manifest: expected value at line 1 column 1",
+            "Failed to parse manifest: expected value at line 1 column 1; check its name, and that its registry can be reached and read",
+            "its registry gave no usable answer; the log of the policy has the cause",
+        ),
+        (
+            "Policy has not been granted access to the 'oci/v1/manifest_digest' host capability.",
+            "Policy has not been granted access to the 'oci/v1/manifest_digest' host capability.",
+            "Policy has not been granted access to the 'oci/v1/manifest_digest' host capability.",
+        ),
+    ];
+
     #[test]
-    fn a_failure_is_told_with_what_to_check() {
-        let host = world().answer("digest", "a", Err("Host error: manifest unknown".to_owned()));
-        let told = "manifest unknown; check its name, and that its registry can be reached and read";
-        assert_eq!(Registry::new(&host).digest("a"), Err(told.to_owned()));
+    fn what_an_unlisted_registry_says_is_for_the_log_alone() {
+        for (said, listed, unlisted) in FAILURES {
+            let host = world().answer("digest", "a", Err(format!("Host error: {said}")));
+            assert_eq!(Registry::new(&host).with_listed(&any()).digest("a"), Err(listed.to_owned()));
+            assert_eq!(host.logged(), [""; 0], "the requester is told all of it");
+            assert_eq!(Registry::new(&host).digest("a"), Err(unlisted.to_owned()));
+            let other = [RegistryPattern::parse("docker.io.evil.test").unwrap()];
+            assert_eq!(Registry::new(&host).with_listed(&other).digest("a"), Err(unlisted.to_owned()));
+            let logged = host.logged();
+            let expected = if said.contains("host capability") { 0 } else { 2 };
+            assert_eq!(logged.len(), expected, "{logged:?}");
+            assert!(logged.iter().all(|line| line.starts_with("a: Host error: ")), "{logged:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_unlisted_registry_answers_is_not_told_in_parts() {
+        let secret = json!({"manifest": {"config": {"mediaType": "secret"}}, "config": {}});
+        let host = world().answer("config", "a", Ok(secret)).answer(
+            "manifest",
+            "a",
+            Ok(json!({"manifests": [{"digest": "secret"}]})),
+        );
+        let mut registry = Registry::new(&host);
+        let unclear = "its registry gave no usable answer; the log of the policy has the cause";
+        assert_eq!(registry.image("a").unwrap_err(), unclear);
+        assert_eq!(registry.manifests("a").unwrap_err(), unclear);
+        assert!(host.logged().iter().all(|line| line.contains("`secret`")), "{:?}", host.logged());
+    }
+
+    const CHILDREN: [&str; 3] = [
+        "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+        "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+        "sha256:3333333333333333333333333333333333333333333333333333333333333333",
+    ];
+
+    /// An index with these platforms, of which the host runs the first.
+    fn index(platforms: &[serde_json::Value]) -> InMemory {
+        let config = |digest: &str| json!({"digest": digest, "manifest": {"config": {"mediaType": super::IMAGE_CONFIGS[0]}}, "config": {"created": digest}});
+        let entries: Vec<_> = CHILDREN
+            .iter()
+            .zip(platforms)
+            .map(|(digest, platform)| json!({"digest": digest, "platform": platform}))
+            .collect();
+        let name = format!("r.test/a@{DIGEST}");
+        let host = world().config(&name, config(CHILDREN[0])).manifest(&name, json!({"manifests": entries}));
+        CHILDREN.iter().fold(host, |host, digest| host.config(&format!("r.test/a@{digest}"), config(digest)))
+    }
+
+    /// The last letter of the digest of each image that nodes may run, and the platforms that are lacking.
+    fn runnable(host: &InMemory, platforms: &Platforms) -> Result<String, String> {
+        let image = Reference::parse("r.test/a:1").unwrap();
+        let listed = any();
+        let runnable = Registry::new(host).with_listed(&listed).runnable(&image, DIGEST, platforms)?;
+        let images = runnable.images.iter().filter_map(|image| image.facts.created.as_ref()?.chars().last());
+        let images: String = images.collect();
+        let lacking: Vec<String> = runnable.lacking.iter().map(Platform::to_string).collect();
+        Ok(format!("{images} {}", lacking.join(" ")).trim_end().to_owned())
+    }
+
+    fn linux(architecture: &str) -> serde_json::Value {
+        json!({"os": "linux", "architecture": architecture})
+    }
+
+    fn listed(platforms: &[&str]) -> Platforms {
+        Platforms::Listed(platforms.iter().map(|text| Platform::parse(text).unwrap()).collect())
+    }
+
+    #[test]
+    fn of_an_index_every_image_that_a_node_may_run_is_known() {
+        for (platforms, wanted, expected) in [
+            ([linux("amd64"), linux("arm64"), linux("s390x")], Platforms::OfHost, "1"),
+            ([linux("amd64"), linux("amd64"), linux("s390x")], Platforms::OfHost, "12"),
+            (
+                [linux("amd64"), json!({"os": "linux", "architecture": "amd64", "variant": "v3"}), linux("arm")],
+                Platforms::OfHost,
+                "12",
+            ),
+            ([linux("amd64"), linux("386"), linux("x86_64")], Platforms::OfHost, "123"),
+            ([linux("amd64"), json!(null), json!({})], Platforms::OfHost, "123"),
+            (
+                [linux("amd64"), json!({"os": "windows", "architecture": "amd64"}), linux("unknown")],
+                Platforms::OfHost,
+                "1",
+            ),
+            (
+                [linux("amd64"), json!({"os": "unknown", "architecture": "unknown"}), linux("arm64")],
+                listed(&["linux/arm64"]),
+                "3",
+            ),
+            ([linux("amd64"), linux("arm64"), linux("arm")], listed(&["linux/arm64"]), "23"),
+            ([linux("amd64"), linux("arm64"), linux("arm")], listed(&["linux/amd64", "linux/arm64"]), "123"),
+            ([linux("amd64"), linux("arm64"), linux("arm")], listed(&["linux/amd64", "linux/s390x"]), "1 linux/s390x"),
+            ([linux("amd64"), linux("arm64"), linux("arm")], listed(&["linux/s390x"]), "1 linux/s390x"),
+        ] {
+            assert_eq!(runnable(&index(&platforms), &wanted), Ok(expected.to_owned()), "{platforms:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_image_is_asked_about_once() {
+        let name = format!("r.test/a@{DIGEST}");
+        let config = json!({"digest": DIGEST, "manifest": {"config": {"mediaType": super::IMAGE_CONFIGS[0]}}, "config": {"created": "1"}});
+        let host = world().config(&name, config);
+        for platforms in [Platforms::OfHost, listed(&["linux/arm64"])] {
+            assert_eq!(runnable(&host, &platforms), Ok("1".to_owned()));
+        }
+        assert_eq!(host.asked(), [format!("config {name}"), format!("config {name}")]);
+    }
+
+    #[test]
+    fn an_image_of_an_index_that_gives_its_digest_to_another_platform_hides_none() {
+        // The host finds the second entry by its platform; a search by digest alone would find the first.
+        let name = format!("r.test/a@{DIGEST}");
+        let entries = json!([
+            {"digest": CHILDREN[0], "platform": linux("s390x")},
+            {"digest": CHILDREN[0], "platform": linux("amd64")},
+            {"digest": CHILDREN[1], "platform": linux("amd64")},
+        ]);
+        let host = index(&[]).manifest(&name, json!({ "manifests": entries }));
+        assert_eq!(runnable(&host, &Platforms::OfHost), Ok("12".to_owned()));
+    }
+
+    #[test]
+    fn an_index_that_does_not_have_what_the_host_chose_is_known_in_whole() {
+        let name = format!("r.test/a@{DIGEST}");
+        let entries = json!([{"digest": CHILDREN[1], "platform": linux("s390x")}, {"digest": CHILDREN[2], "platform": linux("arm")}]);
+        let host = index(&[]).manifest(&name, json!({ "manifests": entries }));
+        assert_eq!(runnable(&host, &Platforms::OfHost), Ok("23".to_owned()));
+    }
+
+    #[test]
+    fn an_index_without_the_platform_of_the_host_is_known_for_others() {
+        let name = format!("r.test/a@{DIGEST}");
+        let foreign =
+            "Image manifest not found: no entry found in image index manifest matching client's default platform";
+        let host =
+            index(&[linux("s390x"), linux("arm64"), linux("arm64")]).answer("config", &name, Err(foreign.to_owned()));
+        assert_eq!(runnable(&host, &listed(&["linux/arm64"])), Ok("23".to_owned()));
+        assert_eq!(
+            runnable(&host, &listed(&["linux/riscv64"])),
+            Err("its index has no image for linux/riscv64".to_owned())
+        );
+        let cause = runnable(&host, &Platforms::OfHost).unwrap_err();
+        assert!(
+            cause.starts_with("its index has no image for the platform of policy-server; list `platforms`"),
+            "{cause}"
+        );
+        let down = index(&[linux("arm64")]).answer("config", &name, Err("connection refused".to_owned()));
+        assert!(runnable(&down, &listed(&["linux/arm64"])).is_err());
+        assert_eq!(down.asked(), [format!("config {name}")], "a registry that is down is not asked again");
+    }
+
+    #[test]
+    fn an_index_in_an_index_is_refused() {
+        let nested = format!("r.test/a@{}", CHILDREN[1]);
+        let config = json!({"digest": CHILDREN[2], "manifest": {"config": {"mediaType": super::IMAGE_CONFIGS[0]}}, "config": {}});
+        let host = index(&[linux("amd64"), linux("amd64")]).config(&nested, config);
+        assert_eq!(
+            runnable(&host, &Platforms::OfHost),
+            Err("its index has another index in it, of which a runtime may run any image".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_index_has_a_bound_for_what_is_judged_and_none_for_the_rest() {
+        let name = format!("r.test/a@{DIGEST}");
+        let digest = |number: usize| format!("sha256:{number:064x}");
+        let many = |count: usize, architecture: &str| {
+            let others = (0..count).map(|number| json!({"digest": digest(number), "platform": linux(architecture)}));
+            let first = json!({"digest": CHILDREN[0], "platform": linux("amd64")});
+            let entries: Vec<_> = others.chain([first]).collect();
+            index(&[]).manifest(&name, json!({ "manifests": entries }))
+        };
+        assert_eq!(runnable(&many(10_000, "s390x"), &Platforms::OfHost), Ok("1".to_owned()));
+        let refused = many(10_000, "amd64");
+        assert_eq!(
+            runnable(&refused, &Platforms::OfHost),
+            Err("its index has more than 16 images that one of the platforms may run".to_owned())
+        );
+        assert_eq!(refused.asked().len(), 2, "none of them is asked about");
+        let entries = json!([{"digest": "latest", "platform": linux("amd64")}]);
+        let cause =
+            runnable(&index(&[]).manifest(&name, json!({ "manifests": entries })), &Platforms::OfHost).unwrap_err();
+        assert!(cause.starts_with("its index has `latest` for a digest: "), "{cause}");
     }
 
     #[test]
@@ -346,7 +799,7 @@ mod tests {
             (json!([]), "the registry's answer cannot be read: invalid type: sequence, expected an object"),
         ] {
             let host = world().answer("digest", "a", Ok(answer));
-            let error = Registry::new(&host).digest("a").unwrap_err();
+            let error = Registry::new(&host).with_listed(&any()).digest("a").unwrap_err();
             assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
         }
     }
@@ -359,7 +812,7 @@ mod tests {
                 "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v", BASE_NAME: "debian:12"}},
                 "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m", CREATED: "2026-07-02", "Images.OpenShift.io/deny-execution": "true"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
             }));
-            let facts = Registry::new(&host).image("a");
+            let facts = Registry::new(&host).with_listed(&any()).image("a");
             assert_eq!(
                 facts.as_deref(),
                 Ok(&ImageFacts {
@@ -401,7 +854,7 @@ mod tests {
             json!({"manifest": {"config": config, "annotations": {CREATED: null}}, "config": {"config": {"Labels": {CREATED: null}}, "history": [null, {}]}}),
         ] {
             let host = world().config("a", answer);
-            assert_eq!(Registry::new(&host).image("a").as_deref(), Ok(&ImageFacts::default()));
+            assert_eq!(Registry::new(&host).with_listed(&any()).image("a").as_deref(), Ok(&ImageFacts::default()));
         }
     }
 
@@ -436,7 +889,7 @@ mod tests {
             ),
         ] {
             let host = world().config("a", answer);
-            let error = Registry::new(&host).image("a").unwrap_err();
+            let error = Registry::new(&host).with_listed(&any()).image("a").unwrap_err();
             assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
         }
     }
@@ -452,7 +905,8 @@ mod tests {
                 ]}),
             )
             .manifest("single", json!({"schemaVersion": 2, "config": {}, "layers": []}));
-        let mut registry = Registry::new(&host);
+        let listed = any();
+        let mut registry = Registry::new(&host).with_listed(&listed);
         assert_eq!(registry.manifests("index"), Ok(&[DIGEST.to_owned()][..]));
         assert_eq!(registry.manifests("single"), Ok(&[][..]));
     }

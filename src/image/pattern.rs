@@ -150,7 +150,7 @@ fn split(text: &str) -> (Option<&str>, &str) {
 
 /// Whether a pattern of one part of a name stands for the whole of a text. Settings may hold thousands, of which a request
 /// looks at each once, so that nothing is made of a pattern before it is matched.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut read) = (0, 0);
     // After the last `*`, and what of the text that `*` does not stand for.

@@ -406,7 +406,7 @@ fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn check_path(path: &str) -> Result<(), ReferenceError> {
+pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
     if path.is_empty() {
         return Err(ReferenceError::NoPath);
     }

@@ -220,8 +220,7 @@ impl BaseImage {
             _ => "of which there is another build".to_owned(),
         };
         // Nobody had to rebuild an image before it was built, though a tag may be moved to a build of before.
-        let date = |date: &BuildDate| if let BuildDate::At(date) = date { Some(*date) } else { None };
-        let from = date(newer).max(date(built));
+        let from = newer.date().max(built.date());
         let base = Shown(base);
         match from.map(|from| from + self.grace.delta()) {
             Some(deadline) if now < deadline => Ruling {

@@ -22,8 +22,8 @@ section! {
         /// are Deployments, Jobs and the like; without their templates, only pods are judged. `pin` rewrites them, and
         /// what a GitOps tool has applied it then applies again, for ever.
         "templates" templates: Option<bool> = None,
-        /// Tags that are refused even where `action` is `warn`, unless there is a digest. An image with neither tag nor
-        /// digest counts as `latest`.
+        /// Tags that are refused even where `action` is `warn`, unless there is a digest; in the pod templates of workloads
+        /// whatever `templates` says. An image with neither tag nor digest counts as `latest`.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
     }
 }
@@ -94,10 +94,9 @@ impl Pinning {
         let looks_here = match placement {
             Placement::Pod => true,
             Placement::Template => self.templates.unwrap_or(self.action != Action::Pin),
+            Placement::Revision => self.templates.unwrap_or(true) && self.action != Action::Pin,
         };
-        if !looks_here {
-            return Decision::LeaveAlone;
-        }
+        let unpinned = if looks_here { unpinned } else { Decision::LeaveAlone };
         let Some(tag) = image.effective_tag() else { return Decision::LeaveAlone };
         if self.forbids(tag) {
             let fact = match image.tag() {

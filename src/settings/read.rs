@@ -53,6 +53,8 @@ pub struct Problems {
     lines: Vec<String>,
     /// How many more there are than are told of.
     more: usize,
+    /// What is valid, but probably not what was meant.
+    warnings: Vec<String>,
 }
 
 impl Problems {
@@ -61,13 +63,19 @@ impl Problems {
         if self.is_full() {
             self.more += 1;
         } else {
-            let mut line = format!("{at}: {problem}");
-            if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
-                line.truncate(end);
-                line.push('…');
-            }
-            self.lines.push(line);
+            self.lines.push(line(at, problem));
         }
+    }
+
+    /// Adds a warning about the value at a path. The settings stay valid.
+    pub fn warn(&mut self, at: Path<'_>, text: impl fmt::Display) {
+        self.warnings.push(line(at, text));
+    }
+
+    /// The warnings, one string each, every one beginning with its path.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether nothing is wrong.
@@ -87,6 +95,16 @@ impl Problems {
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
+}
+
+/// A line about the value at a path, cut where it is very long.
+fn line(at: Path<'_>, text: impl fmt::Display) -> String {
+    let mut line = format!("{at}: {text}");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 impl fmt::Display for Problems {

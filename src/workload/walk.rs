@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite};
+use super::nodes::{Affinity, NodeSelector, Nodes};
+use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload};
 use crate::evidence::annotations;
-use crate::json::{self, Key};
+use crate::json::{self, Key, Object};
 
 /// Why an object cannot be walked.
 pub(super) enum ReadError {
@@ -19,35 +20,71 @@ pub(super) enum ReadError {
     Shape(String),
 }
 
-/// Adds the image sites and the annotations of the pod template at a JSON pointer.
+/// Adds what is read of the pod template at a JSON pointer.
 pub(super) fn read_template<'a>(
     object: &'a RawValue,
     template: Cow<'a, str>,
-    sites: &mut Vec<ImageSite<'a>>,
-    annotations: &mut Vec<Annotation<'a>>,
+    layout: Layout,
+    workload: &mut Workload<'a>,
 ) -> Result<(), ReadError> {
     let keys: Vec<String> = template.split('/').skip(1).map(unescape).collect();
-    let descent = || Descent { keys: &keys, depth: 0 };
-    let missing = |keys: &[String]| ReadError::Missing(keys.join("."));
-    let Some(found) = json::read_seed(object.get(), descent).map_err(ReadError::Shape)? else {
-        return Err(missing(&keys));
+    let missing = |more: &[&str]| {
+        let path: Vec<&str> = keys.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        ReadError::Missing(path.join("."))
     };
-    let Some(mut found_sites) = found.sites else {
-        return Err(missing(&keys.iter().cloned().chain([String::from("spec")]).collect::<Vec<_>>()));
+    let found = match layout {
+        Layout::Spec => {
+            let spec = json::read_seed(object.get(), || PodSpec).map_err(ReadError::Shape)?;
+            Template { spec, ..Template::default() }
+        }
+        Layout::Template | Layout::Patch => {
+            let is_patch = layout == Layout::Patch;
+            let descent = || Descent { keys: &keys, depth: 0, is_patch };
+            json::read_seed(object.get(), descent).map_err(ReadError::Shape)?.ok_or_else(|| missing(&[]))?
+        }
     };
+    let mut spec = found.spec.ok_or_else(|| missing(&["spec"]))?;
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
-    found_sites.sort_by_key(|site| (order(site), site.index));
-    sites.extend(found_sites.into_iter().map(|site| ImageSite {
+    spec.sites.sort_by_key(|site| (order(site), site.index));
+    workload.sites.extend(spec.sites.into_iter().map(|site| ImageSite {
         field: site.field,
         index: site.index,
         name: site.name,
         image: site.image.text,
         template: template.clone(),
+        layout,
         json: site.image.json,
     }));
     let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
-    annotations.extend(found.annotations.into_iter().map(with_template));
+    workload.annotations.extend(found.annotations.into_iter().map(with_template));
+    workload.templates.push(Found { pointer: template, nodes: spec.nodes });
     Ok(())
+}
+
+/// Whether an object has an owner of a kind in the group `apps`.
+pub(super) fn has_owner(object: &RawValue, kinds: &[&str]) -> Result<bool, String> {
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        #[serde(borrow, default, deserialize_with = "json::optional_object")]
+        metadata: Option<Owned<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Owned<'a> {
+        #[serde(borrow, default)]
+        owner_references: Option<Vec<Owner<'a>>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Owner<'a> {
+        #[serde(borrow, default)]
+        api_version: Cow<'a, str>,
+        #[serde(borrow, default)]
+        kind: Cow<'a, str>,
+    }
+    let object: Object<'_> = json::read(object.get())?;
+    let owners = object.metadata.and_then(|metadata| metadata.owner_references).unwrap_or_default();
+    Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && kinds.contains(&owner.kind.as_ref())))
 }
 
 /// Whether `metadata.deletionTimestamp` is there.
@@ -77,7 +114,13 @@ fn unescape(key: &str) -> String {
 struct Template<'a> {
     annotations: Pairs<'a>,
     /// Nothing where the template has no spec.
-    sites: Option<Vec<Site<'a>>>,
+    spec: Option<Spec<'a>>,
+}
+
+/// What is read of a pod's spec.
+struct Spec<'a> {
+    sites: Vec<Site<'a>>,
+    nodes: Nodes,
 }
 
 /// An image site that does not know its template yet.
@@ -98,11 +141,18 @@ struct Text<'a> {
 struct Descent<'k> {
     keys: &'k [String],
     depth: usize,
+    /// Whether the way may end anywhere: what stands there is then of a shape that is not ours.
+    is_patch: bool,
 }
 
-impl Descent<'_> {
+impl<'k> Descent<'k> {
     fn next(&self) -> Self {
-        Self { keys: self.keys, depth: self.depth + 1 }
+        Self { keys: self.keys, depth: self.depth + 1, is_patch: self.is_patch }
+    }
+
+    /// What is found where a value stands in the way.
+    fn ends_at<'de, E: serde::de::Error>(&self, found: Unexpected<'_>) -> Result<Option<Template<'de>>, E> {
+        if self.is_patch && self.depth < self.keys.len() { Ok(None) } else { Err(E::invalid_type(found, self)) }
     }
 }
 
@@ -125,6 +175,26 @@ impl<'de> Visitor<'de> for Descent<'_> {
         Ok(None)
     }
 
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        self.ends_at(Unexpected::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.ends_at(Unexpected::Signed(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        self.ends_at(Unexpected::Unsigned(value))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        self.ends_at(Unexpected::Float(value))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        self.ends_at(Unexpected::Str(value))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         match self.keys.get(self.depth) {
             Some(wanted) => Ok(only_value(map, wanted, || self.next())?.flatten()),
@@ -134,7 +204,9 @@ impl<'de> Visitor<'de> for Descent<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let Some(wanted) = self.keys.get(self.depth).and_then(|key| key.parse::<usize>().ok()) else {
-            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+            let end = self.ends_at(Unexpected::Seq);
+            while end.is_ok() && items.next_element::<IgnoredAny>()?.is_some() {}
+            return end;
         };
         let mut found = None;
         for index in 0.. {
@@ -170,7 +242,7 @@ fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Erro
         if key == "metadata" {
             template.annotations = map.next_value_seed(Metadata)?;
         } else {
-            template.sites = map.next_value_seed(PodSpec)?;
+            template.spec = map.next_value_seed(PodSpec)?;
         }
     }
     Ok(template)
@@ -248,7 +320,7 @@ impl<'de> Visitor<'de> for Annotations {
 struct PodSpec;
 
 impl<'de> DeserializeSeed<'de> for PodSpec {
-    type Value = Option<Vec<Site<'de>>>;
+    type Value = Option<Spec<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -256,7 +328,7 @@ impl<'de> DeserializeSeed<'de> for PodSpec {
 }
 
 impl<'de> Visitor<'de> for PodSpec {
-    type Value = Option<Vec<Site<'de>>>;
+    type Value = Option<Spec<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -271,22 +343,37 @@ impl<'de> Visitor<'de> for PodSpec {
     }
 }
 
-/// Reads the fields of a pod's spec that name images.
-fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Vec<Site<'de>>, A::Error> {
+/// Reads the fields of a pod's spec that name images, and those that select nodes.
+fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Spec<'de>, A::Error> {
     let mut sites = Vec::new();
     let mut seen = [false; IMAGE_FIELDS.len()];
+    let (mut selector, mut affinity) = (None, None);
     while let Some(Key(key)) = map.next_key()? {
         let known = IMAGE_FIELDS.iter().zip(&mut seen).find(|(field, _)| field.list == key);
-        let Some((field, seen)) = known else {
-            map.next_value::<IgnoredAny>()?;
+        if let Some((field, seen)) = known {
+            if std::mem::replace(seen, true) {
+                return Err(given_twice(&key));
+            }
+            map.next_value_seed(List { field, sites: &mut sites })?;
             continue;
+        }
+        let is_twice = match key.as_ref() {
+            "nodeSelector" => selector.replace(map.next_value::<Option<Object<NodeSelector<'de>>>>()?).is_some(),
+            "affinity" => affinity.replace(map.next_value::<Option<Object<Affinity<'de>>>>()?).is_some(),
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+                false
+            }
         };
-        if std::mem::replace(seen, true) {
+        if is_twice {
             return Err(given_twice(&key));
         }
-        map.next_value_seed(List { field, sites: &mut sites })?;
     }
-    Ok(sites)
+    let nodes = Nodes::of(
+        selector.flatten().map(|Object(selector)| selector),
+        affinity.flatten().map(|Object(affinity)| affinity),
+    );
+    Ok(Spec { sites, nodes })
 }
 
 /// Reads a list of containers or volumes.

@@ -1,0 +1,224 @@
+//! Platforms: what an image is built for, and which images of an index a node may run.
+//!
+//! Operating systems and architectures have the names of Go's `GOOS` and `GOARCH` (OCI image index specification,
+//! "platform"). Other spellings are folded, and architectures that another one runs are known, as in containerd's `platforms`
+//! package.
+
+use std::fmt;
+
+/// Other spellings of architectures, with the one that Go has.
+const ALIASES: [(&str, &str); 10] = [
+    ("x86_64", "amd64"),
+    ("x86-64", "amd64"),
+    ("i386", "386"),
+    ("i486", "386"),
+    ("i586", "386"),
+    ("i686", "386"),
+    ("aarch64", "arm64"),
+    ("armhf", "arm"),
+    ("armel", "arm"),
+    ("macos", "darwin"),
+];
+
+const OPERATING_SYSTEMS: [&str; 5] = ["linux", "windows", "darwin", "freebsd", "wasip1"];
+
+const ARCHITECTURES: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x", "wasm",
+];
+
+/// An operating system and an architecture. Each may be any, where it was not told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Platform {
+    /// Empty for any.
+    os: String,
+    /// Empty for any.
+    architecture: String,
+}
+
+/// The platforms for which images are judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Platforms {
+    /// That of the host that runs the policy, which alone knows it.
+    OfHost,
+    /// These.
+    Listed(Vec<Platform>),
+}
+
+impl Platforms {
+    /// Whether all of these are among others.
+    #[must_use]
+    pub fn are_among(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::OfHost, Self::OfHost) => true,
+            (Self::Listed(these), Self::Listed(others)) => these.iter().all(|platform| others.contains(platform)),
+            _ => false,
+        }
+    }
+}
+
+/// Why a text is not a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlatformError {
+    /// An architecture or an operating system alone.
+    #[error("a platform is an operating system and an architecture; write `{0}`")]
+    Incomplete(String),
+    /// A variant, such as that of `linux/arm/v7`.
+    #[error("every variant of an architecture is judged; write `{0}`")]
+    Variant(String),
+    /// An empty part, or a character that stands in no platform.
+    #[error("expected an operating system and an architecture, such as `linux/amd64`")]
+    Malformed,
+}
+
+impl Platform {
+    /// Reads `os/architecture`.
+    ///
+    /// # Errors
+    /// When there is no operating system or architecture, or a variant behind them.
+    pub fn parse(text: &str) -> Result<Self, PlatformError> {
+        let is_part = |part: &&str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(is_part) {
+            return Err(PlatformError::Malformed);
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Self::new(os, architecture)),
+            [os, architecture, _] => Err(PlatformError::Variant(Self::new(os, architecture).to_string())),
+            [alone] => {
+                let alone = fold(alone);
+                let is_os = OPERATING_SYSTEMS.contains(&alone.as_str());
+                let complete = if is_os { format!("{alone}/amd64") } else { format!("linux/{alone}") };
+                Err(PlatformError::Incomplete(complete))
+            }
+            _ => Err(PlatformError::Malformed),
+        }
+    }
+
+    /// The platform of an operating system and an architecture, in any spelling; either may be empty for any.
+    #[must_use]
+    pub fn new(os: &str, architecture: &str) -> Self {
+        Self { os: fold(os), architecture: fold(architecture) }
+    }
+
+    /// The operating system; empty for any.
+    #[must_use]
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+
+    /// The architecture; empty for any.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The part that has a value which Go does not know.
+    #[must_use]
+    pub fn unknown_part(&self) -> Option<&str> {
+        if !OPERATING_SYSTEMS.contains(&self.os()) {
+            Some(self.os())
+        } else if !ARCHITECTURES.contains(&self.architecture()) {
+            Some(self.architecture())
+        } else {
+            None
+        }
+    }
+
+    /// Whether a node of this platform may run an image of another one. What is not told of either may be anything.
+    #[must_use]
+    pub fn may_run(&self, image: &Self) -> bool {
+        let is_one = |node: &str, image: &str| node.is_empty() || image.is_empty() || node == image;
+        let runs_both = matches!((self.architecture(), image.architecture()), ("amd64", "386") | ("arm64", "arm"));
+        is_one(self.os(), image.os()) && (runs_both || is_one(self.architecture(), image.architecture()))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |part: &'static str, value: &str| if value.is_empty() { part.to_owned() } else { value.to_owned() };
+        write!(f, "{}/{}", shown("any", &self.os), shown("any", &self.architecture))
+    }
+}
+
+/// A name in the spelling that Go has.
+fn fold(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, known)| (*known).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Platform, Platforms};
+
+    fn platform(text: &str) -> Platform {
+        Platform::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_platform_has_one_spelling() {
+        for (text, expected) in [
+            ("linux/amd64", "linux/amd64"),
+            ("Linux/X86_64", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("windows/amd64", "windows/amd64"),
+        ] {
+            assert_eq!(platform(text).to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_platform_is_refused_with_one_that_is() {
+        for (text, expected) in [
+            ("amd64", "a platform is an operating system and an architecture; write `linux/amd64`"),
+            ("x86_64", "a platform is an operating system and an architecture; write `linux/amd64`"),
+            ("linux", "a platform is an operating system and an architecture; write `linux/amd64`"),
+            ("linux/arm/v7", "every variant of an architecture is judged; write `linux/arm`"),
+            ("linux/", "expected an operating system and an architecture, such as `linux/amd64`"),
+            ("", "expected an operating system and an architecture, such as `linux/amd64`"),
+            ("linux/amd64/v1/x", "expected an operating system and an architecture, such as `linux/amd64`"),
+            ("linux/am d", "expected an operating system and an architecture, such as `linux/amd64`"),
+        ] {
+            assert_eq!(Platform::parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_go_does_not_know_is_known_to_be_unknown() {
+        assert_eq!(platform("linux/amd46").unknown_part(), Some("amd46"));
+        assert_eq!(platform("linus/amd64").unknown_part(), Some("linus"));
+        assert_eq!(platform("linux/s390x").unknown_part(), None);
+    }
+
+    #[test]
+    fn a_node_runs_its_own_platform_and_the_older_one_of_its_family() {
+        let amd = platform("linux/amd64");
+        for (image, expected) in [
+            (Platform::new("linux", "amd64"), true),
+            (Platform::new("linux", "x86_64"), true),
+            (Platform::new("LINUX", "386"), true),
+            (Platform::new("", ""), true),
+            (Platform::new("linux", ""), true),
+            (Platform::new("linux", "arm64"), false),
+            (Platform::new("windows", "amd64"), false),
+            (Platform::new("windows", ""), false),
+        ] {
+            assert_eq!(amd.may_run(&image), expected, "{image}");
+        }
+        assert!(platform("linux/arm64").may_run(&platform("linux/arm")));
+        assert!(!platform("linux/arm").may_run(&platform("linux/arm64")));
+        assert!(Platform::new("windows", "").may_run(&platform("windows/arm64")));
+    }
+
+    #[test]
+    fn platforms_are_among_others_only_where_each_is_known_to_be() {
+        let listed = |texts: &[&str]| Platforms::Listed(texts.iter().map(|text| platform(text)).collect());
+        assert!(Platforms::OfHost.are_among(&Platforms::OfHost));
+        assert!(listed(&["linux/arm64"]).are_among(&listed(&["linux/amd64", "linux/arm64"])));
+        assert!(!listed(&["linux/amd64", "linux/arm64"]).are_among(&listed(&["linux/arm64"])));
+        assert!(!Platforms::OfHost.are_among(&listed(&["linux/amd64"])));
+        assert!(!listed(&["linux/amd64"]).are_among(&Platforms::OfHost));
+    }
+}

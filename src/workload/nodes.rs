@@ -1,0 +1,257 @@
+//! The nodes that a pod may run on, as far as the pod itself selects them by operating system and architecture.
+//!
+//! Read are `nodeSelector` and the required node affinity, of which the operator `In` alone selects. The scheduler and the
+//! kubelet both hold a pod to them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::image::{Platform, Platforms};
+use crate::json;
+
+/// The labels that every node has (Kubernetes, "Well-Known Labels, Annotations and Taints").
+const ARCHITECTURE: &str = "kubernetes.io/arch";
+const OPERATING_SYSTEM: &str = "kubernetes.io/os";
+
+/// More architectures or operating systems than there are; a pod that selects more of them is judged for every one.
+const MOST_VALUES: usize = 32;
+
+/// The nodes that a pod selects. By what it does not select there is no list; an empty name in a list stands for every one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nodes {
+    architectures: Option<BTreeSet<String>>,
+    operating_systems: Option<BTreeSet<String>>,
+}
+
+impl Nodes {
+    /// The nodes of a pod's `nodeSelector` and `affinity`.
+    pub(super) fn of(selector: Option<NodeSelector<'_>>, affinity: Option<Affinity<'_>>) -> Self {
+        let NodeSelector { architecture, operating_system } = selector.unwrap_or_default();
+        let required = affinity.and_then(|affinity| affinity.node_affinity?.required);
+        let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
+        let selected = |label: &str, value: Option<Cow<'_, str>>| {
+            let value = value.map(|value| BTreeSet::from([value.into_owned()]));
+            both(value, of_terms(&terms, label))
+                .map(|values| if values.len() > MOST_VALUES { BTreeSet::from([String::new()]) } else { values })
+        };
+        Self {
+            architectures: selected(ARCHITECTURE, architecture),
+            operating_systems: selected(OPERATING_SYSTEM, operating_system),
+        }
+    }
+
+    /// The platforms of these nodes. `configured` are those of the cluster, where the settings list them.
+    #[must_use]
+    pub fn platforms(&self, configured: Option<&[Platform]>) -> Platforms {
+        let (architectures, systems) = (self.architectures.as_ref(), self.operating_systems.as_ref());
+        if architectures.is_none() && systems.is_none() {
+            return configured.map_or(Platforms::OfHost, |configured| Platforms::Listed(configured.to_vec()));
+        }
+        let has = |values: Option<&BTreeSet<String>>, value: &str| values.is_none_or(|values| values.contains(value));
+        let narrowed: Vec<Platform> = configured
+            .unwrap_or_default()
+            .iter()
+            .filter(|platform| has(architectures, platform.architecture()) && has(systems, platform.os()))
+            .cloned()
+            .collect();
+        let covers = |platforms: &[Platform], architecture: &String| {
+            platforms.iter().any(|platform| platform.architecture() == architecture)
+        };
+        if !narrowed.is_empty() && architectures.into_iter().flatten().all(|wanted| covers(&narrowed, wanted)) {
+            return Platforms::Listed(narrowed);
+        }
+        let linux = || BTreeSet::from([String::from("linux")]);
+        let Some(architectures) = architectures else {
+            // policy-server itself runs on Linux.
+            let systems = systems.cloned().unwrap_or_default();
+            if configured.is_none() && systems == linux() {
+                return Platforms::OfHost;
+            }
+            return Platforms::Listed(systems.iter().map(|os| Platform::new(os, "")).collect());
+        };
+        let listed = || configured.into_iter().flatten().map(|platform| platform.os().to_owned()).collect();
+        let systems = systems.cloned().or_else(|| Some(listed()).filter(|listed: &BTreeSet<_>| !listed.is_empty()));
+        let systems = systems.unwrap_or_else(linux);
+        let each = systems.iter().flat_map(|os| architectures.iter().map(move |wanted| Platform::new(os, wanted)));
+        Platforms::Listed(each.collect())
+    }
+}
+
+/// The values that are among both; where none is, a contradiction, the values of either. Nothing stands for any value.
+fn both(one: Option<BTreeSet<String>>, other: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let common: BTreeSet<String> = one.intersection(&other).cloned().collect();
+            Some(if common.is_empty() { &one | &other } else { common })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// The values of a label that one of some terms allows; nothing where a term allows any.
+fn of_terms(terms: &[Term<'_>], label: &str) -> Option<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for term in terms {
+        let expressions = term.match_expressions.iter().flatten();
+        let selecting = expressions.filter(|expression| expression.key == label && expression.operator == "In");
+        let values = selecting.map(|expression| {
+            let values = expression.values.iter().flatten().map(|value| value.clone().into_owned());
+            Some(values.collect::<BTreeSet<String>>())
+        });
+        all.extend(values.fold(None, both)?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+/// `nodeSelector`, as far as it is read.
+#[derive(Default, Deserialize)]
+pub(super) struct NodeSelector<'a> {
+    #[serde(rename = "kubernetes.io/arch", borrow, default)]
+    architecture: Option<Cow<'a, str>>,
+    #[serde(rename = "kubernetes.io/os", borrow, default)]
+    operating_system: Option<Cow<'a, str>>,
+}
+
+/// `affinity`, as far as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Affinity<'a> {
+    #[serde(borrow, default, deserialize_with = "json::optional_object")]
+    node_affinity: Option<NodeAffinity<'a>>,
+}
+
+#[derive(Deserialize)]
+struct NodeAffinity<'a> {
+    #[serde(
+        rename = "requiredDuringSchedulingIgnoredDuringExecution",
+        borrow,
+        default,
+        deserialize_with = "json::optional_object"
+    )]
+    required: Option<Terms<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terms<'a> {
+    #[serde(borrow, default)]
+    node_selector_terms: Option<Vec<Term<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Term<'a> {
+    #[serde(borrow, default)]
+    match_expressions: Option<Vec<Expression<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Expression<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(borrow)]
+    operator: Cow<'a, str>,
+    #[serde(borrow, default)]
+    values: Option<Vec<Cow<'a, str>>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Nodes;
+    use crate::image::{Platform, Platforms};
+
+    fn nodes(selector: &Value, affinity: &Value) -> Nodes {
+        let (selector, affinity) = (selector.to_string(), affinity.to_string());
+        Nodes::of(serde_json::from_str(&selector).unwrap(), serde_json::from_str(&affinity).unwrap())
+    }
+
+    fn terms(terms: &Value) -> Value {
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
+    }
+
+    fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
+        json!({"key": key, "operator": operator, "values": values})
+    }
+
+    fn listed(nodes: &Nodes, configured: Option<&[&str]>) -> String {
+        let configured: Option<Vec<Platform>> =
+            configured.map(|platforms| platforms.iter().map(|text| Platform::parse(text).unwrap()).collect());
+        match nodes.platforms(configured.as_deref()) {
+            Platforms::OfHost => "host".to_owned(),
+            Platforms::Listed(platforms) => platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    const NONE: Value = Value::Null;
+
+    #[test]
+    fn a_pod_that_selects_no_nodes_is_judged_for_the_platforms_of_the_settings() {
+        for any in [nodes(&NONE, &NONE), nodes(&json!({"disk": "ssd"}), &json!({"podAffinity": {}}))] {
+            assert_eq!(listed(&any, None), "host");
+            assert_eq!(listed(&any, Some(&["linux/amd64", "linux/arm64"])), "linux/amd64 linux/arm64");
+        }
+    }
+
+    #[test]
+    fn a_node_selector_narrows_the_platforms_or_replaces_them() {
+        let arm = nodes(&json!({"kubernetes.io/arch": "arm64"}), &NONE);
+        assert_eq!(listed(&arm, Some(&["linux/amd64", "linux/arm64"])), "linux/arm64");
+        assert_eq!(listed(&arm, Some(&["linux/amd64"])), "linux/arm64");
+        assert_eq!(listed(&arm, Some(&["linux/amd64", "windows/amd64"])), "linux/arm64 windows/arm64");
+        assert_eq!(listed(&arm, None), "linux/arm64");
+        let linux = nodes(&json!({"kubernetes.io/os": "linux"}), &NONE);
+        assert_eq!(listed(&linux, None), "host");
+        assert_eq!(listed(&linux, Some(&["linux/amd64", "windows/amd64"])), "linux/amd64");
+        let windows = nodes(&json!({"kubernetes.io/os": "windows"}), &NONE);
+        assert_eq!(listed(&windows, None), "windows/any");
+        assert_eq!(listed(&windows, Some(&["linux/amd64"])), "windows/any");
+    }
+
+    #[test]
+    fn required_affinity_selects_by_in_and_its_terms_are_alternatives() {
+        let arch = |operator, values: &[&str]| expression("kubernetes.io/arch", operator, values);
+        let of = |of_terms: Value| listed(&nodes(&NONE, &terms(&of_terms)), None);
+        assert_eq!(of(json!([{"matchExpressions": [arch("In", &["arm64", "s390x"])]}])), "linux/arm64 linux/s390x");
+        assert_eq!(
+            of(json!([{"matchExpressions": [arch("In", &["arm64"])]}, {"matchExpressions": [arch("In", &["amd64"])]}])),
+            "linux/amd64 linux/arm64"
+        );
+        assert_eq!(
+            of(
+                json!([{"matchExpressions": [arch("In", &["arm64"])]}, {"matchExpressions": [expression("disk", "In", &["ssd"])]}])
+            ),
+            "host",
+            "the second term allows any architecture"
+        );
+        assert_eq!(
+            of(json!([{"matchExpressions": [arch("In", &["arm64", "amd64"]), arch("In", &["amd64"])]}])),
+            "linux/amd64"
+        );
+        for operator in ["NotIn", "Exists", "Gt"] {
+            assert_eq!(of(json!([{"matchExpressions": [arch(operator, &["arm64"])]}])), "host", "{operator}");
+        }
+        for nothing in [json!(null), json!([]), json!([{}]), json!([{"matchExpressions": null}])] {
+            assert_eq!(of(nothing.clone()), "host", "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_contradicts_itself_is_judged_for_all_that_it_names() {
+        let both = terms(&json!([{"matchExpressions": [expression("kubernetes.io/arch", "In", &["arm64"])]}]));
+        assert_eq!(listed(&nodes(&json!({"kubernetes.io/arch": "amd64"}), &both), None), "linux/amd64 linux/arm64");
+        assert_eq!(listed(&nodes(&json!({"kubernetes.io/arch": "arm64"}), &both), None), "linux/arm64");
+    }
+
+    #[test]
+    fn a_pod_that_selects_more_architectures_than_there_are_is_judged_for_every_one() {
+        let many: Vec<String> = (0..10_000).map(|number| format!("a{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let many = terms(&json!([{"matchExpressions": [expression("kubernetes.io/arch", "In", &many)]}]));
+        assert_eq!(listed(&nodes(&NONE, &many), None), "linux/any");
+        assert_eq!(listed(&nodes(&NONE, &many), Some(&["linux/amd64"])), "linux/any");
+    }
+}
