@@ -94,7 +94,7 @@ EOF
 @test "a new object cannot pass for one that is being deleted" {
   judge v1 Pod "$(pod nginx:1)" '{}' '.object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z"'
   assert_denied unpinned-image
-  judge v1 Pod "$(pod nginx:1)" '{}' '.object.metadata = ["2026-11-20T10:00:00Z"] | .operation = "UPDATE"'
+  judge v1 Pod "$(pod nginx:1)" '{}' '.oldObject = .object | .oldObject.metadata = ["2026-11-20T10:00:00Z"] | .operation = "UPDATE"'
   assert_denied invalid-request
 }
 
@@ -103,7 +103,7 @@ EOF
   assert_accepted
   judge v1 PodExecOptions '{}' '{}' '.operation = "CONNECT" | .subResource = "exec"'
   assert_accepted
-  judge v1 Pod "$(pod nginx)" '{}' '.operation = "UPDATE" | .object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z"'
+  judge v1 Pod "$(pod nginx)" '{}' '.operation = "UPDATE" | .object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z" | .oldObject = .object'
   assert_accepted
   judge v1 Pod "$(pod nginx)" '{}' '.operation = "UPDATE" | .subResource = "status"'
   assert_accepted

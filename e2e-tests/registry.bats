@@ -246,12 +246,114 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
 }
 
 @test "what the registry does not know, and what is no container image, is denied with the reason" {
-  ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1")")" '{}'
-  assert_denied evidence-unavailable
+  local listed
+  listed="$(jq -nc --arg r "$REGISTRY" '{registries: [$r]}')"
+  for settings in '{}' "$listed"; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1")")" "$settings"
+    assert_denied evidence-unavailable
+    assert_contains "$(message)" 'could not be verified: not found: its registry has no such image'
+  done
   push_image chart/app 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
-  ask "$(request v1 Pod "$(pod "$REGISTRY/chart/app:1")")" '{}'
+  ask "$(request v1 Pod "$(pod "$REGISTRY/chart/app:1")")" "$listed"
   assert_denied evidence-unavailable
   assert_contains "$(message)" 'it is no container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`'
+}
+
+@test "what an unlisted registry answers is for the log, and nothing finer for the requester" {
+  push_image unlisted/chart 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
+  for image in "$REGISTRY/unlisted/chart:1" "127.0.0.1:1/app:1"; do
+    ask "$(request v1 Pod "$(pod "$image")")" '{}'
+    assert_denied evidence-unavailable
+    assert_contains "$(message)" "image \`$image\` could not be verified: its registry gave no usable answer; the log of the policy has the cause [evidence-unavailable]"
+  done
+  assert_contains "$stderr" 'efused'
+  ask "$(request v1 Pod "$(pod "$PRIVATE_REGISTRY/secret/app:1")")" '{}'
+  assert_contains "$(message)" 'could not be verified: unauthorized; check its name, and that policy-server may read it [evidence-unavailable]'
+}
+
+@test "an image on a registry that is not listed is refused before anything is asked" {
+  push_image listed/team/app 1 2026-11-01T00:00:00Z
+  push_image listed/other/app 1 2026-11-01T00:00:00Z
+  local listed
+  listed="$(jq -nc --arg r "$REGISTRY/listed/team/*" '{registries: [$r], baseImage: {action: "off"}}')"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/listed/team/app:1")")" "$listed"
+  [ "$(response .allowed)" = true ]
+  # A session that has no answers shows that there are no questions.
+  for image in "$REGISTRY/listed/other/app:1" 127.0.0.1:1/app:1 "${REGISTRY/127.0.0.1/localhost}/listed/team/app:1" nginx:1; do
+    ask "$(request v1 Pod "$(pod "$image")")" "$listed" --replay-host-capabilities-interactions "$(silence)"
+    assert_denied unknown-registry
+    assert_contains "$(message)" "use an image from \`$REGISTRY/listed/team/*\`"
+  done
+}
+
+# push_platforms REPOSITORY TAG PLATFORM=DIGEST…: makes an index of images for platforms, `os/arch[/variant]`, or `-` for none,
+# and prints its digest.
+push_platforms() {
+  local repository="$1" tag="$2" pair type=application/vnd.oci.image.index.v1+json manifest=application/vnd.oci.image.manifest.v1+json
+  shift 2
+  for pair in "$@"; do
+    jq -nc --arg type "$manifest" --arg platform "${pair%%=*}" --arg digest "${pair#*=}" \
+      --argjson size "$(curl -sf -H "Accept: $manifest, $type" "http://$REGISTRY/v2/$repository/manifests/${pair#*=}" | wc -c)" '
+      {mediaType: $type, digest: $digest, size: $size}
+      + (if $platform == "-" then {} else {platform: ($platform | split("/") | {os: .[0], architecture: .[1]} + (if .[2] then {variant: .[2]} else {} end))} end)'
+  done | jq -sc --arg type "$type" '{schemaVersion: 2, mediaType: $type, manifests: .}' | push_manifest "$repository" "$tag" "$type"
+}
+
+@test "of an index every image that a runtime may choose is judged, and the worst counts" {
+  local repository=platforms/twice fresh stale index second
+  fresh="$(push_image "$repository" fresh 2026-11-01T00:00:00Z)"
+  stale="$(push_image "$repository" stale 2025-11-01T00:00:00Z)"
+  for second in linux/amd64 linux/amd64/v2 linux/386 -; do
+    index="$(push_platforms "$repository" 1 "linux/amd64=$fresh" "$second=$stale")"
+    ask "$(request v1 Pod "$(pod "$REGISTRY/$repository:1@$index")")" "$ONLY_SCHEDULE"
+    assert_contains "$(annotation findings)" '"stale-image"'
+    [ "$(response .allowed)" = false ]
+    [ "$(annotation images | jq -r '.[0].built')" = 2025-11-01T00:00:00Z ]
+  done
+  index="$(push_platforms "$repository" 1 "linux/amd64=$fresh" "linux/s390x=$stale" "unknown/unknown=$stale")"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/$repository:1@$index")")" "$ONLY_SCHEDULE"
+  [ "$(response .allowed)" = true ]
+}
+
+@test "a pod that selects another architecture is judged by the image for that, and so are the platforms of the settings" {
+  local repository=platforms/arm fresh stale index on_arm both
+  fresh="$(push_image "$repository" fresh 2026-11-01T00:00:00Z)"
+  stale="$(push_image "$repository" stale 2025-11-01T00:00:00Z)"
+  index="$(push_platforms "$repository" 1 "linux/amd64=$fresh" "linux/arm64=$stale")"
+  on_arm="$(pod "$REGISTRY/$repository:1@$index" | jq -c '.spec.nodeSelector = {"kubernetes.io/arch": "arm64"}')"
+  ask "$(request v1 Pod "$on_arm")" "$ONLY_SCHEDULE"
+  assert_denied stale-image
+  ask "$(request v1 Pod "$(pod "$REGISTRY/$repository:1@$index" | jq -c '.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+    = [{matchExpressions: [{key: "kubernetes.io/arch", operator: "In", values: ["arm64"]}]}]')")" "$ONLY_SCHEDULE"
+  assert_denied stale-image
+  both="$(jq -nc --argjson only "$ONLY_SCHEDULE" '$only * {platforms: ["linux/amd64", "linux/arm64", "linux/s390x"]}')"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/$repository:1@$index")")" "$both"
+  assert_denied stale-image
+  assert_contains "$(message)" '(linux/arm64) was built 2025-11-01'
+  [ "$(annotation images | jq -c '.[0].missingPlatforms')" = '["linux/s390x"]' ]
+  # The image stays, and the nodes that it may run on change.
+  local deployment='{spec: {template: .}}'
+  ask "$(request apps/v1 Deployment "$(jq -c "$deployment" <<< "$on_arm")" \
+    '.operation = "UPDATE" | .oldObject = (.object | del(.spec.template.spec.nodeSelector))')" "$ONLY_SCHEDULE"
+  assert_denied stale-image
+}
+
+@test "an index of ten thousand images, of an index, or of what is not a digest is refused with the reason" {
+  local repository=platforms/many listed image
+  listed="$(jq -nc --arg r "$REGISTRY" --argjson only "$ONLY_SCHEDULE" '$only * {registries: [$r]}')"
+  image="$(push_image "$repository" one 2026-11-01T00:00:00Z)"
+  # A registry takes no such index, so its answers are written down.
+  local name="$REGISTRY/$repository" entries
+  for entries in '[range(10000) | {digest: ("sha256:" + ("000000000000000000000000000000000000000000000000000000000000" + (10000 + .|tostring))[-64:]), platform: {os: "linux", architecture: "amd64"}}]' \
+    '[{digest: "latest", platform: {os: "linux", architecture: "amd64"}}]'; do
+    jq -nr --arg name "$name@$DIGEST" --arg image "$image" "
+      def exchange(\$call; \$answer): \"- type: Exchange\n  request: |\n    !\(\$call)\n    image: \(\$name)\n  response:\n    type: Success\n    payload: \(\$answer | tojson | tojson)\";
+      exchange(\"OciManifestAndConfig\"; {digest: \$image, config: {created: \"2026-11-01T00:00:00Z\"}, manifest: {config: {mediaType: \"application/vnd.oci.image.config.v1+json\"}}}),
+      exchange(\"OciManifest\"; {schemaVersion: 2, manifests: $entries})" > "$BATS_TEST_TMPDIR/many.yml"
+    ask "$(request v1 Pod "$(pod "$name@$DIGEST")")" "$listed" --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/many.yml"
+    assert_denied evidence-unavailable
+    [[ "$(message)" == *"its index has more than 16 images"* || "$(message)" == *'its index has `latest` for a digest'* ]]
+  done
 }
 
 @test "a registry that is down is denied, unless the settings warn" {

@@ -205,7 +205,7 @@ excepted_until_its_last_second() {
     spec.features.vulnerabilities.severity spec.manifest status.lastUpdate <<< 'imagemanifestvulns.secscan.quay.redhat.com is forbidden'
   scan "$(reports quay)"
   codes evidence-unavailable
-  assert_contains "$(message)" "cannot be judged: let policy-server read it, kubectl apply -f deploy/rbac/quay.yaml: ImageManifestVuln of Quay"
+  assert_contains "$(message)" "could not be verified: let policy-server read it, kubectl apply -f deploy/rbac/quay.yaml: ImageManifestVuln of Quay"
 }
 
 @test "without the grant of context-aware resources nothing is read, and the message says what to add" {

@@ -124,6 +124,7 @@ impl Policy {
                 return Err(format!("unknown binding: {binding}").into());
             }
             if namespace == "tracing" {
+                log(payload);
                 return Ok(Vec::new());
             }
             let call = host_call(namespace, operation, payload, &allowed)?;
@@ -136,7 +137,7 @@ impl Policy {
         answer.map_err(|error| if Interrupted::is_in(&error) { Interrupted.into() } else { error.into() })
     }
 
-    /// Asks the policy about its settings.
+    /// Asks the policy about its settings. What is valid in them but probably not what was meant it writes into its log.
     ///
     /// # Errors
     /// With what the policy says of settings that are not valid.
@@ -168,6 +169,23 @@ impl Policy {
         let response: ValidationResponse =
             serde_json::from_slice(&response).context("the policy's answer cannot be read")?;
         AdmissionResponse::of_policy(request, response)
+    }
+}
+
+/// Shows what a policy logs, on standard error.
+fn log(payload: &[u8]) {
+    #[derive(Deserialize)]
+    struct Event {
+        level: String,
+        message: String,
+    }
+    if let Ok(Event { level, message }) = serde_json::from_slice(payload) {
+        let level = match level.to_ascii_uppercase().as_str() {
+            "WARNING" => "Warning",
+            "ERROR" => "Error",
+            _ => return,
+        };
+        eprintln!("{level}: {message}");
     }
 }
 

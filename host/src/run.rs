@@ -60,8 +60,26 @@ pub fn exec(options: &Options) -> Result<()> {
     let response = policy
         .validate(&request, &settings, &session.capabilities(), &allowed)
         .unwrap_or_else(|error| no_answer(&request, &error, options.policy_timeout));
+    eprintln!("{}", summary(&request, &response));
     stdout::print(&(serde_json::to_string(&response)? + "\n"))?;
     session.close()
+}
+
+/// Who asked for what, and the verdict. The response itself says only what the audit log of a cluster lacks.
+fn summary(request: &AdmissionRequest, response: &AdmissionResponse) -> String {
+    let user = request.user_info.username.as_deref().filter(|user| !user.is_empty()).unwrap_or("(no user)");
+    let name = request.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("(no name)");
+    let place =
+        request.namespace.iter().filter(|namespace| !namespace.is_empty()).map(|namespace| format!("{namespace}/"));
+    let verdict = if response.allowed { "allowed" } else { "denied" };
+    let dry_run = if request.dry_run == Some(true) { " (dry run)" } else { "" };
+    format!(
+        "{} {} {} {}{name}: {verdict}{dry_run}",
+        user.escape_debug(),
+        request.operation,
+        request.kind.kind,
+        place.collect::<String>()
+    )
 }
 
 /// The response where the policy has none, which is that of policy-server.

@@ -211,6 +211,8 @@ impl Host for Silent {
         Err(String::new())
     }
 
+    fn log_warning(&self, _: &str) {}
+
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

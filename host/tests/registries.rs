@@ -57,7 +57,11 @@ fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
 }
 
 fn denial(registry: &str, seconds: &str) -> String {
-    let response = judge(registry, seconds, &json!({}));
+    denial_by(registry, seconds, &json!({"registries": [registry]}))
+}
+
+fn denial_by(registry: &str, seconds: &str, settings: &Value) -> String {
+    let response = judge(registry, seconds, settings);
     assert!(!response.allowed);
     assert!(response.patch.is_none(), "nothing is pinned that was not seen");
     let message = response.status.and_then(|status| status.message).expect("a denial has a message");
@@ -71,6 +75,33 @@ fn a_registry_that_answers_500_is_denied_with_its_status() {
         registry(Some("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops"));
     let message = denial(&address, PATIENT);
     assert!(message.contains("500"), "{message}");
+}
+
+#[test]
+fn a_registry_that_is_not_listed_is_told_of_in_no_detail() {
+    let answers = [
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret",
+        "HTTP/1.1 200 OK\r\ndocker-content-digest: secret\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ];
+    let shut = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    let addresses = answers.map(|answer| registry(Some(answer)));
+    for address in addresses.into_iter().chain([shut.to_string()]) {
+        let message = denial_by(&address, PATIENT, &json!({}));
+        let expected = "could not be verified: its registry gave no usable answer; the log of the policy has the cause [evidence-unavailable]";
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn an_image_that_the_registry_does_not_have_is_said_not_to_be_found() {
+    let address = registry(Some(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 68\r\nconnection: close\r\n\r\n{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}",
+    ));
+    for settings in [json!({}), json!({"registries": [address]})] {
+        let message = denial_by(&address, PATIENT, &settings);
+        assert!(message.contains("could not be verified: not found: its registry has no such image"), "{message}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use container_patch_policy::finding::{Code, Effect};
-use container_patch_policy::image::{ImagePattern, Reference};
+use container_patch_policy::image::{ImagePattern, Reference, RegistryPattern};
 use container_patch_policy::{validate, validate_settings};
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
@@ -18,9 +18,9 @@ use crate::{Trial, World};
 const MAX_WARNING: usize = 256;
 const MAX_WARNINGS: usize = 4096;
 /// Kubernetes repeats a message in events and logs; a finding that is cut to the limit may stand at its end.
-const MAX_MESSAGE: usize = 20 * 1024;
-/// Kubernetes' audit log cuts off events of more than 100 KiB; an annotation has a sixth of that.
-const MAX_ANNOTATION: usize = 17 * 1024;
+const MAX_MESSAGE: usize = 12 * 1024;
+/// Log backends take events of at most 100 KiB; an annotation has a twelfth of that.
+const MAX_ANNOTATION: usize = 8 * 1024;
 
 /// What breaks a property.
 pub type Broken = String;
@@ -39,13 +39,14 @@ pub(crate) use ensure;
 pub type Property = fn(&Trial) -> Result<(), Broken>;
 
 /// The properties of a trial, each with its name.
-pub const ALL: [(&str, Property); 6] = [
+pub const ALL: [(&str, Property); 7] = [
     ("every answer is well formed and agrees with its findings", every_answer_is_well_formed),
     ("the same is answered the same", the_same_is_answered_the_same),
     ("one more container clears nothing", one_more_container_clears_nothing),
     ("the order of containers does not matter", the_order_of_containers_does_not_matter),
     ("what is rewritten is let in as it is", what_is_rewritten_is_let_in_as_it_is),
     ("an annotation of a requester clears nothing", an_annotation_clears_nothing),
+    ("only listed registries are asked", only_listed_registries_are_asked),
 ];
 
 /// Whatever comes in, the policy answers with a `ValidationResponse` of Kubewarden whose parts agree with each other, and with
@@ -162,6 +163,26 @@ pub fn an_annotation_clears_nothing(trial: &Trial) -> Result<(), Broken> {
     Ok(())
 }
 
+/// Where the settings list registries, no other one is asked anything, whatever names it: a workload, or an image's base.
+///
+/// # Errors
+/// What breaks it.
+pub fn only_listed_registries_are_asked(trial: &Trial) -> Result<(), Broken> {
+    let Some(listed) = trial.settings["registries"].as_array() else { return Ok(()) };
+    let listed: Vec<RegistryPattern> =
+        listed.iter().filter_map(|text| RegistryPattern::parse(text.as_str()?).ok()).collect();
+    if listed.is_empty() {
+        return Ok(());
+    }
+    for question in &trial.said().asked {
+        let image = ["digest ", "manifest ", "config "].iter().find_map(|call| question.strip_prefix(call));
+        let Some(image) = image else { continue };
+        let image = Reference::parse(image).map_err(|error| format!("`{image}` is asked about: {error}"))?;
+        ensure!(listed.iter().any(|registry| registry.matches(&image)), "{question} is asked:\n{trial:?}");
+    }
+    Ok(())
+}
+
 /// Bytes that need not be a request at all are answered well.
 ///
 /// # Errors
@@ -180,11 +201,11 @@ pub fn any_payload_is_answered(payload: &[u8], world: &World) -> Result<(), Brok
 /// # Errors
 /// What breaks it.
 pub fn settings_are_judged_alike(settings: &[u8]) -> Result<(), Broken> {
-    let response = validate_settings(settings);
+    let response = validate_settings(settings, &Trial::new(&[]).world);
     let response: SettingsValidationResponse = serde_json::from_slice(&response)
         .map_err(|error| format!("{} is no answer: {error}", String::from_utf8_lossy(&response)))?;
     let valid = response.valid;
-    ensure!(valid == response.message.is_none(), "a message comes with what is wrong: {response:?}");
+    ensure!(valid || response.message.is_some(), "what is wrong is not said: {response:?}");
     let Ok(raw) = serde_json::from_slice::<&RawValue>(settings) else {
         ensure!(!valid, "settings that are no JSON are valid");
         // Only JSON can come with a request.
@@ -194,7 +215,7 @@ pub fn settings_are_judged_alike(settings: &[u8]) -> Result<(), Broken> {
         r#"{"kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE", "object": {"spec": {}}}"#;
     let payload = format!(r#"{{"settings": {raw}, "request": {pod}}}"#);
     let answer = well_formed(&validate(payload.as_bytes(), &Trial::new(&[]).world))?;
-    let told = response.message.map(|message| format!("{message} [invalid-settings]"));
+    let told = response.message.filter(|_| !valid).map(|message| format!("{message} [invalid-settings]"));
     ensure!(answer.accepted || told == answer.message, "they are judged in two ways:\n{told:?}\n{answer:?}");
     Ok(())
 }

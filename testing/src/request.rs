@@ -152,6 +152,10 @@ fn template(bytes: &mut Bytes<'_>) -> Value {
         spec["volumes"] = json!(bytes.few(3, volume));
     }
     let annotations = if bytes.once_in(2) { scans::annotations(bytes) } else { Map::new() };
+    if bytes.once_in(8) {
+        let architecture = bytes.one_of(&["amd64", "arm64", "x"]);
+        spec["nodeSelector"] = json!({"kubernetes.io/arch": architecture});
+    }
     json!({"metadata": {"annotations": annotations}, "spec": spec})
 }
 

@@ -11,7 +11,7 @@ use crate::scans::VULNERABILITIES;
 const PERIODS: [&str; 8] = ["90d", "14d", "1s", "12h", "2weeks", "36500d", "1h 30m", "7d"];
 
 /// The findings that exceptions can cover.
-const RULES: [&str; 15] = [
+const RULES: [&str; 16] = [
     "stale-image",
     "unpinned-image",
     "forbidden-tag",
@@ -27,7 +27,13 @@ const RULES: [&str; 15] = [
     "unscanned-image",
     "stale-scan",
     "evidence-unavailable",
+    "unknown-registry",
 ];
+
+const REGISTRIES: [&str; 6] =
+    ["docker.io", "registry.example.com", "*.example.com/team/*", "localhost:5000", "quay.io/org", "*"];
+
+const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm64", "windows/amd64"];
 
 /// Settings that are valid.
 pub fn settings(bytes: &mut Bytes<'_>) -> Value {
@@ -57,6 +63,16 @@ pub fn settings(bytes: &mut Bytes<'_>) -> Value {
         }
     }
     section("exempt", (!exempt.is_empty()).then(|| json!(exempt)));
+    if bytes.once_in(5) {
+        let one = bytes.one_of(&REGISTRIES);
+        let more = bytes.few(2, |bytes| bytes.one_of(&REGISTRIES));
+        section("registries", Some(json!([&[one][..], &more[..]].concat())));
+    }
+    if bytes.once_in(5) {
+        let one = bytes.one_of(&PLATFORMS);
+        let more = bytes.few(1, |bytes| bytes.one_of(&PLATFORMS));
+        section("platforms", Some(json!([&[one][..], &more[..]].concat())));
+    }
     Value::Object(all)
 }
 

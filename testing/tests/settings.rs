@@ -3,6 +3,7 @@
 use container_patch_policy::validate_settings;
 use container_patch_testing::properties::settings_are_judged_alike;
 use container_patch_testing::{Bytes, Trial, settings};
+use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use proptest::prelude::*;
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -15,8 +16,11 @@ proptest! {
     #[test]
     fn settings_of_the_right_shape_are_valid(bytes in bytes()) {
         let settings = settings(&mut Bytes::new(&bytes)).to_string();
-        let response = validate_settings(settings.as_bytes());
-        prop_assert_eq!(String::from_utf8_lossy(&response), r#"{"valid":true}"#, "{}", settings);
+        let response = validate_settings(settings.as_bytes(), &Trial::new(&[]).world);
+        let response: SettingsValidationResponse = serde_json::from_slice(&response).unwrap();
+        prop_assert!(response.valid, "{:?} {}", response.message, settings);
+        let warnings = response.message.unwrap_or_default();
+        prop_assert!(warnings.lines().all(|line| line.starts_with("registries[") && settings.contains(r#""*""#)), "{}", warnings);
         settings_are_judged_alike(settings.as_bytes()).map_err(TestCaseError::fail)?;
     }
 
