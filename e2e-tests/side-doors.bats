@@ -46,6 +46,25 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
+@test "another spelling of a registry does not avoid an override for it" {
+  local settings image
+  settings="$(jq -nc '{pinning: {action: "off"}, overrides: [{pinning: {action: "deny"}, images: [
+    "docker.io/*", "registry.example.com/*", "registry.example.com:5000/*", "registry:443/*", "127.0.0.1:5000/*", "[::1]:5000/*"]}]}')"
+  # The settings let an image pass that no override is for.
+  judge v1 Pod "$(pod registry.example.com:5001/app:1)" "$settings"
+  assert_accepted
+  for image in Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 REGISTRY:443/app:1; do
+    judge v1 Pod "$(pod "$image")" "$settings"
+    assert_denied unpinned-image
+  done
+  for image in registry.example.com:0443/app:1 registry.example.com:05000/app:1 registry:0443/app:1 registry-1.docker.io:0443/library/nginx:1 \
+    127.1:5000/app:1 127.0.1:5000/app:1 2130706433:5000/app:1 0x7f.0.0.1:5000/app:1 0X7F000001:5000/app:1 0177.0.0.1:5000/app:1 127.0.0.01:5000/app:1 127.0.0.0x1:5000/app:1 \
+    '[0:0:0:0:0:0:0:1]:5000/app:1' '[::01]:5000/app:1' '[0::1]:5000/app:1' '[::0:1]:5000/app:1' '[::ffff:127.0.0.1]:5000/app:1' '[::ffff:7f00:1]:5000/app:1' '[::FFFF:7f00:1]:5000/app:1'; do
+    judge v1 Pod "$(pod "$image")" "$settings"
+    assert_denied invalid-reference
+  done
+}
+
 @test "letters that look like others make no exempt image" {
   for image in 'ngіnx:1' 'docker.io/library/ngіnx:1' 'registry.exаmple.com/app:1' 'registry․example.com/app:1' 'registry.example.com∕app:1' $'registry.example.com/app:1\u200b'; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"

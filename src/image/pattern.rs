@@ -1,13 +1,13 @@
 //! Image patterns, as the settings write them: `registry.example.com/team/*`.
 //!
 //! A pattern is matched against the whole normalised name ([`Reference::normalized`](super::Reference::normalized)).
-//! `*` stands for any run of characters, `?` for one. A wildcard in a host that also has letters stays in the host:
-//! `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
+//! `*` stands for any run of characters, `/` included, `?` for one. A wildcard in a host that also has letters stays in the
+//! host: `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::reference::{DEFAULT_HOST, ReferenceError, check_host, is_host, normalize_host};
+use super::reference::{DEFAULT_HOST, ReferenceError, check_host, check_port, is_host, normalize_host};
 
 /// A pattern over normalised image names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,8 @@ impl<'a> ImagePattern<'a> {
                 return Err(PatternError::NoHost(format!("docker.io/{text}")));
             }
             Some((host, rest)) => {
-                if !host.contains(['*', '?']) {
-                    check_host(host).map_err(PatternError::Host)?;
-                }
+                let checked = if host.contains(['*', '?']) { check_literal_port(host) } else { check_host(host) };
+                checked.map_err(PatternError::Host)?;
                 check_rest(host, rest)?;
             }
         }
@@ -137,6 +136,14 @@ impl<'n> Name<'n> {
     pub fn of(normalized: &'n str) -> Self {
         let (host, rest) = split(normalized);
         Self { whole: normalized, host, rest }
+    }
+}
+
+/// Whether the port of a host with wildcards is one that a normalised name can have, if it has no wildcard itself.
+fn check_literal_port(host: &str) -> Result<(), ReferenceError> {
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => check_port(port),
+        _ => Ok(()),
     }
 }
 
@@ -318,5 +325,28 @@ mod tests {
         assert_eq!(ImagePattern::parse(""), Err(PatternError::Empty));
         assert_eq!(ImagePattern::parse("docker.io/{a,b}:*"), Err(PatternError::Character('{')));
         assert_eq!(ImagePattern::parse("docker.io/ä*"), Err(PatternError::Character('ä')));
+    }
+
+    #[test]
+    fn a_host_that_no_normalised_name_has_is_refused_with_the_one_that_it_has() {
+        for (pattern, expected) in [
+            ("registry.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
+            ("*.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
+            ("*:05000/*", "the port `05000` has a leading zero; write `5000`"),
+            ("*.example.com:65536/*", "`65536` is no port"),
+            ("127.1/*", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("0x7f.0.0.1:5000/*", "`0x7f.0.0.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("[0:0:0:0:0:0:0:1]/*", "`[0:0:0:0:0:0:0:1]` is not the canonical spelling of that address; write `[::1]`"),
+            ("1.2.3.4.5/*", "the host `1.2.3.4.5` ends in a number"),
+        ] {
+            let message = ImagePattern::parse(pattern).unwrap_err().to_string();
+            let expected = format!("matches no image: {expected}");
+            assert!(message.starts_with(&expected), "{pattern}\n  expected: {expected}\n  found:    {message}");
+        }
+        for pattern in
+            ["*.example.com:443/*", "*.example.com:50*/*", "*:5000/*", "10.0.0.*/*", "[2001:db8:*]/*", "[::1]/*"]
+        {
+            assert!(ImagePattern::parse(pattern).is_ok(), "{pattern}");
+        }
     }
 }

@@ -5,13 +5,19 @@
 //! ```text
 //! reference      := name [ ":" tag ] [ "@" digest ]
 //! name           := [ host "/" ] path
-//! host           := ( domain | "[" IPv6 address "]" ) [ ":" port ]
-//! domain         := component *( "." component )         letters, digits and inner hyphens
+//! host           := ( domain | IPv4 address | "[" IPv6 address "]" ) [ ":" port ]
+//! domain         := component *( "." component )         letters, digits and inner hyphens; the last is not a number
 //! path           := path-component *( "/" path-component )
 //! path-component := lower-case letters and digits, joined by ".", "_", "__" or a run of "-"
 //! tag            := [A-Za-z0-9_] [A-Za-z0-9_.-]{0,127}
 //! digest         := "sha256:" 64 hexadecimal digits | "sha512:" 128 hexadecimal digits
 //! ```
+//!
+//! It is narrower than that package in what names a registry. Settings match images by name, so a registry must not have a
+//! second spelling that runtimes resolve and patterns do not match:
+//!
+//! - IP addresses are canonical: four decimal numbers (IPv4), RFC 5952 (IPv6). Resolvers also take `127.1` and `0x7f.0.0.1`.
+//! - Ports have no leading zeros. `0443` is 443 to everything that parses numbers.
 //!
 //! The ready-made parsers compile regular expressions. A policy is started anew for every admission request and would
 //! compile them every time, which costs more than everything else that a policy does. `testing/` compares this parser with
@@ -19,7 +25,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The registry that a reference without a host means.
 pub(super) const DEFAULT_HOST: &str = "docker.io";
@@ -103,9 +109,30 @@ pub enum ReferenceError {
         "`{0}` is no registry host; write a domain name, an IPv4 address or an [IPv6] address, with an optional `:port`"
     )]
     Host(String),
+    /// The host ends in a number, so that resolvers take it for an IPv4 address.
+    #[error(
+        "the host `{0}` ends in a number and is not an IPv4 address; write four decimal numbers from 0 to 255, without leading zeros"
+    )]
+    Ipv4(String),
+    /// The host is an IP address in another spelling than the canonical one.
+    #[error("`{written}` is not the canonical spelling of that address; write `{canonical}`")]
+    Address {
+        /// The address, without the port.
+        written: String,
+        /// The same address as references spell it.
+        canonical: String,
+    },
     /// The port of the host.
     #[error("`{0}` is no port; write a number from 1 to 65535")]
     Port(String),
+    /// The port of the host starts with a zero.
+    #[error("the port `{written}` has a leading zero; write `{canonical}`")]
+    PortZero {
+        /// The digits of the port.
+        written: String,
+        /// The port without leading zeros.
+        canonical: u16,
+    },
     /// No repository is named.
     #[error("it names no repository; write a name such as `registry.example.com/team/app:1.4`")]
     NoPath,
@@ -367,32 +394,27 @@ fn split_host(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
 }
 
 pub(super) fn check_host(host: &str) -> Result<(), ReferenceError> {
-    let (name, port) = if let Some(bracketed) = host.strip_prefix('[') {
+    let port = if let Some(bracketed) = host.strip_prefix('[') {
         let (address, port) = bracketed.split_once(']').ok_or_else(|| ReferenceError::Host(host.to_owned()))?;
-        // The grammar has no room for the spelling that ends in an IPv4 address.
-        if address.contains('.') || address.parse::<Ipv6Addr>().is_err() {
-            return Err(ReferenceError::Host(host.to_owned()));
-        }
+        let parsed = address.parse().map_err(|_| ReferenceError::Host(host.to_owned()))?;
+        check_ipv6(address, parsed)?;
         match port.strip_prefix(':') {
-            Some(port) => (None, Some(port)),
-            None if port.is_empty() => (None, None),
+            Some(port) => Some(port),
+            None if port.is_empty() => None,
             None => return Err(ReferenceError::Host(host.to_owned())),
         }
     } else {
-        match host.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(host), None),
+        let (name, port) = match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, None),
+        };
+        if !name.split('.').all(is_domain_component) {
+            return Err(ReferenceError::Host(host.to_owned()));
         }
+        check_ipv4(name)?;
+        port
     };
-    if let Some(name) = name
-        && !name.split('.').all(is_domain_component)
-    {
-        return Err(ReferenceError::Host(host.to_owned()));
-    }
-    match port {
-        Some(port) if !is_port(port) => Err(ReferenceError::Port(port.to_owned())),
-        _ => Ok(()),
-    }
+    port.map_or(Ok(()), check_port)
 }
 
 fn is_domain_component(component: &str) -> bool {
@@ -402,8 +424,82 @@ fn is_domain_component(component: &str) -> bool {
         && component.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+/// Whether a host is in the canonical spelling, if it is an IPv4 address.
+fn check_ipv4(host: &str) -> Result<(), ReferenceError> {
+    // The standard library takes the canonical spelling alone.
+    if !ends_in_number(host) || host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(());
+    }
+    Err(match abbreviated_ipv4(host) {
+        Some(address) => ReferenceError::Address { written: host.to_owned(), canonical: address.to_string() },
+        None => ReferenceError::Ipv4(host.to_owned()),
+    })
+}
+
+/// Whether a host is an IPv4 address, in whatever spelling, rather than a domain name: the "ends in a number checker" of
+/// the WHATWG URL standard. It covers what `inet_aton` takes for an address, which resolvers try before DNS.
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit_once('.').map_or(host, |(_, last)| last);
+    match hexadecimal(last) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+/// The address that `inet_aton` takes a host for: one to four numbers, of which the last stands for all bytes that are
+/// left. There is none where a leading zero makes a number octal to some resolvers, and decimal to others.
+fn abbreviated_ipv4(host: &str) -> Option<Ipv4Addr> {
+    let mut address = 0;
+    let mut free_bits = u32::BITS;
+    let mut numbers = host.split('.').peekable();
+    while let Some(number) = numbers.next() {
+        let value = ipv4_number(number)?;
+        let bits = if numbers.peek().is_some() { 8 } else { free_bits };
+        free_bits = free_bits.checked_sub(bits).filter(|_| bits > 0)?;
+        if value.checked_shr(bits).is_some_and(|rest| rest > 0) {
+            return None;
+        }
+        address |= value.checked_shl(free_bits)?;
+    }
+    Some(Ipv4Addr::from_bits(address))
+}
+
+fn ipv4_number(text: &str) -> Option<u32> {
+    if let Some(digits) = hexadecimal(text) {
+        return u32::from_str_radix(digits, 16).ok();
+    }
+    let decimal: u32 = text.parse().ok()?;
+    let is_unambiguous = !text.starts_with('0') || u32::from_str_radix(text, 8) == Ok(decimal);
+    is_unambiguous.then_some(decimal)
+}
+
+/// The digits after `0x`.
+fn hexadecimal(number: &str) -> Option<&str> {
+    number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"))
+}
+
+/// Whether an IPv6 address is written in the canonical spelling (RFC 5952), which is how the standard library writes it. An
+/// address that stands for an IPv4 one has no such spelling here: RFC 5952 writes it with dots, which the grammar does not
+/// have, and connections to it are connections to the IPv4 address.
+fn check_ipv6(address: &str, parsed: Ipv6Addr) -> Result<(), ReferenceError> {
+    let canonical = match parsed.to_ipv4_mapped() {
+        Some(ipv4) => ipv4.to_string(),
+        None => format!("[{parsed}]"),
+    };
+    let written = format!("[{address}]");
+    if canonical == written { Ok(()) } else { Err(ReferenceError::Address { written, canonical }) }
+}
+
+pub(super) fn check_port(port: &str) -> Result<(), ReferenceError> {
+    let number =
+        port.parse::<u16>().ok().filter(|number| *number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    match number {
+        None => Err(ReferenceError::Port(port.to_owned())),
+        Some(canonical) if port.starts_with('0') => {
+            Err(ReferenceError::PortZero { written: port.to_owned(), canonical })
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn check_path(path: &str) -> Result<(), ReferenceError> {
@@ -514,6 +610,108 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_its_canonical_spelling_is_a_host() {
+        for host in [
+            "127.0.0.1",
+            "0.0.0.0:5000",
+            "255.255.255.255",
+            "[::]",
+            "[::1]:5000",
+            "[1::]",
+            "[2001:db8::1]",
+            "[2001:db8:0:1:1:1:1:1]",
+            "[2001:db8::1:0:0:1]",
+            "[::102:304]",
+            // Domain names, whose last component is not a number.
+            "1.2.3.4.example",
+            "127.0.0.1x",
+            "10.0.0.0xg",
+            "123.x0",
+            "1a:5000",
+        ] {
+            assert_eq!(normalized(&format!("{host}/app:1")), format!("{host}/app:1"));
+        }
+    }
+
+    #[test]
+    fn an_address_in_another_spelling_is_refused_with_the_canonical_one() {
+        for (host, canonical) in [
+            ("127.1", "127.0.0.1"),
+            ("127.0.1", "127.0.0.1"),
+            ("1.2.3", "1.2.0.3"),
+            ("127.0.0.01", "127.0.0.1"),
+            ("127.65535", "127.0.255.255"),
+            ("2130706433:5000", "127.0.0.1"),
+            ("0:5000", "0.0.0.0"),
+            ("4294967295:5000", "255.255.255.255"),
+            ("0x7f.0.0.1", "127.0.0.1"),
+            ("0X7F000001", "127.0.0.1"),
+            ("0x7f000001:5000", "127.0.0.1"),
+            ("127.0.0.0x1", "127.0.0.1"),
+            ("00.00.00.00", "0.0.0.0"),
+            ("[0:0:0:0:0:0:0:1]", "[::1]"),
+            ("[0::1]", "[::1]"),
+            ("[::01]:5000", "[::1]"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("[2001:db8::0:1]", "[2001:db8::1]"),
+            ("[2001:db8::1:1:1:1:1]", "[2001:db8:0:1:1:1:1:1]"),
+            ("[::ffff:7f00:1]", "127.0.0.1"),
+            ("[::ffff:1.2.3.4]:5000", "1.2.3.4"),
+            ("[::1.2.3.4]", "[::102:304]"),
+        ] {
+            let text = format!("{host}/app");
+            match Reference::parse(&text) {
+                Err(ReferenceError::Address { written, canonical: found }) => {
+                    assert_eq!(found, canonical, "{text}");
+                    assert!(host.starts_with(&written), "{text}: {written}");
+                    assert!(Reference::parse(&format!("{canonical}/app")).is_ok(), "{canonical}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_ends_in_a_number_and_names_no_single_address_is_refused() {
+        for host in [
+            "1.2.3.4.5",
+            "1.2.3.4.0",
+            "256.0.0.1",
+            "1.2.3.256",
+            "1.256.3",
+            "4294967296:5000",
+            "99999999999999999999:5000",
+            "registry.1",
+            "registry.0x1f",
+            "registry.0x",
+            "0X",
+            // Octal to some resolvers, decimal to others.
+            "0177.0.0.1",
+            "127.0.0.010",
+            "09.0.0.1",
+        ] {
+            let text = format!("{host}/app");
+            let name = host.split(':').next().unwrap();
+            assert_eq!(Reference::parse(&text), Err(ReferenceError::Ipv4(name.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_with_a_leading_zero_is_refused_with_the_number() {
+        for (text, expected) in [
+            ("registry.example.com:0443/app", "the port `0443` has a leading zero; write `443`"),
+            ("registry:05000/app", "the port `05000` has a leading zero; write `5000`"),
+            ("[::1]:0005000/app", "the port `0005000` has a leading zero; write `5000`"),
+            ("docker.io:00000000443/nginx", "the port `00000000443` has a leading zero; write `443`"),
+            ("localhost:00/app", "`00` is no port"),
+            ("localhost:065536/app", "`065536` is no port"),
+        ] {
+            let message = refusal(text);
+            assert!(message.starts_with(expected), "{text:?}\n  expected: {expected}\n  found:    {message}");
+        }
+    }
+
+    #[test]
     fn a_digest_decides_what_is_pulled() {
         let by_digest = format!("nginx@{SHA256}");
         assert_eq!(normalized(&by_digest), format!("docker.io/library/nginx@{SHA256}"));
@@ -550,7 +748,6 @@ mod tests {
             ("registry.example.com/", "it names no repository"),
             ("registry.example.com./app", "`registry.example.com.` is no registry host"),
             ("-registry.example.com/app", "`-registry.example.com` is no registry host"),
-            ("[::1/app", "`[::1` is no registry host"),
             ("[nonsense]/app", "`[nonsense]` is no registry host"),
             ("[::1]x/app", "`[::1]x` is no registry host"),
             ("localhost:/app", "`` is no port"),
@@ -570,7 +767,18 @@ mod tests {
             ("nginx@", "its digest is empty"),
             ("https://registry.example.com/app:1", "it begins with the scheme `https://`"),
             ("nginx`", "it holds a backtick at position 6"),
-            ("[::ffff:1.2.3.4]/app", "`[::ffff:1.2.3.4]` is no registry host"),
+            (
+                "[::ffff:1.2.3.4]/app",
+                "`[::ffff:1.2.3.4]` is not the canonical spelling of that address; write `1.2.3.4`",
+            ),
+            ("[0::1]:80/app", "`[0::1]` is not the canonical spelling of that address; write `[::1]`"),
+            ("127.1:80/app", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("1.2.3.4.5/app", "the host `1.2.3.4.5` ends in a number and is not an IPv4 address; write four decimal"),
+            ("[::1%25eth0]/app", "it holds `%` at position 5"),
+            ("[1.2.3.4]/app", "`[1.2.3.4]` is no registry host"),
+            ("[::1/app", "`[::1` is no registry host"),
+            ("127.0.0.1./app", "`127.0.0.1.` is no registry host"),
+            ("localhost:+443/app", "it holds `+` at position 11"),
             ("nginx@sha256:ABC", "`sha256:ABC` is no digest"),
             (&"a".repeat(64), "it is an image ID"),
         ] {

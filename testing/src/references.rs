@@ -60,7 +60,12 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
             Err(ReferenceError::ImageId) => {
                 Some("64 hexadecimal digits are an image ID; the library takes them for a name")
             }
-            Err(ReferenceError::Port(_)) => Some("the library takes any number for a port"),
+            Err(ReferenceError::Port(_) | ReferenceError::PortZero { .. }) => {
+                Some("the library takes any digits for a port")
+            }
+            Err(ReferenceError::Address { .. } | ReferenceError::Ipv4(_)) => {
+                Some("the library takes any spelling of an IP address; ours has one, so that patterns match it")
+            }
             Err(ReferenceError::NameTooLong(_) | ReferenceError::TooLong(_)) => {
                 Some("the library counts the path without `library/` or the host")
             }

@@ -197,6 +197,9 @@ fn what_a_schema_cannot_say_is_left_to_the_code() {
         json!({"schedule": {"patchDays": {"cron": "0 0 * * *", "timeZone": "Europe/Atlantis"}}}),
         json!({"schedule": {"maxAge": "0d"}}),
         json!({"exempt": ["docker.io/nginx:*"]}),
+        json!({"exempt": ["registry.example.com:0443/*"]}),
+        json!({"exempt": ["127.1/*"]}),
+        json!({"baseImage": {"registries": ["[0::1]"]}}),
         json!({"evaluateAt": "2026-02-30T00:00:00Z"}),
     ] {
         assert!(!problems(&settings).is_empty(), "the code accepts {settings}");
