@@ -32,11 +32,13 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
 
 @test "other spellings of an exempt image are exempt, and no other image is" {
   for image in nginx:1 docker.io/nginx:1 docker.io/library/nginx:1 index.docker.io/library/nginx:1 Docker.IO/library/nginx:1 docker.io:443/library/nginx:1 \
+    registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 Registry-1.Docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
     registry.example.com/app:1 REGISTRY.example.com/app:1 registry.example.com:443/app:1; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"
     assert_accepted
   done
   for image in nginx2:1 evil/nginx:1 library.docker.io/nginx:1 docker.io.evil.test/library/nginx:1 index.docker.io.evil.test/library/nginx:1 evil.test/docker.io/library/nginx:1 \
+    registry-2.docker.io/library/nginx:1 hub.docker.com/library/nginx:1 registry-1.docker.io:444/library/nginx:1 \
     evil.test/nginx:1 docker.io/library/nginx-evil:1 docker.io/library/evil/nginx:1 \
     registry.example.com.evil.test/app:1 registry.example.com:444/app:1 evil.test/registry.example.com/app:1 evilregistry.example.com/app:1 registryXexample.com/app:1 \
     registry.example.com@evil.test/app:1 registry.example.com./app:1 docker.io./library/nginx:1 registry.example.com:443:443/app:1; do
@@ -53,7 +55,8 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   # The settings let an image pass that no override is for.
   judge v1 Pod "$(pod registry.example.com:5001/app:1)" "$settings"
   assert_accepted
-  for image in Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 REGISTRY:443/app:1; do
+  for image in registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 REGISTRY-1.docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
+    Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 REGISTRY:443/app:1; do
     judge v1 Pod "$(pod "$image")" "$settings"
     assert_denied unpinned-image
   done

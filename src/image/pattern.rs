@@ -270,9 +270,14 @@ mod tests {
             "DOCKER.IO/library/nginx:1",
             "docker.io:443/library/nginx:1",
             "Index.Docker.IO/nginx:1",
+            "index.docker.io:443/nginx:1",
+            "registry-1.docker.io/nginx:1",
+            "registry.hub.docker.com/library/nginx:1",
         ] {
             assert!(matches("docker.io/library/nginx:1", image), "{image}");
             assert!(matches("index.docker.io:443/library/nginx:1", image), "{image}");
+            assert!(matches("registry-1.docker.io/library/nginx:1", image), "{image}");
+            assert!(matches("Registry.Hub.Docker.com/library/nginx:1", image), "{image}");
         }
     }
 
@@ -321,6 +326,9 @@ mod tests {
         assert_eq!(ImagePattern::parse("docker.io/nginx:*"), Err(PatternError::NoNamespace(namespace)));
         let lower = "docker.io/library/nginx:V*".to_owned();
         assert_eq!(ImagePattern::parse("docker.io/Library/nginx:V*"), Err(PatternError::UpperCase(lower)));
+        let namespace = "docker.io/library/nginx:*".to_owned();
+        let pattern = "registry-1.docker.io/nginx:*";
+        assert_eq!(ImagePattern::parse(pattern), Err(PatternError::NoNamespace(namespace)));
         assert!(matches!(ImagePattern::parse("https://registry.example.com/*"), Err(PatternError::Host(_))));
         assert_eq!(ImagePattern::parse(""), Err(PatternError::Empty));
         assert_eq!(ImagePattern::parse("docker.io/{a,b}:*"), Err(PatternError::Character('{')));

@@ -29,8 +29,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The registry that a reference without a host means.
 pub(super) const DEFAULT_HOST: &str = "docker.io";
-/// Another name of [`DEFAULT_HOST`], kept alive by old tools.
-const LEGACY_DEFAULT_HOST: &str = "index.docker.io";
+/// The hosts that answer for [`DEFAULT_HOST`]: the same repositories under other names. Old tools write `index.docker.io`,
+/// runtimes themselves connect to `registry-1.docker.io`.
+const DEFAULT_HOST_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+/// The port of HTTPS, which a host has where it names none.
+const DEFAULT_PORT: &str = ":443";
 /// The namespace of single-component names on [`DEFAULT_HOST`].
 const OFFICIAL_NAMESPACE: &str = "library";
 /// The tag that a reference with neither tag nor digest means.
@@ -218,11 +221,17 @@ impl<'a> Reference<'a> {
         self.text
     }
 
-    /// The registry that the image comes from, `docker.io` where none is written.
+    /// The registry host as it was written, with its port, where one is written.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.host
+    }
+
+    /// The registry that the image comes from: `docker.io` for every spelling of Docker Hub, and where none is written.
     #[must_use]
     pub fn registry(&self) -> &'a str {
         match self.host {
-            Some(host) if !host.eq_ignore_ascii_case(LEGACY_DEFAULT_HOST) => host,
+            Some(host) if !is_default_host(host) => host,
             _ => DEFAULT_HOST,
         }
     }
@@ -236,7 +245,7 @@ impl<'a> Reference<'a> {
     /// The repository in its registry, with Docker Hub's `library/` where that is implied.
     #[must_use]
     pub fn repository(&self) -> Cow<'a, str> {
-        if normalize_host(self.registry()) == DEFAULT_HOST && !self.path.contains('/') {
+        if self.registry() == DEFAULT_HOST && !self.path.contains('/') {
             Cow::Owned(format!("{OFFICIAL_NAMESPACE}/{}", self.path))
         } else {
             Cow::Borrowed(self.path)
@@ -311,22 +320,32 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// The spelling of a registry host that all its spellings share. Host names know no case, and 443 is the port of HTTPS.
+/// The spelling of a registry host that all its spellings share. Host names know no case, 443 is the port of HTTPS, and
+/// Docker Hub has several names.
 ///
 /// A host that only its upper-case letters tell from a namespace keeps them, or it would pass for the namespace.
 pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
+    if is_default_host(written) {
+        return Cow::Borrowed(DEFAULT_HOST);
+    }
     let has_upper_case = written.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !has_upper_case && !written.ends_with(":443") && written != LEGACY_DEFAULT_HOST {
+    if !has_upper_case && !written.ends_with(DEFAULT_PORT) {
         return Cow::Borrowed(written);
     }
     let mut host = written.to_ascii_lowercase();
     if !is_host(&host) {
         return Cow::Borrowed(written);
     }
-    if let Some(bare) = host.strip_suffix(":443").filter(|bare| is_host(bare)) {
+    if let Some(bare) = host.strip_suffix(DEFAULT_PORT).filter(|bare| is_host(bare)) {
         host.truncate(bare.len());
     }
-    if host == LEGACY_DEFAULT_HOST { Cow::Borrowed(DEFAULT_HOST) } else { Cow::Owned(host) }
+    Cow::Owned(host)
+}
+
+/// Whether a host is Docker Hub, in any of its spellings.
+fn is_default_host(host: &str) -> bool {
+    let name = host.strip_suffix(DEFAULT_PORT).unwrap_or(host);
+    name.eq_ignore_ascii_case(DEFAULT_HOST) || DEFAULT_HOST_ALIASES.iter().any(|alias| name.eq_ignore_ascii_case(alias))
 }
 
 /// Whether the part before the first slash is a registry host rather than a namespace on Docker Hub.
@@ -606,6 +625,34 @@ mod tests {
             ("a/b__c.d-e---f_g:x", "docker.io/a/b__c.d-e---f_g:x"),
         ] {
             assert_eq!(normalized(text), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_docker_hub_is_one_registry() {
+        for host in [
+            "docker.io",
+            "docker.io:443",
+            "Docker.IO",
+            "index.docker.io",
+            "Index.docker.io:443",
+            "registry-1.docker.io",
+            "registry-1.docker.io:443",
+            "REGISTRY-1.docker.io",
+            "registry.hub.docker.com",
+            "Registry.Hub.Docker.com:443",
+        ] {
+            let text = format!("{host}/nginx:1");
+            let reference = Reference::parse(&text).unwrap();
+            assert_eq!(reference.normalized(), "docker.io/library/nginx:1", "{text}");
+            assert_eq!(reference.registry(), "docker.io", "{text}");
+            assert_eq!(reference.normalized_registry(), "docker.io", "{text}");
+            assert_eq!(reference.repository(), "library/nginx", "{text}");
+            assert_eq!(reference.host(), Some(host), "{text}");
+            assert_eq!(normalized(&format!("{host}/org/app:1")), "docker.io/org/app:1", "{host}");
+        }
+        for host in ["registry-2.docker.io", "hub.docker.com", "docker.io:444", "docker.io.example.com", "xdocker.io"] {
+            assert_eq!(normalized(&format!("{host}/nginx:1")), format!("{host}/nginx:1"));
         }
     }
 

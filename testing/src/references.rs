@@ -23,6 +23,9 @@ pub fn are_read_as_the_library_reads_them(text: &str) -> Result<(), Broken> {
     Ok(())
 }
 
+/// The hosts of Docker Hub.
+const HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+
 /// What the library says of a text: the normalised name, or nothing where it refuses it.
 fn by_the_library(text: &str) -> Option<String> {
     let reference = text.parse::<oci_spec::distribution::Reference>().ok()?;
@@ -39,15 +42,14 @@ fn by_the_library(text: &str) -> Option<String> {
 /// Why the policy and the library may part ways about a text, and why the policy is right.
 fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'static str> {
     let parsed = Reference::parse(text);
-    let first = text.split('/').next().unwrap_or_default();
-    let host = parsed.as_ref().ok().map(Reference::registry).filter(|host| *host == first);
+    let host = parsed.as_ref().ok().and_then(Reference::host);
     match (ours, library) {
         (Some(ours), Some(theirs)) if ours.eq_ignore_ascii_case(theirs) && host.is_some() => {
             Some("host names know no case, so ours is lower case")
         }
         (Some(_), Some(theirs)) if theirs.contains(":443/") => Some("443 is the port of HTTPS, so ours leaves it out"),
         (Some(ours), Some(theirs)) if Some(ours) == on_docker_hub(theirs).as_deref() => {
-            Some("index.docker.io is docker.io, in any case")
+            Some("Docker Hub has several hosts; ours are all docker.io, in any case")
         }
         (Some(_), _) if host.is_some_and(|host| !host.contains(['.', ':']) && host != "localhost") => {
             Some("distribution takes a first component with an upper-case letter for a host; the library does not")
@@ -88,7 +90,7 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
 /// A name on Docker Hub as Docker Hub has it; nothing where it is on another registry.
 fn on_docker_hub(name: &str) -> Option<String> {
     let (host, path) = name.split_once('/')?;
-    let is_hub = ["docker.io", "index.docker.io"].iter().any(|known| host.eq_ignore_ascii_case(known));
+    let is_hub = HUB.iter().any(|known| host.eq_ignore_ascii_case(known));
     let namespace = if path.contains('/') { "" } else { "library/" };
     is_hub.then(|| format!("docker.io/{namespace}{path}"))
 }

@@ -12,6 +12,7 @@ fn nearly_a_reference() -> impl Strategy<Value = String> {
         Just("localhost/".to_owned()),
         Just("index.docker.io/".to_owned()),
         Just("docker.io:443/".to_owned()),
+        "(registry-1\\.docker\\.io|[Rr]egistry\\.hub\\.docker\\.com)(:0?443)?/",
         Just("registry:443/".to_owned()),
         "([a-zA-Z0-9-]{1,4}\\.){1,3}[a-z]{1,3}(:[0-9]{0,6})?/",
         "\\[[0-9a-f:]{2,9}\\](:[0-9]{1,5})?/",
