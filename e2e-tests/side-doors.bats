@@ -56,7 +56,7 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   judge v1 Pod "$(pod registry.example.com:5001/app:1)" "$settings"
   assert_accepted
   for image in registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 REGISTRY-1.docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
-    Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 REGISTRY:443/app:1; do
+    Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 Registry/app:1 REGISTRY:443/app:1; do
     judge v1 Pod "$(pod "$image")" "$settings"
     assert_denied unpinned-image
   done

@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn every_spelling_of_a_host_without_a_dot_meets_the_same_pattern() {
+        for image in ["registry:443/app:1", "Registry/app:1", "REGISTRY:443/app:1"] {
+            assert!(matches("registry:443/*", image), "{image}");
+            assert!(matches("Registry/*", image), "{image}");
+            assert!(matches("R*y/*", image), "{image}");
+        }
+        assert!(!matches("registry:443/*", "registry/app:1"));
+        assert!(!matches("Registry/*", "registry/app:1"));
+    }
+
+    #[test]
     fn a_look_alike_registry_does_not_match() {
         let pattern = "registry.example.com/*";
         assert!(matches(pattern, "registry.example.com/app:1"));

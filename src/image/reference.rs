@@ -208,7 +208,8 @@ impl<'a> Reference<'a> {
             return Err(ReferenceError::ImageId);
         }
         let reference = Self { text, host, path, tag, digest };
-        let length = reference.registry().len() + 1 + reference.repository().len();
+        let registry = reference.registry().len().max(reference.normalized_registry().len());
+        let length = registry + 1 + reference.repository().len();
         if length > MAX_NAME {
             return Err(ReferenceError::NameTooLong(length));
         }
@@ -323,7 +324,8 @@ impl fmt::Display for Reference<'_> {
 /// The spelling of a registry host that all its spellings share. Host names know no case, 443 is the port of HTTPS, and
 /// Docker Hub has several names.
 ///
-/// A host that only its upper-case letters tell from a namespace keeps them, or it would pass for the namespace.
+/// In lower case, a host that only its upper-case letters tell from a namespace would pass for the namespace. It keeps
+/// the port, or gets it: `Registry`, `REGISTRY` and `registry:443` are all `registry:443`.
 pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
     if is_default_host(written) {
         return Cow::Borrowed(DEFAULT_HOST);
@@ -334,9 +336,8 @@ pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
     }
     let mut host = written.to_ascii_lowercase();
     if !is_host(&host) {
-        return Cow::Borrowed(written);
-    }
-    if let Some(bare) = host.strip_suffix(DEFAULT_PORT).filter(|bare| is_host(bare)) {
+        host.push_str(DEFAULT_PORT);
+    } else if let Some(bare) = host.strip_suffix(DEFAULT_PORT).filter(|bare| is_host(bare)) {
         host.truncate(bare.len());
     }
     Cow::Owned(host)
@@ -619,8 +620,6 @@ mod tests {
             ("[2001:db8::1]/team/app:1", "[2001:db8::1]/team/app:1"),
             ("Registry.Example.COM/app:V1", "registry.example.com/app:V1"),
             ("registry.example.com:443/app:1", "registry.example.com/app:1"),
-            ("AA/app:1", "AA/app:1"),
-            ("registry:443/app:1", "registry:443/app:1"),
             ("docker.io:443/nginx:1", "docker.io/library/nginx:1"),
             ("a/b__c.d-e---f_g:x", "docker.io/a/b__c.d-e---f_g:x"),
         ] {
@@ -654,6 +653,20 @@ mod tests {
         for host in ["registry-2.docker.io", "hub.docker.com", "docker.io:444", "docker.io.example.com", "xdocker.io"] {
             assert_eq!(normalized(&format!("{host}/nginx:1")), format!("{host}/nginx:1"));
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_host_without_a_dot_is_one_registry() {
+        for text in ["registry:443/app:1", "Registry/app:1", "REGISTRY/app:1", "Registry:443/app:1"] {
+            assert_eq!(normalized(text), "registry:443/app:1", "{text}");
+        }
+        // Without the port this is a namespace.
+        assert_eq!(normalized("registry/app:1"), "docker.io/registry/app:1");
+        assert_eq!(normalized("LocalHost:443/app:1"), "localhost/app:1");
+        // The normalised name has the port, and is a valid reference, too.
+        let longest = format!("R/{}", "a".repeat(255 - "r:443/".len()));
+        assert_eq!(normalized(&normalized(&longest)), normalized(&longest));
+        assert_eq!(Reference::parse(&format!("{longest}a")), Err(ReferenceError::NameTooLong(256)));
     }
 
     #[test]

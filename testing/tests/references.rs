@@ -13,7 +13,7 @@ fn nearly_a_reference() -> impl Strategy<Value = String> {
         Just("index.docker.io/".to_owned()),
         Just("docker.io:443/".to_owned()),
         "(registry-1\\.docker\\.io|[Rr]egistry\\.hub\\.docker\\.com)(:0?443)?/",
-        Just("registry:443/".to_owned()),
+        "[Rr]egistry(:443)?/",
         "([a-zA-Z0-9-]{1,4}\\.){1,3}[a-z]{1,3}(:[0-9]{0,6})?/",
         "\\[[0-9a-f:]{2,9}\\](:[0-9]{1,5})?/",
         "\\[(0{0,4}[1-9a-fA-F]?:){2,7}(:[0-9a-f]{1,4}|[0-9]{1,3}(\\.[0-9]{1,3}){3})\\](:0?[0-9]{1,4})?/",
