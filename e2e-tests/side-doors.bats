@@ -68,6 +68,17 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
+@test "an image id is refused, whatever is exempt" {
+  local hex="${DIGEST#sha256:}" image
+  for image in "$hex" "sha256:$hex" "sha384:$hex${hex:0:32}" "sha512:$hex$hex" "sha256:${hex:0:12}" sha256:c; do
+    judge v1 Pod "$(pod "$image")" '{"exempt": ["*", "docker.io/library/*"], "pinning": {"action": "off"}}'
+    assert_denied invalid-reference
+    assert_contains "$(message)" 'it is an image ID'
+    judge v1 Pod "$(jq -nc --arg image "$image" '{spec: {containers: [], volumes: [{name: "data", image: {reference: $image}}]}}')" '{"exempt": ["*"]}'
+    assert_denied invalid-reference
+  done
+}
+
 @test "letters that look like others make no exempt image" {
   for image in 'ngіnx:1' 'docker.io/library/ngіnx:1' 'registry.exаmple.com/app:1' 'registry․example.com/app:1' 'registry.example.com∕app:1' $'registry.example.com/app:1\u200b'; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"

@@ -18,6 +18,7 @@
 //!
 //! - IP addresses are canonical: four decimal numbers (IPv4), RFC 5952 (IPv6). Resolvers also take `127.1` and `0x7f.0.0.1`.
 //! - Ports have no leading zeros. `0443` is 443 to everything that parses numbers.
+//! - What a runtime may look up among the image IDs of its node is not a name; see [`ReferenceError::ImageId`].
 //!
 //! The ready-made parsers compile regular expressions. A policy is started anew for every admission request and would
 //! compile them every time, which costs more than everything else that a policy does. `testing/` compares this parser with
@@ -104,7 +105,8 @@ pub enum ReferenceError {
     /// Host and path together are too long.
     #[error("its name, with the host, is {0} characters long; a name has at most {MAX_NAME}")]
     NameTooLong(usize),
-    /// 64 hexadecimal digits, which tools take for an image ID.
+    /// What runtimes may take for the ID of an image that their node already has: 64 hexadecimal digits, or `sha256:`
+    /// and some, without a host. The image that runs could then be any image, whatever its name.
     #[error("it is an image ID, not a name; write `name@sha256:…`")]
     ImageId,
     /// The part before the first slash names no registry.
@@ -204,7 +206,7 @@ impl<'a> Reference<'a> {
         if let Some(tag) = tag {
             check_tag(tag)?;
         }
-        if host.is_none() && tag.is_none() && digest.is_none() && is_image_id(path) {
+        if host.is_none() && digest.is_none() && is_image_id(path, tag) {
             return Err(ReferenceError::ImageId);
         }
         let reference = Self { text, host, path, tag, digest };
@@ -579,8 +581,22 @@ pub(crate) fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn is_image_id(path: &str) -> bool {
-    path.len() == 64 && path.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Whether a name without a host and a digest may be taken for the ID of an image that a node already has.
+///
+/// Docker takes 64 digits, or a digest, for an ID before it reads a name (`ParseAnyReference` of `distribution/reference`).
+/// The CRI plugin of containerd does the same with a digest (`LocalResolve`). Where a node has no image of a name, both
+/// look for it among their IDs (`digestset.Lookup`), and there an algorithm and the first digits are enough: `sha256:c` is
+/// the one image whose ID begins with `c`, and a pull policy of `IfNotPresent` or `Never` runs it. IDs are in lower case,
+/// and text with a digest after it (`sha256:…@sha256:…`) is not an ID to either.
+///
+/// Digits alone that are fewer than 64, such as `cafe`, are a name: the kubelet adds `:latest`, and then neither finds an ID.
+fn is_image_id(path: &str, tag: Option<&str>) -> bool {
+    let has_hex_digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match tag {
+        None => path.len() == 64 && has_hex_digits(path),
+        // The algorithms that Go's digests have.
+        Some(tag) => matches!(path, "sha256" | "sha384" | "sha512") && has_hex_digits(tag),
+    }
 }
 
 #[cfg(test)]
@@ -621,6 +637,11 @@ mod tests {
             ("Registry.Example.COM/app:V1", "registry.example.com/app:V1"),
             ("registry.example.com:443/app:1", "registry.example.com/app:1"),
             ("docker.io:443/nginx:1", "docker.io/library/nginx:1"),
+            ("sha256:abc.def", "docker.io/library/sha256:abc.def"),
+            ("sha256:ABC", "docker.io/library/sha256:ABC"),
+            ("org/sha256:abc", "docker.io/org/sha256:abc"),
+            ("docker.io/library/sha256:abc", "docker.io/library/sha256:abc"),
+            ("cafe:1", "docker.io/library/cafe:1"),
             ("a/b__c.d-e---f_g:x", "docker.io/a/b__c.d-e---f_g:x"),
         ] {
             assert_eq!(normalized(text), name, "{text}");
@@ -769,6 +790,31 @@ mod tests {
             let message = refusal(text);
             assert!(message.starts_with(expected), "{text:?}\n  expected: {expected}\n  found:    {message}");
         }
+    }
+
+    #[test]
+    fn what_a_runtime_may_take_for_an_image_id_is_refused() {
+        let hex = "0123456789abcdef".repeat(8);
+        for text in [
+            &hex[..64],
+            &format!("sha256:{}", &hex[..64]),
+            &format!("sha384:{}", &hex[..96]),
+            &format!("sha512:{hex}"),
+            // Runtimes complete the first digits of an ID.
+            "sha256:0123456789ab",
+            "sha256:0",
+            "sha512:c",
+        ] {
+            assert_eq!(Reference::parse(text), Err(ReferenceError::ImageId), "{text}");
+        }
+        // With a digest these are names.
+        for name in [&hex[..64], "sha256", "sha256:0123"] {
+            let text = format!("{name}@{SHA256}");
+            assert_eq!(normalized(&text), format!("docker.io/library/{text}"));
+        }
+        assert_eq!(normalized("sha256"), "docker.io/library/sha256:latest");
+        assert_eq!(normalized("md5:0123"), "docker.io/library/md5:0123");
+        assert_eq!(normalized(&format!("{}:1", &hex[..64])), format!("docker.io/library/{}:1", &hex[..64]));
     }
 
     #[test]

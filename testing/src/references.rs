@@ -59,9 +59,9 @@ fn explained(text: &str, ours: Option<&str>, library: Option<&str>) -> Option<&'
         }
         (None, Some(_)) if !text.is_ascii() => Some("the library takes letters of every script in tags"),
         (None, Some(_)) => match parsed {
-            Err(ReferenceError::ImageId) => {
-                Some("64 hexadecimal digits are an image ID; the library takes them for a name")
-            }
+            Err(ReferenceError::ImageId) => Some(
+                "runtimes take digits, or an algorithm and digits, for an image ID; the library takes them for a name",
+            ),
             Err(ReferenceError::Port(_) | ReferenceError::PortZero { .. }) => {
                 Some("the library takes any digits for a port")
             }

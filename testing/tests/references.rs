@@ -19,8 +19,13 @@ fn nearly_a_reference() -> impl Strategy<Value = String> {
         "\\[(0{0,4}[1-9a-fA-F]?:){2,7}(:[0-9a-f]{1,4}|[0-9]{1,3}(\\.[0-9]{1,3}){3})\\](:0?[0-9]{1,4})?/",
         "(0[xX]?)?[0-9a-f]{1,3}(\\.(0[xX]?)?[0-9]{1,3}){0,4}(:0?[0-9]{1,4})?/",
     ];
-    let path = "[a-z0-9]{1,4}([._/-]{0,3}[a-zA-Z0-9]{0,4}){0,4}";
-    let tag = prop_oneof![Just(String::new()), ":[A-Za-z0-9_.-]{0,6}", ":[a-z]{126,130}"];
+    let path = prop_oneof![4 => "[a-z0-9]{1,4}([._/-]{0,3}[a-zA-Z0-9]{0,4}){0,4}", 1 => "sha(256|384|512)"];
+    let tag = prop_oneof![
+        Just(String::new()),
+        ":[A-Za-z0-9_.-]{0,6}",
+        ":[a-z]{126,130}",
+        ":([0-9a-f]{0,12}|[0-9a-f]{64}|[0-9a-f]{128})",
+    ];
     let digest = prop_oneof![
         Just(String::new()),
         Just(format!("@{SHA256}")),
