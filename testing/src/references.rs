@@ -1,6 +1,7 @@
-//! Image references, held against the parser of another library.
+//! Image references, held against the parser of another library, and their registries against a parser of URLs.
 
 use container_patch_policy::image::{Reference, ReferenceError};
+use url::Url;
 
 use crate::properties::{Broken, ensure};
 
@@ -20,6 +21,28 @@ pub fn are_read_as_the_library_reads_them(text: &str) -> Result<(), Broken> {
         let again = Reference::parse(&name).map(|reference| reference.normalized());
         ensure!(again.as_ref() == Ok(&name), "{text:?} has the normalised name `{name}`, and that has {again:?}");
     }
+    Ok(())
+}
+
+/// References whose URLs have the same host and port have the same registry in their normalised names: that name follows from
+/// the host and port of the URL alone, by the rules that clients of registries share.
+///
+/// # Errors
+/// What breaks it.
+pub fn name_each_registry_in_one_way(text: &str) -> Result<(), Broken> {
+    let Ok(reference) = Reference::parse(text) else { return Ok(()) };
+    let Some(written) = reference.host() else { return Ok(()) };
+    // Labels that begin with `xn--` have rules of their own, which are for resolvers.
+    let Ok(url) = Url::parse(&format!("https://{written}/")) else { return Ok(()) };
+    let host = url.host_str().unwrap_or_default();
+    let expected = match url.port() {
+        _ if HUB.contains(&host) && url.port().is_none() => "docker.io".to_owned(),
+        Some(port) => format!("{host}:{port}"),
+        None if host == "localhost" || host.contains(['.', ':']) => host.to_owned(),
+        None => format!("{host}:443"),
+    };
+    let found = reference.normalized_registry();
+    ensure!(found == expected, "{text:?} is on `{url}`, and its registry is `{found}` instead of `{expected}`");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Image references are read as others read them.
 
-use container_patch_testing::references::are_read_as_the_library_reads_them;
+use container_patch_testing::references::{are_read_as_the_library_reads_them, name_each_registry_in_one_way};
 use proptest::prelude::*;
 
 const SHA256: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -47,6 +47,11 @@ proptest! {
     #[test]
     fn nearly_valid_references_are_read_as_the_library_reads_them(text in nearly_a_reference()) {
         are_read_as_the_library_reads_them(&text).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn each_registry_has_one_name(text in nearly_a_reference()) {
+        name_each_registry_in_one_way(&text).map_err(TestCaseError::fail)?;
     }
 
     #[test]
