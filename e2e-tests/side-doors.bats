@@ -32,17 +32,50 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
 
 @test "other spellings of an exempt image are exempt, and no other image is" {
   for image in nginx:1 docker.io/nginx:1 docker.io/library/nginx:1 index.docker.io/library/nginx:1 Docker.IO/library/nginx:1 docker.io:443/library/nginx:1 \
+    registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 Registry-1.Docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
     registry.example.com/app:1 REGISTRY.example.com/app:1 registry.example.com:443/app:1; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"
     assert_accepted
   done
   for image in nginx2:1 evil/nginx:1 library.docker.io/nginx:1 docker.io.evil.test/library/nginx:1 index.docker.io.evil.test/library/nginx:1 evil.test/docker.io/library/nginx:1 \
+    registry-2.docker.io/library/nginx:1 hub.docker.com/library/nginx:1 registry-1.docker.io:444/library/nginx:1 \
     evil.test/nginx:1 docker.io/library/nginx-evil:1 docker.io/library/evil/nginx:1 \
     registry.example.com.evil.test/app:1 registry.example.com:444/app:1 evil.test/registry.example.com/app:1 evilregistry.example.com/app:1 registryXexample.com/app:1 \
     registry.example.com@evil.test/app:1 registry.example.com./app:1 docker.io./library/nginx:1 registry.example.com:443:443/app:1; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"
     [ "$(response .allowed)" = false ]
     [[ "$(annotation findings)" == *unpinned-image* || "$(annotation findings)" == *invalid-reference* ]]
+  done
+}
+
+@test "another spelling of a registry does not avoid an override for it" {
+  local settings image
+  settings="$(jq -nc '{pinning: {action: "off"}, overrides: [{pinning: {action: "deny"}, images: [
+    "docker.io/*", "registry.example.com/*", "registry.example.com:5000/*", "registry:443/*", "127.0.0.1:5000/*", "[::1]:5000/*"]}]}')"
+  # The settings let an image pass that no override is for.
+  judge v1 Pod "$(pod registry.example.com:5001/app:1)" "$settings"
+  assert_accepted
+  for image in registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 REGISTRY-1.docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
+    Registry.Example.com:443/app:1 REGISTRY.example.com:5000/app:1 Registry/app:1 REGISTRY:443/app:1; do
+    judge v1 Pod "$(pod "$image")" "$settings"
+    assert_denied unpinned-image
+  done
+  for image in registry.example.com:0443/app:1 registry.example.com:05000/app:1 registry:0443/app:1 registry-1.docker.io:0443/library/nginx:1 \
+    127.1:5000/app:1 127.0.1:5000/app:1 2130706433:5000/app:1 0x7f.0.0.1:5000/app:1 0X7F000001:5000/app:1 0177.0.0.1:5000/app:1 127.0.0.01:5000/app:1 127.0.0.0x1:5000/app:1 \
+    '[0:0:0:0:0:0:0:1]:5000/app:1' '[::01]:5000/app:1' '[0::1]:5000/app:1' '[::0:1]:5000/app:1' '[::ffff:127.0.0.1]:5000/app:1' '[::ffff:7f00:1]:5000/app:1' '[::FFFF:7f00:1]:5000/app:1'; do
+    judge v1 Pod "$(pod "$image")" "$settings"
+    assert_denied invalid-reference
+  done
+}
+
+@test "an image id is refused, whatever is exempt" {
+  local hex="${DIGEST#sha256:}" image
+  for image in "$hex" "sha256:$hex" "sha384:$hex${hex:0:32}" "sha512:$hex$hex" "sha256:${hex:0:12}" sha256:c; do
+    judge v1 Pod "$(pod "$image")" '{"exempt": ["*", "docker.io/library/*"], "pinning": {"action": "off"}}'
+    assert_denied invalid-reference
+    assert_contains "$(message)" 'it is an image ID'
+    judge v1 Pod "$(jq -nc --arg image "$image" '{spec: {containers: [], volumes: [{name: "data", image: {reference: $image}}]}}')" '{"exempt": ["*"]}'
+    assert_denied invalid-reference
   done
 }
 

@@ -54,7 +54,7 @@ section! {
         "exceptions" exceptions: Vec<Exception> = Vec::new(),
         /// Other rules for some images. The first entry whose `images` match an image decides; a section that it gives
         /// replaces that whole section for the image, and keys that it leaves out have their defaults.
-        /// For example `[{images: ["*/sandbox/*"], schedule: {maxAge: 180d}}]`.
+        /// For example `[{images: ["registry.example.com/sandbox/*"], schedule: {maxAge: 180d}}]`.
         "overrides" overrides: Vec<Override> = Vec::new(),
         /// How hard findings bite in special cases.
         "enforcement" enforcement: Enforcement = Enforcement::default(),

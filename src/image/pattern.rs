@@ -1,13 +1,13 @@
 //! Image patterns, as the settings write them: `registry.example.com/team/*`.
 //!
 //! A pattern is matched against the whole normalised name ([`Reference::normalized`](super::Reference::normalized)).
-//! `*` stands for any run of characters, `?` for one. A wildcard in a host that also has letters stays in the host:
-//! `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
+//! `*` stands for any run of characters, `/` included, `?` for one. A wildcard in a host that also has letters stays in the
+//! host: `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::reference::{DEFAULT_HOST, ReferenceError, check_host, is_host, normalize_host};
+use super::reference::{DEFAULT_HOST, ReferenceError, check_host, check_port, is_host, normalize_host};
 
 /// A pattern over normalised image names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,8 @@ impl<'a> ImagePattern<'a> {
                 return Err(PatternError::NoHost(format!("docker.io/{text}")));
             }
             Some((host, rest)) => {
-                if !host.contains(['*', '?']) {
-                    check_host(host).map_err(PatternError::Host)?;
-                }
+                let checked = if host.contains(['*', '?']) { check_literal_port(host) } else { check_host(host) };
+                checked.map_err(PatternError::Host)?;
                 check_rest(host, rest)?;
             }
         }
@@ -137,6 +136,14 @@ impl<'n> Name<'n> {
     pub fn of(normalized: &'n str) -> Self {
         let (host, rest) = split(normalized);
         Self { whole: normalized, host, rest }
+    }
+}
+
+/// Whether the port of a host with wildcards is one that a normalised name can have, if it has no wildcard itself.
+fn check_literal_port(host: &str) -> Result<(), ReferenceError> {
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => check_port(port),
+        _ => Ok(()),
     }
 }
 
@@ -263,10 +270,26 @@ mod tests {
             "DOCKER.IO/library/nginx:1",
             "docker.io:443/library/nginx:1",
             "Index.Docker.IO/nginx:1",
+            "index.docker.io:443/nginx:1",
+            "registry-1.docker.io/nginx:1",
+            "registry.hub.docker.com/library/nginx:1",
         ] {
             assert!(matches("docker.io/library/nginx:1", image), "{image}");
             assert!(matches("index.docker.io:443/library/nginx:1", image), "{image}");
+            assert!(matches("registry-1.docker.io/library/nginx:1", image), "{image}");
+            assert!(matches("Registry.Hub.Docker.com/library/nginx:1", image), "{image}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_host_without_a_dot_meets_the_same_pattern() {
+        for image in ["registry:443/app:1", "Registry/app:1", "REGISTRY:443/app:1"] {
+            assert!(matches("registry:443/*", image), "{image}");
+            assert!(matches("Registry/*", image), "{image}");
+            assert!(matches("R*y/*", image), "{image}");
+        }
+        assert!(!matches("registry:443/*", "registry/app:1"));
+        assert!(!matches("Registry/*", "registry/app:1"));
     }
 
     #[test]
@@ -314,9 +337,35 @@ mod tests {
         assert_eq!(ImagePattern::parse("docker.io/nginx:*"), Err(PatternError::NoNamespace(namespace)));
         let lower = "docker.io/library/nginx:V*".to_owned();
         assert_eq!(ImagePattern::parse("docker.io/Library/nginx:V*"), Err(PatternError::UpperCase(lower)));
+        let namespace = "docker.io/library/nginx:*".to_owned();
+        let pattern = "registry-1.docker.io/nginx:*";
+        assert_eq!(ImagePattern::parse(pattern), Err(PatternError::NoNamespace(namespace)));
         assert!(matches!(ImagePattern::parse("https://registry.example.com/*"), Err(PatternError::Host(_))));
         assert_eq!(ImagePattern::parse(""), Err(PatternError::Empty));
         assert_eq!(ImagePattern::parse("docker.io/{a,b}:*"), Err(PatternError::Character('{')));
         assert_eq!(ImagePattern::parse("docker.io/ä*"), Err(PatternError::Character('ä')));
+    }
+
+    #[test]
+    fn a_host_that_no_normalised_name_has_is_refused_with_the_one_that_it_has() {
+        for (pattern, expected) in [
+            ("registry.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
+            ("*.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
+            ("*:05000/*", "the port `05000` has a leading zero; write `5000`"),
+            ("*.example.com:65536/*", "`65536` is no port"),
+            ("127.1/*", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("0x7f.0.0.1:5000/*", "`0x7f.0.0.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("[0:0:0:0:0:0:0:1]/*", "`[0:0:0:0:0:0:0:1]` is not the canonical spelling of that address; write `[::1]`"),
+            ("1.2.3.4.5/*", "the host `1.2.3.4.5` ends in a number"),
+        ] {
+            let message = ImagePattern::parse(pattern).unwrap_err().to_string();
+            let expected = format!("matches no image: {expected}");
+            assert!(message.starts_with(&expected), "{pattern}\n  expected: {expected}\n  found:    {message}");
+        }
+        for pattern in
+            ["*.example.com:443/*", "*.example.com:50*/*", "*:5000/*", "10.0.0.*/*", "[2001:db8:*]/*", "[::1]/*"]
+        {
+            assert!(ImagePattern::parse(pattern).is_ok(), "{pattern}");
+        }
     }
 }

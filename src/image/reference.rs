@@ -5,13 +5,20 @@
 //! ```text
 //! reference      := name [ ":" tag ] [ "@" digest ]
 //! name           := [ host "/" ] path
-//! host           := ( domain | "[" IPv6 address "]" ) [ ":" port ]
-//! domain         := component *( "." component )         letters, digits and inner hyphens
+//! host           := ( domain | IPv4 address | "[" IPv6 address "]" ) [ ":" port ]
+//! domain         := component *( "." component )         letters, digits and inner hyphens; the last is not a number
 //! path           := path-component *( "/" path-component )
 //! path-component := lower-case letters and digits, joined by ".", "_", "__" or a run of "-"
 //! tag            := [A-Za-z0-9_] [A-Za-z0-9_.-]{0,127}
 //! digest         := "sha256:" 64 hexadecimal digits | "sha512:" 128 hexadecimal digits
 //! ```
+//!
+//! It is narrower than that package in what names a registry. Settings match images by name, so a registry must not have a
+//! second spelling that runtimes resolve and patterns do not match:
+//!
+//! - IP addresses are canonical: four decimal numbers (IPv4), RFC 5952 (IPv6). Resolvers also take `127.1` and `0x7f.0.0.1`.
+//! - Ports have no leading zeros. `0443` is 443 to everything that parses numbers.
+//! - What a runtime may look up among the image IDs of its node is not a name; see [`ReferenceError::ImageId`].
 //!
 //! The ready-made parsers compile regular expressions. A policy is started anew for every admission request and would
 //! compile them every time, which costs more than everything else that a policy does. `testing/` compares this parser with
@@ -19,12 +26,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The registry that a reference without a host means.
 pub(super) const DEFAULT_HOST: &str = "docker.io";
-/// Another name of [`DEFAULT_HOST`], kept alive by old tools.
-const LEGACY_DEFAULT_HOST: &str = "index.docker.io";
+/// The hosts that answer for [`DEFAULT_HOST`]: the same repositories under other names. Old tools write `index.docker.io`,
+/// runtimes themselves connect to `registry-1.docker.io`.
+const DEFAULT_HOST_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+/// The port of HTTPS, which a host has where it names none.
+const DEFAULT_PORT: &str = ":443";
 /// The namespace of single-component names on [`DEFAULT_HOST`].
 const OFFICIAL_NAMESPACE: &str = "library";
 /// The tag that a reference with neither tag nor digest means.
@@ -95,7 +105,8 @@ pub enum ReferenceError {
     /// Host and path together are too long.
     #[error("its name, with the host, is {0} characters long; a name has at most {MAX_NAME}")]
     NameTooLong(usize),
-    /// 64 hexadecimal digits, which tools take for an image ID.
+    /// What runtimes may take for the ID of an image that their node already has: 64 hexadecimal digits, or `sha256:`
+    /// and some, without a host. The image that runs could then be any image, whatever its name.
     #[error("it is an image ID, not a name; write `name@sha256:…`")]
     ImageId,
     /// The part before the first slash names no registry.
@@ -103,9 +114,30 @@ pub enum ReferenceError {
         "`{0}` is no registry host; write a domain name, an IPv4 address or an [IPv6] address, with an optional `:port`"
     )]
     Host(String),
+    /// The host ends in a number, so that resolvers take it for an IPv4 address.
+    #[error(
+        "the host `{0}` ends in a number and is not an IPv4 address; write four decimal numbers from 0 to 255, without leading zeros"
+    )]
+    Ipv4(String),
+    /// The host is an IP address in another spelling than the canonical one.
+    #[error("`{written}` is not the canonical spelling of that address; write `{canonical}`")]
+    Address {
+        /// The address, without the port.
+        written: String,
+        /// The same address as references spell it.
+        canonical: String,
+    },
     /// The port of the host.
     #[error("`{0}` is no port; write a number from 1 to 65535")]
     Port(String),
+    /// The port of the host starts with a zero.
+    #[error("the port `{written}` has a leading zero; write `{canonical}`")]
+    PortZero {
+        /// The digits of the port.
+        written: String,
+        /// The port without leading zeros.
+        canonical: u16,
+    },
     /// No repository is named.
     #[error("it names no repository; write a name such as `registry.example.com/team/app:1.4`")]
     NoPath,
@@ -174,11 +206,12 @@ impl<'a> Reference<'a> {
         if let Some(tag) = tag {
             check_tag(tag)?;
         }
-        if host.is_none() && tag.is_none() && digest.is_none() && is_image_id(path) {
+        if host.is_none() && digest.is_none() && is_image_id(path, tag) {
             return Err(ReferenceError::ImageId);
         }
         let reference = Self { text, host, path, tag, digest };
-        let length = reference.registry().len() + 1 + reference.repository().len();
+        let registry = reference.registry().len().max(reference.normalized_registry().len());
+        let length = registry + 1 + reference.repository().len();
         if length > MAX_NAME {
             return Err(ReferenceError::NameTooLong(length));
         }
@@ -191,11 +224,17 @@ impl<'a> Reference<'a> {
         self.text
     }
 
-    /// The registry that the image comes from, `docker.io` where none is written.
+    /// The registry host as it was written, with its port, where one is written.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.host
+    }
+
+    /// The registry that the image comes from: `docker.io` for every spelling of Docker Hub, and where none is written.
     #[must_use]
     pub fn registry(&self) -> &'a str {
         match self.host {
-            Some(host) if !host.eq_ignore_ascii_case(LEGACY_DEFAULT_HOST) => host,
+            Some(host) if !is_default_host(host) => host,
             _ => DEFAULT_HOST,
         }
     }
@@ -209,7 +248,7 @@ impl<'a> Reference<'a> {
     /// The repository in its registry, with Docker Hub's `library/` where that is implied.
     #[must_use]
     pub fn repository(&self) -> Cow<'a, str> {
-        if normalize_host(self.registry()) == DEFAULT_HOST && !self.path.contains('/') {
+        if self.registry() == DEFAULT_HOST && !self.path.contains('/') {
             Cow::Owned(format!("{OFFICIAL_NAMESPACE}/{}", self.path))
         } else {
             Cow::Borrowed(self.path)
@@ -284,22 +323,32 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// The spelling of a registry host that all its spellings share. Host names know no case, and 443 is the port of HTTPS.
+/// The spelling of a registry host that all its spellings share. Host names know no case, 443 is the port of HTTPS, and
+/// Docker Hub has several names.
 ///
-/// A host that only its upper-case letters tell from a namespace keeps them, or it would pass for the namespace.
+/// In lower case, a host that only its upper-case letters tell from a namespace would pass for the namespace. It keeps
+/// the port, or gets it: `Registry`, `REGISTRY` and `registry:443` are all `registry:443`.
 pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
+    if is_default_host(written) {
+        return Cow::Borrowed(DEFAULT_HOST);
+    }
     let has_upper_case = written.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !has_upper_case && !written.ends_with(":443") && written != LEGACY_DEFAULT_HOST {
+    if !has_upper_case && !written.ends_with(DEFAULT_PORT) {
         return Cow::Borrowed(written);
     }
     let mut host = written.to_ascii_lowercase();
     if !is_host(&host) {
-        return Cow::Borrowed(written);
-    }
-    if let Some(bare) = host.strip_suffix(":443").filter(|bare| is_host(bare)) {
+        host.push_str(DEFAULT_PORT);
+    } else if let Some(bare) = host.strip_suffix(DEFAULT_PORT).filter(|bare| is_host(bare)) {
         host.truncate(bare.len());
     }
-    if host == LEGACY_DEFAULT_HOST { Cow::Borrowed(DEFAULT_HOST) } else { Cow::Owned(host) }
+    Cow::Owned(host)
+}
+
+/// Whether a host is Docker Hub, in any of its spellings.
+fn is_default_host(host: &str) -> bool {
+    let name = host.strip_suffix(DEFAULT_PORT).unwrap_or(host);
+    name.eq_ignore_ascii_case(DEFAULT_HOST) || DEFAULT_HOST_ALIASES.iter().any(|alias| name.eq_ignore_ascii_case(alias))
 }
 
 /// Whether the part before the first slash is a registry host rather than a namespace on Docker Hub.
@@ -367,32 +416,27 @@ fn split_host(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
 }
 
 pub(super) fn check_host(host: &str) -> Result<(), ReferenceError> {
-    let (name, port) = if let Some(bracketed) = host.strip_prefix('[') {
+    let port = if let Some(bracketed) = host.strip_prefix('[') {
         let (address, port) = bracketed.split_once(']').ok_or_else(|| ReferenceError::Host(host.to_owned()))?;
-        // The grammar has no room for the spelling that ends in an IPv4 address.
-        if address.contains('.') || address.parse::<Ipv6Addr>().is_err() {
-            return Err(ReferenceError::Host(host.to_owned()));
-        }
+        let parsed = address.parse().map_err(|_| ReferenceError::Host(host.to_owned()))?;
+        check_ipv6(address, parsed)?;
         match port.strip_prefix(':') {
-            Some(port) => (None, Some(port)),
-            None if port.is_empty() => (None, None),
+            Some(port) => Some(port),
+            None if port.is_empty() => None,
             None => return Err(ReferenceError::Host(host.to_owned())),
         }
     } else {
-        match host.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(host), None),
+        let (name, port) = match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, None),
+        };
+        if !name.split('.').all(is_domain_component) {
+            return Err(ReferenceError::Host(host.to_owned()));
         }
+        check_ipv4(name)?;
+        port
     };
-    if let Some(name) = name
-        && !name.split('.').all(is_domain_component)
-    {
-        return Err(ReferenceError::Host(host.to_owned()));
-    }
-    match port {
-        Some(port) if !is_port(port) => Err(ReferenceError::Port(port.to_owned())),
-        _ => Ok(()),
-    }
+    port.map_or(Ok(()), check_port)
 }
 
 fn is_domain_component(component: &str) -> bool {
@@ -402,8 +446,82 @@ fn is_domain_component(component: &str) -> bool {
         && component.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+/// Whether a host is in the canonical spelling, if it is an IPv4 address.
+fn check_ipv4(host: &str) -> Result<(), ReferenceError> {
+    // The standard library takes the canonical spelling alone.
+    if !ends_in_number(host) || host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(());
+    }
+    Err(match abbreviated_ipv4(host) {
+        Some(address) => ReferenceError::Address { written: host.to_owned(), canonical: address.to_string() },
+        None => ReferenceError::Ipv4(host.to_owned()),
+    })
+}
+
+/// Whether a host is an IPv4 address, in whatever spelling, rather than a domain name: the "ends in a number checker" of
+/// the WHATWG URL standard. It covers what `inet_aton` takes for an address, which resolvers try before DNS.
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit_once('.').map_or(host, |(_, last)| last);
+    match hexadecimal(last) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+/// The address that `inet_aton` takes a host for: one to four numbers, of which the last stands for all bytes that are
+/// left. There is none where a leading zero makes a number octal to some resolvers, and decimal to others.
+fn abbreviated_ipv4(host: &str) -> Option<Ipv4Addr> {
+    let mut address = 0;
+    let mut free_bits = u32::BITS;
+    let mut numbers = host.split('.').peekable();
+    while let Some(number) = numbers.next() {
+        let value = ipv4_number(number)?;
+        let bits = if numbers.peek().is_some() { 8 } else { free_bits };
+        free_bits = free_bits.checked_sub(bits).filter(|_| bits > 0)?;
+        if value.checked_shr(bits).is_some_and(|rest| rest > 0) {
+            return None;
+        }
+        address |= value.checked_shl(free_bits)?;
+    }
+    Some(Ipv4Addr::from_bits(address))
+}
+
+fn ipv4_number(text: &str) -> Option<u32> {
+    if let Some(digits) = hexadecimal(text) {
+        return u32::from_str_radix(digits, 16).ok();
+    }
+    let decimal: u32 = text.parse().ok()?;
+    let is_unambiguous = !text.starts_with('0') || u32::from_str_radix(text, 8) == Ok(decimal);
+    is_unambiguous.then_some(decimal)
+}
+
+/// The digits after `0x`.
+fn hexadecimal(number: &str) -> Option<&str> {
+    number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"))
+}
+
+/// Whether an IPv6 address is written in the canonical spelling (RFC 5952), which is how the standard library writes it. An
+/// address that stands for an IPv4 one has no such spelling here: RFC 5952 writes it with dots, which the grammar does not
+/// have, and connections to it are connections to the IPv4 address.
+fn check_ipv6(address: &str, parsed: Ipv6Addr) -> Result<(), ReferenceError> {
+    let canonical = match parsed.to_ipv4_mapped() {
+        Some(ipv4) => ipv4.to_string(),
+        None => format!("[{parsed}]"),
+    };
+    let written = format!("[{address}]");
+    if canonical == written { Ok(()) } else { Err(ReferenceError::Address { written, canonical }) }
+}
+
+pub(super) fn check_port(port: &str) -> Result<(), ReferenceError> {
+    let number =
+        port.parse::<u16>().ok().filter(|number| *number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    match number {
+        None => Err(ReferenceError::Port(port.to_owned())),
+        Some(canonical) if port.starts_with('0') => {
+            Err(ReferenceError::PortZero { written: port.to_owned(), canonical })
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
@@ -463,8 +581,22 @@ pub(crate) fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn is_image_id(path: &str) -> bool {
-    path.len() == 64 && path.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Whether a name without a host and a digest may be taken for the ID of an image that a node already has.
+///
+/// Docker takes 64 digits, or a digest, for an ID before it reads a name (`ParseAnyReference` of `distribution/reference`).
+/// The CRI plugin of containerd does the same with a digest (`LocalResolve`). Where a node has no image of a name, both
+/// look for it among their IDs (`digestset.Lookup`), and there an algorithm and the first digits are enough: `sha256:c` is
+/// the one image whose ID begins with `c`, and a pull policy of `IfNotPresent` or `Never` runs it. IDs are in lower case,
+/// and text with a digest after it (`sha256:…@sha256:…`) is not an ID to either.
+///
+/// Digits alone that are fewer than 64, such as `cafe`, are a name: the kubelet adds `:latest`, and then neither finds an ID.
+fn is_image_id(path: &str, tag: Option<&str>) -> bool {
+    let has_hex_digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match tag {
+        None => path.len() == 64 && has_hex_digits(path),
+        // The algorithms that Go's digests have.
+        Some(tag) => matches!(path, "sha256" | "sha384" | "sha512") && has_hex_digits(tag),
+    }
 }
 
 #[cfg(test)]
@@ -504,13 +636,185 @@ mod tests {
             ("[2001:db8::1]/team/app:1", "[2001:db8::1]/team/app:1"),
             ("Registry.Example.COM/app:V1", "registry.example.com/app:V1"),
             ("registry.example.com:443/app:1", "registry.example.com/app:1"),
-            ("AA/app:1", "AA/app:1"),
-            ("registry:443/app:1", "registry:443/app:1"),
             ("docker.io:443/nginx:1", "docker.io/library/nginx:1"),
+            ("sha256:abc.def", "docker.io/library/sha256:abc.def"),
+            ("sha256:ABC", "docker.io/library/sha256:ABC"),
+            ("org/sha256:abc", "docker.io/org/sha256:abc"),
+            ("docker.io/library/sha256:abc", "docker.io/library/sha256:abc"),
+            ("cafe:1", "docker.io/library/cafe:1"),
             ("a/b__c.d-e---f_g:x", "docker.io/a/b__c.d-e---f_g:x"),
         ] {
             assert_eq!(normalized(text), name, "{text}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_docker_hub_is_one_registry() {
+        for host in [
+            "docker.io",
+            "docker.io:443",
+            "Docker.IO",
+            "index.docker.io",
+            "Index.docker.io:443",
+            "registry-1.docker.io",
+            "registry-1.docker.io:443",
+            "REGISTRY-1.docker.io",
+            "registry.hub.docker.com",
+            "Registry.Hub.Docker.com:443",
+        ] {
+            let text = format!("{host}/nginx:1");
+            let reference = Reference::parse(&text).unwrap();
+            assert_eq!(reference.normalized(), "docker.io/library/nginx:1", "{text}");
+            assert_eq!(reference.registry(), "docker.io", "{text}");
+            assert_eq!(reference.normalized_registry(), "docker.io", "{text}");
+            assert_eq!(reference.repository(), "library/nginx", "{text}");
+            assert_eq!(reference.host(), Some(host), "{text}");
+            assert_eq!(normalized(&format!("{host}/org/app:1")), "docker.io/org/app:1", "{host}");
+        }
+        for host in ["registry-2.docker.io", "hub.docker.com", "docker.io:444", "docker.io.example.com", "xdocker.io"] {
+            assert_eq!(normalized(&format!("{host}/nginx:1")), format!("{host}/nginx:1"));
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_host_without_a_dot_is_one_registry() {
+        for text in ["registry:443/app:1", "Registry/app:1", "REGISTRY/app:1", "Registry:443/app:1"] {
+            assert_eq!(normalized(text), "registry:443/app:1", "{text}");
+        }
+        // Without the port this is a namespace.
+        assert_eq!(normalized("registry/app:1"), "docker.io/registry/app:1");
+        assert_eq!(normalized("LocalHost:443/app:1"), "localhost/app:1");
+        // The normalised name has the port, and is a valid reference, too.
+        let longest = format!("R/{}", "a".repeat(255 - "r:443/".len()));
+        assert_eq!(normalized(&normalized(&longest)), normalized(&longest));
+        assert_eq!(Reference::parse(&format!("{longest}a")), Err(ReferenceError::NameTooLong(256)));
+    }
+
+    #[test]
+    fn an_address_in_its_canonical_spelling_is_a_host() {
+        for host in [
+            "127.0.0.1",
+            "0.0.0.0:5000",
+            "255.255.255.255",
+            "[::]",
+            "[::1]:5000",
+            "[1::]",
+            "[2001:db8::1]",
+            "[2001:db8:0:1:1:1:1:1]",
+            "[2001:db8::1:0:0:1]",
+            "[::102:304]",
+            // Domain names, whose last component is not a number.
+            "1.2.3.4.example",
+            "127.0.0.1x",
+            "10.0.0.0xg",
+            "123.x0",
+            "1a:5000",
+        ] {
+            assert_eq!(normalized(&format!("{host}/app:1")), format!("{host}/app:1"));
+        }
+    }
+
+    #[test]
+    fn an_address_in_another_spelling_is_refused_with_the_canonical_one() {
+        for (host, canonical) in [
+            ("127.1", "127.0.0.1"),
+            ("127.0.1", "127.0.0.1"),
+            ("1.2.3", "1.2.0.3"),
+            ("127.0.0.01", "127.0.0.1"),
+            ("127.65535", "127.0.255.255"),
+            ("2130706433:5000", "127.0.0.1"),
+            ("0:5000", "0.0.0.0"),
+            ("4294967295:5000", "255.255.255.255"),
+            ("0x7f.0.0.1", "127.0.0.1"),
+            ("0X7F000001", "127.0.0.1"),
+            ("0x7f000001:5000", "127.0.0.1"),
+            ("127.0.0.0x1", "127.0.0.1"),
+            ("00.00.00.00", "0.0.0.0"),
+            ("[0:0:0:0:0:0:0:1]", "[::1]"),
+            ("[0::1]", "[::1]"),
+            ("[::01]:5000", "[::1]"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("[2001:db8::0:1]", "[2001:db8::1]"),
+            ("[2001:db8::1:1:1:1:1]", "[2001:db8:0:1:1:1:1:1]"),
+            ("[::ffff:7f00:1]", "127.0.0.1"),
+            ("[::ffff:1.2.3.4]:5000", "1.2.3.4"),
+            ("[::1.2.3.4]", "[::102:304]"),
+        ] {
+            let text = format!("{host}/app");
+            match Reference::parse(&text) {
+                Err(ReferenceError::Address { written, canonical: found }) => {
+                    assert_eq!(found, canonical, "{text}");
+                    assert!(host.starts_with(&written), "{text}: {written}");
+                    assert!(Reference::parse(&format!("{canonical}/app")).is_ok(), "{canonical}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_ends_in_a_number_and_names_no_single_address_is_refused() {
+        for host in [
+            "1.2.3.4.5",
+            "1.2.3.4.0",
+            "256.0.0.1",
+            "1.2.3.256",
+            "1.256.3",
+            "4294967296:5000",
+            "99999999999999999999:5000",
+            "registry.1",
+            "registry.0x1f",
+            "registry.0x",
+            "0X",
+            // Octal to some resolvers, decimal to others.
+            "0177.0.0.1",
+            "127.0.0.010",
+            "09.0.0.1",
+        ] {
+            let text = format!("{host}/app");
+            let name = host.split(':').next().unwrap();
+            assert_eq!(Reference::parse(&text), Err(ReferenceError::Ipv4(name.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_with_a_leading_zero_is_refused_with_the_number() {
+        for (text, expected) in [
+            ("registry.example.com:0443/app", "the port `0443` has a leading zero; write `443`"),
+            ("registry:05000/app", "the port `05000` has a leading zero; write `5000`"),
+            ("[::1]:0005000/app", "the port `0005000` has a leading zero; write `5000`"),
+            ("docker.io:00000000443/nginx", "the port `00000000443` has a leading zero; write `443`"),
+            ("localhost:00/app", "`00` is no port"),
+            ("localhost:065536/app", "`065536` is no port"),
+        ] {
+            let message = refusal(text);
+            assert!(message.starts_with(expected), "{text:?}\n  expected: {expected}\n  found:    {message}");
+        }
+    }
+
+    #[test]
+    fn what_a_runtime_may_take_for_an_image_id_is_refused() {
+        let hex = "0123456789abcdef".repeat(8);
+        for text in [
+            &hex[..64],
+            &format!("sha256:{}", &hex[..64]),
+            &format!("sha384:{}", &hex[..96]),
+            &format!("sha512:{hex}"),
+            // Runtimes complete the first digits of an ID.
+            "sha256:0123456789ab",
+            "sha256:0",
+            "sha512:c",
+        ] {
+            assert_eq!(Reference::parse(text), Err(ReferenceError::ImageId), "{text}");
+        }
+        // With a digest these are names.
+        for name in [&hex[..64], "sha256", "sha256:0123"] {
+            let text = format!("{name}@{SHA256}");
+            assert_eq!(normalized(&text), format!("docker.io/library/{text}"));
+        }
+        assert_eq!(normalized("sha256"), "docker.io/library/sha256:latest");
+        assert_eq!(normalized("md5:0123"), "docker.io/library/md5:0123");
+        assert_eq!(normalized(&format!("{}:1", &hex[..64])), format!("docker.io/library/{}:1", &hex[..64]));
     }
 
     #[test]
@@ -550,7 +854,6 @@ mod tests {
             ("registry.example.com/", "it names no repository"),
             ("registry.example.com./app", "`registry.example.com.` is no registry host"),
             ("-registry.example.com/app", "`-registry.example.com` is no registry host"),
-            ("[::1/app", "`[::1` is no registry host"),
             ("[nonsense]/app", "`[nonsense]` is no registry host"),
             ("[::1]x/app", "`[::1]x` is no registry host"),
             ("localhost:/app", "`` is no port"),
@@ -570,7 +873,18 @@ mod tests {
             ("nginx@", "its digest is empty"),
             ("https://registry.example.com/app:1", "it begins with the scheme `https://`"),
             ("nginx`", "it holds a backtick at position 6"),
-            ("[::ffff:1.2.3.4]/app", "`[::ffff:1.2.3.4]` is no registry host"),
+            (
+                "[::ffff:1.2.3.4]/app",
+                "`[::ffff:1.2.3.4]` is not the canonical spelling of that address; write `1.2.3.4`",
+            ),
+            ("[0::1]:80/app", "`[0::1]` is not the canonical spelling of that address; write `[::1]`"),
+            ("127.1:80/app", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
+            ("1.2.3.4.5/app", "the host `1.2.3.4.5` ends in a number and is not an IPv4 address; write four decimal"),
+            ("[::1%25eth0]/app", "it holds `%` at position 5"),
+            ("[1.2.3.4]/app", "`[1.2.3.4]` is no registry host"),
+            ("[::1/app", "`[::1` is no registry host"),
+            ("127.0.0.1./app", "`127.0.0.1.` is no registry host"),
+            ("localhost:+443/app", "it holds `+` at position 11"),
             ("nginx@sha256:ABC", "`sha256:ABC` is no digest"),
             (&"a".repeat(64), "it is an image ID"),
         ] {

@@ -56,7 +56,7 @@ impl Setting for RegistryHost {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a registry host such as `registry.example.com`", problems)?;
         match Reference::parse(&format!("{text}/name")) {
-            Ok(reference) if reference.registry() == text => {
+            Ok(reference) if reference.host() == Some(&*text) => {
                 Some(Self(Cow::Owned(reference.normalized_registry().into_owned())))
             }
             Ok(_) => {

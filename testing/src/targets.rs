@@ -3,7 +3,7 @@
 
 use crate::Trial;
 use crate::properties::{self, Broken, settings_are_judged_alike};
-use crate::references::are_read_as_the_library_reads_them;
+use crate::references::{are_read_as_the_library_reads_them, name_each_registry_in_one_way};
 use crate::reports::{self, Source};
 
 /// What a target does with bytes.
@@ -54,12 +54,14 @@ pub fn settings(bytes: &[u8]) -> Result<(), Broken> {
         .map_err(|broken| format!("{broken}\nsettings: {}", String::from_utf8_lossy(&settings)))
 }
 
-/// Image references, held against the parser of another library.
+/// Image references, held against the parsers of other libraries.
 ///
 /// # Errors
 /// What breaks.
 pub fn references(text: &[u8]) -> Result<(), Broken> {
-    std::str::from_utf8(text).map_or(Ok(()), are_read_as_the_library_reads_them)
+    let Ok(text) = std::str::from_utf8(text) else { return Ok(()) };
+    are_read_as_the_library_reads_them(text)?;
+    name_each_registry_in_one_way(text)
 }
 
 /// The text of annotations about scans.

@@ -103,6 +103,7 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         patch_days(json!({"cron": " 0  0 1,15 * ? ", "timeZone": "Etc/GMT+1"})),
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}]}}),
         json!({"baseImage": {"registries": ["localhost", "docker.io", "registry.example.com:5000", "[::1]", "A"]}}),
+        json!({"baseImage": {"registries": ["index.docker.io", "Docker.IO:443", "registry-1.docker.io", "127.0.0.1:5000"]}}),
         json!({"scan": {"maxAllowed": {"critical": 0, "high": null}, "patchWithin": {"unknown": "7d"}}}),
         json!({"scan": {"reports": [{"source": "trivyOperator", "namespace": null}, {"source": "quay", "namespace": "a-1"}]}}),
         entry("cves", json!(["CVE-2026-0001", "cve-2021-1234567", "GHSA-2c4m-59x9-fr2g", "RHSA-2026:1", "suse-su-1"])),
@@ -197,6 +198,9 @@ fn what_a_schema_cannot_say_is_left_to_the_code() {
         json!({"schedule": {"patchDays": {"cron": "0 0 * * *", "timeZone": "Europe/Atlantis"}}}),
         json!({"schedule": {"maxAge": "0d"}}),
         json!({"exempt": ["docker.io/nginx:*"]}),
+        json!({"exempt": ["registry.example.com:0443/*"]}),
+        json!({"exempt": ["127.1/*"]}),
+        json!({"baseImage": {"registries": ["[0::1]"]}}),
         json!({"evaluateAt": "2026-02-30T00:00:00Z"}),
     ] {
         assert!(!problems(&settings).is_empty(), "the code accepts {settings}");
