@@ -17,14 +17,12 @@ exchange() {
   } >> "$SESSION"
 }
 
-# knows IMAGE [tag]: the registry tells the digest of a tag, and when the image was built.
+# knows IMAGE: the registry tells the digest of a tag, and when the image was built.
 knows() {
-  local digest answer name="registry.example.com/$1"
+  local digest answer name
   digest="$(digest_of "$1")"
-  if [ "${2:-}" = tag ]; then
-    exchange OciManifestDigest "$name" "$(jq -nc --arg digest "$digest" '{digest: $digest}')"
-    name="registry.example.com/${1%%:*}@$digest"
-  fi
+  exchange OciManifestDigest "registry.example.com/$1" "$(jq -nc --arg digest "$digest" '{digest: $digest}')"
+  name="registry.example.com/${1%%:*}@$digest"
   answer="$(jq -nc --arg digest "$digest" --arg built "$(jq -r --arg image "$1" '.[$image]' <<< "$BUILT")" '{digest: $digest, config: {created: $built},
     manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: "sha256:c"}}}')"
   exchange OciManifestAndConfig "$name" "$answer"
@@ -43,7 +41,9 @@ on() {
     --settings-json "$settings" --replay-host-capabilities-interactions "$SESSION"
   [ "$status" -eq 0 ]
   [[ "$stderr" != *"was not replayed"* ]]
-  jq -c --arg day "$1" '.auditAnnotations + {day: $day}' <<< "$output" >> "$LOG"
+  # The event of the audit log names user, verb and object itself.
+  jq -c --arg day "$1" --arg user "$2" --arg verb "$operation" --arg object "$4 shop/web" \
+    '{day: $day, $user, $verb, $object, annotations: .auditAnnotations}' <<< "$output" >> "$LOG"
   : > "$SESSION"
 }
 
@@ -67,14 +67,14 @@ deployment() {
   on 11-16 jane dev Deployment "$(deployment web:1 3)"
   allowed true
   codes
-  knows web:1 tag
+  knows web:1
   on 11-16 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
   allowed true
   codes
   [ "$(response .patch | base64 -d | jq -r '.[0].value')" = "registry.example.com/web:1@$(digest_of web:1)" ]
 
   # Tuesday a week later it turns stale. A node drains: its pods are made anew, and run.
-  knows web:1 tag
+  knows web:1
   on 11-24 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
   allowed true
   codes stale-image
@@ -96,7 +96,7 @@ deployment() {
   on 11-25 jane dev Deployment "$(deployment web:3 1)" "$(deployment web:1 1)"
   allowed true
   codes
-  knows web:3 tag
+  knows web:3
   on 11-25 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:3"}]}}'
   allowed true
   codes
@@ -128,9 +128,9 @@ deployment() {
   codes break-glass stale-image
 
   # An auditor reads the log alone: who did what, which image by digest where it ran, how old, and why it was let in.
-  story() { jq -r 'select(.day == $day and .verdict == $verdict) | (.request | fromjson) as $request | (.images | fromjson)[0] as $image
+  story() { jq -r 'select(.day == $day and .annotations.verdict == $verdict) | . as $event | .annotations | (.images | fromjson)[0] as $image
     | ((.findings // "[]") | fromjson | map(select(.code != "evaluate-at-set"))) as $findings
-    | "\($request.user) \($request.operation) \($request.object): \($image.image) \($image.digest) of \($image.built // "?")\($findings | map("; " + .code + (if .passed then " passed by " + .passed else "" end)) | join(""))"' \
+    | "\($event.user) \($event.verb) \($event.object): \($image.image) \($image.digest) of \($image.built // "?")\($findings | map("; " + .code + (if .passed then " passed by " + .passed else "" end)) | join(""))"' \
     --arg day "$1" --arg verdict "$2" "$LOG"; }
   [ "$(story 11-24 warned | head -1)" = "$REPLICA_SETS CREATE Pod shop/web: registry.example.com/web:1 $(digest_of web:1) of 2026-08-25T08:00:00Z; stale-image passed by controllerPods" ]
   [ "$(story 11-24 warned | tail -1)" = "jane UPDATE Deployment shop/web: registry.example.com/web:1 $(digest_of web:1) of 2026-08-25T08:00:00Z; stale-image passed by unchangedImages" ]
@@ -138,5 +138,5 @@ deployment() {
   [ "$(story 11-26 denied)" = "jane CREATE Deployment shop/web: registry.example.com/web:3 $(digest_of web:3) of 2026-11-20T08:00:00Z; vulnerable-image" ]
   [ "$(story 11-27 warned)" = "otto UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; break-glass; stale-image passed by breakGlass" ]
   [ "$(story 11-27 denied)" = "joe UPDATE Deployment shop/web: registry.example.com/web:2 $(digest_of web:2) of 2026-08-20T08:00:00Z; break-glass; stale-image" ]
-  [ "$(jq -r 'select(.breakGlass) | .breakGlass | fromjson | "\(.user): \(.reason) (\(.by))"' "$LOG")" = "otto: INC-7 payments are down (group oncall)" ]
+  [ "$(jq -r 'select(.annotations.breakGlass) | "\(.user): \(.annotations.breakGlass | fromjson | "\(.reason) (\(.by))")"' "$LOG")" = "otto: INC-7 payments are down (group oncall)" ]
 }
