@@ -25,17 +25,18 @@ start_silent_registry() {
   kill -STOP "$SILENT_PID"
 }
 
-# post PATH FILE: sends an object to the API server as ann, and prints the status and the seconds that it took.
+# post PATH FILE ANSWER: sends an object to the API server as ann, writes the answer into a file, and prints how many seconds it took.
+# It costs less than kubectl, many times at once.
 post() {
   curl -s --max-time 60 --cacert "$CLUSTER/pki/ca.crt" --cert "$CLUSTER/pki/admin.crt" --key "$CLUSTER/pki/admin.key" \
     -H 'Impersonate-User: ann' -H 'Content-Type: application/json' --data-binary "@$2" \
-    -o "$3" -w '%{http_code} %{time_total}\n' "https://127.0.0.1:$API_PORT$1"
+    -o "$3" -w '%{time_total}\n' "https://127.0.0.1:$API_PORT$1"
 }
 
 @test "requests that name a silent registry are refused at once, and others do not notice them" {
   own_control_plane "a cluster of somebody else is not brought to a stop"
   namespace shipped
-  local image number pids=() began seconds
+  local image number pids=() began took slowest
   start_silent_registry
   image="$(image app 1 3)"
   for number in $(seq 1 10); do
@@ -49,20 +50,19 @@ post() {
     pids+=("$!")
   done
 
-  began="$(date +%s%N)"
+  began="$(date +%s%3N)"
   accepted create otto "$(pod shell "$image")"
   accepted create otto "$(deployment web "$image")"
-  seconds=$((($(date +%s%N) - began) / 1000000000))
-  echo "a pod and a Deployment of somebody else took $seconds s"
+  took=$(($(date +%s%3N) - began))
+  echo "# a pod and a Deployment of somebody else took $took ms" >&3
   wait_for_pods "$(pinned "$image")" "$(pinned "$image")"
-  [ "$seconds" -lt 8 ]
+  [ "$took" -lt 8000 ]
 
   wait "${pids[@]}"
-  cat "$BATS_TEST_TMPDIR"/*.time
   [ "$(grep -l '\[unknown-registry\]' "$BATS_TEST_TMPDIR"/*.answer | wc -l)" -eq 20 ]
-  [ "$(cut -d' ' -f1 "$BATS_TEST_TMPDIR"/*.time | sort -u)" = 403 ]
-  # Each waits for the others at most.
-  [ "$(cut -d' ' -f2 "$BATS_TEST_TMPDIR"/*.time | sort -n | tail -n 1 | cut -d. -f1)" -lt 8 ]
+  slowest="$(sort -n "$BATS_TEST_TMPDIR"/*.time | tail -n 1)"
+  echo "# the slowest of 20 requests that name the silent registry took $slowest s" >&3
+  [ "${slowest%.*}" -lt 8 ]
 }
 
 # asked: how many requests the unlisted registry has got.
