@@ -40,10 +40,12 @@ judge_by() {
 
 # wait_until_judged_by POLICIES: waits until these policies are asked about pods in the test's namespace, or none are.
 wait_until_judged_by() {
-  if [ "$1" = none ]; then
-    wait_until 30 is_not_judged
-  else
-    wait_until 30 is_judged
+  local judged=is_judged
+  [ "$1" != none ] || judged=is_not_judged
+  if ! wait_until 30 "$judged"; then
+    printf 'expected %s to be judged by the policies %s; a pod with a forbidden tag:\n' "$NAMESPACE" "$1"
+    probe
+    return 1
   fi
 }
 
