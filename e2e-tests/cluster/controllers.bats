@@ -81,7 +81,7 @@ was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metada
     and (.user.username | test("deployment-controller")) and (.annotations | tostring | test("stale-image"))')"
   [ "$(image_of deployment web)" = "$two" ]
   [ "$(annotation enforce verdict <<< "$tried")" = denied ]
-  [ "$(annotation enforce findings <<< "$tried" | jq -r '.[0] | "\(.code) \(.effect) \(.image)"')" = "stale-image deny $stale" ]
+  [ "$(annotation enforce findings <<< "$tried" | jq -r '.[] | select(.code == "stale-image") | "\(.code) \(.effect) \(.image)"')" = "stale-image deny $stale" ]
 }
 
 # stateful_set IMAGE: a StatefulSet `web` of two pods with that image. An update does not reach them until its partition is 0.
