@@ -41,6 +41,10 @@ e2e-tests: policy.wasm ## Run the end-to-end tests, by kwctl where it is install
 	fi
 	KWCTL="$(KWCTL)" bats e2e-tests
 
+.PHONY: e2e-cluster
+e2e-cluster: ## Run the pair of policies in a real control plane, or the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
+	@e2e-tests/cluster/run
+
 policy.wasm: $(SOURCES) ## Build the module
 	@hack/setup build
 	cargo build $(CARGO_FLAGS) --package container-patch-policy --lib --profile module --target wasm32-wasip1 --target-dir target/module

@@ -1,0 +1,165 @@
+# A Kubernetes control plane on loopback, with policy-server as its webhook: etcd, kube-apiserver, kube-controller-manager
+# and policy-server as they are on the PATH. There is no scheduler and no kubelet, so pods stay Pending. To be sourced by bash.
+# shellcheck disable=SC2034 # Used where this is sourced.
+
+# The programs of a control plane. `run` says which one is missing.
+PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl policy-server)
+
+# The user that policy-server is in the cluster: the service account that the files in deploy/rbac/ name.
+POLICY_SERVER_USER=system:serviceaccount:kubewarden:policy-server
+
+# wait_until SECONDS COMMAND…: repeats the command until it succeeds, or fails when the time is over.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" > /dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# is_open PORT: whether a program listens on that loopback port.
+is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+
+# free_port: prints a random loopback port on which nothing listens.
+free_port() {
+  local port
+  port="$(shuf -i 20000-60000 -n 1)"
+  while is_open "$port"; do
+    port="$(shuf -i 20000-60000 -n 1)"
+  done
+  echo "$port"
+}
+
+# start NAME COMMAND…: starts a program that writes to CLUSTER/NAME.log, and remembers its process id in CLUSTER/pids.
+start() {
+  local name="$1"
+  shift
+  "$@" > "$CLUSTER/$name.log" 2>&1 < /dev/null &
+  echo "$!" > "$CLUSTER/$name.pid"
+  echo "$!" >> "$CLUSTER/pids"
+}
+
+# wait_for NAME SECONDS COMMAND…: waits until the command succeeds; gives up when the program has ended, or the time is over.
+wait_for() {
+  local name="$1" seconds="$2" pid deadline
+  shift 2
+  pid="$(cat "$CLUSTER/$name.pid")"
+  deadline=$((SECONDS + seconds))
+  until "$@" > /dev/null 2>&1; do
+    if ! kill -0 "$pid" 2> /dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+      echo "Error: $name does not answer; the end of its log:" >&2
+      tail -n 5 "$CLUSTER/$name.log" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# stop_all: stops what was started, the last one first, and waits until each has ended.
+stop_all() {
+  local pid
+  [ -f "$CLUSTER/pids" ] || return 0
+  for pid in $(tac "$CLUSTER/pids"); do
+    kill "$pid" 2> /dev/null || continue
+    wait_until 10 ended "$pid" || kill -KILL "$pid" 2> /dev/null || true
+  done
+}
+
+# ended PID: whether that process has ended.
+ended() { ! kill -0 "$1" 2> /dev/null; }
+
+# make_authority: makes the certificate authority of everything here, and the keys that sign service accounts' tokens.
+make_authority() {
+  mkdir "$CLUSTER/pki"
+  openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 2 -subj /CN=e2e -keyout "$CLUSTER/pki/ca.key" -out "$CLUSTER/pki/ca.crt" \
+    -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,digitalSignature 2> /dev/null
+  openssl genrsa -out "$CLUSTER/pki/service-accounts.key" 2048 2> /dev/null
+  openssl rsa -in "$CLUSTER/pki/service-accounts.key" -pubout -out "$CLUSTER/pki/service-accounts.pub" 2> /dev/null
+}
+
+# make_certificate NAME SUBJECT EXTENSION…: makes a key and a certificate of the authority.
+make_certificate() {
+  local file="$CLUSTER/pki/$1" subject="$2"
+  shift 2
+  openssl req -newkey rsa:2048 -nodes -sha256 -subj "$subject" -keyout "$file.key" -out "$file.csr" 2> /dev/null
+  openssl x509 -req -sha256 -days 2 -in "$file.csr" -CA "$CLUSTER/pki/ca.crt" -CAkey "$CLUSTER/pki/ca.key" -CAcreateserial \
+    -out "$file.crt" -extfile <(printf '%s\n' "$@") 2> /dev/null
+}
+
+# make_kubeconfig NAME USER [GROUP]: makes a client certificate for that user, and a kubeconfig that uses it.
+make_kubeconfig() {
+  make_certificate "$1" "/CN=$2${3:+/O=$3}" extendedKeyUsage=clientAuth
+  jq -n --arg server "https://127.0.0.1:$API_PORT" --arg pki "$CLUSTER/pki" --arg name "$1" '{
+      apiVersion: "v1", kind: "Config", "current-context": "e2e",
+      clusters: [{name: "e2e", cluster: {server: $server, "certificate-authority": "\($pki)/ca.crt"}}],
+      users: [{name: $name, user: {"client-certificate": "\($pki)/\($name).crt", "client-key": "\($pki)/\($name).key"}}],
+      contexts: [{name: "e2e", context: {cluster: "e2e", user: $name}}]
+    }' > "$CLUSTER/$1.kubeconfig"
+}
+
+# minor PROGRAM: prints the minor version of a program of Kubernetes.
+minor() { "$1" --version | sed -E 's/.* v[0-9]+\.([0-9]+).*/\1/'; }
+
+# start_control_plane: starts etcd, kube-apiserver and kube-controller-manager. Sets API_PORT, ETCD_PORT and KUBECONFIG, of a
+# cluster admin; CLUSTER/audit.log is the audit log.
+start_control_plane() {
+  local peer_port manager_port flags=()
+  API_PORT="$(free_port)"
+  ETCD_PORT="$(free_port)"
+  peer_port="$(free_port)"
+  manager_port="$(free_port)"
+  make_authority
+  make_certificate kube-apiserver /CN=kube-apiserver extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
+  make_kubeconfig admin admin system:masters
+  make_kubeconfig kube-controller-manager system:kube-controller-manager
+  KUBECONFIG="$CLUSTER/admin.kubeconfig"
+
+  start etcd etcd --name e2e --data-dir "$CLUSTER/etcd" --unsafe-no-fsync \
+    --listen-client-urls "http://127.0.0.1:$ETCD_PORT" --advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
+    --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
+    --initial-cluster "e2e=http://127.0.0.1:$peer_port"
+
+  # Annotations of webhooks are in the events of the level Metadata and above.
+  cat > "$CLUSTER/audit-policy.yaml" << 'END'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    verbs: [create, update, patch, delete]
+    resources: [{group: ""}, {group: apps}, {group: batch}]
+  - level: None
+END
+  # Ephemeral containers are behind a gate up to 1.22.
+  if [ "$(minor kube-apiserver)" -lt 23 ]; then
+    flags+=(--feature-gates=EphemeralContainers=true)
+  fi
+  start kube-apiserver kube-apiserver --bind-address=127.0.0.1 --secure-port="$API_PORT" --advertise-address=127.0.0.1 \
+    --endpoint-reconciler-type=none --etcd-servers="http://127.0.0.1:$ETCD_PORT" --service-cluster-ip-range=10.96.0.0/16 \
+    --tls-cert-file="$CLUSTER/pki/kube-apiserver.crt" --tls-private-key-file="$CLUSTER/pki/kube-apiserver.key" \
+    --client-ca-file="$CLUSTER/pki/ca.crt" --authorization-mode=RBAC \
+    --service-account-issuer=https://kubernetes.default.svc \
+    --service-account-signing-key-file="$CLUSTER/pki/service-accounts.key" \
+    --service-account-key-file="$CLUSTER/pki/service-accounts.pub" \
+    --audit-policy-file="$CLUSTER/audit-policy.yaml" --audit-log-path="$CLUSTER/audit.log" --audit-log-mode=blocking "${flags[@]}"
+  wait_for kube-apiserver 90 kubectl --kubeconfig "$KUBECONFIG" get --raw /readyz
+
+  flags=()
+  # Up to 1.23 it listens on a second port, without TLS.
+  if [ "$(minor kube-controller-manager)" -lt 24 ]; then
+    flags+=(--port=0)
+  fi
+  start kube-controller-manager kube-controller-manager --kubeconfig="$CLUSTER/kube-controller-manager.kubeconfig" \
+    --bind-address=127.0.0.1 --secure-port="$manager_port" --cert-dir="$CLUSTER/manager" --leader-elect=false \
+    --use-service-account-credentials=true --service-account-private-key-file="$CLUSTER/pki/service-accounts.key" \
+    --root-ca-file="$CLUSTER/pki/ca.crt" "${flags[@]}"
+  wait_for kube-controller-manager 90 kubectl --kubeconfig "$KUBECONFIG" get serviceaccount default
+  # The role `admin` is put together by a controller.
+  wait_for kube-controller-manager 60 has_rules admin
+}
+
+# has_rules CLUSTER_ROLE: whether the rules of that ClusterRole are there.
+has_rules() { kubectl --kubeconfig "$KUBECONFIG" get clusterrole "$1" --output json | jq -e '.rules | length > 0'; }

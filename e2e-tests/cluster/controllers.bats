@@ -1,0 +1,213 @@
+#!/usr/bin/env bats
+# Controllers make pods of what is stored. Whoever changes that under their hands gets no stale image in, and nobody else is
+# hindered.
+
+load helpers
+
+# has_replica_sets NUMBER: whether the Deployment `web` has so many ReplicaSets.
+has_replica_sets() { [ "$(admin get replicasets --selector app=web --output name | wc -l)" -eq "$1" ]; }
+
+# replica_set_of IMAGE: prints the name of the ReplicaSet with that image.
+replica_set_of() {
+  admin get replicasets --output json | jq -r --arg image "$1" '.items[] | select(.spec.template.spec.containers[0].image == $image).metadata.name'
+}
+
+# roll_out_twice: makes the Deployment `web` with image $one, rolls it out to $two, and names the ReplicaSet of the first one $old.
+roll_out_twice() {
+  accepted create ann "$(deployment web "$one")"
+  wait_until 20 has_replica_sets 1
+  accepted ann set image deployment web app="$two"
+  wait_until 20 has_replica_sets 2
+  old="$(replica_set_of "$one")"
+  [ -n "$old" ]
+}
+
+# hold RESOURCE NAME: deletes an object that a finalizer holds back.
+hold() {
+  accepted ann patch "$1" "$2" --type merge --patch '{"metadata": {"finalizers": ["example.com/hold"]}}'
+  accepted ann delete "$1" "$2" --wait=false
+}
+
+# template IMAGE: a patch that sets the image of a workload.
+template() { jq -nc --arg image "$1" '{spec: {template: {spec: {containers: [{name: "app", image: $image}]}}}}'; }
+
+@test "a stale image cannot be put into a ReplicaSet that is being deleted" {
+  namespace shipped
+  local one two stale old
+  one="$(image app 1 3)"
+  two="$(image app 2 2)"
+  stale="$(image app stale 120)"
+  roll_out_twice
+  hold replicaset "$old"
+  shown ann patch replicaset "$old" --patch "$(template "$stale")"
+  # What followed in the attack: the controller takes the template for the one to go back to.
+  ann annotate deployment web deprecated.deployment.rollback.to=1
+  wait_until 20 was_rolled_back
+  echo "the Deployment has $(image_of deployment web)"
+  [ "$(image_of deployment web)" = "$one" ]
+  refused stale-image ann patch replicaset "$old" --patch "$(template "$stale")"
+}
+
+# was_rolled_back: whether the deployment controller has done what the annotation asks for, and removed it.
+was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metadata.annotations.deprecated\.deployment\.rollback\.to}')" ]; }
+
+@test "an object that is being deleted can be changed where its images stay as they are" {
+  namespace shipped
+  local one two old
+  one="$(image app 1 3)"
+  two="$(image app 2 2)"
+  roll_out_twice
+  hold replicaset "$old"
+  accepted ann label replicaset "$old" team=shop
+  accepted ann patch replicaset "$old" --type merge --patch '{"metadata": {"finalizers": null}}'
+  wait_until 20 has_replica_sets 1
+}
+
+@test "the deployment controller cannot roll a Deployment back to a stale image" {
+  own_control_plane "the audit log, which says that the controller tried, is a file of the API server"
+  namespace shipped
+  local one two stale old
+  one="$(image app 1 3)"
+  two="$(image app 2 2)"
+  stale="$(image app stale 120)"
+  roll_out_twice
+  # However it came there.
+  judge_by none
+  accepted admin patch replicaset "$old" --patch "$(template "$stale")"
+  judge_by shipped
+  accepted ann annotate deployment web deprecated.deployment.rollback.to=1
+  local tried
+  tried="$(event '.verb == "update" and .objectRef.resource == "deployments" and .objectRef.subresource == null
+    and (.user.username | test("deployment-controller")) and (.annotations | tostring | test("stale-image"))')"
+  [ "$(image_of deployment web)" = "$two" ]
+  [ "$(annotation enforce verdict <<< "$tried")" = denied ]
+  [ "$(annotation enforce findings <<< "$tried" | jq -r '.[] | select(.code == "stale-image") | "\(.code) \(.effect) \(.image)"')" = "stale-image deny $stale" ]
+}
+
+# stateful_set IMAGE: a StatefulSet `web` of two pods with that image. An update does not reach them until its partition is 0.
+stateful_set() {
+  jq -nc --arg image "$1" '{
+    apiVersion: "apps/v1", kind: "StatefulSet", metadata: {name: "web"},
+    spec: {
+      replicas: 2, serviceName: "web", podManagementPolicy: "Parallel", selector: {matchLabels: {app: "web"}},
+      updateStrategy: {rollingUpdate: {partition: 2}},
+      template: {metadata: {labels: {app: "web"}}, spec: {containers: [{name: "app", image: $image}]}}
+    }}'
+}
+
+# current_revision: the name of the ControllerRevision of which the StatefulSet's pods are made.
+current_revision() { admin get statefulset web --output jsonpath='{.status.currentRevision}'; }
+
+# forged REVISION NAME IMAGE: that ControllerRevision, with another name and image.
+forged() {
+  admin get controllerrevision "$1" --output json | jq -c --arg name "$2" --arg image "$3" '
+    .metadata |= {name: $name, labels, ownerReferences, annotations} | .revision += 1
+    | .data.spec.template.spec.containers[0].image = $image'
+}
+
+# remade: whether the pods of the StatefulSet are others than $before.
+remade() {
+  local now
+  now="$(admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).metadata.uid] | sort | join(" ")')"
+  [ "$(wc -w <<< "$now")" -eq 2 ] && [ "$now" != "$before" ]
+}
+
+# remake_pods: deletes the pods of the StatefulSet, and waits until there are two again.
+remake_pods() {
+  local before
+  before="$(admin get pods --output json | jq -r '[.items[].metadata.uid] | sort | join(" ")')"
+  accepted otto delete pods --all --wait=false
+  wait_until 20 remade
+}
+
+@test "the current ControllerRevision of a StatefulSet cannot be replaced by one with a stale image" {
+  namespace shipped
+  local image stale revision forged
+  image="$(image app 1 3)"
+  stale="$(image app stale 120)"
+  accepted create otto "$(stateful_set "$image")"
+  wait_for_pods "$(pinned "$image")" "$(pinned "$image")"
+  revision="$(current_revision)"
+  forged="$(forged "$revision" "$revision" "$stale")"
+  accepted otto delete controllerrevision "$revision"
+  shown create otto "$forged"
+  local answer="$output"
+  remake_pods
+  echo "pods: $(pod_images | paste -sd' ')"
+  pods_are "$(pinned "$image")" "$(pinned "$image")"
+  assert_contains "$answer" "[stale-image]"
+}
+
+@test "the status of a StatefulSet cannot lead to a forged ControllerRevision with a stale image" {
+  namespace shipped
+  local image stale answer
+  image="$(image app 1 3)"
+  stale="$(image app stale 120)"
+  accepted create otto "$(stateful_set "$image")"
+  wait_for_pods "$(pinned "$image")" "$(pinned "$image")"
+  shown create otto "$(forged "$(current_revision)" forged "$stale")"
+  answer="$output"
+  admin get statefulset web --output json | jq -c '.status.currentRevision = "forged"' \
+    | otto replace --raw "/apis/apps/v1/namespaces/$NAMESPACE/statefulsets/web/status" --filename - > /dev/null || true
+  remake_pods
+  echo "pods: $(pod_images | paste -sd' ')"
+  pods_are "$(pinned "$image")" "$(pinned "$image")"
+  assert_contains "$answer" "[stale-image]"
+}
+
+@test "a ControllerRevision of another operator is let through, and one of a StatefulSet that cannot be read is not" {
+  namespace shipped
+  local other='{"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "other"}, "revision": 1, "data": {"spec": {"size": 3}}}'
+  accepted create otto "$other"
+  accepted create otto "$(stateful_set "$(image app 1 3)")"
+  local owner
+  owner="$(admin get statefulset web --output json | jq -c '{apiVersion, kind, name: .metadata.name, uid: .metadata.uid, controller: true}')"
+  shown create otto "$(jq -c --argjson owner "$owner" '.metadata = {name: "forged", ownerReferences: [$owner]}' <<< "$other")"
+  [ "$status" -ne 0 ]
+  assert_contains "$output" "denied the request"
+}
+
+# A StatefulSet's and a DaemonSet's life make ControllerRevisions, and those are in the rules of the policies.
+
+@test "a StatefulSet is created, updated and rolled back, with images that have grown stale, too" {
+  namespace none
+  local stale image
+  stale="$(image app stale 120)"
+  image="$(image app 1 3)"
+  # One pod, since the next one waits until the first one is ready.
+  accepted create ann "$(stateful_set "$stale" | jq -c 'del(.spec.updateStrategy) | .spec.replicas = 1')"
+  wait_for_pods "$stale"
+  judge_by shipped
+  accepted ann set image statefulset web app="$image"
+  wait_for_pods "$(pinned "$image")"
+  accepted ann set env statefulset web COLOR=green
+  wait_until 20 has_revisions 3
+  accepted ann rollout undo statefulset web
+  wait_for_pods "$(pinned "$image")"
+  # Back to what has grown stale in the meantime is a deployment of a stale image.
+  refused stale-image ann rollout undo statefulset web --to-revision 1
+}
+
+# has_revisions NUMBER: whether there are so many ControllerRevisions.
+has_revisions() { [ "$(admin get controllerrevisions --output name | wc -l)" -eq "$1" ]; }
+
+@test "a DaemonSet is created, updated and rolled back" {
+  own_control_plane "nodes are not ours to make"
+  namespace shipped
+  local one two
+  one="$(image app 1 3)"
+  two="$(image app 2 2)"
+  # A pod for each node.
+  accepted create kubectl '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "e2e"}}'
+  accepted create ann "$(jq -nc --arg image "$one" '{
+    apiVersion: "apps/v1", kind: "DaemonSet", metadata: {name: "web"},
+    spec: {selector: {matchLabels: {app: "web"}},
+      template: {metadata: {labels: {app: "web"}}, spec: {containers: [{name: "app", image: $image}]}}}}')"
+  wait_for_pods "$(pinned "$one")"
+  accepted ann set image daemonset web app="$two"
+  wait_for_pods "$(pinned "$two")"
+  accepted ann rollout undo daemonset web
+  wait_for_pods "$(pinned "$one")"
+  has_revisions 2
+  accepted kubectl delete node e2e
+}

@@ -1,0 +1,164 @@
+# What the suites in a real control plane share. `run` starts what they need, and says where it is by environment variables.
+
+bats_require_minimum_version 1.7.0
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+source "$ROOT/hack/registry.bash"
+source "$ROOT/e2e-tests/cluster/control-plane.bash"
+source "$ROOT/e2e-tests/cluster/policies.bash"
+
+if [ -z "${CLUSTER:-}" ]; then
+  echo "Error: there is no cluster; run these tests by \`make e2e-cluster\`" >&2
+  exit 1
+fi
+
+# ago DAYS: prints the time so many days ago. The policies allow images to be 90 days old, and warn from the 77th day on.
+ago() { date -u -d "$1 days ago" +%FT%TZ; }
+
+# namespace POLICIES: makes a namespace for the test that is judged by these policies (`none`: by none), and names it NAMESPACE. There ann has the
+# ClusterRole `admin`, and otto has all permissions (`*`).
+namespace() {
+  NAMESPACE="$RUN-$BATS_SUITE_TEST_NUMBER-$RANDOM"
+  jq -n --arg namespace "$NAMESPACE" --arg policies "$1" --arg key "$POLICIES_LABEL" --arg run "$RUN" '
+    def bind($user; $role): {
+      apiVersion: "rbac.authorization.k8s.io/v1", kind: "RoleBinding", metadata: {name: $user, namespace: $namespace},
+      roleRef: {apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: $role},
+      subjects: [{apiGroup: "rbac.authorization.k8s.io", kind: "User", name: $user}]
+    };
+    {apiVersion: "v1", kind: "List", items: [
+      {apiVersion: "v1", kind: "Namespace", metadata: {name: $namespace, labels: {"e2e.container-patch.dev/run": $run, ($key): $policies}}},
+      bind("ann"; "admin"), bind("otto"; "cluster-admin")
+    ]}' | kubectl apply --filename - > /dev/null
+  wait_until_judged_by "$1"
+}
+
+# judge_by POLICIES: has the test's namespace judged by other policies.
+judge_by() {
+  kubectl label --overwrite namespace "$NAMESPACE" "$POLICIES_LABEL=$1" > /dev/null
+  wait_until_judged_by "$1"
+}
+
+# wait_until_judged_by POLICIES: waits until these policies are asked about pods in the test's namespace, or none are.
+wait_until_judged_by() {
+  local judged=is_judged
+  [ "$1" != none ] || judged=is_not_judged
+  if ! wait_until 30 "$judged"; then
+    printf 'expected %s to be judged by the policies %s; a pod with a forbidden tag:\n' "$NAMESPACE" "$1"
+    probe
+    return 1
+  fi
+}
+
+# is_judged, is_not_judged: whether a pod with a forbidden tag is refused in the test's namespace, or can be made there.
+is_judged() { [[ "$(probe 2>&1)" == *"[forbidden-tag]"* ]]; }
+is_not_judged() { probe; }
+probe() { admin run probe --image "$REGISTRY/probe:latest" --dry-run=server; }
+
+# image NAME TAG DAYS: makes an image of the test's own that was built so many days ago, and prints its name.
+image() {
+  push_image "$NAMESPACE/$1" "$2" "$(ago "$3")" > /dev/null
+  echo "$REGISTRY/$NAMESPACE/$1:$2"
+}
+
+# pinned IMAGE: prints the name with the digest that its tag points at.
+pinned() {
+  local path="${1#*/}"
+  curl -sf -I -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json' \
+    "http://$REGISTRY/v2/${path%:*}/manifests/${path##*:}" | tr -d '\r' | sed -n "s#^[Dd]ocker-[Cc]ontent-[Dd]igest: #$1@#p"
+}
+
+# Whoever uses kubectl in the test's namespace: a cluster admin, and the two users of the namespace.
+admin() { kubectl --namespace "$NAMESPACE" "$@"; }
+ann() { admin --as ann "$@"; }
+otto() { admin --as otto "$@"; }
+
+# own_control_plane REASON: skips the test in a cluster of somebody else.
+own_control_plane() { [ -n "${OWN_CONTROL_PLANE:-}" ] || skip "$1"; }
+
+# shown COMMAND…: runs a command; bats shows the beginning of what it printed when an assertion fails.
+shown() {
+  run "$@"
+  # shellcheck disable=SC2154 # `run` sets them.
+  printf '$ %.600s\n%.1200s\nstatus: %s\n' "$*" "$output" "$status"
+}
+
+# accepted COMMAND…: the command succeeds.
+accepted() {
+  shown "$@"
+  [ "$status" -eq 0 ]
+}
+
+# refused CODE COMMAND…: the API server refuses the command, for a finding of that code.
+refused() {
+  local code="$1"
+  shift
+  shown "$@"
+  [ "$status" -ne 0 ]
+  assert_contains "$output" "[$code]"
+}
+
+# assert_contains TEXT PART
+assert_contains() {
+  if [[ "$1" != *"$2"* ]]; then
+    printf 'expected to find: %s\nin:               %.1200s\n' "$2" "$1"
+    return 1
+  fi
+}
+
+# deployment NAME IMAGE [JQ]: a Deployment of one pod with that image, changed by a jq program. Its pods never become ready where there
+# is no kubelet, so a rollout does not wait for them.
+deployment() {
+  jq -nc --arg name "$1" --arg image "$2" '{
+      apiVersion: "apps/v1", kind: "Deployment", metadata: {name: $name},
+      spec: {
+        replicas: 1, selector: {matchLabels: {app: $name}}, strategy: {rollingUpdate: {maxUnavailable: "100%"}},
+        template: {metadata: {labels: {app: $name}}, spec: {containers: [{name: "app", image: $image}]}}
+      }
+    } | '"${3:-.}"
+}
+
+# create USER OBJECT: that user creates the object; `kubectl` is a cluster admin who names no namespace.
+create() { "$1" create --filename - <<< "$2"; }
+
+# pod NAME IMAGE: a Pod with that image.
+pod() {
+  jq -nc --arg name "$1" --arg image "$2" '{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: {containers: [{name: "app", image: $image}]}}'
+}
+
+# image_of RESOURCE…: the image in the first container of a workload's template.
+image_of() { admin get "$@" --output jsonpath='{.spec.template.spec.containers[0].image}'; }
+
+# pod_images: the images of the pods in the namespace that are not being deleted, each on a line.
+pod_images() {
+  admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).spec.containers[].image] | sort | .[]'
+}
+
+# pods_are IMAGE…: whether the pods in the namespace have these images.
+pods_are() { [ "$(pod_images)" = "$(printf '%s\n' "$@")" ]; }
+
+# wait_for_pods IMAGE…: waits until the pods in the namespace have these images.
+wait_for_pods() {
+  if ! wait_until 20 pods_are "$@"; then
+    printf 'expected pods of: %s\nfound:            %s\n' "$*" "$(pod_images | paste -sd' ')"
+    return 1
+  fi
+}
+
+# events JQ: the events of the audit log that are about the test's namespace and fulfil a condition, each on a line.
+events() {
+  jq -c --arg namespace "$NAMESPACE" "select(.objectRef.namespace == \$namespace) | select($1)" "$CLUSTER/audit.log"
+}
+
+# event JQ: the last of these events. Waits for one.
+event() {
+  wait_until 10 has_event "$1"
+  events "$1" | tail -n 1
+}
+
+# has_event JQ: whether there is such an event.
+has_event() { [ -n "$(events "$1")" ]; }
+
+# annotation FILE KEY: the audit annotation of that policy of deploy/, as shipped, in the event on standard input.
+annotation() {
+  jq -r --arg key "clusterwide-container-patch-e2e-shipped-$1.kubewarden.admission/$2" '.annotations[$key] // ""'
+}

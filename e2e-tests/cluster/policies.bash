@@ -1,0 +1,111 @@
+# The policies of deploy/ as the suite runs them, in Kubewarden or, without it, as its controller would register them. To be
+# sourced by bash.
+
+# The label of a namespace that says by which policies the suite has it judged.
+POLICIES_LABEL=e2e.container-patch.dev/policies
+
+# What is tried besides the pair as it is shipped. Each is enforce.yaml with settings changed by a jq program, for the
+# namespaces that name it.
+# shellcheck disable=SC2016 # The programs are jq's, and so are the variables in them.
+declare -A VARIANTS=(
+  # The requester names the registries that are asked.
+  [any-registry]='del(.registries)'
+  # Nodes of two platforms.
+  [two-platforms]='.platforms = ["linux/amd64", "linux/arm64"]'
+  # The API server says who may break the glass.
+  [break-glass]='.breakGlass.rbac = true'
+  # Reports are read in the namespace of the workload; images under required/ need one.
+  [reports]='.scan.reports = [{source: "trivyOperator"}] | .overrides = [{images: ["\($registry)/required/*"], scan: (.scan + {require: true})}]'
+  # Stale images are warned about, but those of the one registry are refused; some of Docker Hub are not looked at.
+  [strict-registry]='del(.registries) | .exempt = ["docker.io/e2e/*"] | .schedule.action = "warn" | .overrides = [{images: ["\($registry)/*"], schedule: {action: "deny"}}]'
+)
+
+# policy FILE NAMESPACES [SETTINGS_JQ]: prints the policy of deploy/FILE.yaml as JSON: its settings and rules, with the suite's
+# registry among those that may be asked, in the mode `protect`, for namespaces with that label.
+policy() {
+  # kubectl reads YAML.
+  kubectl annotate --local --filename "$ROOT/deploy/$1.yaml" --output json e2e.container-patch.dev/file="$1" \
+    | jq --arg name "container-patch-e2e-$2-$1" --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" '
+      .metadata.name = $name
+      | .spec.mode = "protect"
+      | .spec.namespaceSelector.matchExpressions += [{key: $key, operator: "In", values: [$namespaces]}]
+      | .spec.settings |= (.registries += [$registry] | '"${3:-.}"')'
+}
+
+# write_policies: writes all policies into CLUSTER/policies.json, a List.
+write_policies() {
+  local variant
+  {
+    policy pin shipped
+    policy enforce shipped
+    for variant in "${!VARIANTS[@]}"; do
+      policy enforce "$variant" "${VARIANTS[$variant]}"
+    done
+  } | jq -s '{apiVersion: "v1", kind: "List", items: .}' > "$CLUSTER/policies.json"
+}
+
+# apply_policies: gives the policies in CLUSTER/policies.json to Kubewarden, and waits until it enforces them.
+apply_policies() {
+  jq --arg wasm "${CLUSTER_MODULE:-}" --arg server "${CLUSTER_POLICY_SERVER:-default}" --arg run "$RUN" '.items |= map(
+      .metadata.labels["e2e.container-patch.dev/run"] = $run
+      | .spec.policyServer = $server
+      | if $wasm == "" then . else .spec.module = $wasm end
+    )' "$CLUSTER/policies.json" | kubectl apply --filename -
+  kubectl wait clusteradmissionpolicies --selector "e2e.container-patch.dev/run=$RUN" \
+    --for condition=PolicyUniquelyReachable --timeout 300s
+}
+
+# delete_policies: deletes what a run has made in a cluster of somebody else.
+delete_policies() {
+  kubectl delete clusteradmissionpolicies,namespaces --selector "e2e.container-patch.dev/run=$RUN" --wait=false
+}
+
+# What follows stands in for Kubewarden's controller.
+
+# write_module FILE: writes the module with the least metadata without which policy-server does not run it. `kwctl annotate` adds
+# them in a release; they are a custom section of WebAssembly, whose lengths are LEB128.
+write_module() {
+  local name=io.kubewarden.metadata metadata='{"protocolVersion":"v1","rules":[],"mutating":true}' length
+  # Two bytes hold lengths from 128 to 16383; longer encodings of shorter ones are valid, too.
+  length=$((1 + ${#name} + ${#metadata}))
+  {
+    cat "$POLICY_WASM"
+    printf '%b' "$(printf '\\x00\\x%02x\\x%02x\\x%02x' $((length & 127 | 128)) $((length >> 7)) "${#name}")"
+    printf '%s%s' "$name" "$metadata"
+  } > "$1"
+}
+
+# start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and has the API server call it.
+start_policy_server() {
+  local readiness_port
+  POLICY_SERVER_PORT="$(free_port)"
+  readiness_port="$(free_port)"
+  make_kubeconfig policy-server "$POLICY_SERVER_USER"
+  make_certificate webhook /CN=policy-server extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
+  write_module "$CLUSTER/module.wasm"
+  # What the controller makes of a policy: JSON is YAML.
+  jq --arg wasm "file://$CLUSTER/module.wasm" '[.items[] | {key: "clusterwide-\(.metadata.name)", value: (.spec | {
+      module: $wasm, policyMode: .mode, allowedToMutate: .mutating, settings, timeoutEvalSeconds,
+      contextAwareResources: (.contextAwareResources // []), hostCapabilities: ["*"]
+    })}] | from_entries' "$CLUSTER/policies.json" > "$CLUSTER/policies.yml"
+  jq -n --args '{insecure_sources: $ARGS.positional}' "$REGISTRY" "$PRIVATE_REGISTRY" "$UNLISTED_REGISTRY" > "$CLUSTER/sources.yml"
+  mkdir "$CLUSTER/download"
+  start policy-server env KUBECONFIG="$CLUSTER/policy-server.kubeconfig" DOCKER_CONFIG="$CLUSTER" HOME="$CLUSTER" \
+    policy-server --addr 127.0.0.1 --port "$POLICY_SERVER_PORT" --readiness-probe-port "$readiness_port" \
+    --cert-file "$CLUSTER/pki/webhook.crt" --key-file "$CLUSTER/pki/webhook.key" --policies "$CLUSTER/policies.yml" \
+    --sources-path "$CLUSTER/sources.yml" --policies-download-dir "$CLUSTER/download" --sigstore-cache-dir "$CLUSTER/sigstore" \
+    --log-no-color
+  wait_for policy-server 120 curl -sf "http://127.0.0.1:$readiness_port/readiness"
+  jq --arg url "https://127.0.0.1:$POLICY_SERVER_PORT" --arg authority "$(base64 -w0 "$CLUSTER/pki/ca.crt")" '.items |= map({
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: (if .spec.mutating then "MutatingWebhookConfiguration" else "ValidatingWebhookConfiguration" end),
+      metadata: {name: "clusterwide-\(.metadata.name)"},
+      webhooks: [{
+        name: "clusterwide-\(.metadata.name).kubewarden.admission",
+        clientConfig: {url: "\($url)/validate/clusterwide-\(.metadata.name)", caBundle: $authority},
+        rules: .spec.rules, namespaceSelector: .spec.namespaceSelector, timeoutSeconds: .spec.timeoutSeconds,
+        failurePolicy: (.spec.failurePolicy // "Fail"), matchPolicy: (.spec.matchPolicy // "Equivalent"),
+        sideEffects: "None", admissionReviewVersions: ["v1"]
+      }]
+    })' "$CLUSTER/policies.json" | kubectl apply --filename -
+}
