@@ -1,6 +1,7 @@
 //! The way of one request, top to bottom.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -24,7 +25,7 @@ use crate::rules::Ruling;
 use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
 use crate::rules::pinning::{self, Decision};
 use crate::rules::scan::{Evidence, PodAnnotations, Scanning};
-use crate::settings::read::Problems;
+use crate::settings::read::{Entries, Problems};
 use crate::settings::value::Treatment;
 use crate::settings::{InForce, Rules, Settings};
 use crate::shown::Shown;
@@ -174,12 +175,9 @@ fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &InForce<'_>) -
             leniency::unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
         }
         _ => {
-            let body = |object: &RawValue| {
-                let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object.get()).ok()?;
-                body.remove("metadata");
-                Some(body)
-            };
-            body(object).is_some_and(|now| body(old).is_some_and(|before| now == before))
+            let same =
+                |now: &str, before: &str| body(now).is_some_and(|now| body(before).is_some_and(|before| now == before));
+            same(object.get(), old.get())
         }
     }
 }
@@ -189,6 +187,12 @@ fn before<'r>(request: &'r AdmissionRequest<'r>, settings: &'r InForce<'_>) -> W
     let old = request.old_object().filter(|_| request.operation == "UPDATE");
     let read = |old| workload::read(&request.kind, old, &settings.sections().custom_workloads).ok();
     old.and_then(read).unwrap_or_default()
+}
+
+/// The fields of an object but for its metadata, as they are written.
+fn body(object: &str) -> Option<BTreeMap<Cow<'_, str>, &str>> {
+    let Entries(entries) = serde_json::from_str(object).ok()?;
+    Some(entries.into_iter().filter(|(key, _)| key != "metadata").map(|(key, value)| (key, value.get())).collect())
 }
 
 fn unknown_kind(request: &AdmissionRequest<'_>) -> String {

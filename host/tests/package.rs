@@ -75,6 +75,10 @@ fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
     assert_eq!(pins["settings"]["pinning"]["action"], "pin");
     assert_ne!(enforces["settings"]["pinning"]["action"], "pin", "a policy that may not mutate cannot pin");
     for policy in [&pins, &enforces] {
+        assert_eq!(policy["mode"], "monitor", "a policy begins by observing, until its registries are edited");
+        assert_eq!(policy["settings"]["registries"], pins["settings"]["registries"]);
+        assert!(policy["settings"]["registries"].as_array().is_some_and(|listed| listed.len() > 5), "{policy}");
+        assert!(policy["rules"].as_array().unwrap().iter().all(|rule| rule["apiVersions"] == json!(["*"])), "{policy}");
         assert!(policy["timeoutEvalSeconds"].as_u64() < policy["timeoutSeconds"].as_u64(), "{policy}");
         assert_eq!(policy["namespaceSelector"], pins["namespaceSelector"]);
     }
@@ -128,6 +132,7 @@ fn the_rules_reach_every_kind_that_the_policy_knows() {
     let mut resources = Vec::new();
     for rule in metadata["rules"].as_array().unwrap() {
         assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
+        assert_eq!(rule["apiVersions"], json!(["*"]), "an old version of a kind is one, too");
         for resource in rule["resources"].as_array().unwrap() {
             resources.push(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
         }
@@ -140,6 +145,7 @@ fn the_rules_reach_every_kind_that_the_policy_knows() {
             "/pods/ephemeralcontainers",
             "/podtemplates",
             "/replicationcontrollers",
+            "apps/controllerrevisions",
             "apps/daemonsets",
             "apps/deployments",
             "apps/replicasets",

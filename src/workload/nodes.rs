@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::image::{Platform, Platforms};
-use crate::json;
+use crate::json::{self, Object};
 
 /// The labels that every node has (Kubernetes, "Well-Known Labels, Annotations and Taints").
 const ARCHITECTURE: &str = "kubernetes.io/arch";
@@ -26,20 +27,26 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// The nodes of a pod's `nodeSelector` and `affinity`.
-    pub(super) fn of(selector: Option<NodeSelector<'_>>, affinity: Option<Affinity<'_>>) -> Self {
-        let NodeSelector { architecture, operating_system } = selector.unwrap_or_default();
-        let required = affinity.and_then(|affinity| affinity.node_affinity?.required);
+    /// The nodes of a pod's `nodeSelector` and `affinity`, in JSON.
+    ///
+    /// # Errors
+    /// When one of them is not of its shape.
+    pub(super) fn of(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> serde_json::Result<Self> {
+        // Few pods have them, and another reader of JSON for them would make the module larger.
+        let selector: Option<Object<NodeSelector<'_>>> = read(selector)?;
+        let affinity: Option<Object<Affinity<'_>>> = read(affinity)?;
+        let NodeSelector { architecture, operating_system } = selector.map(|Object(found)| found).unwrap_or_default();
+        let required = affinity.and_then(|Object(affinity)| affinity.node_affinity?.required);
         let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
         let selected = |label: &str, value: Option<Cow<'_, str>>| {
             let value = value.map(|value| BTreeSet::from([value.into_owned()]));
             both(value, of_terms(&terms, label))
                 .map(|values| if values.len() > MOST_VALUES { BTreeSet::from([String::new()]) } else { values })
         };
-        Self {
+        Ok(Self {
             architectures: selected(ARCHITECTURE, architecture),
             operating_systems: selected(OPERATING_SYSTEM, operating_system),
-        }
+        })
     }
 
     /// The platforms of these nodes. `configured` are those of the cluster, where the settings list them.
@@ -79,6 +86,10 @@ impl Nodes {
     }
 }
 
+fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> serde_json::Result<Option<T>> {
+    json.map_or(Ok(None), |json| serde_json::from_str(json.get()))
+}
+
 /// The values that are among both; where none is, a contradiction, the values of either. Nothing stands for any value.
 fn both(one: Option<BTreeSet<String>>, other: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
     match (one, other) {
@@ -107,7 +118,7 @@ fn of_terms(terms: &[Term<'_>], label: &str) -> Option<BTreeSet<String>> {
 
 /// `nodeSelector`, as far as it is read.
 #[derive(Default, Deserialize)]
-pub(super) struct NodeSelector<'a> {
+struct NodeSelector<'a> {
     #[serde(rename = "kubernetes.io/arch", borrow, default)]
     architecture: Option<Cow<'a, str>>,
     #[serde(rename = "kubernetes.io/os", borrow, default)]
@@ -117,7 +128,7 @@ pub(super) struct NodeSelector<'a> {
 /// `affinity`, as far as it is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Affinity<'a> {
+struct Affinity<'a> {
     #[serde(borrow, default, deserialize_with = "json::optional_object")]
     node_affinity: Option<NodeAffinity<'a>>,
 }
@@ -165,8 +176,8 @@ mod tests {
     use crate::image::{Platform, Platforms};
 
     fn nodes(selector: &Value, affinity: &Value) -> Nodes {
-        let (selector, affinity) = (selector.to_string(), affinity.to_string());
-        Nodes::of(serde_json::from_str(&selector).unwrap(), serde_json::from_str(&affinity).unwrap())
+        let raw = |value: &Value| serde_json::value::to_raw_value(value).unwrap();
+        Nodes::of(Some(&raw(selector)), Some(&raw(affinity))).unwrap()
     }
 
     fn terms(terms: &Value) -> Value {

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
-use super::nodes::{Affinity, NodeSelector, Nodes};
+use super::nodes::Nodes;
 use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload};
 use crate::evidence::annotations;
-use crate::json::{self, Key, Object};
+use crate::json::{self, Key};
 
 /// Why an object cannot be walked.
 pub(super) enum ReadError {
@@ -82,7 +82,7 @@ pub(super) fn has_owner(object: &RawValue, kinds: &[&str]) -> Result<bool, Strin
         #[serde(borrow, default)]
         kind: Cow<'a, str>,
     }
-    let object: Object<'_> = json::read(object.get())?;
+    let object: Object<'_> = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
     let owners = object.metadata.and_then(|metadata| metadata.owner_references).unwrap_or_default();
     Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && kinds.contains(&owner.kind.as_ref())))
 }
@@ -358,8 +358,8 @@ fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Spec<'de>, A::Error> {
             continue;
         }
         let is_twice = match key.as_ref() {
-            "nodeSelector" => selector.replace(map.next_value::<Option<Object<NodeSelector<'de>>>>()?).is_some(),
-            "affinity" => affinity.replace(map.next_value::<Option<Object<Affinity<'de>>>>()?).is_some(),
+            "nodeSelector" => selector.replace(map.next_value::<&RawValue>()?).is_some(),
+            "affinity" => affinity.replace(map.next_value::<&RawValue>()?).is_some(),
             _ => {
                 map.next_value::<IgnoredAny>()?;
                 false
@@ -369,10 +369,10 @@ fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Spec<'de>, A::Error> {
             return Err(given_twice(&key));
         }
     }
-    let nodes = Nodes::of(
-        selector.flatten().map(|Object(selector)| selector),
-        affinity.flatten().map(|Object(affinity)| affinity),
-    );
+    let nodes = Nodes::of(selector, affinity).map_err(|error| {
+        let cause = error.to_string();
+        A::Error::custom(format_args!("`nodeSelector` or `affinity`: {}", json::without_position(&cause)))
+    })?;
     Ok(Spec { sites, nodes })
 }
 
