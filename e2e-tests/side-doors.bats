@@ -183,3 +183,154 @@ openkruise apps.kruise.io/v1alpha1 CloneSet"
     --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
   assert_denied invalid-request
 }
+
+# Ways around that a real cluster showed. The ones that need its controllers are in cluster/, those about registries and indexes
+# in registry.bats, and those about reports in scan.bats.
+
+# knows IMAGE CREATED: a session in which the registry gives one digest for a tag, and a build date for the digest.
+knows() {
+  local name="${1%:*}@$DIGEST" answer
+  answer="$(jq -nc --arg digest "$DIGEST" --arg created "$2" '{digest: $digest, config: {created: $created}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json"}}}')"
+  jq -nr --arg tagged "$1" --arg name "$name" --arg digest "$DIGEST" --arg answer "$answer" '
+    def exchange($call; $image; $payload): "- type: Exchange\n  request: |\n    !\($call)\n    image: \($image)\n  response:\n    type: Success\n    payload: \($payload | tojson)";
+    exchange("OciManifestDigest"; $tagged; {digest: $digest} | tojson), exchange("OciManifestAndConfig"; $name; $answer)' > "$BATS_TEST_TMPDIR/known.yml"
+  echo "$BATS_TEST_TMPDIR/known.yml"
+}
+
+# judge_stale API_VERSION KIND OBJECT JQ: runs the policy on a request that names registry.example.com/old:1, which is stale.
+judge_stale() {
+  policy_run --request-path "$(request "$1" "$2" "$3" "$4")" \
+    --settings-json "$(quiet '{"pinning": {"action": "off"}, "schedule": {"action": "deny"}, "evaluateAt": "2026-11-20T12:00:00Z"}')" \
+    --replay-host-capabilities-interactions "$(knows registry.example.com/old:1 2026-01-01T00:00:00Z)"
+  [ "$status" -eq 0 ]
+}
+
+# templated IMAGE: the fields of an object with a pod template that has the image in its only container.
+templated() { jq -nc --argjson pod "$(pod "$1")" '{spec: {template: $pod}}'; }
+
+OLD=registry.example.com/old:1
+TERMINATING='.oldObject = .object | .oldObject.metadata += {deletionTimestamp: "2026-11-20T10:00:00Z", finalizers: ["example.com/a"]} | .object.metadata = .oldObject.metadata | .operation = "UPDATE"'
+
+@test "a terminating ReplicaSet cannot get a stale image, and its deletion can be finished" {
+  judge_stale apps/v1 ReplicaSet "$(templated "$OLD")" "$TERMINATING | .oldObject.spec.template.spec.containers[0].image = \"registry.example.com/new:1\""
+  assert_denied stale-image
+  [ "$(annotation images | jq -r '.[0].image')" = "$OLD" ]
+  judge apps/v1 ReplicaSet "$(templated "$OLD")" '{"schedule": {"action": "deny"}}' "$TERMINATING | .object.metadata.finalizers = []"
+  assert_accepted
+}
+
+@test "a controller that changes an image is judged in full, and one that makes a pod is warned" {
+  local controller='.userInfo.username = "system:serviceaccount:kube-system:deployment-controller"'
+  judge_stale apps/v1 Deployment "$(templated "$OLD")" \
+    "$controller | .operation = \"UPDATE\" | .oldObject = .object | .oldObject.spec.template.spec.containers[0].image = \"registry.example.com/new:1\""
+  assert_denied stale-image
+  judge_stale apps/v1 ReplicaSet "$(templated "$OLD")" "$controller"
+  assert_warned evaluate-at-set stale-image
+}
+
+@test "latest and what is not a reference are refused in templates, whatever templates says" {
+  for image in registry.example.com/app registry.example.com/app:latest; do
+    for settings in '{"pinning": {"templates": false}}' '{"pinning": {"action": "pin"}}' '{"pinning": {"action": "warn", "templates": false}}'; do
+      judge apps/v1 Deployment "$(templated "$image")" "$settings"
+      assert_denied forbidden-tag
+    done
+  done
+  judge apps/v1 Deployment "$(templated 'App:1')" '{"pinning": {"templates": false}}'
+  assert_denied invalid-reference
+  judge apps/v1 Deployment "$(templated registry.example.com/app:1)" '{"pinning": {"templates": false}}'
+  assert_accepted
+}
+
+@test "a CronJob of an old version of its group is judged" {
+  judge_stale batch/v1beta1 CronJob "$(jq -nc --argjson pod "$(pod "$OLD")" '{spec: {jobTemplate: {spec: {template: $pod}}}}')" .
+  assert_denied stale-image
+}
+
+@test "the old kind of the subresource for ephemeral containers is judged" {
+  judge_stale v1 EphemeralContainers "$(jq -nc --arg image "$OLD" '{ephemeralContainers: [{name: "debug", image: $image}]}')" \
+    '.operation = "UPDATE" | .subResource = "ephemeralcontainers" | .oldObject = (.object | .ephemeralContainers = [])'
+  assert_denied stale-image
+  assert_contains "$(message)" 'ephemeral container `debug`'
+}
+
+# revision IMAGE: a ControllerRevision of a StatefulSet, by which pods with the image are made.
+revision() {
+  jq -nc --argjson pod "$(pod "$1")" '{metadata: {name: "db-1", ownerReferences: [{apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "1", controller: true}]},
+    data: {spec: {template: ($pod + {"$patch": "replace"})}}, revision: 1}'
+}
+
+@test "a forged ControllerRevision is judged by the template in it, and another operator's is let through" {
+  judge_stale apps/v1 ControllerRevision "$(revision "$OLD")" .
+  assert_denied stale-image
+  judge_stale apps/v1 ControllerRevision "$(revision "$OLD")" '.userInfo.username = "system:serviceaccount:kube-system:statefulset-controller"'
+  assert_warned evaluate-at-set stale-image
+  judge_stale apps/v1 ControllerRevision "$(revision "$OLD")" '.object.metadata.ownerReferences = []'
+  assert_denied stale-image
+  for data in '{}' '"opaque"' '{"spec": {"replicas": 3}}' null; do
+    judge apps/v1 ControllerRevision "$(revision "$OLD")" '{}' ".object.data = $data | .object.metadata.ownerReferences[0] += {apiVersion: \"example.com/v1\", kind: \"Database\"}"
+    assert_accepted
+    judge apps/v1 ControllerRevision "$(revision "$OLD")" '{}' ".object.data = $data"
+    assert_denied invalid-request
+  done
+}
+
+@test "break-glass by RBAC is asked about in the whole cluster, so that every verb in a namespace opens nothing" {
+  local glass='.object.metadata.annotations = {"container-patch.dev/break-glass": "INC-7"}' namespace settings
+  # The API server allows it in the namespace alone.
+  for namespace in null shop; do
+    [ "$namespace" = null ] && settings='{"breakGlass": {"rbac": true}}' || settings='{"breakGlass": {"rbac": true, "rbacScope": "namespace"}}'
+    cat > "$BATS_TEST_TMPDIR/can-i.yml" <<EOT
+- type: Exchange
+  request: |
+    !KubernetesCanI
+    request:
+      groups: [system:authenticated]
+      resource_attributes: {group: container-patch.dev, name: null, namespace: $namespace, resource: containerpatchpolicies, subresource: null, verb: break-glass, version: null}
+      user: jane
+    disable_cache: false
+  response:
+    type: Success
+    payload: '{"allowed": $([ "$namespace" = null ] && echo false || echo true)}'
+EOT
+    policy_run --request-path "$(request v1 Pod "$(pod App:1)" "$glass")" --settings-json "$(quiet "$settings")" \
+      --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/can-i.yml"
+    if [ "$namespace" = null ]; then
+      assert_denied break-glass invalid-reference
+      assert_contains "$(message)" 'in the whole cluster, not for jane'
+    else
+      assert_warned break-glass invalid-reference
+    fi
+  done
+}
+
+@test "an audit event stays small, and says nothing that the event says itself" {
+  for image in '<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&' registry.example.com/app "registry.example.com/app:1@$DIGEST"; do
+    judge v1 Pod "$(jq -nc --arg image "$image" '{spec: {containers: [range(120) | {name: "container-\(.)", image: $image}]}}')" '{"registries": ["docker.io"], "schedule": {"action": "deny"}}'
+    # As the API server writes it, whose encoder also escapes what HTML knows.
+    local event
+    event="$(response '{annotations: .auditAnnotations, responseStatus: .status} | tojson | gsub("<|>|&"; "\\u003c")')"
+    [ "${#event}" -le 26000 ]
+    [ "$(response '.auditAnnotations | has("request")')" = false ]
+    [ "$(annotation images | jq -r '.[0].sites | length')" -eq 120 ]
+  done
+}
+
+@test "registries and platforms that are not valid are refused with the right spelling, and doubtful ones are warned about" {
+  for line in 'registries[0]: `https://ghcr.io/team`: a registry has no scheme here; write `ghcr.io/team`' \
+    'registries[0]: `ghcr.io/app:1`: a registry has no tag; write `ghcr.io/app`' \
+    'registries[0]: `ghcr.io/app@sha256:00`: a registry has no digest; write `ghcr.io/app`' \
+    'registries[0]: ``: an entry cannot be empty' \
+    'platforms[0]: `amd64`: a platform is an operating system and an architecture; write `linux/amd64`'; do
+    local entry="${line#*: \`}"
+    policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" \
+      --settings-json "$(jq -nc --arg key "${line%%[*}" --arg entry "${entry%%\`*}" '{($key): [$entry]}')"
+    [ "$status" -ne 0 ]
+    assert_contains "$stderr" "$line"
+  done
+  judge v1 Pod "$(pod "nginx@$DIGEST")" '{"registries": ["*"], "platforms": ["linux/amd46"]}'
+  assert_accepted
+  assert_contains "$stderr" 'settings: registries[0]: `*` matches every host'
+  assert_contains "$stderr" 'settings: platforms[0]: `amd46` is not a known operating system or architecture'
+  judge v1 Pod "$(pod nginx:1)" '{"registries": ["docker.io"]}'
+  assert_denied unpinned-image
+}
