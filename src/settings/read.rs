@@ -53,6 +53,7 @@ pub struct Problems {
     lines: Vec<String>,
     /// How many more there are than are told of.
     more: usize,
+    warnings: Vec<String>,
 }
 
 impl Problems {
@@ -68,6 +69,17 @@ impl Problems {
             }
             self.lines.push(line);
         }
+    }
+
+    /// Adds a warning about the value at a path. The settings are valid all the same.
+    pub fn warn(&mut self, at: Path<'_>, text: impl fmt::Display) {
+        self.warnings.push(format!("{at}: {text}"));
+    }
+
+    /// The warnings, one string each, every one beginning with its path.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether nothing is wrong.
