@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use super::evaluate;
 use crate::host::in_memory::InMemory;
 
+mod reports;
+
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -576,10 +578,11 @@ mod scans {
     fn a_source_that_cannot_be_read_does_not_silence_the_others() {
         let mut pod = annotated(json!(null));
         pod["namespace"] = json!("shop");
-        let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
+        let name = format!("ImageManifestVuln scans/{}", DIGEST.replace(':', "."));
         let flagged = json!({"images.openshift.io/deny-execution": "true"});
         let host = registry(flagged).answer("get", &name, Err("Host error: timed out".to_owned()));
-        let mut settings = only("scan", json!({"require": true, "reports": [{"source": "quay"}]}));
+        let reports = json!([{"source": "quay", "namespace": "scans"}]);
+        let mut settings = only("scan", json!({"require": true, "reports": reports}));
         settings["enforcement"] = json!({"evidenceErrors": "warn"});
         let codes = respond(&host, &pod, &settings)["codes"].clone();
         assert_eq!(codes, json!(["scan-flagged Deny", "evidence-unavailable Warn"]));
@@ -652,9 +655,9 @@ mod scans {
         for n in 0..5 {
             let report = json!({"spec": {"manifest": digest(n), "features": [{"name": "libssl3", "vulnerabilities": vulnerabilities}]}});
             let name = format!("ImageManifestVuln shop/{}", digest(n).replace(':', "."));
-            host = host
-                .config(&format!("docker.io/library/a@{}", digest(n)), image("2026-11-01T00:00:00Z", json!(null)))
-                .answer("get", &name, Ok(report));
+            let mut image = image("2026-11-01T00:00:00Z", json!(null));
+            image["digest"] = json!(digest(n));
+            host = host.config(&format!("docker.io/library/a@{}", digest(n)), image).answer("get", &name, Ok(report));
         }
         let images: Vec<String> = (0..5).map(|n| format!("a:1@{}", digest(n))).collect();
         let mut pod = request("Pod", &pod(&images.iter().map(String::as_str).collect::<Vec<_>>()));
