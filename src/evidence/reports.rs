@@ -300,7 +300,7 @@ pub struct Reports<'r> {
     /// The namespace of the workload.
     namespace: Option<&'r str>,
     sbomscanner: HashMap<String, Answer<Vec<sbomscanner::Located>>>,
-    trivy_operator: HashMap<String, Answer<Vec<trivy_operator::Located>>>,
+    trivy_operator: trivy_operator::Index,
     kubescape: kubescape::Index,
     found: HashMap<(ReportSource, String), Rc<Reported>>,
     said: HashMap<String, Answer<Rc<[Scan]>>>,
@@ -314,7 +314,7 @@ impl<'r> Reports<'r> {
             cluster: Cluster::new(host),
             namespace,
             sbomscanner: HashMap::new(),
-            trivy_operator: HashMap::new(),
+            trivy_operator: trivy_operator::Index::default(),
             kubescape: kubescape::Index::default(),
             found: HashMap::new(),
             said: HashMap::new(),
@@ -366,11 +366,7 @@ impl<'r> Reports<'r> {
                 Ok(sbomscanner::scans(cluster, namespace, located, subject, registry))
             }
             Source::Quay => quay::scans(cluster, (namespace, is_own), subject, registry),
-            Source::TrivyOperator => {
-                let locate = || trivy_operator::locate(cluster, namespace);
-                let located = once(&mut self.trivy_operator, namespace.to_owned(), locate)?;
-                Ok(trivy_operator::scans(cluster, namespace, located, subject, registry))
-            }
+            Source::TrivyOperator => self.trivy_operator.scans(cluster, namespace, subject, registry),
             Source::Kubescape if source.is_read_by_summaries() => {
                 self.kubescape.scans_by_summaries(cluster, namespace, subject, registry)
             }

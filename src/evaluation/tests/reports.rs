@@ -140,12 +140,10 @@ fn no_number_of_reports_hides_one_of_trivy_operator() {
         assert_eq!(got, 1 + 32.min(count + 1), "with the one before the list");
         if count > 31 {
             let message = response["message"].as_str().unwrap();
-            let expected = format!(
-                "has 1 critical (0 allowed) vulnerability; deploy a build without them (by the summary of VulnerabilityReport \
-                 `shop/m-bad` of Trivy operator, one of {} reports about the image, 2026-11-10) [vulnerable-image]",
-                count + 1
-            );
-            assert!(message.ends_with(&expected), "{message}");
+            let expected = "has 1 critical (0 allowed) vulnerability; deploy a build without them (by the summary of \
+                VulnerabilityReport `shop/m-bad` of Trivy operator, one of more than 32 reports about the image, 2026-11-10) \
+                [vulnerable-image]";
+            assert!(message.ends_with(expected), "{message}");
         }
         // What is overdue may be among what is only counted.
         let within =
@@ -181,12 +179,12 @@ fn a_report_beyond_those_that_are_got_needs_a_summary() {
         );
         assert_codes(&judged(&cluster(&[old.clone()]), here()), &["vulnerable-image Deny"]);
     }
-    let mut reports = flood(1024);
+    let mut reports = flood(512);
     reports.push(bad());
     let response = judged(&cluster(&reports), here());
     assert_codes(&response, &["evidence-unavailable Deny"]);
     let message = response["message"].as_str().unwrap();
-    assert!(message.contains("there are 1025 reports about it, of which at most 1024 are read"), "{message}");
+    assert!(message.contains("there are 513 reports about it, of which at most 512 are read"), "{message}");
 }
 
 #[test]

@@ -5,11 +5,14 @@
 //! about the image are got by their names. Every one of them counts: who may write to the namespace of a workload can write a
 //! newer report there, and it must not hide another one.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{List, MOST_IMAGES, Metadata, Relation, Reported, Subject, nullable};
+use super::{List, MOST_IMAGES, Metadata, Relation, Reported, Subject, nullable, once};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -122,11 +125,10 @@ struct Found {
 
 /// The most reports about one image that are judged: the newest [`MOST_IMAGES`] by what they name, the others by their
 /// summaries. There may be one for each workload that has the image, such as a sidecar.
-const MOST_REPORTS: usize = 1024;
+const MOST_REPORTS: usize = 512;
 
 /// A report that was located, and the image that it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Located {
+struct Located {
     name: String,
     /// The digest that was scanned, or the one of the configuration. It is empty where the report does not say.
     digest: String,
@@ -134,10 +136,49 @@ pub(super) struct Located {
     tagged: Option<String>,
     at: Option<DateTime<Utc>>,
     summary: Option<Summary>,
+    /// What it says, once it was got. It may be about the images of many containers.
+    whole: OnceCell<Answer<Option<Scan>>>,
+    /// What its summary says, once that was asked for.
+    counted: OnceCell<Answer<Option<Scan>>>,
+}
+
+/// The reports of each namespace, as far as they have been read.
+#[derive(Default)]
+pub(super) struct Index(HashMap<String, Answer<Vec<Located>>>);
+
+impl Index {
+    /// What the reports about an image say: those about one of its digests, and those that name no digest, but its tag.
+    pub(super) fn scans(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        namespace: &str,
+        subject: &Subject<'_>,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Reported> {
+        let mut reported = Reported::default();
+        let located = once(&mut self.0, namespace.to_owned(), || locate(cluster, namespace))?;
+        let mut about = about(located, subject, registry, &mut reported);
+        // The newest first. The order of a list is not always the same.
+        about.sort_unstable_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+        let count = about.len();
+        if count > MOST_REPORTS {
+            reported.fail(&format!("there are {count} reports about it, of which at most {MOST_REPORTS} are read"));
+            about.truncate(MOST_REPORTS);
+        }
+        for (index, (relation, report)) in about.into_iter().enumerate() {
+            let scan = if index < MOST_IMAGES {
+                report.whole.get_or_init(|| scan(cluster, namespace, &report.name))
+            } else {
+                report.counted.get_or_init(|| scan_by_summary(namespace, report).map(Some))
+            };
+            reported.add(scan.clone().map(|scan| scan?.of(relation)));
+        }
+        Ok(reported)
+    }
 }
 
 /// Locates the reports of a namespace.
-pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
+fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
     let bytes = cluster.list(&REPORT, namespace, &IDENTITY)?;
     let located = |Identity { metadata, report }: Identity| {
         let Artifact { repository, tag, digest } = report.artifact;
@@ -149,22 +190,22 @@ pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<L
             tagged: Reference::parse(&name).ok().map(|reference| reference.normalized()),
             at: at(report.update_timestamp.as_deref()),
             summary: report.summary,
+            whole: OnceCell::new(),
+            counted: OnceCell::new(),
         }
     };
     Ok(REPORT.parse::<List<Identity>>(namespace, &bytes)?.items.into_iter().map(located).collect())
 }
 
-/// What the reports about an image say: those about one of its digests, and those that name no digest, but its tag.
-pub(super) fn scans(
-    cluster: &mut Cluster<'_>,
-    namespace: &str,
-    located: &[Located],
+/// The reports that are about an image, by one of its digests or, without a digest, by its tag.
+fn about<'l>(
+    located: &'l [Located],
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
-) -> Reported {
-    let mut reported = Reported::default();
+    reported: &mut Reported,
+) -> Vec<(Relation, &'l Located)> {
     let with_digest = located.iter().filter(|report| !report.digest.is_empty());
-    let mut about = subject.related(with_digest, |report| &report.digest, registry, &mut reported);
+    let mut about = subject.related(with_digest, |report| &report.digest, registry, reported);
     let tagged = subject.image.tagged();
     let is_about = |report: &&Located| report.digest.is_empty() && report.tagged.is_some() && report.tagged == tagged;
     let mut by_tag = located.iter().filter(is_about).peekable();
@@ -174,22 +215,7 @@ pub(super) fn scans(
         Ok(false) => {}
         Err(cause) => reported.fail(&cause),
     }
-    // The newest first. The order of a list is not always the same.
-    about.sort_unstable_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
-    let count = about.len();
-    if count > MOST_REPORTS {
-        reported.fail(&format!("there are {count} reports about it, of which at most {MOST_REPORTS} are read"));
-        about.truncate(MOST_REPORTS);
-    }
-    for (index, (relation, report)) in about.into_iter().enumerate() {
-        let scan = if index < MOST_IMAGES {
-            scan(cluster, namespace, &report.name)
-        } else {
-            scan_by_summary(namespace, report, count).map(Some)
-        };
-        reported.add(scan.map(|scan| scan?.of(relation)));
-    }
-    reported
+    about
 }
 
 /// Whether the tag of an image points at the digest that is judged.
@@ -221,13 +247,13 @@ fn scan(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option
     Ok(Some(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities)))
 }
 
-/// What the summary of a report says, one of `count` reports about the image.
-fn scan_by_summary(namespace: &str, report: &Located, count: usize) -> Answer<Scan> {
+/// What the summary of a report says, one of more reports than are got.
+fn scan_by_summary(namespace: &str, report: &Located) -> Answer<Scan> {
     let name = &report.name;
     let Some(summary) = report.summary else {
         return Err(format!(
             "{} of {} cannot be read: it has no `summary` with a count of each severity, by which it is judged as one of \
-             {count} reports about the image",
+             more than {MOST_IMAGES} reports about the image",
             REPORT.called(&format!("{namespace}/{name}")),
             REPORT.product
         ));
@@ -241,7 +267,8 @@ fn scan_by_summary(namespace: &str, report: &Located, count: usize) -> Answer<Sc
     ];
     let counts = counts.into_iter().filter(|(_, all)| *all > 0);
     let counted = counts.map(|(severity, all)| Count { severity, all, fixable: all }).collect();
-    let source = format!("the summary of {}, one of {count} reports about the image", REPORT.source(namespace, name));
+    let source = REPORT.source(namespace, name);
+    let source = format!("the summary of {source}, one of more than {MOST_IMAGES} reports about the image");
     Ok(Scan { counted, is_summary: true, ..Scan::of_report(source, report.at, Vec::new()) })
 }
 
