@@ -6,6 +6,9 @@ load helpers
 OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 IMAGE="registry.example.com/app@$DIGEST"
 
+# The namespace that reports are in. The workload is in `shop`.
+NAMESPACE=scans
+
 setup() { SESSION="$BATS_TEST_TMPDIR/session.yml"; : > "$SESSION"; }
 
 # exchange CALL FIELDS PAYLOAD: adds an exchange with the host to the session. FIELDS is YAML, one field a line.
@@ -34,21 +37,24 @@ no_index() { exchange OciManifest "image: $IMAGE" '{"layers": []}'; }
 
 masks() { printf 'field_masks:\n'; printf -- '- %s\n' "$@"; }
 
-# get API_VERSION KIND NAME MASK… <<< ANSWER: a resource in the namespace `shop`. An answer that is no JSON is an error.
+# get API_VERSION KIND NAME MASK… <<< ANSWER: a resource in the namespace. An answer that is no JSON is an error.
 get() {
   local answer type=Success fields
   answer="$(cat)"
   jq -e . > /dev/null 2>&1 <<< "$answer" || type=Error
-  fields="$(printf 'api_version: %s\nkind: %s\nname: %s\nnamespace: shop\ndisable_cache: false\n' "$1" "$2" "$3"; masks "${@:4}")"
+  fields="$(printf 'api_version: %s\nkind: %s\nname: %s\nnamespace: %s\ndisable_cache: false\n' "$1" "$2" "$3" "$NAMESPACE"; masks "${@:4}")"
   exchange KubernetesGetResource "$fields" "$answer" "$type"
 }
 
-# list API_VERSION KIND MASK… <<< ANSWER: resources in the namespace `shop`, after the question that comes before.
+# not_there KIND NAME: what the host says of a resource that is not there.
+not_there() { echo "Cannot find $1 named '$2' inside of namespace 'Some(\"$NAMESPACE\")'"; }
+
+# list API_VERSION KIND MASK… <<< ANSWER: resources in the namespace, after the question that comes before.
 list() {
   local answer fields
   answer="$(cat)"
-  get "$1" "$2" container-patch- metadata <<< "Cannot find $1/$2 named 'container-patch-' inside of namespace 'Some(\"shop\")'"
-  fields="$(printf 'api_version: %s\nkind: %s\nnamespace: shop\nlabel_selector: null\nfield_selector: null\n' "$1" "$2"; masks "${@:3}")"
+  get "$1" "$2" container-patch- metadata <<< "$(not_there "$1/$2" container-patch-)"
+  fields="$(printf 'api_version: %s\nkind: %s\nnamespace: %s\nlabel_selector: null\nfield_selector: null\n' "$1" "$2" "$NAMESPACE"; masks "${@:3}")"
   exchange KubernetesListResourceNamespace "$fields" "$answer"
 }
 
@@ -64,16 +70,28 @@ sbomscanner_report() {
       report.results.vulnerabilities.packageName report.results.vulnerabilities.severity report.results.vulnerabilities.suppressed
 }
 
-trivyOperator_report() {
-  local api=aquasecurity.github.io/v1alpha1
-  jq -nc --arg digest "$DIGEST" '{items: [{metadata: {name: "r"}, report: {artifact: {repository: "app", tag: "1", digest: $digest},
-      registry: {server: "registry.example.com"}, updateTimestamp: "2026-11-19T08:00:00Z"}}]}' |
-    list $api VulnerabilityReport report.artifact report.registry.server report.updateTimestamp
-  jq -nc --arg severity "$1" --arg fixed "$(jq -r '.[0] // ""' <<< "$2")" --arg published "$3" '{metadata: {name: "r"},
-      report: {updateTimestamp: "2026-11-19T08:00:00Z", vulnerabilities: (if $severity == "" then [] else
+TRIVY_OPERATOR=aquasecurity.github.io/v1alpha1
+
+# trivyOperator_list NAME TIME [NAME TIME]…: reports about the image.
+trivyOperator_list() {
+  jq -nc --arg digest "$DIGEST" '{items: [$ARGS.positional | _nwise(2) | {metadata: {name: .[0]}, report: {
+      artifact: {repository: "app", tag: "1", digest: $digest}, registry: {server: "registry.example.com"}, updateTimestamp: .[1],
+      summary: {criticalCount: 1, highCount: 0, mediumCount: 0, lowCount: 0, noneCount: 0, unknownCount: 0}}}]}' --args "$@" |
+    list $TRIVY_OPERATOR VulnerabilityReport report.artifact report.registry.server report.summary report.updateTimestamp
+}
+
+# trivyOperator_get NAME TIME SEVERITY FIXED PUBLISHED: one of them.
+trivyOperator_get() {
+  jq -nc --arg name "$1" --arg at "$2" --arg severity "$3" --arg fixed "$(jq -r '.[0] // ""' <<< "$4")" --arg published "$5" '{metadata: {name: $name},
+      report: {updateTimestamp: $at, vulnerabilities: (if $severity == "" then [] else
         [{vulnerabilityID: "CVE-2026-0001", resource: "openssl", severity: ($severity | ascii_upcase), fixedVersion: $fixed, publishedDate: $published}] end)}}' |
-    get $api VulnerabilityReport r report.updateTimestamp report.vulnerabilities.fixedVersion report.vulnerabilities.publishedDate \
+    get $TRIVY_OPERATOR VulnerabilityReport "$1" report.updateTimestamp report.vulnerabilities.fixedVersion report.vulnerabilities.publishedDate \
       report.vulnerabilities.resource report.vulnerabilities.severity report.vulnerabilities.vulnerabilityID
+}
+
+trivyOperator_report() {
+  trivyOperator_list r 2026-11-19T08:00:00Z
+  trivyOperator_get r 2026-11-19T08:00:00Z "$@"
 }
 
 quay_report() {
@@ -87,18 +105,38 @@ quay_report() {
       spec.features.vulnerabilities.severity spec.manifest status.lastUpdate
 }
 
-kubescape_report() {
-  local api=spdx.softwarecomposition.kubescape.io/v1beta1
-  jq -nc --arg image "$IMAGE" '{items: [{metadata: {name: "m", annotations: {"kubescape.io/image-id": $image}}}]}' |
-    list $api VulnerabilityManifest metadata
-  jq -nc --arg severity "$1" --argjson fixed "$2" --arg published "$3" '{metadata: {name: "m"}, spec: {
+KUBESCAPE=spdx.softwarecomposition.kubescape.io/v1beta1
+
+# kubescape_get NAME SEVERITY FIXED PUBLISHED: a manifest about the image.
+kubescape_get() {
+  jq -nc --arg name "$1" --arg image "$IMAGE" --arg severity "$2" --argjson fixed "$3" --arg published "$4" '{
+      metadata: {name: $name, annotations: {"kubescape.io/image-id": $image}}, spec: {
       metadata: {report: {createdAt: "2026-11-19T08:00:00.5Z"}},
       payload: {matches: (if $severity == "" then [] else [{artifact: {name: "openssl"}, relatedVulnerabilities: [],
         vulnerability: {id: "CVE-2026-0001", severity: $severity, fix: {versions: $fixed, state: "fixed",
-          available: [{version: $fixed[0], date: $published}]}}}] end)}}}' |
-    get $api VulnerabilityManifest m spec.metadata.report.createdAt spec.payload.descriptor.timestamp spec.payload.matches.artifact.name \
-      spec.payload.matches.relatedVulnerabilities.id spec.payload.matches.vulnerability.fix spec.payload.matches.vulnerability.id \
-      spec.payload.matches.vulnerability.severity
+          available: [{version: $fixed[0], date: $published}]}}}] end)}}}' | kubescape_answers "$1"
+}
+
+# kubescape_answers NAME <<< ANSWER: what is said of a manifest.
+kubescape_answers() {
+  get $KUBESCAPE VulnerabilityManifest "$1" spec.metadata.report.createdAt spec.payload.descriptor.timestamp spec.payload.matches.artifact.name \
+    spec.payload.matches.relatedVulnerabilities.id spec.payload.matches.vulnerability.fix spec.payload.matches.vulnerability.id \
+    spec.payload.matches.vulnerability.severity
+}
+
+kubescape_report() {
+  jq -nc --arg image "$IMAGE" '{items: [{metadata: {name: "m", annotations: {"kubescape.io/image-id": $image}}}]}' |
+    list $KUBESCAPE VulnerabilityManifest metadata
+  kubescape_get m "$@"
+}
+
+# kubescape_summary NAMESPACE NAME: a summary in the workload's namespace, and the manifest to which it leads.
+kubescape_summary() {
+  local NAMESPACE=shop
+  jq -nc --arg image "$IMAGE" '{items: [{metadata: {name: "s", annotations: {"kubescape.io/image-id": $image}, labels: {"kubescape.io/context": "filtered"}}}]}' |
+    list $KUBESCAPE VulnerabilityManifestSummary metadata
+  jq -nc --arg namespace "$1" --arg name "$2" '{metadata: {name: "s"}, spec: {vulnerabilitiesRef: {all: {namespace: $namespace, name: $name}}}}' |
+    get $KUBESCAPE VulnerabilityManifestSummary s spec.vulnerabilitiesRef.all
 }
 
 # scan SETTINGS [OBJECT] [TIME]: judges a pod of that image by `scan` alone, by the session so far.
@@ -113,11 +151,9 @@ scan() {
   [[ "$stderr" != *"was not replayed"* ]]
 }
 
-# source NAME: settings that read the reports of a source, in the namespace of the workload or, for Kubescape, its own.
+# reports SOURCE [SETTINGS]: settings that read the reports of a source in the namespace, changed by these.
 reports() {
-  local namespace='{}'
-  [ "$1" = kubescape ] && namespace='{"namespace": "shop"}'
-  jq -nc --arg source "$1" --argjson namespace "$namespace" --argjson more "${2:-{\}}" '{scan: {reports: [{source: $source} + $namespace]}} * $more'
+  jq -nc --arg source "$1" --arg namespace "$NAMESPACE" --argjson more "${2:-{\}}" '{scan: {reports: [{source: $source, namespace: $namespace}]}} * $more'
 }
 
 # codes CODE…: the findings, but for the note that the settings give the time.
@@ -214,6 +250,87 @@ excepted_until_its_last_second() {
     --settings-json "$(quiet "$(reports quay '{"scan": {"action": "deny"}}')")"
   assert_denied evidence-unavailable
   assert_contains "$(message)" 'add `{apiVersion: secscan.quay.redhat.com/v1alpha1, kind: ImageManifestVuln}` to `contextAwareResources` of the policy'
+}
+
+# What people who may write to the namespace of the workload can write there.
+
+@test "Trivy operator: a newer report without vulnerabilities hides no older one" {
+  NAMESPACE=shop
+  for at in 2026-11-20T08:00:00Z 2026-11-01T08:00:00Z; do
+    setup
+    registry_says
+    trivyOperator_list r 2026-11-19T08:00:00Z forged "$at"
+    if [[ "$at" > 2026-11-19 ]]; then
+      trivyOperator_get forged "$at" "" '[]' ""
+      trivyOperator_get r 2026-11-19T08:00:00Z Critical '["3.0.8"]' ""
+    else
+      trivyOperator_get r 2026-11-19T08:00:00Z Critical '["3.0.8"]' ""
+      trivyOperator_get forged "$at" "" '[]' ""
+    fi
+    for settings in '{"scan": {"reports": [{"source": "trivyOperator"}]}}' "$(reports trivyOperator)"; do
+      scan "$settings"
+      [ "$(response .allowed)" = false ]
+      codes vulnerable-image
+    done
+  done
+}
+
+@test "Trivy operator: no number of newer reports hides an older one" {
+  local forged=()
+  NAMESPACE=shop
+  for number in {10..41}; do forged+=("forged-$number" 2026-11-20T08:00:00Z); done
+  registry_says
+  trivyOperator_list r 2026-11-19T08:00:00Z "${forged[@]}"
+  for number in {10..41}; do trivyOperator_get "forged-$number" 2026-11-20T08:00:00Z "" '[]' ""; done
+  scan '{"scan": {"reports": [{"source": "trivyOperator"}]}}'
+  [ "$(response .allowed)" = false ]
+  codes vulnerable-image
+  assert_contains "$(message)" "(by the summary of VulnerabilityReport \`shop/r\` of Trivy operator, one of more than 32 reports about the image, 2026-11-19)"
+}
+
+@test "a report in the workload's own namespace does not stand for a scan that is required" {
+  NAMESPACE=shop
+  for source in sbomscanner trivyOperator quay kubescape; do
+    setup
+    registry_says
+    "${source}_report" "" '[]' ""
+    scan "$(reports "$source" '{"scan": {"require": true}}')"
+    [ "$(response .allowed)" = false ]
+    codes unscanned-image
+    assert_contains "$(message)" "; reports in the workload's own namespace do not count for \`scan.require\` [unscanned-image]"
+    [ "$source" = kubescape ] && continue
+    scan "{\"scan\": {\"require\": true, \"reports\": [{\"source\": \"$source\"}]}}"
+    [ "$(response .allowed)" = false ]
+    codes unscanned-image
+  done
+}
+
+@test "Kubescape: a summary leads to Kubescape's own namespace, and not to the workload's" {
+  local required='{"scan": {"require": true, "reports": [{"source": "kubescape"}]}}'
+  registry_says
+  kubescape_summary kubescape m
+  NAMESPACE=kubescape kubescape_get m "" '[]' ""
+  scan "$required"
+  [ "$(response .allowed)" = true ]
+  codes
+  setup
+  registry_says
+  kubescape_summary shop mine
+  NAMESPACE=kubescape
+  kubescape_answers mine <<< "$(not_there $KUBESCAPE/VulnerabilityManifest mine)"
+  scan "$required"
+  [ "$(response .allowed)" = false ]
+  codes unscanned-image evidence-unavailable
+  assert_contains "$(message)" "give the namespace of Kubescape in \`scan.reports\`: VulnerabilityManifest \`mine\`"
+}
+
+@test "Kubescape: a summary leads to a manifest about its own image" {
+  registry_says
+  kubescape_summary kubescape m
+  IMAGE="registry.example.com/app@$OTHER" NAMESPACE=kubescape kubescape_get m "" '[]' ""
+  scan '{"scan": {"require": true, "reports": [{"source": "kubescape"}]}}'
+  [ "$(response .allowed)" = false ]
+  codes unscanned-image evidence-unavailable
 }
 
 # annotated KEY VALUE: a pod of the image with an annotation.

@@ -14,7 +14,7 @@ use crate::enforcement::leniency::{self, Leniency, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
 use crate::evidence::registry::{ImageFacts, Registry, Runnable, RunnableImage};
-use crate::evidence::reports::{self, ReportSource, Reports};
+use crate::evidence::reports::{self, ReportSource, Reported, Reports};
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
@@ -538,28 +538,30 @@ impl Judge<'_, '_> {
         let rule = subject.rules.scan;
         let image = reports::Subject::new(&subject.image, Some(digest), facts);
         let mut failures = Vec::new();
-        let mut evidence = Evidence::default();
+        let mut evidence = Evidence { is_complete: true, ..Evidence::default() };
         if rule.pod_annotations != PodAnnotations::Ignore {
             let (count, statements) = self.statements.about(subject.site);
             match reports::said_by(count, statements, &image, &mut self.registry) {
                 Ok(scans) => evidence.pod = scans,
-                Err(cause) => failures.push(cause),
-            }
-        }
-        if !rule.is_cleared_by(&evidence.pod, &subject.exceptions, self.now) {
-            let mut answers = vec![self.reports.of_image(&image, &mut self.registry)];
-            for source in &rule.reports {
-                answers.push(self.reports.of(source, &image, &mut self.registry));
-            }
-            for answer in answers {
-                match answer {
-                    Ok(scans) => evidence.others.extend_from_slice(&scans),
-                    Err(cause) if failures.contains(&cause) => {}
-                    Err(cause) => failures.push(cause),
+                Err(cause) => {
+                    failures.push(cause);
+                    evidence.is_complete = false;
                 }
             }
         }
-        evidence.is_complete = failures.is_empty();
+        if !rule.is_cleared_by(&evidence.pod, &subject.exceptions, self.now) {
+            let of_image = match self.reports.of_image(&image, &mut self.registry) {
+                Ok(scans) => Reported { scans: scans.to_vec(), ..Reported::default() },
+                Err(cause) => Reported::from(Err(cause)),
+            };
+            let mut said = vec![Rc::new(of_image)];
+            said.extend(rule.reports.iter().map(|source| self.reports.of(source, &image, &mut self.registry)));
+            for reported in said {
+                evidence.others.extend_from_slice(&reported.scans);
+                evidence.is_complete &= !reported.is_incomplete;
+                failures.extend(reported.failure.clone().filter(|cause| !failures.contains(cause)));
+            }
+        }
         Scanned { rulings: rule.judge(&evidence, &subject.exceptions, self.now), failures }
     }
 

@@ -275,6 +275,28 @@ fn report_of(vulnerabilities: usize, excepted: usize) -> (String, World) {
     (settings, Box::new(world))
 }
 
+/// Settings, and a world in which Trivy operator has written so many reports about an image into the workload's namespace.
+fn reports_of(count: usize) -> (String, World) {
+    let summary = r#"{"criticalCount":1,"highCount":1,"mediumCount":1,"lowCount":1,"unknownCount":1}"#;
+    let listed = list(count, |index| {
+        format!(
+            r#"{{"metadata":{{"name":"r{index}"}},"report":{{"artifact":{{"digest":"{DIGEST}"}},"summary":{summary},
+                "updateTimestamp":"2026-11-19T08:00:00Z"}}}}"#
+        )
+    });
+    let listed = format!(r#"{{"items":[{listed}]}}"#);
+    let found = list(100, |id| {
+        format!(r#"{{"vulnerabilityID":"CVE-2026-{id:05}","severity":"CRITICAL","fixedVersion":"1","resource":"p"}}"#)
+    });
+    let report = format!(r#"{{"report":{{"vulnerabilities":[{found}]}}}}"#);
+    let world = move |call: &HostCall| match call {
+        HostCall::KubernetesListResourceNamespace(_) => Ok(listed.clone().into_bytes()),
+        HostCall::KubernetesGetResource(get) if get.name.starts_with('r') => Ok(report.clone().into_bytes()),
+        call => sound(call),
+    };
+    (scan(r#"{"reports":[{"source":"trivyOperator"}]}"#), Box::new(world))
+}
+
 fn inputs_of_registries_and_clusters() -> Vec<Input> {
     let one = || create("", r#"{"image":"a:1"}"#);
     let few = || create("", &list(8, |index| format!(r#"{{"image":"a{index}:1"}}"#)));
@@ -301,6 +323,8 @@ fn inputs_of_registries_and_clusters() -> Vec<Input> {
     });
     let (many, many_found) = report_of(100_000, 60_000);
     let (shared, shared_found) = report_of(10_000, 1);
+    let (written, written_reports) = reports_of(512);
+    let (flooded, flood) = reports_of(60_000);
     let default = || "{}".to_owned();
     let sources = scan(r#"{"reports":[{"source":"sbomscanner"}]}"#);
     let same = create("", &list(MOST_IMAGES, |index| format!(r#"{{"image":"a:{index}@{DIGEST}"}}"#)));
@@ -312,6 +336,14 @@ fn inputs_of_registries_and_clusters() -> Vec<Input> {
         ("scan results in labels", one(), scan(EVERY_SEVERITY), labelled(fill(long, result)), "[vulnerable-image]"),
         ("reports, and images in an index", one(), sources, listing, r#""accepted":true"#),
         ("a report and exceptions from it", one(), many, many_found, "[vulnerable-image]"),
+        (
+            "as many reports as are read about every container",
+            same.clone(),
+            written,
+            written_reports,
+            "[vulnerable-image]",
+        ),
+        ("more reports than are read", few(), flooded, flood, "of which at most 512 are read"),
         ("a report about every container", same, shared, shared_found, "[vulnerable-image]"),
     ]
 }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use super::evaluate;
 use crate::host::in_memory::InMemory;
 
+mod reports;
+
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -586,10 +588,11 @@ mod scans {
     fn a_source_that_cannot_be_read_does_not_silence_the_others() {
         let mut pod = annotated(json!(null));
         pod["namespace"] = json!("shop");
-        let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
+        let name = format!("ImageManifestVuln scans/{}", DIGEST.replace(':', "."));
         let flagged = json!({"images.openshift.io/deny-execution": "true"});
         let host = registry(flagged).answer("get", &name, Err("Host error: timed out".to_owned()));
-        let mut settings = only("scan", json!({"require": true, "reports": [{"source": "quay"}]}));
+        let reports = json!([{"source": "quay", "namespace": "scans"}]);
+        let mut settings = only("scan", json!({"require": true, "reports": reports}));
         settings["enforcement"] = json!({"evidenceErrors": "warn"});
         let codes = respond(&host, &pod, &settings)["codes"].clone();
         assert_eq!(codes, json!(["scan-flagged Deny", "evidence-unavailable Warn"]));
@@ -1416,6 +1419,28 @@ mod ways_around {
                 Ok(report(STALE)),
             );
             assert_eq!(respond(&both, &pod, &settings)["codes"], json!([]));
+            let other = index(&arm).answer("get", &name(STALE), Ok(report(STALE)));
+            let response = respond(&other, &pod, &settings);
+            assert_eq!(response["codes"], json!(["unscanned-image Deny"]));
+            assert!(response["message"].as_str().unwrap().contains("(linux/amd64)"), "{response}");
+        }
+
+        #[test]
+        fn a_label_of_any_image_of_an_index_is_read() {
+            let arm = json!({"os": "linux", "architecture": "arm64"});
+            let mut settings = only("scan", json!({}));
+            settings["platforms"] = json!(["linux/amd64", "linux/arm64"]);
+            for (flagged, platform) in [(FRESH, "(linux/amd64)"), (STALE, "(linux/arm64)")] {
+                let mut image = image("2026-11-01T00:00:00Z", json!({"images.openshift.io/deny-execution": "true"}));
+                image["digest"] = json!(flagged);
+                let mut host = index(&arm).config(&format!("docker.io/library/a@{flagged}"), image.clone());
+                if flagged == FRESH {
+                    host = host.config(&format!("docker.io/library/a@{DIGEST}"), image);
+                }
+                let response = respond(&host, &request("Pod", &app()), &settings);
+                assert_eq!(response["codes"], json!(["scan-flagged Deny"]), "{flagged}");
+                assert!(response["message"].as_str().unwrap().contains(platform), "{response}");
+            }
         }
     }
 

@@ -31,7 +31,10 @@ section! {
             /// The scanner that writes them.
             "source" source: Source,
         }
-        /// The namespace that they are in; the workload's own if left out.
+        /// The namespace that they are in; the workload's own if left out. Reports in the workload's own namespace can keep
+        /// an image out, and do not satisfy `require`, because people who may create workloads there may be able to write
+        /// them, too. Kubescape's are then those in the namespace `kubescape` to which summaries in the workload's own
+        /// namespace lead.
         "namespace" namespace: Option<Namespace> = None,
     }
 }
@@ -39,6 +42,21 @@ section! {
 impl Eq for ReportSource {}
 
 impl ReportSource {
+    /// Whether its reports are in the namespaces of the workloads that they are about.
+    #[must_use]
+    pub fn is_in_namespaces_of_workloads(&self) -> bool {
+        self.namespace.is_none() && !self.is_read_by_summaries()
+    }
+
+    /// Whether summaries in the namespaces of the workloads lead to its reports.
+    fn is_read_by_summaries(&self) -> bool {
+        self.namespace.is_none() && self.source == Source::Kubescape
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.as_ref().map(|Namespace(name)| name.as_str())
+    }
+
     /// Whether its reports may be about a tag.
     #[must_use]
     pub fn heeds_tags(&self) -> bool {
@@ -107,15 +125,54 @@ impl Setting for Namespace {
 /// and whoever pushes an index says how many there are.
 const MOST_IMAGES: usize = 32;
 
-/// As many reports as are looked up.
-fn few_reports<T>(reports: Vec<T>) -> Answer<Vec<T>> {
-    if reports.len() > MOST_IMAGES {
-        return Err(format!(
-            "there are {} reports about it, of which at most {MOST_IMAGES} are looked up",
-            reports.len()
-        ));
+/// What the reports of one source say of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// The scans of the reports that could be read.
+    pub scans: Vec<Scan>,
+    /// The first cause for which reports could not be read. It takes nothing away from the scans: else a report that cannot
+    /// be read would hide the others.
+    pub failure: Option<String>,
+    /// Whether a scan that satisfies `require` may be missing for it.
+    pub is_incomplete: bool,
+}
+
+impl Reported {
+    /// Adds what one report says.
+    fn add(&mut self, scan: Answer<Option<Scan>>) {
+        match scan {
+            Ok(scan) => self.scans.extend(scan),
+            Err(cause) => self.fail(&cause),
+        }
     }
-    Ok(reports)
+
+    /// Adds the cause for which something could not be read.
+    fn fail(&mut self, cause: &str) {
+        self.reject(cause);
+        self.is_incomplete = true;
+    }
+
+    /// Adds what is wrong with something in the workload's own namespace. What is missing for it is not excused: people who
+    /// may write there choose what is wrong.
+    fn reject(&mut self, cause: &str) {
+        self.failure.get_or_insert_with(|| cause.to_owned());
+    }
+
+    /// As many reports as are looked up. It is a failure if there are more.
+    fn few<T>(&mut self, mut reports: Vec<T>) -> Vec<T> {
+        let count = reports.len();
+        if count > MOST_IMAGES {
+            self.fail(&format!("there are {count} reports about it, of which at most {MOST_IMAGES} are looked up"));
+            reports.truncate(MOST_IMAGES);
+        }
+        reports
+    }
+}
+
+impl From<Answer<Reported>> for Reported {
+    fn from(answer: Answer<Reported>) -> Self {
+        answer.unwrap_or_else(|cause| Self { failure: Some(cause), is_incomplete: true, ..Self::default() })
+    }
 }
 
 /// The image that scan results are wanted for.
@@ -141,30 +198,36 @@ impl<'s> Subject<'s> {
         self.digest.map_or_else(|| registry.digest(&self.image.registry_name()), |digest| Ok(digest.to_owned()))
     }
 
+    /// Whether a digest is that of a single image, and not of an index, as far as its registry said.
+    fn is_single(&self, digest: &str) -> bool {
+        self.facts.digest.as_deref() == Some(digest)
+    }
+
     /// How a digest stands to the image that is judged.
     ///
     /// # Errors
     /// Why it cannot be known.
     fn relation(&self, digest: &str, registry: &mut Registry<'_>) -> Answer<Relation> {
-        Ok(self
-            .related([digest], |digest| *digest, registry)?
-            .first()
-            .map_or(Relation::Other, |(relation, _)| *relation))
+        let mut reported = Reported::default();
+        let related = self.related([digest], |digest| *digest, registry, &mut reported);
+        match reported.failure {
+            Some(cause) => Err(cause),
+            None => Ok(related.first().map_or(Relation::Other, |(relation, _)| *relation)),
+        }
     }
 
     /// Those of some things that are about the image that is judged, or about one in its index. There may be thousands of
-    /// them, and what they are held against is made once, when the first one needs it.
-    ///
-    /// # Errors
-    /// Why it cannot be known.
+    /// them, and what they are held against is made once, when the first one needs it. Where that fails, those remain that
+    /// are known without it.
     fn related<T>(
         &self,
         candidates: impl IntoIterator<Item = T>,
         digest_of: impl Fn(&T) -> &str,
         registry: &mut Registry<'_>,
-    ) -> Answer<Vec<(Relation, T)>> {
+        reported: &mut Reported,
+    ) -> Vec<(Relation, T)> {
         let own = [self.digest, self.facts.digest.as_deref(), self.facts.config_digest.as_deref()];
-        let (mut judged, mut siblings) = (None, None::<HashSet<String>>);
+        let (mut judged, mut siblings) = (None, None);
         let mut related = Vec::new();
         for candidate in candidates {
             let digest = digest_of(&candidate);
@@ -172,27 +235,34 @@ impl<'s> Subject<'s> {
                 related.push((Relation::Same, candidate));
                 continue;
             }
-            if judged.is_none() {
-                judged = Some(self.digest(registry)?);
+            match judged.get_or_insert_with(|| self.digest(registry)) {
+                Ok(judged) if judged == digest => {
+                    related.push((Relation::Same, candidate));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(cause) => {
+                    reported.fail(cause);
+                    continue;
+                }
             }
-            if judged.as_deref() == Some(digest) {
-                related.push((Relation::Same, candidate));
-                continue;
-            }
-            if siblings.is_none() {
-                siblings = Some(self.manifests(registry)?.iter().cloned().collect());
-            }
-            if siblings.as_ref().is_some_and(|siblings| siblings.contains(digest)) {
-                related.push((Relation::Sibling, candidate));
+            match siblings.get_or_insert_with(|| self.set_of_manifests(registry)) {
+                Ok(siblings) if siblings.contains(digest) => related.push((Relation::Sibling, candidate)),
+                Ok(_) => {}
+                Err(cause) => reported.fail(cause),
             }
         }
-        Ok(related)
+        related
     }
 
     /// The digests of the images in its index; none where it is a single image.
     fn manifests<'r>(&self, registry: &'r mut Registry<'_>) -> Answer<&'r [String]> {
         let digest = self.digest(registry)?;
         registry.manifests(&self.image.with_digest(&digest))
+    }
+
+    fn set_of_manifests(&self, registry: &mut Registry<'_>) -> Answer<HashSet<String>> {
+        Ok(self.manifests(registry)?.iter().cloned().collect())
     }
 
     /// The digests of the images in its index, each to be looked up; none where it is a single image.
@@ -207,9 +277,10 @@ impl<'s> Subject<'s> {
         Ok(manifests)
     }
 
-    /// The name by which its registry is asked.
-    fn name(&self) -> String {
-        self.digest.map_or_else(|| self.image.registry_name(), |digest| self.image.with_digest(digest))
+    /// What tells it from other images, also from others of the same index.
+    fn identity(&self) -> String {
+        let name = self.digest.map_or_else(|| self.image.registry_name(), |digest| self.image.with_digest(digest));
+        format!("{name} {}", self.facts.digest.as_deref().unwrap_or_default())
     }
 }
 
@@ -230,9 +301,9 @@ pub struct Reports<'r> {
     /// The namespace of the workload.
     namespace: Option<&'r str>,
     sbomscanner: HashMap<String, Answer<Vec<sbomscanner::Located>>>,
-    trivy_operator: HashMap<String, Answer<Vec<trivy_operator::Located>>>,
+    trivy_operator: trivy_operator::Index,
     kubescape: kubescape::Index,
-    found: HashMap<(ReportSource, String), Answer<Rc<[Scan]>>>,
+    found: HashMap<(ReportSource, String), Rc<Reported>>,
     said: HashMap<String, Answer<Rc<[Scan]>>>,
 }
 
@@ -244,7 +315,7 @@ impl<'r> Reports<'r> {
             cluster: Cluster::new(host),
             namespace,
             sbomscanner: HashMap::new(),
-            trivy_operator: HashMap::new(),
+            trivy_operator: trivy_operator::Index::default(),
             kubescape: kubescape::Index::default(),
             found: HashMap::new(),
             said: HashMap::new(),
@@ -252,22 +323,21 @@ impl<'r> Reports<'r> {
     }
 
     /// What a source says of an image.
-    ///
-    /// # Errors
-    /// Why it cannot be known.
-    pub fn of(
-        &mut self,
-        source: &ReportSource,
-        subject: &Subject<'_>,
-        registry: &mut Registry<'_>,
-    ) -> Answer<Rc<[Scan]>> {
-        let key = (source.clone(), format!("{} {:?}", subject.name(), subject.image.tagged()));
+    pub fn of(&mut self, source: &ReportSource, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Rc<Reported> {
+        let key = (source.clone(), format!("{} {:?}", subject.identity(), subject.image.tagged()));
         if let Some(known) = self.found.get(&key) {
-            return known.clone();
+            return Rc::clone(known);
         }
-        let scans = self.read(source, subject, registry).map(Rc::from);
-        self.found.insert(key, scans.clone());
-        scans
+        let mut reported = Reported::from(self.read(source, subject, registry));
+        let is_own = source.namespace().or(self.namespace) == self.namespace;
+        if is_own && !source.is_read_by_summaries() {
+            // Also where the settings name that namespace.
+            reported.scans.iter_mut().for_each(|scan| scan.is_own = true);
+            reported.is_incomplete = false;
+        }
+        let reported = Rc::new(reported);
+        self.found.insert(key, Rc::clone(&reported));
+        reported
     }
 
     /// What the labels and annotations of an image itself say of scans: the annotations of the manifest first, each in the
@@ -276,7 +346,7 @@ impl<'r> Reports<'r> {
     /// # Errors
     /// Why it cannot be known which image they are about.
     pub fn of_image(&mut self, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Rc<[Scan]>> {
-        let key = subject.name();
+        let key = subject.identity();
         if let Some(known) = self.said.get(&key) {
             return known.clone();
         }
@@ -285,32 +355,23 @@ impl<'r> Reports<'r> {
         scans
     }
 
-    fn read(
-        &mut self,
-        ReportSource { source, namespace }: &ReportSource,
-        subject: &Subject<'_>,
-        registry: &mut Registry<'_>,
-    ) -> Answer<Vec<Scan>> {
-        let own = self.namespace.ok_or("the request names no namespace to look for reports in");
-        let named = namespace.as_ref().map(|Namespace(name)| name.as_str());
-        let namespace = named.map_or(own, Ok)?;
-        match source {
+    fn read(&mut self, source: &ReportSource, subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<Reported> {
+        let namespace = source.namespace().or(self.namespace);
+        let namespace = namespace.ok_or("the request names no namespace to look for reports in")?;
+        let is_own = self.namespace == Some(namespace);
+        let cluster = &mut self.cluster;
+        match source.source {
             Source::Sbomscanner => {
-                let cluster = &mut self.cluster;
                 let locate = || sbomscanner::locate(cluster, namespace);
                 let located = once(&mut self.sbomscanner, namespace.to_owned(), locate)?;
-                sbomscanner::scans(cluster, namespace, located, subject, registry)
+                Ok(sbomscanner::scans(cluster, namespace, located, subject, registry))
             }
-            Source::Quay => quay::scans(&mut self.cluster, namespace, subject, registry),
-            Source::TrivyOperator => {
-                let cluster = &mut self.cluster;
-                let locate = || trivy_operator::locate(cluster, namespace);
-                let located = once(&mut self.trivy_operator, namespace.to_owned(), locate)?;
-                trivy_operator::scans(cluster, namespace, located, subject, registry)
+            Source::Quay => quay::scans(cluster, (namespace, is_own), subject, registry),
+            Source::TrivyOperator => self.trivy_operator.scans(cluster, namespace, subject, registry),
+            Source::Kubescape if source.is_read_by_summaries() => {
+                self.kubescape.scans_by_summaries(cluster, namespace, subject, registry)
             }
-            Source::Kubescape => {
-                self.kubescape.scans(&mut self.cluster, (namespace, named.is_some()), subject, registry)
-            }
+            Source::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), subject, registry),
         }
     }
 }

@@ -111,13 +111,29 @@ pub struct Scan {
     /// Whether it is about the very image that is judged, and not about another one in its index. What is bad in one image of
     /// an index counts against all of them; what is good in one says nothing of the others.
     pub is_exact: bool,
+    /// Whether it is from a report that people who may write to the workload's own namespace can write, or can choose. It can
+    /// keep the image out, and does not satisfy `require`.
+    pub is_own: bool,
+    /// Whether only the numbers of a report are read, which names what it found. Of what is counted then, it is not known
+    /// whether it has a fix, or until when it has to be patched.
+    pub is_summary: bool,
 }
 
 impl Scan {
     /// A scan result of a report that names what was found.
     #[must_use]
     pub fn of_report(source: String, at: Option<DateTime<Utc>>, named: Vec<Vulnerability>) -> Self {
-        Self { source, at, objection: None, named: named.into(), counted: Vec::new(), is_result: true, is_exact: true }
+        Self {
+            source,
+            at,
+            objection: None,
+            named: named.into(),
+            counted: Vec::new(),
+            is_result: true,
+            is_exact: true,
+            is_own: false,
+            is_summary: false,
+        }
     }
 
     /// An objection to the image by a source that does not say what is in it.

@@ -28,7 +28,8 @@ section! {
     pub struct Scanning {
         /// What becomes of an image that is flagged, or has too many vulnerabilities.
         "action" action: Action = Action::Deny,
-        /// Whether an image without a scan result that counts is flagged.
+        /// Whether an image without a scan result that counts is flagged. Reports in the workload's own namespace do not
+        /// count for it: see [who is believed](scans.md#who-is-believed).
         "require" require: bool = false,
         /// How old a scan result may be; an older one is no result.
         "maxAge" max_age: Period = Period::days(30),
@@ -47,6 +48,7 @@ section! {
         /// (`flag`), unless they may also clear it (`trust`), or are good for nothing (`ignore`).
         "podAnnotations" pod_annotations: PodAnnotations = PodAnnotations::Flag,
     }
+    check Scanning::check_reports;
 }
 
 /// A value for each severity, or for some of them.
@@ -128,7 +130,7 @@ pub struct Evidence {
     pub pod: Vec<Scan>,
     /// By everybody else.
     pub others: Vec<Scan>,
-    /// Whether everybody could be asked.
+    /// Whether no scan that satisfies `require` can be missing.
     pub is_complete: bool,
 }
 
@@ -156,6 +158,23 @@ impl Assessment<'_> {
 }
 
 impl Scanning {
+    /// A scan that is required is not satisfied by reports that the requester can write.
+    fn check_reports(&self, at: Path<'_>, problems: &mut Problems) {
+        if !self.require || self.action.effect().is_none() {
+            return;
+        }
+        let at = Path::Key(&at, "reports");
+        for (index, source) in self.reports.iter().enumerate() {
+            if source.is_in_namespaces_of_workloads() {
+                problems.warn(
+                    Path::Index(&at, index),
+                    "reports in the workload's own namespace do not satisfy `require`, because people who may create \
+                     workloads there may be able to write them; give the `namespace` that the reports are in",
+                );
+            }
+        }
+    }
+
     /// Whether annotations of the pod clear the image, so that nothing else has to be asked.
     #[must_use]
     pub fn is_cleared_by(&self, pod: &[Scan], exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> bool {
@@ -165,8 +184,8 @@ impl Scanning {
             && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.counts(scan, now) && exceeds(scan)))
     }
 
-    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else. Where not everybody could be
-    /// asked, nothing is said of scan results that are missing.
+    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else. Where the evidence is not
+    /// complete, nothing is said of scan results that are missing.
     #[must_use]
     pub fn judge(&self, evidence: &Evidence, exceptions: &Exceptions<'_>, now: DateTime<Utc>) -> Vec<Ruling> {
         let Evidence { pod, others, is_complete } = evidence;
@@ -194,6 +213,12 @@ impl Scanning {
             rulings.extend(self.missing(clearing, others, pod, effect, now));
         }
         rulings
+    }
+
+    /// Whether a scan is as much as has to be known of the image. What people can write who may write to the namespace of the
+    /// workload is not what `require` asks for.
+    fn satisfies(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.is_exact && self.counts(scan, now) && !(self.require && scan.is_own)
     }
 
     /// Whether a scan is a result that counts.
@@ -244,7 +269,10 @@ impl Scanning {
                 }
             }
         }
-        let counted = scan.counted.iter().filter(|count| count.severity == severity && limit.is_some());
+        // A count has no date, and is judged by the limit alone. In a summary it stands for vulnerabilities that have one,
+        // and some of them may be overdue.
+        let counts = limit.is_some() || scan.is_summary;
+        let counted = scan.counted.iter().filter(|count| counts && count.severity == severity);
         let counted = counted.map(|count| if self.fixable_only { count.fixable } else { count.all });
         let count = counted.fold(over.len() as u64, u64::saturating_add);
         // What has a time to be patched in, and no limit, may not be there when that time is over.
@@ -269,7 +297,7 @@ impl Scanning {
         };
         let mut rulings = Vec::new();
         if !assessment.exceeded.is_empty() {
-            rulings.push(Ruling { code: Code::VulnerableImage, effect, text: self.too_many(assessment, &by) });
+            rulings.push(Ruling { code: Code::VulnerableImage, effect, text: self.too_many(scan, assessment, &by) });
         }
         for (exception, vulnerabilities) in by_exception(&assessment.ended) {
             rulings.push(exception.expired(&listed(&vulnerabilities)));
@@ -288,18 +316,19 @@ impl Scanning {
         rulings
     }
 
-    fn too_many(&self, assessment: &Assessment<'_>, by: &str) -> String {
+    fn too_many(&self, scan: &Scan, assessment: &Assessment<'_>, by: &str) -> String {
         let counts: Vec<String> = assessment
             .exceeded
             .iter()
             .map(|(severity, count, allowed)| match allowed {
                 Some(allowed) => format!("{count} {severity} ({allowed} allowed)"),
+                None if scan.is_summary => format!("{count} possibly overdue {severity}"),
                 None => format!("{count} overdue {severity}"),
             })
             .collect();
         let total =
             assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
-        let (with_fix, way_out) = if self.fixable_only {
+        let (with_fix, way_out) = if self.fixable_only && !scan.is_summary {
             (" with a fix", "deploy a build that has the fixes")
         } else {
             ("", "deploy a build without them")
@@ -329,12 +358,13 @@ impl Scanning {
         effect: Effect,
         now: DateTime<Utc>,
     ) -> Option<Ruling> {
-        if clearing.iter().chain(others).any(|scan| scan.is_exact && self.counts(scan, now)) {
+        if clearing.iter().chain(others).any(|scan| self.satisfies(scan, now)) {
             return None;
         }
         // Which finding an image is refused for is not for its requester to choose: an exception may cover one of the two.
         let telling = if self.require { clearing } else { pod };
-        let stale = telling.iter().chain(others).filter(|scan| self.is_stale(scan, now));
+        let telling = telling.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
+        let stale = telling.filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
             let days = (now - at).num_days();
             let text = format!(
@@ -346,7 +376,10 @@ impl Scanning {
             let effect = if self.require { effect } else { Effect::Warn };
             return Some(Ruling { code: Code::StaleScan, effect, text });
         }
-        let hint = if pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag {
+        let is_own_result = |scan: &Scan| scan.is_own && scan.is_exact && self.counts(scan, now);
+        let hint = if others.iter().any(is_own_result) {
+            "; reports in the workload's own namespace do not count for `scan.require`"
+        } else if pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag {
             "; annotations of the pod itself do not count, see `scan.podAnnotations`"
         } else if others.iter().any(|scan| !scan.is_exact) {
             "; only other images of its index were scanned"

@@ -5,12 +5,16 @@
 //! Both are found by the image id in an annotation: Kubescape's API server leaves everything but metadata out of lists. A
 //! manifest that is labelled `filtered` holds only what was loaded into memory, and does not count where there is a whole
 //! one.
+//!
+//! Who may write to the namespace of a workload can write summaries. So a summary leads to Kubescape's own namespace only,
+//! and only to a manifest about the digest that the summary is about; and every summary counts, so that none hides another
+//! one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Relation, Subject, few_reports, nullable, once};
+use super::{List, MOST_IMAGES, Metadata, Relation, Reported, Subject, nullable, once};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -30,9 +34,12 @@ const MANIFEST: Resource = Resource {
 
 const SUMMARY: Resource = Resource { kind: "VulnerabilityManifestSummary", ..MANIFEST };
 
-/// Where Kubescape keeps its manifests, unless it is installed elsewhere. Summaries are known to refer to the namespace of
-/// the workload instead.
+/// Where Kubescape keeps its manifests, unless it is installed elsewhere. The namespace that a summary names is not looked
+/// at: who writes the summary may own that namespace. Kubescape is known to write that of the workload.
 const HOME: &str = "kubescape";
+
+/// What to do where a manifest is not found by way of summaries.
+const ADVICE: &str = "give the namespace of Kubescape in `scan.reports`";
 
 const IMAGE_ID: &str = "kubescape.io/image-id";
 const CONTEXT: &str = "kubescape.io/context";
@@ -51,6 +58,26 @@ const FIELDS: [&str; 7] = [
 struct Identity {
     #[serde(deserialize_with = "json::object")]
     metadata: Metadata,
+}
+
+/// What a resource says of itself beside its name.
+#[derive(Deserialize)]
+struct Marks {
+    #[serde(default)]
+    annotations: Option<HashMap<String, Option<String>>>,
+    #[serde(default)]
+    labels: Option<HashMap<String, Option<String>>>,
+}
+
+impl Marks {
+    /// The digest of the image that it is about, and whether it is labelled `filtered`. Nothing where it does not say which
+    /// image it is about.
+    fn read(self) -> Option<(String, bool)> {
+        let image_id = self.annotations?.remove(IMAGE_ID)??;
+        let (_, digest) = image_id.rsplit_once('@')?;
+        let context = self.labels.and_then(|mut labels| labels.remove(CONTEXT)).flatten();
+        Some((digest.to_owned(), context.as_deref() == Some("filtered")))
+    }
 }
 
 #[derive(Deserialize)]
@@ -74,12 +101,13 @@ struct References {
 
 #[derive(Deserialize)]
 struct ManifestReference {
-    namespace: String,
     name: String,
 }
 
 #[derive(Deserialize)]
 struct VulnerabilityManifest {
+    #[serde(default, deserialize_with = "json::optional_object")]
+    metadata: Option<Marks>,
     #[serde(deserialize_with = "json::object")]
     spec: Spec,
 }
@@ -178,28 +206,61 @@ struct Located {
 }
 
 impl Index {
-    /// The reports about an image. `namespace` is the one to look in, and whether the settings name it: then manifests are
-    /// looked for there, else the summaries of the workload's own namespace lead to them.
+    /// What the manifests of a namespace say of an image.
     pub(super) fn scans(
         &mut self,
         cluster: &mut Cluster<'_>,
-        (namespace, is_home): (&str, bool),
+        (namespace, is_own): (&str, bool),
         subject: &Subject<'_>,
         registry: &mut Registry<'_>,
-    ) -> Answer<Vec<Scan>> {
-        let resource = if is_home { &MANIFEST } else { &SUMMARY };
-        let located = self.located(cluster, resource, namespace)?;
-        let mut about = subject.related(located, |candidate| &candidate.digest, registry)?;
-        if !is_home {
-            return scans_by_summaries(cluster, namespace, &about);
+    ) -> Answer<Reported> {
+        let mut reported = Reported::default();
+        let located = self.located(cluster, &MANIFEST, namespace)?;
+        let mut about = subject.related(located, |manifest| &manifest.digest, registry, &mut reported);
+        // Those first that nothing takes the place of.
+        about.sort_by_key(|(_, manifest)| manifest.filtered);
+        if !is_own {
+            let whole: HashSet<Option<&str>> =
+                about.iter().filter(|(_, manifest)| !manifest.filtered).map(|about| image_of(about)).collect();
+            about.retain(|about| !about.1.filtered || !whole.contains(&image_of(about)));
         }
-        let has_whole = about.iter().any(|(_, manifest)| !manifest.filtered);
-        about.retain(|(_, manifest)| !has_whole || !manifest.filtered);
-        let mut scans = Vec::new();
-        for (relation, manifest) in few_reports(about)? {
-            scans.extend(scan_of(cluster, namespace, &manifest.name)?.and_then(|scan| scan.of(relation)));
+        for (relation, manifest) in reported.few(about) {
+            let scan = manifest_of(cluster, namespace, &manifest.name);
+            reported.add(scan.map(|manifest| manifest?.scan.of(relation)));
         }
-        Ok(scans)
+        Ok(reported)
+    }
+
+    /// What the manifests say of an image to which the summaries of the workload's namespace lead.
+    pub(super) fn scans_by_summaries(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        namespace: &str,
+        subject: &Subject<'_>,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Reported> {
+        let is_own = namespace == HOME;
+        let mut reported = Reported::default();
+        let located = self.located(cluster, &SUMMARY, namespace)?;
+        let summaries = subject.related(located, |summary| &summary.digest, registry, &mut reported);
+        let count = summaries.len();
+        if count <= MOST_IMAGES {
+            // They are sorted by digest.
+            for about in summaries.chunk_by(|(_, a), (_, b)| a.digest == b.digest) {
+                follow(cluster, (namespace, is_own), about, &mut reported);
+            }
+            return Ok(reported);
+        }
+        // Any of them may be the one that leads to the manifest, so that it is looked for itself.
+        let mut reported = self.scans(cluster, (HOME, is_own), subject, registry)?;
+        reported.scans.iter_mut().for_each(|scan| scan.is_own = is_own);
+        if reported.scans.is_empty() {
+            reported.reject(&format!(
+                "{ADVICE}: there are {count} VulnerabilityManifestSummaries about it in `{namespace}`, and no \
+                 VulnerabilityManifest in `{HOME}`"
+            ));
+        }
+        Ok(reported)
     }
 
     fn located(&mut self, cluster: &mut Cluster<'_>, resource: &Resource, namespace: &str) -> Answer<&[Located]> {
@@ -215,63 +276,104 @@ impl Index {
 }
 
 /// Nothing where it does not say which image it is about.
-fn locate(Identity { metadata }: Identity) -> Option<Located> {
-    let image_id = metadata.annotations?.remove(IMAGE_ID)??;
-    let (_, digest) = image_id.rsplit_once('@')?;
-    let context = metadata.labels.and_then(|mut labels| labels.remove(CONTEXT)).flatten();
-    Some(Located { name: metadata.name, digest: digest.to_owned(), filtered: context.as_deref() == Some("filtered") })
+fn locate(Identity { metadata: Metadata { name, annotations, labels } }: Identity) -> Option<Located> {
+    let (digest, filtered) = Marks { annotations, labels }.read()?;
+    Some(Located { name, digest, filtered })
 }
 
-/// Every workload that runs an image has a summary, and all of them lead to the same manifest. The first that does so is
-/// enough; it is labelled `filtered` itself, and leads to the whole manifest.
-fn scans_by_summaries(cluster: &mut Cluster<'_>, namespace: &str, about: &[(Relation, &Located)]) -> Answer<Vec<Scan>> {
-    let mut digests: Vec<(Relation, &str)> =
-        about.iter().map(|(relation, summary)| (*relation, summary.digest.as_str())).collect();
-    digests.dedup();
-    let mut scans = Vec::new();
-    for (relation, digest) in few_reports(digests)? {
-        let mut failure = None;
-        for (_, summary) in about.iter().filter(|(_, summary)| summary.digest == digest) {
-            match scan_by_summary(cluster, namespace, &summary.name) {
-                Ok(None) => {}
-                Ok(Some(scan)) => {
-                    scans.extend(scan.of(relation));
-                    failure = None;
-                    break;
-                }
-                Err(cause) => failure = Some(cause),
+/// The image that a manifest is about, for which a whole one takes the place of those that are filtered. The digests of the
+/// image that is judged are all its own.
+fn image_of<'l>((relation, manifest): &(Relation, &'l Located)) -> Option<&'l str> {
+    (*relation != Relation::Same).then_some(&manifest.digest)
+}
+
+/// Follows the summaries of a namespace that are about one digest. Every workload that runs an image has a summary, which is
+/// labelled `filtered` itself, and most lead to the same manifest. Some may lead to one that is filtered, to one about
+/// something else, or to nothing: that is a failure only where none leads to a whole manifest about the digest.
+fn follow(
+    cluster: &mut Cluster<'_>,
+    (namespace, is_own): (&str, bool),
+    summaries: &[(Relation, &Located)],
+    reported: &mut Reported,
+) {
+    let (mut names, mut found, mut astray) = (BTreeSet::new(), Vec::new(), None);
+    for (relation, summary) in summaries {
+        let summary_name = format!("{namespace}/{}", summary.name);
+        let name = match cluster.get(&SUMMARY, namespace, &summary.name, &["spec.vulnerabilitiesRef.all"]) {
+            Ok(Some(bytes)) => SUMMARY.parse::<Summary>(&summary_name, &bytes),
+            // It was deleted since it was listed.
+            Ok(None) => continue,
+            Err(cause) => {
+                reported.fail(&cause);
+                continue;
             }
+        };
+        let name = match name {
+            Ok(Summary { spec }) => spec.vulnerabilities_ref.all.name,
+            Err(cause) => {
+                reported.reject(&cause);
+                continue;
+            }
+        };
+        if !names.insert(name.clone()) {
+            continue;
         }
-        if let Some(cause) = failure {
-            return Err(cause);
+        let manifest = if is_name(&name) { manifest_of(cluster, HOME, &name) } else { Ok(None) };
+        let where_to = match manifest {
+            Ok(Some(manifest)) if manifest.digest.as_ref() == Some(&summary.digest) => {
+                found.push((*relation, manifest));
+                continue;
+            }
+            Ok(Some(_)) => format!("is about another image in `{HOME}`"),
+            Ok(None) => format!("is not in `{HOME}`"),
+            Err(cause) => {
+                reported.fail(&cause);
+                continue;
+            }
+        };
+        astray.get_or_insert_with(|| {
+            format!(
+                "{ADVICE}: VulnerabilityManifest `{}`, to which {} refers, {where_to}",
+                Shown(&name),
+                SUMMARY.called(&summary_name)
+            )
+        });
+    }
+    let has_whole = found.iter().any(|(_, manifest)| !manifest.filtered);
+    for (relation, manifest) in found {
+        if is_own || !has_whole || !manifest.filtered {
+            // Kubescape's own summaries lead to whole manifests.
+            let is_own = is_own || manifest.filtered;
+            reported.scans.extend(manifest.scan.of(relation).map(|scan| Scan { is_own, ..scan }));
         }
     }
-    Ok(scans)
-}
-
-fn scan_by_summary(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
-    let Some(bytes) = cluster.get(&SUMMARY, namespace, name, &["spec.vulnerabilitiesRef.all"])? else {
-        return Ok(None);
-    };
-    let summary: Summary = SUMMARY.parse(&format!("{namespace}/{name}"), &bytes)?;
-    let manifest = summary.spec.vulnerabilities_ref.all;
-    for namespace in [manifest.namespace.as_str(), HOME] {
-        if let Some(scan) = scan_of(cluster, namespace, &manifest.name)? {
-            return Ok(Some(scan));
-        }
+    if let Some(cause) = astray.filter(|_| !has_whole) {
+        reported.reject(&cause);
     }
-    Err(format!(
-        "give the namespace of Kubescape in `scan.reports`: VulnerabilityManifest `{}`, to which \
-         VulnerabilityManifestSummary `{namespace}/{name}` refers, is not in `{}`, nor in `{HOME}`",
-        Shown(&manifest.name),
-        Shown(&manifest.namespace)
-    ))
 }
 
-fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
+/// Whether a text can be the name of a resource (a DNS subdomain by RFC 1123). Names become parts of paths, and one with a
+/// slash could lead into another namespace.
+fn is_name(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [text.bytes().next(), text.bytes().next_back()];
+    text.len() <= 253
+        && ends.iter().all(|byte| byte.is_some_and(is_inner))
+        && text.bytes().all(|byte| is_inner(byte) || matches!(byte, b'-' | b'.'))
+}
+
+/// A manifest that was read.
+struct Manifest {
+    /// The digest of the image that it is about, where it says so.
+    digest: Option<String>,
+    filtered: bool,
+    scan: Scan,
+}
+
+fn manifest_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Manifest>> {
     let Some(bytes) = cluster.get(&MANIFEST, namespace, name, &FIELDS)? else { return Ok(None) };
     let what = format!("{namespace}/{name}");
-    let VulnerabilityManifest { spec } = MANIFEST.parse(&what, &bytes)?;
+    let VulnerabilityManifest { metadata, spec } = MANIFEST.parse(&what, &bytes)?;
     let created = spec.metadata.and_then(|metadata| metadata.report).and_then(|report| report.created_at);
     let scanned = spec.payload.descriptor.and_then(|descriptor| descriptor.timestamp);
     // Kubescape leaves the time at Go's zero where it does not set it.
@@ -279,7 +381,9 @@ fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Opt
         [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| time::is_plausible(*at));
     let vulnerabilities = spec.payload.matches.into_iter().map(|found| vulnerability(&what, found));
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
-    Ok(Some(Scan::of_report(MANIFEST.source(namespace, name), at, vulnerabilities)))
+    let scan = Scan::of_report(MANIFEST.source(namespace, name), at, vulnerabilities);
+    let (digest, filtered) = metadata.and_then(Marks::read).unzip();
+    Ok(Some(Manifest { digest, filtered: filtered.unwrap_or_default(), scan }))
 }
 
 fn vulnerability(what: &str, found: Match) -> Answer<Vulnerability> {

@@ -1,9 +1,11 @@
 //! ImageManifestVulns of Quay's container security operator (`secscan.quay.redhat.com/v1alpha1`), which tell what Clair
 //! found. Their name is the digest of a manifest with `.` for `:`, so that they are got by name.
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 
-use super::{Subject, nullable};
+use super::{Reported, Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -91,28 +93,58 @@ struct Cvss {
     published: Option<String>,
 }
 
-/// The report about an image by its own digest; else those about the images in its index.
+/// The report about an image by its own digest; else those about the images in its index. Where the reports are in the
+/// workload's own namespace, all of them: one about the index would hide the others, and its people can write it.
 pub(super) fn scans(
     cluster: &mut Cluster<'_>,
-    namespace: &str,
+    (namespace, is_own): (&str, bool),
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
-) -> Answer<Vec<Scan>> {
-    if let Some(scan) = scan_of(cluster, namespace, &subject.digest(registry)?)? {
-        return Ok(vec![scan]);
+) -> Answer<Reported> {
+    let mut reported = Reported::default();
+    let digest = subject.digest(registry)?;
+    if let Some(bytes) = get(cluster, namespace, &digest)? {
+        let scan = scan(namespace, &digest, &bytes);
+        let is_enough = (!is_own || subject.is_single(&digest)) && !matches!(scan, Ok(None));
+        reported.add(scan);
+        if is_enough {
+            return Ok(reported);
+        }
     }
-    let mut scans = Vec::new();
-    for digest in subject.few_manifests(registry)?.to_vec() {
-        let relation = subject.relation(&digest, registry)?;
-        scans.extend(scan_of(cluster, namespace, &digest)?.and_then(|scan| scan.of(relation)));
+    match subject.few_manifests(registry).map(<[String]>::to_vec) {
+        Ok(manifests) => {
+            for digest in manifests {
+                reported.add(scan_in_index(cluster, namespace, &digest, subject, registry));
+            }
+        }
+        Err(cause) => reported.fail(&cause),
     }
-    Ok(scans)
+    Ok(reported)
 }
 
-fn scan_of(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<Option<Scan>> {
-    let name = digest.replace(':', ".");
-    let Some(bytes) = cluster.get(&REPORT, namespace, &name, &FIELDS)? else { return Ok(None) };
-    let report: ImageManifestVuln = REPORT.parse(&format!("{namespace}/{name}"), &bytes)?;
+fn scan_in_index(
+    cluster: &mut Cluster<'_>,
+    namespace: &str,
+    digest: &str,
+    subject: &Subject<'_>,
+    registry: &mut Registry<'_>,
+) -> Answer<Option<Scan>> {
+    let relation = subject.relation(digest, registry)?;
+    let Some(bytes) = get(cluster, namespace, digest)? else { return Ok(None) };
+    Ok(scan(namespace, digest, &bytes)?.and_then(|scan| scan.of(relation)))
+}
+
+fn name_of(digest: &str) -> String {
+    digest.replace(':', ".")
+}
+
+fn get(cluster: &mut Cluster<'_>, namespace: &str, digest: &str) -> Answer<Option<Rc<[u8]>>> {
+    cluster.get(&REPORT, namespace, &name_of(digest), &FIELDS)
+}
+
+fn scan(namespace: &str, digest: &str, bytes: &[u8]) -> Answer<Option<Scan>> {
+    let name = name_of(digest);
+    let report: ImageManifestVuln = REPORT.parse(&format!("{namespace}/{name}"), bytes)?;
     if report.spec.manifest != digest {
         return Ok(None);
     }

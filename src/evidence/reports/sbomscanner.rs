@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 
-use super::{List, Metadata, Subject, few_reports, nullable};
+use super::{List, Metadata, Reported, Subject, nullable};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
@@ -102,20 +102,20 @@ pub(super) fn scans(
     located: &[Located],
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
-) -> Answer<Vec<Scan>> {
-    let mut about = subject.related(located, |report| &report.digest, registry)?;
+) -> Reported {
+    let mut reported = Reported::default();
+    let mut about = subject.related(located, |report| &report.digest, registry, &mut reported);
     // The order of a list is not always the same.
     about.sort_unstable_by_key(|(_, report)| &report.name);
-    let mut scans = Vec::new();
-    for (relation, Located { name, .. }) in few_reports(about)? {
-        if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
-            scans.extend(scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?)?.of(relation));
-        }
+    for (relation, Located { name, .. }) in reported.few(about) {
+        reported.add(scan(cluster, namespace, name).map(|scan| scan?.of(relation)));
     }
-    Ok(scans)
+    reported
 }
 
-fn scan(namespace: &str, name: &str, report: VulnerabilityReport) -> Answer<Scan> {
+fn scan(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
+    let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? else { return Ok(None) };
+    let report: VulnerabilityReport = REPORT.parse(&format!("{namespace}/{name}"), &bytes)?;
     let found = report.report.results.into_iter().flat_map(|target| target.vulnerabilities);
     let counting = found.filter(|found| !found.suppressed);
     let vulnerabilities = counting.map(|found| {
@@ -129,5 +129,5 @@ fn scan(namespace: &str, name: &str, report: VulnerabilityReport) -> Answer<Scan
         })
     });
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
-    Ok(Scan::of_report(REPORT.source(namespace, name), None, vulnerabilities))
+    Ok(Some(Scan::of_report(REPORT.source(namespace, name), None, vulnerabilities)))
 }

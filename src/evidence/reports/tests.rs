@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{ReportSource, Reports, Source, Subject};
+use super::{ReportSource, Reported, Reports, Source, Subject};
 use crate::evidence::registry::{ImageFacts, Registry};
 use crate::evidence::scan::{Scan, Severity};
 use crate::host::in_memory::InMemory;
@@ -45,11 +45,11 @@ fn said(host: &InMemory, from: &ReportSource) -> Result<Vec<Scan>, String> {
     let image = Reference::parse("registry.example.com/app:1").unwrap();
     let subject = Subject::new(&image, Some(INDEX), &facts);
     let mut reports = Reports::new(host, Some("shop"));
-    let first = reports.of(from, &subject, &mut Registry::new(host)).map(|scans| scans.to_vec());
+    let first = reports.of(from, &subject, &mut Registry::new(host));
     let questions = host.asked().len();
-    let second = reports.of(from, &subject, &mut Registry::new(host)).map(|scans| scans.to_vec());
+    let second = reports.of(from, &subject, &mut Registry::new(host));
     assert_eq!((&second, host.asked().len()), (&first, questions), "a source is asked once");
-    first
+    first.failure.clone().map_or_else(|| Ok(first.scans.clone()), Err)
 }
 
 /// What was found: ids, packages, severities, fixes and days of publication.
@@ -271,16 +271,27 @@ mod trivy_operator {
     }
 
     #[test]
-    fn the_newest_report_counts_though_it_may_be_gone() {
+    fn every_report_counts_the_newest_first_though_it_may_be_gone() {
         let old = by_digest("old", "2026-11-01T08:00:00Z", INDEX);
         let new = by_digest("new", "2026-11-19T08:00:00Z", INDEX);
+        let also = by_digest("also", "2026-11-19T08:00:00Z", AMD64);
+        let undated = by_digest("a", "later", INDEX);
         let newest = by_digest("newest", "2026-11-20T08:00:00Z", INDEX);
-        let host = cluster(index(), &[old.clone(), new.clone()]).answer(
+        let mut by_tag = by_digest("by-tag", "2026-11-10T08:00:00Z", "");
+        by_tag["report"]["artifact"]["repository"] = json!("app");
+        let there = [old.clone(), new.clone(), also.clone(), undated.clone(), by_tag.clone()];
+        let host = cluster(index(), &there).answer(
             "list",
             "VulnerabilityReport shop",
-            Ok(json!({"items": [old, newest, new]})),
+            Ok(json!({"items": [undated, old, newest, by_tag, new, also]})),
         );
-        assert_eq!(said(&host, &here()).unwrap()[0].source, "VulnerabilityReport `shop/new` of Trivy operator");
+        let scans = said(&host, &here()).unwrap();
+        assert_eq!(
+            scans.iter().map(|scan| scan.source.as_str()).collect::<Vec<_>>(),
+            ["also", "new", "by-tag", "old", "a"]
+                .map(|name| format!("VulnerabilityReport `shop/{name}` of Trivy operator"))
+        );
+        assert!(scans.iter().all(|scan| scan.is_own && !scan.is_summary));
     }
 
     #[test]
@@ -320,11 +331,17 @@ mod quay {
     }
 
     fn with(host: InMemory, digest: &str, report: Value) -> InMemory {
-        host.answer("get", &format!("ImageManifestVuln shop/{}", digest.replace(':', ".")), Ok(report))
+        let name = digest.replace(':', ".");
+        let host = host.answer("get", &format!("ImageManifestVuln scans/{name}"), Ok(report.clone()));
+        host.answer("get", &format!("ImageManifestVuln shop/{name}"), Ok(report))
     }
 
     fn here() -> ReportSource {
         source(Source::Quay, None)
+    }
+
+    fn there() -> ReportSource {
+        source(Source::Quay, Some("scans"))
     }
 
     #[test]
@@ -335,7 +352,7 @@ mod quay {
             {"name": "RHSA-2026:1234", "severity": "Defcon1", "metadata": "no JSON"},
         ]}, {"name": "zlib", "vulnerabilities": [{"name": "CVE-2026-0002", "severity": "Negligible", "metadata": "{\"Issued\": \"2026-11-02\"}"}]}, {"name": "bash"}]);
         let host = with(world(), INDEX, report(INDEX, features));
-        let scans = said(&host, &here()).unwrap();
+        let scans = said(&host, &there()).unwrap();
         assert_eq!(host.asked().len(), 1, "one get, and nothing else: {:?}", host.asked());
         assert_eq!(scans[0].at.unwrap().timestamp(), 1_795_075_200);
         assert_eq!(
@@ -346,6 +363,17 @@ mod quay {
                 ("CVE-2026-0002", "zlib", Severity::Negligible, "", "2026-11-02".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn in_the_workloads_own_namespace_the_reports_about_the_images_in_its_index_count_besides() {
+        let host = with(with(index(), INDEX, report(INDEX, json!(null))), ARM64, report(ARM64, json!(null)));
+        let (here, there) = (said(&host, &here()).unwrap(), said(&host, &there()).unwrap());
+        assert_eq!(
+            here.iter().map(|scan| (scan.is_exact, scan.is_own)).collect::<Vec<_>>(),
+            [(true, true), (false, true)]
+        );
+        assert_eq!(there.iter().map(|scan| (scan.is_exact, scan.is_own)).collect::<Vec<_>>(), [(true, false)]);
     }
 
     #[test]
@@ -390,7 +418,7 @@ mod quay {
         for status in [json!(null), json!({}), json!({"lastUpdate": "later"})] {
             let mut undated = report(INDEX, json!([]));
             undated["status"] = status;
-            assert_eq!(said(&with(world(), INDEX, undated), &here()).unwrap()[0].at, None);
+            assert_eq!(said(&with(world(), INDEX, undated), &there()).unwrap()[0].at, None);
         }
     }
 }
@@ -489,26 +517,37 @@ mod kubescape {
                 identity("VulnerabilityManifestSummary", "s", INDEX, "filtered"),
                 identity("VulnerabilityManifestSummary", "t", INDEX, "filtered")
             ]);
-            listed(index(), "VulnerabilityManifestSummary shop", identities).answer(
-                "get",
-                "VulnerabilityManifestSummary shop/s",
-                Ok(summary(namespace)),
-            )
+            ["s", "t"].iter().fold(listed(index(), "VulnerabilityManifestSummary shop", identities), |host, name| {
+                host.answer("get", &format!("VulnerabilityManifestSummary shop/{name}"), Ok(summary(namespace)))
+            })
         };
         for namespace in ["kubescape", "shop"] {
-            let host = with_manifest(host(namespace), "m", manifest(json!([])));
-            assert_eq!(
-                said(&host, &here).unwrap()[0].source,
-                "VulnerabilityManifest `kubescape/m` of Kubescape",
-                "{namespace}"
-            );
-            assert!(!host.asked().iter().any(|question| question.ends_with("shop/t")), "one summary is enough");
+            let mut about = manifest(json!([]));
+            about["metadata"] = identity("VulnerabilityManifest", "m", INDEX, "non-filtered")["metadata"].clone();
+            let host = with_manifest(host(namespace), "m", about);
+            let scans = said(&host, &here).unwrap();
+            assert_eq!(scans.len(), 1, "{namespace}: both lead to the same");
+            assert_eq!(scans[0].source, "VulnerabilityManifest `kubescape/m` of Kubescape", "{namespace}");
+            assert!(!scans[0].is_own, "{namespace}");
+            let manifests = host.asked().into_iter().filter(|question| question.contains("VulnerabilityManifest "));
+            assert_eq!(manifests.collect::<Vec<_>>(), ["get VulnerabilityManifest kubescape/m"], "{namespace}");
         }
         assert_eq!(
             failure(&host("shop"), &here),
             "give the namespace of Kubescape in `scan.reports`: VulnerabilityManifest `m`, to which \
-             VulnerabilityManifestSummary `shop/s` refers, is not in `shop`, nor in `kubescape`"
+             VulnerabilityManifestSummary `shop/s` refers, is not in `kubescape`"
         );
+    }
+
+    #[test]
+    fn a_whole_manifest_about_one_image_of_an_index_takes_the_place_of_no_filtered_one_about_another() {
+        let identities = json!([
+            identity("VulnerabilityManifest", "f", INDEX, "filtered"),
+            identity("VulnerabilityManifest", "m", ARM64, "non-filtered"),
+        ]);
+        let host = with_manifest(with_manifest(index(), "m", manifest(json!([]))), "f", manifest(json!([])));
+        let scans = said(&listed(host, "VulnerabilityManifest kubescape", identities), &home()).unwrap();
+        assert_eq!(scans.iter().map(|scan| scan.is_exact).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
@@ -574,9 +613,9 @@ fn a_request_without_a_namespace_has_no_reports_of_its_own() {
     let subject = Subject::new(&image, Some(INDEX), &facts);
     let mut reports = Reports::new(&host, None);
     let mut registry = Registry::new(&host);
-    let error = reports.of(&source(Source::Quay, None), &subject, &mut registry).unwrap_err();
-    assert_eq!(error, "the request names no namespace to look for reports in");
-    assert!(reports.of(&source(Source::Quay, Some("scans")), &subject, &mut registry).unwrap().is_empty());
+    let error = reports.of(&source(Source::Quay, None), &subject, &mut registry).failure.clone();
+    assert_eq!(error.as_deref(), Some("the request names no namespace to look for reports in"));
+    assert_eq!(*reports.of(&source(Source::Quay, Some("scans")), &subject, &mut registry), Reported::default());
 }
 
 #[test]

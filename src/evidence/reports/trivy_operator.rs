@@ -1,23 +1,25 @@
 //! VulnerabilityReports of Aqua's Trivy operator (`aquasecurity.github.io/v1alpha1`), one for each container of each
 //! workload that has run, in the namespace of the workload.
 //!
-//! Their names are those of ReplicaSets and cannot be told beforehand. So the identities of all reports are listed, and the
-//! newest report about the image is got by its name.
+//! Their names are those of ReplicaSets and cannot be told beforehand. So the identities of all reports are listed, and those
+//! about the image are got by their names. Every one of them counts: who may write to the namespace of a workload can write a
+//! newer report there, and it must not hide another one.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use super::{List, Metadata, Relation, Subject, few_reports, nullable};
+use super::{List, MOST_IMAGES, Metadata, Relation, Reported, Subject, nullable, once};
 use crate::evidence::Answer;
 use crate::evidence::cluster::{Cluster, Resource};
 use crate::evidence::registry::Registry;
-use crate::evidence::scan::{Scan, Vulnerability};
+use crate::evidence::scan::{Count, Scan, Severity, Vulnerability};
 use crate::evidence::time;
 use crate::image::Reference;
-use crate::json;
+use crate::json::{self, Object};
 
 const REPORT: Resource = Resource {
     api_version: "aquasecurity.github.io/v1alpha1",
@@ -26,7 +28,7 @@ const REPORT: Resource = Resource {
     rbac: "deploy/rbac/trivy-operator.yaml",
 };
 
-const IDENTITY: [&str; 3] = ["report.artifact", "report.registry.server", "report.updateTimestamp"];
+const IDENTITY: [&str; 4] = ["report.artifact", "report.registry.server", "report.summary", "report.updateTimestamp"];
 
 const FIELDS: [&str; 6] = [
     "report.updateTimestamp",
@@ -54,6 +56,26 @@ struct IdentityReport {
     registry: Server,
     #[serde(default)]
     update_timestamp: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
+    summary: Option<Summary>,
+}
+
+/// How many vulnerabilities of each severity a report names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    critical_count: u64,
+    high_count: u64,
+    medium_count: u64,
+    low_count: u64,
+    unknown_count: u64,
+}
+
+/// Reads a summary, or nothing where it cannot be read. Most summaries are never used, and one that cannot be read takes
+/// nothing away from the other reports of the list.
+fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Summary>, D::Error> {
+    let json = <&RawValue>::deserialize(deserializer)?;
+    Ok(json::from_str(json.get()).ok().map(|Object(summary)| summary))
 }
 
 #[derive(Default, Deserialize)]
@@ -101,19 +123,62 @@ struct Found {
     published_date: Option<String>,
 }
 
+/// The most reports about one image that are judged: the newest [`MOST_IMAGES`] by what they name, the others by their
+/// summaries. There may be one for each workload that has the image, such as a sidecar.
+const MOST_REPORTS: usize = 512;
+
 /// A report that was located, and the image that it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Located {
+struct Located {
     name: String,
     /// The digest that was scanned, or the one of the configuration. It is empty where the report does not say.
     digest: String,
     /// The normalised name with the tag that was scanned, where the report gives one.
     tagged: Option<String>,
     at: Option<DateTime<Utc>>,
+    summary: Option<Summary>,
+    /// What it says, once it was got. It may be about the images of many containers.
+    whole: OnceCell<Answer<Option<Scan>>>,
+    /// What its summary says, once that was asked for.
+    counted: OnceCell<Answer<Option<Scan>>>,
+}
+
+/// The reports of each namespace, as far as they have been read.
+#[derive(Default)]
+pub(super) struct Index(HashMap<String, Answer<Vec<Located>>>);
+
+impl Index {
+    /// What the reports about an image say: those about one of its digests, and those that name no digest, but its tag.
+    pub(super) fn scans(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        namespace: &str,
+        subject: &Subject<'_>,
+        registry: &mut Registry<'_>,
+    ) -> Answer<Reported> {
+        let mut reported = Reported::default();
+        let located = once(&mut self.0, namespace.to_owned(), || locate(cluster, namespace))?;
+        let mut about = about(located, subject, registry, &mut reported);
+        // The newest first. The order of a list is not always the same.
+        about.sort_unstable_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+        let count = about.len();
+        if count > MOST_REPORTS {
+            reported.fail(&format!("there are {count} reports about it, of which at most {MOST_REPORTS} are read"));
+            about.truncate(MOST_REPORTS);
+        }
+        for (index, (relation, report)) in about.into_iter().enumerate() {
+            let scan = if index < MOST_IMAGES {
+                report.whole.get_or_init(|| scan(cluster, namespace, &report.name))
+            } else {
+                report.counted.get_or_init(|| scan_by_summary(namespace, report).map(Some))
+            };
+            reported.add(scan.clone().map(|scan| scan?.of(relation)));
+        }
+        Ok(reported)
+    }
 }
 
 /// Locates the reports of a namespace.
-pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
+fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<Located>> {
     let bytes = cluster.list(&REPORT, namespace, &IDENTITY)?;
     let located = |Identity { metadata, report }: Identity| {
         let Artifact { repository, tag, digest } = report.artifact;
@@ -123,40 +188,34 @@ pub(super) fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<L
             name: metadata.name,
             digest,
             tagged: Reference::parse(&name).ok().map(|reference| reference.normalized()),
-            at: report.update_timestamp.as_deref().and_then(time::parse),
+            at: at(report.update_timestamp.as_deref()),
+            summary: report.summary,
+            whole: OnceCell::new(),
+            counted: OnceCell::new(),
         }
     };
     Ok(REPORT.parse::<List<Identity>>(namespace, &bytes)?.items.into_iter().map(located).collect())
 }
 
-/// The newest report about each digest of an image. Reports without a digest count where there is no other.
-pub(super) fn scans(
-    cluster: &mut Cluster<'_>,
-    namespace: &str,
-    located: &[Located],
+/// The reports that are about an image, by one of its digests or, without a digest, by its tag.
+fn about<'l>(
+    located: &'l [Located],
     subject: &Subject<'_>,
     registry: &mut Registry<'_>,
-) -> Answer<Vec<Scan>> {
-    let mut by_digest: BTreeMap<&str, (Relation, Vec<&Located>)> = BTreeMap::new();
+    reported: &mut Reported,
+) -> Vec<(Relation, &'l Located)> {
     let with_digest = located.iter().filter(|report| !report.digest.is_empty());
-    for (relation, report) in subject.related(with_digest, |report| &report.digest, registry)? {
-        by_digest.entry(&report.digest).or_insert_with(|| (relation, Vec::new())).1.push(report);
+    let mut about = subject.related(with_digest, |report| &report.digest, registry, reported);
+    let tagged = subject.image.tagged();
+    let is_about = |report: &&Located| report.digest.is_empty() && report.tagged.is_some() && report.tagged == tagged;
+    let mut by_tag = located.iter().filter(is_about).peekable();
+    // A runtime does not look at a tag beside a digest, so that a requester can write any.
+    match by_tag.peek().map_or(Ok(false), |_| is_tag_of(subject, registry)) {
+        Ok(true) => about.extend(by_tag.map(|report| (Relation::Same, report))),
+        Ok(false) => {}
+        Err(cause) => reported.fail(&cause),
     }
-    if by_digest.is_empty() {
-        let tagged = subject.image.tagged();
-        let is_about =
-            |report: &&Located| report.digest.is_empty() && report.tagged.is_some() && report.tagged == tagged;
-        let about: Vec<&Located> = located.iter().filter(is_about).collect();
-        // A runtime does not look at a tag beside a digest, so that a requester can write any.
-        if !about.is_empty() && is_tag_of(subject, registry)? {
-            by_digest.insert("", (Relation::Same, about));
-        }
-    }
-    let newest = few_reports(by_digest.into_values().collect())?.into_iter().map(|(relation, about)| {
-        let scan = newest_scan(cluster, namespace, about)?;
-        Ok(scan.and_then(|scan| scan.of(relation)))
-    });
-    newest.filter_map(Result::transpose).collect()
+    about
 }
 
 /// Whether the tag of an image points at the digest that is judged.
@@ -167,23 +226,15 @@ fn is_tag_of(subject: &Subject<'_>, registry: &mut Registry<'_>) -> Answer<bool>
     }
 }
 
-fn newest_scan(cluster: &mut Cluster<'_>, namespace: &str, mut about: Vec<&Located>) -> Answer<Option<Scan>> {
-    while let Some(newest) = about.iter().copied().max_by_key(|report| (report.at, Reverse(&report.name))) {
-        let name = &newest.name;
-        if let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? {
-            return scan(namespace, name, REPORT.parse(&format!("{namespace}/{name}"), &bytes)?).map(Some);
-        }
-        // It was deleted since it was listed.
-        about.retain(|report| report.name != *name);
-    }
-    Ok(None)
-}
-
-fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: VulnerabilityReport) -> Answer<Scan> {
+fn scan(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option<Scan>> {
+    // It may have been deleted since it was listed.
+    let Some(bytes) = cluster.get(&REPORT, namespace, name, &FIELDS)? else { return Ok(None) };
+    let what = format!("{namespace}/{name}");
+    let VulnerabilityReport { report } = REPORT.parse(&what, &bytes)?;
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
     let vulnerabilities = report.vulnerabilities.into_iter().map(|found| {
         Ok(Vulnerability {
-            severity: REPORT.severity(&format!("{namespace}/{name}"), &found.vulnerability_id, &found.severity)?,
+            severity: REPORT.severity(&what, &found.vulnerability_id, &found.severity)?,
             id: found.vulnerability_id,
             aliases: Vec::new(),
             package: text(found.resource),
@@ -192,6 +243,36 @@ fn scan(namespace: &str, name: &str, VulnerabilityReport { report }: Vulnerabili
         })
     });
     let vulnerabilities = vulnerabilities.collect::<Answer<Vec<_>>>()?;
-    let at = report.update_timestamp.as_deref().and_then(time::parse).filter(|at| time::is_plausible(*at));
-    Ok(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities))
+    let at = at(report.update_timestamp.as_deref());
+    Ok(Some(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities)))
+}
+
+/// What the summary of a report says, one of more reports than are got.
+fn scan_by_summary(namespace: &str, report: &Located) -> Answer<Scan> {
+    let name = &report.name;
+    let Some(summary) = report.summary else {
+        return Err(format!(
+            "{} of {} cannot be read: it has no `summary` with a count of each severity, by which it is judged as one of \
+             more than {MOST_IMAGES} reports about the image",
+            REPORT.called(&format!("{namespace}/{name}")),
+            REPORT.product
+        ));
+    };
+    let counts = [
+        (Severity::Critical, summary.critical_count),
+        (Severity::High, summary.high_count),
+        (Severity::Medium, summary.medium_count),
+        (Severity::Low, summary.low_count),
+        (Severity::Unknown, summary.unknown_count),
+    ];
+    let counts = counts.into_iter().filter(|(_, all)| *all > 0);
+    let counted = counts.map(|(severity, all)| Count { severity, all, fixable: all }).collect();
+    let source = REPORT.source(namespace, name);
+    let source = format!("the summary of {source}, one of more than {MOST_IMAGES} reports about the image");
+    Ok(Scan { counted, is_summary: true, ..Scan::of_report(source, report.at, Vec::new()) })
+}
+
+/// When a report was written, where it says so.
+fn at(timestamp: Option<&str>) -> Option<DateTime<Utc>> {
+    timestamp.and_then(time::parse).filter(|at| time::is_plausible(*at))
 }

@@ -7,6 +7,7 @@ use crate::evidence::scan::{Count, Scan, Severity, Vulnerability};
 use crate::finding::{Code, Effect};
 use crate::rules::Ruling;
 use crate::settings::Settings;
+use crate::settings::read::{Path, Problems, Setting as _};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -190,6 +191,75 @@ fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
     assert_eq!(found(json!({}), &[report(vec![]), bad_sibling]), [VULNERABLE], "what is bad in one counts against all");
     let says_nothing = Scan { is_result: false, ..report(vec![]) };
     assert_eq!(found(json!({"require": true}), &[says_nothing]), [unscanned]);
+}
+
+#[test]
+fn a_scan_that_the_requester_can_write_keeps_an_image_out_and_is_not_the_one_that_is_required() {
+    let unscanned = (Code::UnscannedImage, Effect::Deny);
+    let own = |scan: Scan| Scan { is_own: true, ..scan };
+    let required = json!({"require": true});
+    assert_eq!(found(required.clone(), &[own(report(vec![]))]), [unscanned]);
+    assert_eq!(found(required.clone(), &[own(report(vec![])), report(vec![])]), []);
+    assert_eq!(found(required.clone(), &[own(report(vec![critical("CVE-2026-0001")])), report(vec![])]), [VULNERABLE]);
+    assert_eq!(found(json!({}), &[own(report(vec![]))]), []);
+    let old = own(scanned("2026-10-01T00:00:00Z", vec![]));
+    assert_eq!(found(required, std::slice::from_ref(&old)), [unscanned], "the requester does not choose the finding");
+    assert_eq!(found(json!({}), std::slice::from_ref(&old)), [(Code::StaleScan, Effect::Warn)]);
+    let hint =
+        |others: &[Scan]| judged(&settings(json!({"require": true}), json!([])), &[], others, NOW)[0].text.clone();
+    assert_eq!(
+        hint(&[own(report(vec![]))]),
+        "has no scan result that counts; have it scanned before it is deployed; reports in the workload's own namespace do \
+         not count for `scan.require`"
+    );
+    assert_eq!(hint(&[old]), "has no scan result that counts; have it scanned before it is deployed");
+}
+
+#[test]
+fn what_a_summary_counts_may_be_overdue() {
+    let mut scan = report(vec![]);
+    scan.counted = vec![Count { severity: Severity::High, all: 2, fixable: 2 }];
+    let within = json!({"patchWithin": {"high": "30d"}});
+    assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [], "a count is judged by the limit alone");
+    scan.is_summary = true;
+    assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [VULNERABLE]);
+    assert_eq!(
+        judged(&settings(within, json!([])), &[], std::slice::from_ref(&scan), NOW)[0].text,
+        "has 2 possibly overdue high vulnerabilities; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
+    );
+    assert_eq!(found(json!({}), std::slice::from_ref(&scan)), [], "nothing is said of high ones");
+    let allowed = json!({"patchWithin": {"high": "30d"}, "maxAllowed": {"high": 2}});
+    assert_eq!(found(allowed, &[scan]), [], "a limit is a limit");
+}
+
+#[test]
+fn settings_that_require_what_requesters_can_write_are_warned_about() {
+    let warnings = |settings: Value| {
+        let json = serde_json::value::to_raw_value(&settings).unwrap();
+        let mut problems = Problems::default();
+        Settings::read(&json, Path::Root, &mut problems).unwrap();
+        assert!(problems.is_empty(), "a warning is no problem: {problems}");
+        problems.warnings().to_vec()
+    };
+    let reports = json!([
+        {"source": "sbomscanner", "namespace": "sbomscanner"}, {"source": "trivyOperator"}, {"source": "kubescape"},
+        {"source": "quay"},
+    ]);
+    let required = json!({"require": true, "reports": reports});
+    let text = "reports in the workload's own namespace do not satisfy `require`, because people who may create workloads there \
+                may be able to write them; give the `namespace` that the reports are in";
+    assert_eq!(
+        warnings(json!({"scan": required, "overrides": [{"images": ["*"]}, {"images": ["*"], "scan": required}]})),
+        ["scan.reports[1]", "scan.reports[3]", "overrides[1].scan.reports[1]", "overrides[1].scan.reports[3]"]
+            .map(|at| format!("{at}: {text}"))
+    );
+    for fine in [
+        json!({"reports": reports}),
+        json!({"require": true, "action": "off", "reports": reports}),
+        json!({"require": true, "reports": [{"source": "quay", "namespace": "scans"}, {"source": "kubescape"}]}),
+    ] {
+        assert_eq!(warnings(json!({ "scan": fine })), [""; 0]);
+    }
 }
 
 #[test]
