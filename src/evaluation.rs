@@ -1,7 +1,7 @@
 //! The way of one request, top to bottom.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -405,8 +405,9 @@ impl Judge<'_, '_> {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
             Decision::Report(effect) => {
                 // The digest is advice here. Without it there is a finding all the same.
-                let asks = !self.request.is_audit();
-                judged.digest = if asks { self.registry.digest(&image.registry_name()).ok() } else { None };
+                if !self.request.is_audit() {
+                    judged.digest = self.registry.digest_if_known(&image.registry_name());
+                }
                 self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), *effect));
             }
             Decision::Pin => match self.registry.digest(&image.registry_name()) {
@@ -430,10 +431,11 @@ impl Judge<'_, '_> {
     /// Judges what is in an image, by its digest: what was judged is what is written, and what runs. `asking` is the strictest
     /// of the rules that want to know.
     fn judge_content(&mut self, subject: &Subject<'_>, asking: Effect, judged: &mut JudgedImage) {
-        let known = judged.digest.clone().map_or_else(|| self.registry.digest(&subject.image.registry_name()), Ok);
+        let known = judged.digest.take().map_or_else(|| self.registry.digest(&subject.image.registry_name()), Ok);
         let runnable = known.and_then(|digest| {
-            let runnable = self.registry.runnable(&subject.image, &digest, &subject.platforms)?;
-            Ok((digest, runnable))
+            let runnable = self.registry.runnable(&subject.image, &digest, &subject.platforms);
+            judged.digest = Some(digest.clone());
+            Ok((digest, runnable?))
         });
         let (digest, Runnable { images, lacking }) = match runnable {
             Ok(runnable) => runnable,
@@ -453,8 +455,7 @@ impl Judge<'_, '_> {
         candidates.sort_by_key(|candidate| candidate.built.date());
         let dates = candidates.iter().filter_map(|candidate| candidate.built.date());
         judged.built = dates.min().map(timestamp);
-        judged.digest = Some(digest.clone());
-        let mut told = HashSet::new();
+        let mut told = Vec::new();
         for candidate in &candidates {
             let mut rulings = self.of_content(subject, &digest, candidate);
             // The images of an index are mostly built together, and then the first one says it for all of them.
@@ -519,7 +520,7 @@ impl Judge<'_, '_> {
         let Some(asking) = rule.action.effect() else { return Vec::new() };
         // Each image of an index is judged by what its own digest is known for.
         let of_index = facts.digest.as_deref().unwrap_or_default();
-        let name = format!("{} {of_index}", subject.image.with_digest(digest));
+        let name = [&subject.image.with_digest(digest), " ", of_index].concat();
         let key = ScanKey::of(name, subject, &self.statements);
         let scanned = match self.scanned.get(&key) {
             Some(known) => Rc::clone(known),
@@ -599,7 +600,11 @@ impl Judge<'_, '_> {
         Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
     }
 
-    fn verdict(self) -> Verdict {
+    fn verdict(mut self) -> Verdict {
+        // Advice that cannot be had is no failure.
+        if self.findings.iter().any(|finding| matches!(finding.code, Code::EvidenceUnavailable | Code::Excepted)) {
+            self.registry.log_failures();
+        }
         let verdict = Verdict::of(self.findings, self.images);
         if self.edits.is_empty() {
             return verdict;

@@ -85,22 +85,33 @@ struct AuditedImage<'a> {
 /// The images, in the order in which they come first.
 fn audited(images: &[JudgedImage]) -> Vec<AuditedImage<'_>> {
     let mut audited: Vec<AuditedImage<'_>> = Vec::new();
-    let mut places: HashMap<_, usize> = HashMap::with_capacity(images.len());
+    // What is said of one name may differ, by the nodes that a pod selects. That is rare.
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::with_capacity(images.len());
     for JudgedImage { site, image, exempt, unchanged, digest, built, lacking } in images {
         // A name with a digest says it already.
         let digest = digest.as_deref().filter(|_| !image.contains('@'));
-        let place = *places.entry((image, exempt, unchanged, digest, built, lacking)).or_insert(audited.len());
-        match audited.get_mut(place) {
+        let known = places.entry(image).or_default();
+        let same = known.iter().copied().find(|place| {
+            audited.get(*place).is_some_and(|known| {
+                (known.exempt, known.unchanged, known.digest) == (*exempt, *unchanged, digest)
+                    && known.built == built.as_deref()
+                    && known.missing_platforms == lacking
+            })
+        });
+        match same.and_then(|place| audited.get_mut(place)) {
             Some(known) => known.sites.push(site),
-            None => audited.push(AuditedImage {
-                image,
-                sites: vec![site],
-                exempt: *exempt,
-                unchanged: *unchanged,
-                digest,
-                built: built.as_deref(),
-                missing_platforms: lacking,
-            }),
+            None => {
+                known.push(audited.len());
+                audited.push(AuditedImage {
+                    image,
+                    sites: vec![site],
+                    exempt: *exempt,
+                    unchanged: *unchanged,
+                    digest,
+                    built: built.as_deref(),
+                    missing_platforms: lacking,
+                });
+            }
         }
     }
     audited

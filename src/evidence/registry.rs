@@ -31,19 +31,22 @@ pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 /// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
 const MOST_IMAGES: usize = 16;
 
-/// The most characters of a failure that the log gets.
+/// The most characters of a failure that the log gets, and the most failures of a request.
 const LONGEST_LOG: usize = 2000;
+const MOST_LOGGED: usize = 16;
 
 /// The registries, and what they have answered so far.
 pub struct Registry<'h> {
     host: &'h dyn Host,
     /// The registries that the settings list. What others say is not repeated to the requester.
     listed: &'h [RegistryPattern],
-    digests: HashMap<String, Answer<String>>,
+    digests: HashMap<String, Result<String, Failure>>,
     indexes: HashMap<String, Answer<Rc<Index>>>,
     images: HashMap<String, Answer<Rc<ImageFacts>>>,
     /// The indexes that have no image for the platform of the host.
     foreign: HashSet<String>,
+    /// What is for the log alone.
+    unlogged: Vec<String>,
 }
 
 /// The images of an index.
@@ -73,7 +76,7 @@ pub struct RunnableImage {
 }
 
 /// Why a question to a registry has no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Failure {
     /// The host got none, and says so.
     Host(String),
@@ -131,6 +134,7 @@ impl<'h> Registry<'h> {
             indexes: HashMap::new(),
             images: HashMap::new(),
             foreign: HashSet::new(),
+            unlogged: Vec::new(),
         }
     }
 
@@ -140,28 +144,49 @@ impl<'h> Registry<'h> {
         Self { listed, ..self }
     }
 
+    /// Writes into the log why registries gave no usable answer, as far as the requester is not told.
+    pub fn log_failures(&mut self) {
+        let failures = std::mem::take(&mut self.unlogged);
+        for failure in failures.iter().take(MOST_LOGGED) {
+            self.host.log_warning(failure);
+        }
+        if let Some(more) = failures.len().checked_sub(MOST_LOGGED).filter(|more| *more > 0) {
+            self.host
+                .log_warning(&format!("… and {more} more questions to registries that are not listed have failed"));
+        }
+    }
+
     /// The digest that a reference points at.
     ///
     /// # Errors
     /// Why there is none.
     pub fn digest(&mut self, image: &str) -> Answer<String> {
-        if let Some(known) = self.digests.get(image) {
-            return known.clone();
-        }
+        let failure = match self.ask_digest(image) {
+            Ok(digest) => return Ok(digest.clone()),
+            Err(failure) => failure.clone(),
+        };
+        Err(self.cause(image, &failure))
+    }
+
+    /// The digest that a reference points at, where that can be known.
+    pub fn digest_if_known(&mut self, image: &str) -> Option<String> {
+        self.ask_digest(image).as_ref().ok().cloned()
+    }
+
+    fn ask_digest(&mut self, image: &str) -> &Result<String, Failure> {
         #[derive(Deserialize)]
         struct Response {
             digest: String,
         }
-        let answer = self.host.manifest_digest(image).map_err(Failure::Host).and_then(|answer| {
-            let Response { digest } = read(&answer)?;
+        let host = self.host;
+        let ask = || {
+            let Response { digest } = read(&host.manifest_digest(image).map_err(Failure::Host)?)?;
             match Digest::parse(&digest) {
                 Ok(_) => Ok(digest),
                 Err(error) => Err(unusable_digest(&error)),
             }
-        });
-        let answer = answer.map_err(|failure| self.cause(image, failure));
-        self.digests.insert(image.to_owned(), answer.clone());
-        answer
+        };
+        self.digests.entry(image.to_owned()).or_insert_with(ask)
     }
 
     /// The digests of the images in the index that a reference points at; none where it is a single image.
@@ -181,7 +206,7 @@ impl<'h> Registry<'h> {
             return known.clone();
         }
         let answer = self.host.manifest(image).map_err(Failure::Host).and_then(|answer| index(&answer));
-        let answer = answer.map(Rc::new).map_err(|failure| self.cause(image, failure));
+        let answer = answer.map(Rc::new).map_err(|failure| self.cause(image, &failure));
         self.indexes.insert(image.to_owned(), answer.clone());
         answer
     }
@@ -201,7 +226,7 @@ impl<'h> Registry<'h> {
             Failure::Host(error)
         });
         let answer = answer.and_then(|answer| image_facts(&answer)).map(Rc::new);
-        let answer = answer.map_err(|failure| self.cause(image, failure));
+        let answer = answer.map_err(|failure| self.cause(image, &failure));
         self.images.insert(image.to_owned(), answer.clone());
         answer
     }
@@ -213,17 +238,18 @@ impl<'h> Registry<'h> {
     /// Why it cannot be known of each of them.
     pub fn runnable(&mut self, image: &Reference<'_>, digest: &str, platforms: &Platforms) -> Answer<Runnable> {
         let name = image.with_digest(digest);
-        let of_host = match (self.image(&name), platforms) {
+        let name = name.as_str();
+        let of_host = match (self.image(name), platforms) {
             (Ok(facts), _) => Some(facts),
             // The nodes need not be of the platform of the host.
-            (Err(_), Platforms::Listed(_)) if self.foreign.contains(&name) => None,
+            (Err(_), Platforms::Listed(_)) if self.foreign.contains(name) => None,
             (Err(cause), _) => return Err(cause),
         };
         let single = |facts| Runnable { images: vec![RunnableImage { platform: None, facts }], lacking: Vec::new() };
         if let Some(facts) = of_host.as_ref().filter(|facts| facts.digest.as_deref() == Some(digest)) {
             return Ok(single(Rc::clone(facts)));
         }
-        let index = self.index(&name)?;
+        let index = self.index(name)?;
         if let (Some(facts), true) = (&of_host, index.digests.is_empty()) {
             return Ok(single(Rc::clone(facts)));
         }
@@ -274,8 +300,8 @@ impl<'h> Registry<'h> {
 
     /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
     /// an unlisted host says is for the log alone, or a request could be used to look around in the network of policy-server.
-    fn cause(&self, image: &str, failure: Failure) -> String {
-        let (meaning, detail) = match &failure {
+    fn cause(&mut self, image: &str, failure: &Failure) -> String {
+        let (meaning, detail) = match failure {
             // This is about the policy, not about a registry.
             Failure::Host(error) if error.contains("host capability") => return super::told(error),
             Failure::Host(error) => meaning(error),
@@ -284,8 +310,12 @@ impl<'h> Registry<'h> {
         let is_listed =
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
-            let (Failure::Host(cause) | Failure::Answer(cause)) = &failure;
-            self.host.log_warning(&format!("{image}: {}", shown_up_to(cause, LONGEST_LOG)));
+            let (Failure::Host(cause) | Failure::Answer(cause)) = failure;
+            let line = format!("{image}: {}", shown_up_to(cause, LONGEST_LOG));
+            // The same question may fail for several containers.
+            if self.unlogged.last() != Some(&line) {
+                self.unlogged.push(line);
+            }
         }
         let detail = if is_listed { Some(detail) } else { None };
         match (meaning, detail) {
@@ -388,7 +418,7 @@ impl Reference<'_> {
     /// The name by which a registry is asked for a digest in the repository of this image.
     #[must_use]
     pub fn with_digest(&self, digest: &str) -> String {
-        format!("{}/{}@{digest}", self.registry(), self.repository())
+        [self.registry(), "/", &self.repository(), "@", digest].concat()
     }
 }
 
@@ -601,9 +631,13 @@ mod tests {
             let host = world().answer("digest", "a", Err(format!("Host error: {said}")));
             assert_eq!(Registry::new(&host).with_listed(&any()).digest("a"), Err(listed.to_owned()));
             assert_eq!(host.logged(), [""; 0], "the requester is told all of it");
-            assert_eq!(Registry::new(&host).digest("a"), Err(unlisted.to_owned()));
             let other = [RegistryPattern::parse("docker.io.evil.test").unwrap()];
-            assert_eq!(Registry::new(&host).with_listed(&other).digest("a"), Err(unlisted.to_owned()));
+            for listed in [&[][..], &other] {
+                let mut registry = Registry::new(&host).with_listed(listed);
+                assert_eq!(registry.digest("a"), Err(unlisted.to_owned()));
+                registry.log_failures();
+                registry.log_failures();
+            }
             let logged = host.logged();
             let expected = if said.contains("host capability") { 0 } else { 2 };
             assert_eq!(logged.len(), expected, "{logged:?}");
@@ -623,7 +657,21 @@ mod tests {
         let unclear = "its registry gave no usable answer; the log of the policy has the cause";
         assert_eq!(registry.image("a").unwrap_err(), unclear);
         assert_eq!(registry.manifests("a").unwrap_err(), unclear);
+        registry.log_failures();
+        assert_eq!(host.logged().len(), 2);
         assert!(host.logged().iter().all(|line| line.contains("`secret`")), "{:?}", host.logged());
+    }
+
+    #[test]
+    fn a_request_fills_the_log_with_a_few_failures_at_most() {
+        let host = world();
+        let mut registry = Registry::new(&host);
+        for number in 0..1000 {
+            assert!(registry.digest(&format!("evil.test/a:{number}")).is_err());
+        }
+        registry.log_failures();
+        assert_eq!(host.logged().len(), 17);
+        assert_eq!(host.logged()[16], "… and 984 more questions to registries that are not listed have failed");
     }
 
     const CHILDREN: [&str; 3] = [

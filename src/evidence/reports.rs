@@ -280,7 +280,7 @@ impl<'s> Subject<'s> {
     /// What tells it from other images, also from others of the same index.
     fn identity(&self) -> String {
         let name = self.digest.map_or_else(|| self.image.registry_name(), |digest| self.image.with_digest(digest));
-        format!("{name} {}", self.facts.digest.as_deref().unwrap_or_default())
+        [&name, " ", self.facts.digest.as_deref().unwrap_or_default()].concat()
     }
 }
 

@@ -50,4 +50,9 @@ proptest! {
     fn an_annotation_of_a_requester_clears_nothing(trial in any_trial()) {
         holds(properties::an_annotation_clears_nothing(&trial))?;
     }
+
+    #[test]
+    fn only_listed_registries_are_asked(trial in any_trial()) {
+        holds(properties::only_listed_registries_are_asked(&trial))?;
+    }
 }
