@@ -251,7 +251,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   for settings in '{}' "$listed"; do
     ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1")")" "$settings"
     assert_denied evidence-unavailable
-    assert_contains "$(message)" 'could not be verified: not found: its registry has no such image'
+    assert_contains "$(message)" 'could not be verified: not found in its registry'
   done
   push_image chart/app 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
   ask "$(request v1 Pod "$(pod "$REGISTRY/chart/app:1")")" "$listed"

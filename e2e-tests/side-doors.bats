@@ -296,7 +296,7 @@ EOT
       --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/can-i.yml"
     if [ "$namespace" = null ]; then
       assert_denied break-glass invalid-reference
-      assert_contains "$(message)" 'in the whole cluster, not for jane'
+      assert_contains "$(message)" 'in the whole cluster, by a ClusterRoleBinding, not for jane'
     else
       assert_warned break-glass invalid-reference
     fi
@@ -330,7 +330,7 @@ EOT
   judge v1 Pod "$(pod "nginx@$DIGEST")" '{"registries": ["*"], "platforms": ["linux/amd46"]}'
   assert_accepted
   assert_contains "$stderr" 'settings: registries[0]: `*` matches every host'
-  assert_contains "$stderr" 'settings: platforms[0]: `amd46` is not a known operating system or architecture'
+  assert_contains "$stderr" 'settings: platforms[0]: unknown architecture `amd46`'
   judge v1 Pod "$(pod nginx:1)" '{"registries": ["docker.io"]}'
   assert_denied unpinned-image
 }

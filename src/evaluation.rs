@@ -214,15 +214,30 @@ fn too_many_images(kind: &str, count: usize) -> String {
 
 /// An image on a registry that may not be asked about it.
 fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPattern], effect: Effect) -> Ruling {
-    let mut known: Vec<String> = registries.iter().take(SHOWN_REGISTRIES).map(|known| format!("`{known}`")).collect();
-    if registries.len() > SHOWN_REGISTRIES {
-        known.push(format!("{} more", registries.len() - SHOWN_REGISTRIES));
+    let host = image.normalized_registry();
+    let (host, repository) = (Shown(&host), image.repository());
+    let mut known: Vec<String> = Vec::new();
+    for registry in registries {
+        let shown = format!("`{registry}`");
+        if !known.contains(&shown) {
+            known.push(shown);
+        }
     }
-    let text = format!(
-        "is on `{}`, which is not among `registries` of the policy; use an image from {}, or have the registry added",
-        Shown(&image.normalized_registry()),
-        known.join(", ")
-    );
+    if let Some(more) = known.len().checked_sub(SHOWN_REGISTRIES).filter(|more| *more > 0) {
+        known.truncate(SHOWN_REGISTRIES);
+        known.push(format!("{more} others"));
+    }
+    let known = match known.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => known.concat(),
+    };
+    let (fact, add) = if registries.iter().any(|registry| registry.matches_host(image)) {
+        let place = format!("`{host}/{}`", Shown(&repository));
+        (format!("is in {place}, and `registries` lists other repositories of that registry"), place)
+    } else {
+        (format!("is on `{host}`, which `registries` does not list"), format!("`{host}`"))
+    };
+    let text = format!("{fact}; use an image from {known}, or ask the cluster admin to add {add}");
     Ruling { code: Code::UnknownRegistry, effect, text }
 }
 
@@ -442,11 +457,12 @@ impl Judge<'_, '_> {
             Err(cause) => return self.unavailable(subject, asking, &cause),
         };
         judged.lacking = lacking.iter().map(|platform| Shown(&platform.to_string()).to_string()).collect();
-        let is_only = images.len() == 1;
+        // Of an image that is the only one, and for the usual platform, its platform says nothing.
+        let is_plain = images.len() == 1 && subject.platforms == Platforms::OfHost;
         let mut candidates: Vec<Candidate> = images
             .into_iter()
             .map(|RunnableImage { platform, facts }| Candidate {
-                platform: platform.filter(|_| !is_only).map(|platform| platform.to_string()),
+                platform: platform.filter(|_| !is_plain).map(|platform| platform.to_string()),
                 built: build_date(&facts, self.now),
                 facts,
             })
@@ -499,7 +515,7 @@ impl Judge<'_, '_> {
         };
         if let Some(list) = list {
             return Ok(Currency::Unknown(format!(
-                "names its base `{}`, on a registry that is not among `{list}`; add it there",
+                "names its base `{}`, on a registry that `{list}` does not list; ask the cluster admin to add it",
                 Shown(&base.name)
             )));
         }

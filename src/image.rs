@@ -10,4 +10,4 @@ pub use pattern::{ImagePattern, Name, PatternError};
 pub use platform::{Platform, PlatformError, Platforms};
 pub(crate) use reference::is_tag;
 pub use reference::{Digest, Reference, ReferenceError};
-pub use registry::{RegistryPattern, RegistryPatternError};
+pub use registry::{RegistryDoubt, RegistryPattern, RegistryPatternError};

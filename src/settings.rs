@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::enforcement::break_glass::BreakGlass;
 use crate::enforcement::exceptions::Exception;
 use crate::finding::Effect;
-use crate::image::{ImagePattern, Platform, Reference, RegistryPattern};
+use crate::image::{ImagePattern, Platform, Reference, RegistryDoubt, RegistryPattern};
 use crate::rules::base_image::BaseImage;
 use crate::rules::pinning::Pinning;
 use crate::rules::scan::Scanning;
@@ -27,16 +27,16 @@ use value::Treatment;
 section! {
     /// All settings. Every key is optional, and `{}` is a useful policy.
     pub struct Settings {
-        /// Registries that may be asked about images: hosts, or paths below them. An image elsewhere is
-        /// [`unknown-registry`](unknown-registry.md), and nothing is asked about it. A host stands for all of its repositories,
+        /// Registries that policy-server may contact: hosts, or paths below them. An image on another registry is
+        /// [`unknown-registry`](unknown-registry.md), and its registry is not contacted. A host stands for all of its repositories,
         /// `host/path` for that repository and those below it; `*` stands for any characters, in a path `/` included. With an
-        /// empty list every host that a requester names is asked, which lets a requester
-        /// [hold up admission](registries.md#which-registries-are-asked). For example
+        /// empty list every host that a requester names is contacted, so that a requester can
+        /// [block admission](registries.md#which-registries-are-asked). For example
         /// `[docker.io, registry.example.com/team/*]`.
         "registries" registries: Vec<RegistryPattern> = Vec::new(),
         /// The platforms of the cluster's nodes. Of an index, every image that a node of one of these platforms may run is
         /// judged; left out, those for the platform of policy-server. A pod that selects nodes by `kubernetes.io/arch` or
-        /// `kubernetes.io/os` is judged for what it selects. For example `[linux/amd64, linux/arm64]`.
+        /// `kubernetes.io/os` is judged for the platforms that it selects. For example `[linux/amd64, linux/arm64]`.
         "platforms" platforms: Option<Platforms> = None,
         /// Images that no rule looks at. A reference that is [none](invalid-reference.md) has no name to match and is
         /// refused all the same. For example `[registry.example.com/infra/*]`.
@@ -225,14 +225,19 @@ impl Setting for RegistryPattern {
         let text = read_string(json, at, "a registry such as `registry.example.com`", problems)?;
         match Self::parse(&text) {
             Ok(pattern) => {
-                if pattern.matches_any_host() {
-                    problems.warn(
+                match pattern.doubt() {
+                    Some(RegistryDoubt::AnyHost) => problems.warn(
                         at,
                         format_args!(
                             "`{text}` matches every host, so that requesters choose which hosts policy-server asks; \
                              list the registries that the cluster uses"
                         ),
-                    );
+                    ),
+                    Some(RegistryDoubt::AnyEnd) => problems.warn(
+                        at,
+                        format_args!("`{text}` also matches hosts of other domains; end the host with your domain"),
+                    ),
+                    None => {}
                 }
                 Some(pattern)
             }
@@ -260,7 +265,7 @@ pub struct Platforms(pub Vec<Platform>);
 impl Setting for Platforms {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         if is_empty_list(json) {
-            problems.push(at, "a list without a platform; write one such as `linux/amd64`, or leave `platforms` out");
+            problems.push(at, "the list is empty; write a platform such as `linux/amd64`, or leave `platforms` out");
             return None;
         }
         Vec::read(json, at, problems).map(Self)
@@ -280,11 +285,8 @@ impl Setting for Platform {
         let text = read_string(json, at, "a platform such as `linux/amd64`", problems)?;
         match Self::parse(&text) {
             Ok(platform) => {
-                if let Some(unknown) = platform.unknown_part() {
-                    problems.warn(
-                        at,
-                        format_args!("`{unknown}` is not a known operating system or architecture; check the spelling"),
-                    );
+                if let Some(unknown) = platform.unknown() {
+                    problems.warn(at, format_args!("{unknown}; images for the platform that you meant are not judged"));
                 }
                 Some(platform)
             }

@@ -1,7 +1,8 @@
 //! The policy module, and how it is run: as policy-server runs it, in a fresh instance per evaluation.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kubewarden_policy_sdk::response::ValidationResponse;
@@ -172,8 +173,9 @@ impl Policy {
     }
 }
 
-/// Shows what a policy logs, on standard error.
+/// Shows what a policy logs, on standard error: each line once, however many objects it is about.
 fn log(payload: &[u8]) {
+    static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     #[derive(Deserialize)]
     struct Event {
         level: String,
@@ -185,7 +187,10 @@ fn log(payload: &[u8]) {
             "ERROR" => "Error",
             _ => return,
         };
-        eprintln!("{level}: {message}");
+        let line = format!("{level}: {message}");
+        if SHOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+            eprintln!("{line}");
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn an_image_that_the_registry_does_not_have_is_said_not_to_be_found() {
     ));
     for settings in [json!({}), json!({"registries": [address]})] {
         let message = denial_by(&address, PATIENT, &settings);
-        assert!(message.contains("could not be verified: not found: its registry has no such image"), "{message}");
+        assert!(message.contains("could not be verified: not found in its registry"), "{message}");
     }
 }
 

@@ -37,9 +37,9 @@ section! {
         /// Whether the API server is asked who else may. The verb is `break-glass`, on
         /// `containerpatchpolicies.container-patch.dev`; no answer means no. `deploy/rbac/break-glass.yaml` has the roles.
         "rbac" rbac: bool = false,
-        /// Where the verb must be granted. `cluster` asks for a ClusterRoleBinding; `namespace` is content with a RoleBinding in
-        /// the namespace of the object, so that the administrators of a namespace, who often hold every verb there, can use
-        /// break-glass and hand it on.
+        /// Where the verb must be granted. `cluster` asks for a ClusterRoleBinding; `namespace` also accepts a RoleBinding in the
+        /// namespace of the object. The administrators of a namespace often have every verb there; they can then use break-glass
+        /// and grant it to others.
         "rbacScope" rbac_scope: RbacScope = RbacScope::Cluster,
     }
 }
@@ -187,8 +187,10 @@ impl BreakGlass {
     fn holders(&self) -> String {
         let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Shown(group))).collect();
         let rbac = match self.rbac_scope {
-            RbacScope::Cluster => format!("those who may `{VERB}` {RESOURCE}.{API_GROUP} in the whole cluster"),
-            RbacScope::Namespace => format!("those who may `{VERB}` {RESOURCE}.{API_GROUP} in this namespace"),
+            RbacScope::Cluster => {
+                format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in the whole cluster, by a ClusterRoleBinding")
+            }
+            RbacScope::Namespace => format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in this namespace"),
         };
         match (groups.is_empty(), self.rbac) {
             (true, false) => "nobody: `breakGlass` names no groups".to_owned(),

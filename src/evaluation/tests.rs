@@ -964,7 +964,7 @@ mod break_glass {
             (json!({}), "is honoured only for nobody: `breakGlass` names no groups, not for joe [break-glass]"),
             (
                 json!({"groups": ["a", "b"], "rbac": true}),
-                "is honoured only for members of `a`, `b` and those who may `break-glass` containerpatchpolicies.container-patch.dev in the whole cluster, not for joe [break-glass]",
+                "is honoured only for members of `a`, `b` and users who may `break-glass` containerpatchpolicies.container-patch.dev in the whole cluster, by a ClusterRoleBinding, not for joe [break-glass]",
             ),
         ] {
             let response = respond(
@@ -1270,9 +1270,25 @@ mod ways_around {
             assert_eq!(
                 response["message"],
                 json!(
-                    "container `c0`: image `evil.test/app:1` is on `evil.test`, which is not among `registries` of the policy; \
-                     use an image from `registry.example.com/team/*`, `docker.io`, or have the registry added [unknown-registry]"
+                    "container `c0`: image `evil.test/app:1` is on `evil.test`, which `registries` does not list; use an image from \
+                     `registry.example.com/team/*` or `docker.io`, or ask the cluster admin to add `evil.test` [unknown-registry]"
                 )
+            );
+        }
+
+        #[test]
+        fn the_message_tells_a_registry_of_which_other_repositories_are_listed() {
+            let mut settings = listing(json!({}));
+            settings["registries"] =
+                json!(["a.test/x", "a.test/x", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test"]);
+            let response = respond(&world(), &request("Pod", &pod(&["a.test/y/app:1"])), &settings);
+            let message = response["message"].as_str().unwrap();
+            assert!(
+                message.contains(
+                    "is in `a.test/y/app`, and `registries` lists other repositories of that registry; use an image from `a.test/x`, \
+                     `b.test`, `c.test`, `d.test`, `e.test` or 2 others, or ask the cluster admin to add `a.test/y/app`"
+                ),
+                "{message}"
             );
         }
 
@@ -1291,7 +1307,10 @@ mod ways_around {
             let response = respond(&host, &request("Pod", &pod(&["a:1"])), &settings);
             assert_eq!(response["codes"], json!(["unknown-base-image Deny"]));
             assert!(
-                response["message"].as_str().unwrap().contains("not among `registries`; add it there"),
+                response["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("that `registries` does not list; ask the cluster admin to add it"),
                 "{response}"
             );
             assert!(!host.asked().iter().any(|question| question.contains("quay.io")), "{:?}", host.asked());
@@ -1364,6 +1383,7 @@ mod ways_around {
             assert_eq!(ask(&app(), &schedule)["codes"], json!([]), "policy-server's own platform");
             let response = ask(&arm_only(app()), &schedule);
             assert_eq!(response["codes"], json!(["stale-image Deny"]));
+            assert!(response["message"].as_str().unwrap().contains("(linux/arm64) was built"), "{response}");
             let mut both = schedule;
             both["platforms"] = json!(["linux/amd64", "linux/arm64"]);
             let response = ask(&app(), &both);

@@ -89,6 +89,9 @@ enum Failure {
 enum Meaning {
     NotFound,
     Unauthorized,
+    /// The registry was not reached, or could not be read.
+    Unreached,
+    /// There is an answer, and it is not that of an image that can be judged.
     Unclear,
 }
 
@@ -311,7 +314,7 @@ impl<'h> Registry<'h> {
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
             let (Failure::Host(cause) | Failure::Answer(cause)) = failure;
-            let line = format!("{image}: {}", shown_up_to(cause, LONGEST_LOG));
+            let line = format!("image `{image}` could not be verified: {}", shown_up_to(cause, LONGEST_LOG));
             // The same question may fail for several containers.
             if self.unlogged.last() != Some(&line) {
                 self.unlogged.push(line);
@@ -320,17 +323,18 @@ impl<'h> Registry<'h> {
         let detail = if is_listed { Some(detail) } else { None };
         match (meaning, detail) {
             (Meaning::NotFound, Some(detail)) => {
-                format!("not found: its registry has no such image ({detail}); check its name")
+                format!("not found in its registry ({detail}); check its name and tag")
             }
-            (Meaning::NotFound, None) => "not found: its registry has no such image; check its name".to_owned(),
+            (Meaning::NotFound, None) => "not found in its registry; check its name and tag".to_owned(),
             (Meaning::Unauthorized, detail) => {
                 let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 format!("unauthorized{detail}; check its name, and that policy-server may read it")
             }
-            (Meaning::Unclear, Some(detail)) => {
+            (Meaning::Unreached, Some(detail)) => {
                 format!("{detail}; check its name, and that its registry can be reached and read")
             }
-            (Meaning::Unclear, None) => {
+            (Meaning::Unclear, Some(detail)) => detail,
+            (Meaning::Unreached | Meaning::Unclear, None) => {
                 "its registry gave no usable answer; the log of the policy has the cause".to_owned()
             }
         }
@@ -352,13 +356,17 @@ fn meaning(error: &str) -> (Meaning, String) {
     let text = without_urls(error);
     let found = |phrases: &'static [&'static str]| phrases.iter().copied().find(|phrase| text.contains(phrase));
     if is_foreign(&text) {
-        (Meaning::Unclear, "its index has no image for the platform of policy-server; list `platforms`".to_owned())
+        (
+            Meaning::Unclear,
+            "its index has no image for the platform of policy-server; set `platforms` to those of the nodes"
+                .to_owned(),
+        )
     } else if let Some(phrase) = found(&NOT_FOUND).or_else(|| found(&["code: 404"])) {
         (Meaning::NotFound, phrase.to_owned())
     } else if found(&UNAUTHORIZED).is_some() || found(&["code: 401", "code: 403"]).is_some() {
         (Meaning::Unauthorized, super::told(&text))
     } else {
-        (Meaning::Unclear, super::told(&text))
+        (Meaning::Unreached, super::told(&text))
     }
 }
 
@@ -590,13 +598,13 @@ mod tests {
     const FAILURES: [(&str, &str, &str); 7] = [
         (
             "Registry error: url https://h.test/v2/a/manifests/1, envelope: OCI API errors: [OCI API error: manifest unknown]",
-            "not found: its registry has no such image (manifest unknown); check its name",
-            "not found: its registry has no such image; check its name",
+            "not found in its registry (manifest unknown); check its name and tag",
+            "not found in its registry; check its name and tag",
         ),
         (
             "Server error: url https://h.test/v2/a/manifests/1, code: 404, message: gone",
-            "not found: its registry has no such image (code: 404); check its name",
-            "not found: its registry has no such image; check its name",
+            "not found in its registry (code: 404); check its name and tag",
+            "not found in its registry; check its name and tag",
         ),
         (
             "Not authorized: url https://h.test/v2/a/manifests/1",
@@ -641,7 +649,10 @@ mod tests {
             let logged = host.logged();
             let expected = if said.contains("host capability") { 0 } else { 2 };
             assert_eq!(logged.len(), expected, "{logged:?}");
-            assert!(logged.iter().all(|line| line.starts_with("a: Host error: ")), "{logged:?}");
+            assert!(
+                logged.iter().all(|line| line.starts_with("image `a` could not be verified: Host error: ")),
+                "{logged:?}"
+            );
         }
     }
 
@@ -789,7 +800,7 @@ mod tests {
         );
         let cause = runnable(&host, &Platforms::OfHost).unwrap_err();
         assert!(
-            cause.starts_with("its index has no image for the platform of policy-server; list `platforms`"),
+            cause.starts_with("its index has no image for the platform of policy-server; set `platforms`"),
             "{cause}"
         );
         let down = index(&[linux("arm64")]).answer("config", &name, Err("connection refused".to_owned()));

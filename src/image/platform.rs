@@ -115,16 +115,25 @@ impl Platform {
         &self.architecture
     }
 
-    /// The part that has a value which Go does not know.
+    /// What is wrong with a platform that has a name which Go does not know, and what was probably meant.
     #[must_use]
-    pub fn unknown_part(&self) -> Option<&str> {
-        if !OPERATING_SYSTEMS.contains(&self.os()) {
-            Some(self.os())
-        } else if !ARCHITECTURES.contains(&self.architecture()) {
-            Some(self.architecture())
-        } else {
-            None
+    pub fn unknown(&self) -> Option<String> {
+        let (knows_os, knows_architecture) =
+            (OPERATING_SYSTEMS.contains(&self.os()), ARCHITECTURES.contains(&self.architecture()));
+        if knows_os && knows_architecture {
+            return None;
         }
+        if ARCHITECTURES.contains(&self.os()) && OPERATING_SYSTEMS.contains(&self.architecture()) {
+            return Some(format!("the operating system comes first; write `{}/{}`", self.architecture(), self.os()));
+        }
+        let (what, name, known) = if knows_os {
+            ("architecture", self.architecture(), &ARCHITECTURES[..])
+        } else {
+            ("operating system", self.os(), &OPERATING_SYSTEMS[..])
+        };
+        let meant = known.iter().find(|known| name.starts_with(**known));
+        let meant = meant.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+        Some(format!("unknown {what} `{name}`{meant}"))
     }
 
     /// Whether a node of this platform may run an image of another one. What is not told of either may be anything.
@@ -186,10 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_go_does_not_know_is_known_to_be_unknown() {
-        assert_eq!(platform("linux/amd46").unknown_part(), Some("amd46"));
-        assert_eq!(platform("linus/amd64").unknown_part(), Some("linus"));
-        assert_eq!(platform("linux/s390x").unknown_part(), None);
+    fn a_name_that_go_does_not_know_is_reported_with_what_was_meant() {
+        for (text, expected) in [
+            ("linux/amd46", Some("unknown architecture `amd46`")),
+            ("linux/armv7", Some("unknown architecture `armv7`; did you mean `arm`?")),
+            ("linus/amd64", Some("unknown operating system `linus`")),
+            ("amd64/linux", Some("the operating system comes first; write `linux/amd64`")),
+            ("linux/s390x", None),
+        ] {
+            assert_eq!(platform(text).unknown().as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ const DEFAULT_HOST_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.i
 /// The port of HTTPS, which a host has where it names none.
 const DEFAULT_PORT: &str = ":443";
 /// The namespace of single-component names on [`DEFAULT_HOST`].
-const OFFICIAL_NAMESPACE: &str = "library";
+pub(super) const OFFICIAL_NAMESPACE: &str = "library";
 /// The tag that a reference with neither tag nor digest means.
 const DEFAULT_TAG: &str = "latest";
 

@@ -8,7 +8,9 @@ use std::fmt;
 
 use super::Reference;
 use super::pattern::matches;
-use super::reference::{DEFAULT_HOST, ReferenceError, check_host, check_path, is_host, normalize_host};
+use super::reference::{
+    DEFAULT_HOST, OFFICIAL_NAMESPACE, ReferenceError, check_host, check_path, is_host, normalize_host,
+};
 
 /// A registry, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,15 @@ pub struct RegistryPattern {
     host: Cow<'static, str>,
     /// The path below it; empty for the whole registry.
     path: String,
+}
+
+/// Why a pattern may match more than was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryDoubt {
+    /// It matches every host.
+    AnyHost,
+    /// It matches every host that begins in a certain way, and the owner of a domain is named at its end.
+    AnyEnd,
 }
 
 /// Why a text is not a registry pattern. The message says what to write instead.
@@ -41,8 +52,15 @@ pub enum RegistryPatternError {
     #[error("remove the slash at the end; write `{0}`")]
     TrailingSlash(String),
     /// The first part is not a host, so that it would be a path on Docker Hub.
-    #[error("`{0}` is not a registry host: a host has a `.` or a port, or is `localhost`; write `{1}`")]
-    NoHost(String, String),
+    #[error(
+        "not a registry host: a host has a `.` or a port, or is `localhost`; write `{0}`, or the host with its port"
+    )]
+    NoHost(String),
+    /// On Docker Hub, a name of one part is that of an image or that of a namespace.
+    #[error(
+        "write `{DEFAULT_HOST}/library/{0}` for the image of that name, or `{DEFAULT_HOST}/{0}/*` for the namespace"
+    )]
+    HubName(String),
     /// The host is invalid.
     #[error("invalid registry host: {0}")]
     Host(ReferenceError),
@@ -66,11 +84,13 @@ impl RegistryPattern {
     /// # Errors
     /// When the text is empty, names more than a registry and a path, or has no registry host.
     pub fn parse(text: &str) -> Result<Self, RegistryPatternError> {
-        if text.trim().is_empty() {
+        let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+        if rest.trim().is_empty() {
             return Err(RegistryPatternError::Empty);
         }
-        if let Some((_, rest)) = text.split_once("://") {
-            return Err(RegistryPatternError::Scheme(rest.trim_end_matches('/').to_owned()));
+        if scheme.is_some() {
+            let name = rest.split_once('@').map_or(rest, |(name, _)| name).trim_end_matches('/');
+            return Err(RegistryPatternError::Scheme(without_tag(name).to_owned()));
         }
         if let Some((name, _)) = text.split_once('@') {
             return Err(RegistryPatternError::Digest(without_tag(name).to_owned()));
@@ -82,7 +102,7 @@ impl RegistryPattern {
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         let is_wild = |text: &str| text.contains(['*', '?']);
         if !is_host(host) && !is_wild(host) {
-            return Err(RegistryPatternError::NoHost(host.to_owned(), on_docker_hub(text)));
+            return Err(RegistryPatternError::NoHost(on_docker_hub(text)));
         }
         if text.ends_with('/') {
             return Err(RegistryPatternError::TrailingSlash(text.trim_end_matches('/').to_owned()));
@@ -97,20 +117,38 @@ impl RegistryPattern {
             // A wildcard may stand for any letter of a component.
             check_path(&path.replace(['*', '?'], "x")).map_err(RegistryPatternError::Path)?;
         }
-        Ok(Self { host: Cow::Owned(normalize_host(host).into_owned()), path: path.to_owned() })
+        let host = normalize_host(host);
+        if host == DEFAULT_HOST && !matches!(path, "" | OFFICIAL_NAMESPACE) && !path.contains('/') && !is_wild(path) {
+            return Err(RegistryPatternError::HubName(path.to_owned()));
+        }
+        Ok(Self { host: Cow::Owned(host.into_owned()), path: path.to_owned() })
     }
 
     /// Whether the image is pulled from here.
     #[must_use]
     pub fn matches(&self, image: &Reference<'_>) -> bool {
-        let host = image.normalized_registry();
-        (self.host == host || matches(&self.host, &host)) && self.has(&image.repository())
+        self.matches_host(image) && self.has(&image.repository())
     }
 
-    /// Whether any registry host matches, also one that an attacker runs.
+    /// Whether the image is pulled from this host, whatever its repository.
     #[must_use]
-    pub fn matches_any_host(&self) -> bool {
-        self.host.bytes().all(|byte| byte == b'*')
+    pub fn matches_host(&self, image: &Reference<'_>) -> bool {
+        let host = image.normalized_registry();
+        self.host == host || matches(&self.host, &host)
+    }
+
+    /// Whether hosts match that anyone can run.
+    #[must_use]
+    pub fn doubt(&self) -> Option<RegistryDoubt> {
+        if !self.host.contains(['*', '?']) {
+            return None;
+        }
+        let is_any = |text: &str| text.bytes().all(|byte| matches!(byte, b'*' | b'?' | b'.' | b':'));
+        if is_any(&self.host) {
+            return Some(RegistryDoubt::AnyHost);
+        }
+        let name = self.host.split_once(':').map_or(self.host.as_ref(), |(name, _)| name);
+        name.ends_with(['*', '?']).then_some(RegistryDoubt::AnyEnd)
     }
 
     fn has(&self, repository: &str) -> bool {
@@ -156,7 +194,7 @@ fn host_error(text: &str, error: ReferenceError) -> RegistryPatternError {
 
 #[cfg(test)]
 mod tests {
-    use super::{RegistryPattern, RegistryPatternError};
+    use super::{RegistryDoubt, RegistryPattern, RegistryPatternError};
     use crate::image::Reference;
 
     fn matches(pattern: &str, image: &str) -> bool {
@@ -216,13 +254,23 @@ mod tests {
             }
         }
         assert!(matches("docker.io/library", "nginx:1") && !matches("docker.io/library", "org/nginx:1"));
-        assert!(matches("docker.io/org", "org/app"));
+        assert!(matches("docker.io/org/*", "org/app") && matches("docker.io/org/app", "org/app:1"));
     }
 
     #[test]
-    fn only_a_pattern_of_any_host_is_said_to_match_any() {
-        for (pattern, expected) in [("*", true), ("*/team/*", true), ("*.test", false), ("docker.io", false)] {
-            assert_eq!(RegistryPattern::parse(pattern).unwrap().matches_any_host(), expected, "{pattern}");
+    fn a_pattern_that_matches_hosts_of_anyone_is_doubtful() {
+        for (pattern, expected) in [
+            ("*", Some(RegistryDoubt::AnyHost)),
+            ("*/team/*", Some(RegistryDoubt::AnyHost)),
+            ("*.*", Some(RegistryDoubt::AnyHost)),
+            ("?*", Some(RegistryDoubt::AnyHost)),
+            ("registry.example.com*", Some(RegistryDoubt::AnyEnd)),
+            ("registry.*:5000", Some(RegistryDoubt::AnyEnd)),
+            ("*.test", None),
+            ("docker.io", None),
+            ("docker.io/org/*", None),
+        ] {
+            assert_eq!(RegistryPattern::parse(pattern).unwrap().doubt(), expected, "{pattern}");
         }
     }
 
@@ -233,6 +281,12 @@ mod tests {
             (" ", "an entry cannot be empty"),
             ("https://registry.example.com/", "a registry has no scheme here; write `registry.example.com`"),
             ("oci://ghcr.io/team", "a registry has no scheme here; write `ghcr.io/team`"),
+            ("oci://ghcr.io/team/app:1@sha256:00", "a registry has no scheme here; write `ghcr.io/team/app`"),
+            ("https://", "an entry cannot be empty"),
+            (
+                "docker.io/nginx",
+                "write `docker.io/library/nginx` for the image of that name, or `docker.io/nginx/*` for the namespace",
+            ),
             ("registry.example.com/app:1", "a registry has no tag; write `registry.example.com/app`"),
             ("registry.example.com:5000/app:1", "a registry has no tag; write `registry.example.com:5000/app`"),
             ("nginx:1.27", "a registry has no tag; write `docker.io/library/nginx`"),
@@ -240,11 +294,11 @@ mod tests {
             ("localhost:5000/app@sha256:00", "a registry has no digest; write `localhost:5000/app`"),
             (
                 "nginx",
-                "`nginx` is not a registry host: a host has a `.` or a port, or is `localhost`; write `docker.io/library/nginx`",
+                "not a registry host: a host has a `.` or a port, or is `localhost`; write `docker.io/library/nginx`, or the host with its port",
             ),
             (
                 "team/app",
-                "`team` is not a registry host: a host has a `.` or a port, or is `localhost`; write `docker.io/team/app`",
+                "not a registry host: a host has a `.` or a port, or is `localhost`; write `docker.io/team/app`, or the host with its port",
             ),
             ("registry.example.com/", "remove the slash at the end; write `registry.example.com`"),
             ("registry.example.com/Team", "invalid repository path: the repository `Team` has an upper-case letter"),

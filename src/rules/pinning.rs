@@ -22,8 +22,8 @@ section! {
         /// are Deployments, Jobs and the like; without their templates, only pods are judged. `pin` rewrites them, and
         /// what a GitOps tool has applied it then applies again, for ever.
         "templates" templates: Option<bool> = None,
-        /// Tags that are refused even where `action` is `warn`, unless there is a digest; in the pod templates of workloads
-        /// whatever `templates` says. An image with neither tag nor digest counts as `latest`.
+        /// Tags that are refused even where `action` is `warn`, unless there is a digest. Pod templates are always checked
+        /// for them. An image with neither tag nor digest counts as `latest`.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
     }
 }

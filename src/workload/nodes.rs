@@ -30,11 +30,11 @@ impl Nodes {
     /// The nodes of a pod's `nodeSelector` and `affinity`, in JSON.
     ///
     /// # Errors
-    /// When one of them is not of its shape.
-    pub(super) fn of(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> serde_json::Result<Self> {
+    /// What is wrong, when one of them is not of its shape.
+    pub(super) fn of(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> Result<Self, String> {
         // Few pods have them, and another reader of JSON for them would make the module larger.
-        let selector: Option<Object<NodeSelector<'_>>> = read(selector)?;
-        let affinity: Option<Object<Affinity<'_>>> = read(affinity)?;
+        let selector: Option<Object<NodeSelector<'_>>> = read("nodeSelector", selector)?;
+        let affinity: Option<Object<Affinity<'_>>> = read("affinity", affinity)?;
         let NodeSelector { architecture, operating_system } = selector.map(|Object(found)| found).unwrap_or_default();
         let required = affinity.and_then(|Object(affinity)| affinity.node_affinity?.required);
         let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
@@ -86,8 +86,9 @@ impl Nodes {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> serde_json::Result<Option<T>> {
-    json.map_or(Ok(None), |json| serde_json::from_str(json.get()))
+fn read<'a, T: Deserialize<'a>>(field: &str, json: Option<&'a RawValue>) -> Result<Option<T>, String> {
+    let read = json.map_or(Ok(None), |json| serde_json::from_str(json.get()));
+    read.map_err(|error| format!("{field}: {}", json::without_position(&error.to_string())))
 }
 
 /// The values that are among both; where none is, a contradiction, the values of either. Nothing stands for any value.

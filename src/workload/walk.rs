@@ -369,10 +369,7 @@ fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Spec<'de>, A::Error> {
             return Err(given_twice(&key));
         }
     }
-    let nodes = Nodes::of(selector, affinity).map_err(|error| {
-        let cause = error.to_string();
-        A::Error::custom(format_args!("`nodeSelector` or `affinity`: {}", json::without_position(&cause)))
-    })?;
+    let nodes = Nodes::of(selector, affinity).map_err(A::Error::custom)?;
     Ok(Spec { sites, nodes })
 }
 
