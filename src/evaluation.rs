@@ -13,7 +13,7 @@ use crate::enforcement::exceptions::{Exception, Exceptions};
 use crate::enforcement::leniency::{self, Leniency, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
-use crate::evidence::registry::{ImageFacts, Registry, Runnable, RunnableImage};
+use crate::evidence::registry::{self, ImageFacts, Registry, Runnable, RunnableImage, Unknown};
 use crate::evidence::reports::{self, ReportSource, Reported, Reports};
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
@@ -447,24 +447,28 @@ impl Judge<'_, '_> {
     /// of the rules that want to know.
     fn judge_content(&mut self, subject: &Subject<'_>, asking: Effect, judged: &mut JudgedImage) {
         let known = judged.digest.take().map_or_else(|| self.registry.digest(&subject.image.registry_name()), Ok);
-        let runnable = known.and_then(|digest| {
-            let runnable = self.registry.runnable(&subject.image, &digest, &subject.platforms);
-            judged.digest = Some(digest.clone());
-            Ok((digest, runnable?))
-        });
-        let (digest, Runnable { images, lacking }) = match runnable {
-            Ok(runnable) => runnable,
+        let digest = match known {
+            Ok(digest) => digest,
             Err(cause) => return self.unavailable(subject, asking, &cause),
         };
-        judged.lacking = lacking.iter().map(|platform| Shown(&platform.to_string()).to_string()).collect();
+        judged.digest = Some(digest.clone());
+        let runnable = match self.registry.runnable(&subject.image, &digest, &subject.platforms) {
+            Ok(runnable) => runnable,
+            Err(unknown) => return self.unknown(subject, asking, &unknown),
+        };
+        let Runnable { images, lacking, unknown } = &*runnable;
+        if let Some(unknown) = unknown {
+            self.unknown(subject, asking, unknown);
+        }
+        judged.lacking = lacking.iter().map(registry::shown_platform).collect();
         // Of an image that is the only one, and for the usual platform, its platform says nothing.
         let is_plain = images.len() == 1 && subject.platforms == Platforms::OfHost;
         let mut candidates: Vec<Candidate> = images
-            .into_iter()
+            .iter()
             .map(|RunnableImage { platform, facts }| Candidate {
-                platform: platform.filter(|_| !is_plain).map(|platform| platform.to_string()),
-                built: build_date(&facts, self.now),
-                facts,
+                platform: platform.as_ref().filter(|_| !is_plain).map(registry::shown_platform),
+                built: build_date(facts, self.now),
+                facts: Rc::clone(facts),
             })
             .collect();
         // The oldest is told of first.
@@ -479,7 +483,7 @@ impl Judge<'_, '_> {
             told.extend(rulings.iter().map(|ruling| (ruling.code, ruling.effect)));
             for mut ruling in rulings {
                 if let Some(platform) = &candidate.platform {
-                    ruling.text = format!("({}) {}", Shown(platform), ruling.text);
+                    ruling.text = format!("({platform}) {}", ruling.text);
                 }
                 self.rule(subject, ruling);
             }
@@ -609,10 +613,23 @@ impl Judge<'_, '_> {
         self.rule(subject, self.unavailable_ruling(asking, cause));
     }
 
-    /// An image that a registry, or the cluster, could not be asked about. That bites no harder than the rule that asked
-    /// would.
+    /// Adds that not every image is known that may run. The shape of an index is for its builder to choose, so that only what a
+    /// registry does not answer is an outage.
+    fn unknown(&mut self, subject: &Subject<'_>, asking: Effect, unknown: &Unknown) {
+        match unknown {
+            Unknown::NoAnswer(cause) => self.unavailable(subject, asking, cause),
+            Unknown::Unfit(cause) => {
+                let text = format!("could not be verified: {cause}");
+                self.rule(subject, Ruling { code: Code::EvidenceUnavailable, effect: asking, text });
+            }
+        }
+    }
+
+    /// An image that a registry, or the cluster, could not be asked about. That is never stricter than the rule that asked. Who
+    /// makes the policy ask too much has chosen that.
     fn unavailable_ruling(&self, asking: Effect, cause: &str) -> Ruling {
-        let effect = self.settings.sections().enforcement.evidence_errors.min(asking);
+        let errors = self.settings.sections().enforcement.evidence_errors;
+        let effect = if self.registry.is_exhausted() { asking } else { errors.min(asking) };
         Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
     }
 

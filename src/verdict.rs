@@ -80,6 +80,21 @@ struct AuditedImage<'a> {
     built: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     missing_platforms: &'a [String],
+    /// How many more sites there are than are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_sites: Option<usize>,
+}
+
+/// The most sites, and the most missing platforms, that an image is named with where not all fit. Without a bound, long names of
+/// many containers would keep the image out of its annotation.
+const MOST_NAMED: usize = 8;
+
+impl AuditedImage<'_> {
+    fn shorten(&mut self) {
+        self.more_sites = self.sites.len().checked_sub(MOST_NAMED).filter(|more| *more > 0);
+        self.sites.truncate(MOST_NAMED);
+        self.missing_platforms = self.missing_platforms.get(..MOST_NAMED).unwrap_or(self.missing_platforms);
+    }
 }
 
 /// The images, in the order in which they come first.
@@ -110,6 +125,7 @@ fn audited(images: &[JudgedImage]) -> Vec<AuditedImage<'_>> {
                     digest,
                     built: built.as_deref(),
                     missing_platforms: lacking,
+                    more_sites: None,
                 });
             }
         }
@@ -233,7 +249,14 @@ impl Verdict {
             annotations.insert("findings", json_list(&self.findings, Finding::is_decisive));
         }
         if !self.images.is_empty() {
-            annotations.insert("images", json_list(&audited(&self.images), |image| !image.exempt && !image.unchanged));
+            let mut images = audited(&self.images);
+            let whole = serde_json::to_string(&images).unwrap_or_default();
+            if logged_bytes(&whole) <= MAX_ANNOTATION {
+                annotations.insert("images", whole);
+            } else {
+                images.iter_mut().for_each(AuditedImage::shorten);
+                annotations.insert("images", json_list(&images, |image| !image.exempt && !image.unchanged));
+            }
         }
         annotations
     }

@@ -1619,6 +1619,236 @@ mod ways_around {
         }
     }
 
+    mod strange_content {
+        use super::*;
+
+        const CHILD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+        fn amd() -> Value {
+            json!({"os": "linux", "architecture": "amd64"})
+        }
+
+        /// An index of one image, which the host chooses.
+        fn index_of(created: &str) -> InMemory {
+            let mut image = image(created, json!(null));
+            image["digest"] = json!(CHILD);
+            let name = format!("docker.io/library/a@{DIGEST}");
+            world().config(&name, image).manifest(&name, json!({"manifests": [{"digest": CHILD, "platform": amd()}]}))
+        }
+
+        fn app() -> Value {
+            pod(&[&format!("a:1@{DIGEST}")])
+        }
+
+        /// An affinity that selects so many architectures and operating systems, most of which nobody has.
+        fn selecting(count: usize, length: usize) -> Value {
+            let many = |first: &str| {
+                let others = (1..count).map(|number| format!("{number:x>length$}"));
+                std::iter::once(first.to_owned()).chain(others).collect::<Vec<_>>()
+            };
+            let term = json!({"matchExpressions": [
+                {"key": "kubernetes.io/arch", "operator": "In", "values": many("amd64")},
+                {"key": "kubernetes.io/os", "operator": "In", "values": many("linux")},
+            ]});
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}})
+        }
+
+        #[test]
+        fn a_revision_names_no_image_in_keys_of_another_case() {
+            let stale = json!([{"name": "app", "image": "old:1"}]);
+            for data in [
+                json!({"spec": {"template": {"spec": {"containers": null, "Containers": stale}}}}),
+                json!({"spec": {"template": {"spec": {"containers": null, "container\u{17f}": stale}}}}),
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": null, "Image": "old:1"}]}}}}),
+                json!({"spec": {"template": {"spec": {"volumes": [{"name": "app", "image": {"Reference": "old:1"}}]}}}}),
+                json!({"spec": {"template": {"$patch": "replace", "spec": {}, "Spec": {"containers": stale}}}}),
+                json!({"spec": {"template": {"spec": {"containers": [], "NodeSelector": {"kubernetes.io/arch": "arm64"}}}}}),
+                json!({"spec": null, "Spec": {"template": {"spec": {"containers": stale}}}}),
+            ] {
+                // A StatefulSet knows its revisions by its uid alone, whatever kind their owner is said to be of.
+                for (api_version, kind) in
+                    [("apps/v1", "StatefulSet"), ("example.com/v1", "StatefulSet"), ("v1", "Other")]
+                {
+                    let owner =
+                        json!({"apiVersion": api_version, "kind": kind, "name": "db", "controller": true, "uid": "1"});
+                    let revision =
+                        json!({"metadata": {"name": "db-1", "ownerReferences": [owner]}, "data": data, "revision": 2});
+                    let response =
+                        respond(&old_image(), &request("ControllerRevision", &revision), &only("schedule", json!({})));
+                    assert_eq!(response["codes"], json!(["invalid-request Deny"]), "{data} {kind}: {response}");
+                }
+            }
+            let labels = json!({"metadata": {"labels": {"Spec": "x"}}, "spec": {"containers": [], "nodeSelector": {"Key": "x"}}});
+            let revision = json!({"metadata": {"name": "db-1"}, "data": {"spec": {"template": labels}}});
+            assert_eq!(respond(&world(), &request("ControllerRevision", &revision), &json!({}))["codes"], json!([]));
+        }
+
+        #[test]
+        fn many_sites_and_made_up_platforms_do_not_hide_an_image_from_the_audit_trail() {
+            let name = format!("a:1@{DIGEST}");
+            let containers: Vec<Value> =
+                (0..200).map(|n| json!({"name": format!("{n:0>63}"), "image": name})).collect();
+            let many = json!({"metadata": {"name": "web"}, "spec": {"containers": containers}});
+            let mut selecting_many = app();
+            selecting_many["spec"]["affinity"] = selecting(32, 63);
+            let mut selecting_some = app();
+            selecting_some["spec"]["affinity"] = selecting(5, 200);
+            for pod in [many, selecting_many, selecting_some] {
+                let host = index_of("2025-11-01T00:00:00Z");
+                let response = respond(&host, &request("Pod", &pod), &only("schedule", json!({"action": "warn"})));
+                let images: Value =
+                    serde_json::from_str(response["audit_annotations"]["images"].as_str().unwrap()).unwrap();
+                assert_eq!(
+                    (&images[0]["image"], &images[0]["built"]),
+                    (&json!(format!("docker.io/library/{name}")), &json!("2025-11-01T00:00:00Z"))
+                );
+            }
+        }
+
+        #[test]
+        fn made_up_platforms_do_not_swell_the_message() {
+            let name = format!("docker.io/library/a@{DIGEST}");
+            let foreign =
+                "Image manifest not found: no entry found in image index manifest matching client's default platform";
+            for count in [5, 32] {
+                let host = index_of("2025-11-01T00:00:00Z").answer("config", &name, Err(foreign.to_owned())).manifest(
+                    &name,
+                    json!({"manifests": [{"digest": OTHER, "platform": {"os": "x", "architecture": "y"}}]}),
+                );
+                let mut pod = app();
+                pod["spec"]["affinity"] = selecting(count, 200);
+                let response = respond(&host, &request("Pod", &pod), &only("schedule", json!({})));
+                assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
+                let length = response["message"].as_str().unwrap().len();
+                assert!(length <= 8 * 1024, "{length} bytes");
+            }
+        }
+
+        #[test]
+        fn a_request_asks_registries_a_bounded_number_of_questions_and_an_excess_is_no_outage() {
+            let digest = |n: usize| format!("sha256:{n:064x}");
+            let mut host = world();
+            let mut names = Vec::new();
+            for number in 0..64 {
+                let of_image = |n: usize| {
+                    let base = json!({"org.opencontainers.image.base.name": format!("docker.io/library/b{n}:1"), "org.opencontainers.image.base.digest": OTHER});
+                    let mut image = image("2026-11-01T00:00:00Z", base);
+                    image["digest"] = json!(digest(n));
+                    image
+                };
+                let name = format!("a@{}", digest(1_000_000 + number));
+                let entries: Vec<Value> =
+                    (0..16).map(|n| json!({"digest": digest(number * 16 + n), "platform": amd()})).collect();
+                host = host
+                    .config(&format!("docker.io/library/{name}"), of_image(number * 16))
+                    .manifest(&format!("docker.io/library/{name}"), json!({ "manifests": entries }));
+                for n in number * 16..number * 16 + 16 {
+                    host = host
+                        .config(&format!("docker.io/library/a@{}", digest(n)), of_image(n))
+                        .digest(&format!("docker.io/library/b{n}:1"), DIGEST);
+                }
+                names.push(name);
+            }
+            let pod = pod(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let response = respond(&host, &request("Pod", &pod), &json!({"enforcement": {"evidenceErrors": "warn"}}));
+            assert_eq!(host.asked().len(), 1024);
+            assert_eq!(response["accepted"], json!(false), "whoever asks too much chose to");
+            assert!(
+                response["message"].as_str().unwrap().contains("needs more than 1024 questions to registries"),
+                "{response}"
+            );
+        }
+
+        #[test]
+        fn the_deprecated_labels_of_nodes_select_as_the_new_ones() {
+            let mut stale = image("2025-01-01T00:00:00Z", json!(null));
+            stale["digest"] = json!(OTHER);
+            let arm = json!({"os": "linux", "architecture": "arm64"});
+            let host = index_of("2026-11-01T00:00:00Z")
+                .manifest(
+                    &format!("docker.io/library/a@{DIGEST}"),
+                    json!({"manifests": [{"digest": CHILD, "platform": amd()}, {"digest": OTHER, "platform": arm}]}),
+                )
+                .config(&format!("docker.io/library/a@{OTHER}"), stale);
+            for label in ["kubernetes.io/arch", "beta.kubernetes.io/arch"] {
+                let mut pod = app();
+                pod["spec"]["nodeSelector"] = json!({label: "arm64"});
+                let response = respond(&host, &request("Pod", &pod), &only("schedule", json!({})));
+                assert_eq!(response["codes"], json!(["stale-image Deny"]), "{label}");
+            }
+        }
+
+        #[test]
+        fn what_a_registry_says_of_itself_says_nothing_of_the_image() {
+            let name = format!("docker.io/library/a@{DIGEST}");
+            for (said, not) in [
+                (
+                    "Registry error: url https://index.docker.io/v2/library/a/manifests/1, envelope: OCI API errors: [OCI API error: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit]",
+                    "unauthorized",
+                ),
+                ("Image manifest not found: received Image Index manifest instead", "not found"),
+                (
+                    "Server error: url https://r.test/v2/a, code: 502, message: <html>upstream host not found</html>",
+                    "not found in its registry",
+                ),
+            ] {
+                let host = world().answer("config", &name, Err(said.to_owned()));
+                let response = respond(&host, &request("Pod", &app()), &only("schedule", json!({})));
+                assert!(!response["message"].as_str().unwrap().contains(not), "{response}");
+            }
+        }
+
+        #[test]
+        fn an_index_of_a_strange_shape_hides_nothing_and_is_no_outage() {
+            let name = format!("docker.io/library/a@{DIGEST}");
+            let first = json!({"digest": CHILD, "platform": amd()});
+            let many: Vec<Value> =
+                (0..17).map(|n| json!({"digest": format!("sha256:{n:064x}"), "platform": amd()})).collect();
+            let mut settings = only("schedule", json!({}));
+            settings["enforcement"] = json!({"evidenceErrors": "warn"});
+            let mut stale = image("2025-01-01T00:00:00Z", json!(null));
+            stale["digest"] = json!(OTHER);
+            for (entries, when_fresh) in [
+                (
+                    [&[first.clone()][..], &many].concat(),
+                    json!(["evidence-unavailable Deny", "evidence-unavailable Warn"]),
+                ),
+                (
+                    vec![first.clone(), json!({"digest": "sha256:abc", "platform": amd()})],
+                    json!(["evidence-unavailable Deny"]),
+                ),
+                (
+                    vec![first.clone(), json!({"digest": format!("sha256:{:064x}", 7), "platform": amd()})],
+                    json!(["evidence-unavailable Warn"]),
+                ),
+                // A sibling that is stale beside one that is missing.
+                (
+                    vec![
+                        first.clone(),
+                        json!({"digest": format!("sha256:{:064x}", 7), "platform": amd()}),
+                        json!({"digest": OTHER, "platform": amd()}),
+                    ],
+                    json!(["evidence-unavailable Warn", "stale-image Deny"]),
+                ),
+            ] {
+                let codes = |created: &str| {
+                    let host = index_of(created)
+                        .manifest(&name, json!({ "manifests": entries }))
+                        .config(&format!("docker.io/library/a@{OTHER}"), stale.clone());
+                    respond(&host, &request("Pod", &app()), &settings)["codes"].clone()
+                };
+                let when_stale = codes("2025-01-01T00:00:00Z");
+                assert!(
+                    when_stale.as_array().unwrap().contains(&json!("stale-image Deny")),
+                    "{entries:?}: {when_stale}"
+                );
+                let fresh = codes("2026-11-01T00:00:00Z");
+                let expected = when_fresh.as_array().unwrap();
+                assert!(expected.iter().any(|code| fresh.as_array().unwrap().contains(code)), "{entries:?}: {fresh}");
+            }
+        }
+    }
+
     #[test]
     fn an_audit_event_stays_small_whatever_the_images_are_called() {
         let settings = json!({"registries": ["docker.io"]});

@@ -31,6 +31,13 @@ pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 /// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
 const MOST_IMAGES: usize = 16;
 
+/// The most questions of one request, for which other requests wait. A pod of sixteen images of indexes for four platforms asks a
+/// hundred.
+const MOST_QUESTIONS: usize = 1024;
+
+/// The most characters of a platform that are shown.
+const LONGEST_PLATFORM: usize = 40;
+
 /// The most characters of a failure that the log gets, and the most failures of a request.
 const LONGEST_LOG: usize = 2000;
 const MOST_LOGGED: usize = 16;
@@ -42,16 +49,22 @@ pub struct Registry<'h> {
     listed: &'h [RegistryPattern],
     digests: HashMap<String, Result<String, Failure>>,
     indexes: HashMap<String, Answer<Rc<Index>>>,
+    /// Of indexes alone.
+    runnable: HashMap<(String, Platforms), Rc<Runnable>>,
     images: HashMap<String, Answer<Rc<ImageFacts>>>,
     /// The indexes that have no image for the platform of the host.
     foreign: HashSet<String>,
     /// What is for the log alone.
     unlogged: Vec<String>,
+    /// How many questions were asked.
+    asked: usize,
 }
 
 /// The images of an index.
 #[derive(Debug, Default)]
 struct Index {
+    /// Why some of its entries are left out.
+    fault: Option<String>,
     digests: Vec<String>,
     /// The platform of each; any where the index does not tell.
     platforms: Vec<Platform>,
@@ -64,6 +77,30 @@ pub struct Runnable {
     pub images: Vec<RunnableImage>,
     /// The platforms for which there is no image.
     pub lacking: Vec<Platform>,
+    /// Why not every image is known. It takes nothing away from what is known of the others.
+    pub unknown: Option<Unknown>,
+}
+
+/// Why not every image that may run is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// A registry gives no answer.
+    NoAnswer(String),
+    /// The index is of a shape that is not judged. Whoever pushes it chooses that, so it is no failure of evidence.
+    Unfit(String),
+}
+
+impl Runnable {
+    /// A single image.
+    fn single(facts: Rc<ImageFacts>) -> Self {
+        Self { images: vec![RunnableImage { platform: None, facts }], lacking: Vec::new(), unknown: None }
+    }
+}
+
+/// A platform in a message. A pod may select any text.
+#[must_use]
+pub fn shown_platform(platform: &Platform) -> String {
+    shown_up_to(&platform.to_string(), LONGEST_PLATFORM)
 }
 
 /// An image that a node may run.
@@ -82,6 +119,8 @@ enum Failure {
     Host(String),
     /// The answer is not what was asked for.
     Answer(String),
+    /// The request has asked too much already.
+    TooMany,
 }
 
 /// What a failure means for whoever names the image.
@@ -135,9 +174,11 @@ impl<'h> Registry<'h> {
             listed: &[],
             digests: HashMap::new(),
             indexes: HashMap::new(),
+            runnable: HashMap::new(),
             images: HashMap::new(),
             foreign: HashSet::new(),
             unlogged: Vec::new(),
+            asked: 0,
         }
     }
 
@@ -182,7 +223,9 @@ impl<'h> Registry<'h> {
             digest: String,
         }
         let host = self.host;
+        let asked = &mut self.asked;
         let ask = || {
+            count(asked)?;
             let Response { digest } = read(&host.manifest_digest(image).map_err(Failure::Host)?)?;
             match Digest::parse(&digest) {
                 Ok(_) => Ok(digest),
@@ -199,7 +242,9 @@ impl<'h> Registry<'h> {
     /// # Errors
     /// Why it cannot be known.
     pub fn manifests(&mut self, image: &str) -> Answer<&[String]> {
-        self.index(image)?;
+        if let Some(fault) = &self.index(image)?.fault {
+            return Err(fault.clone());
+        }
         let known = self.indexes.get(image).and_then(|answer| answer.as_ref().ok());
         Ok(known.map_or(&[][..], |index| &index.digests))
     }
@@ -208,8 +253,14 @@ impl<'h> Registry<'h> {
         if let Some(known) = self.indexes.get(image) {
             return known.clone();
         }
-        let answer = self.host.manifest(image).map_err(Failure::Host).and_then(|answer| index(&answer));
-        let answer = answer.map(Rc::new).map_err(|failure| self.cause(image, &failure));
+        let answer = count(&mut self.asked).and_then(|()| self.host.manifest(image).map_err(Failure::Host));
+        let answer = match answer.and_then(|answer| index(&answer)) {
+            Ok(mut index) => {
+                index.fault = index.fault.map(|fault| self.cause(image, &Failure::Answer(fault)));
+                Ok(Rc::new(index))
+            }
+            Err(failure) => Err(self.cause(image, &failure)),
+        };
         self.indexes.insert(image.to_owned(), answer.clone());
         answer
     }
@@ -222,12 +273,10 @@ impl<'h> Registry<'h> {
         if let Some(known) = self.images.get(image) {
             return known.clone();
         }
-        let answer = self.host.manifest_and_config(image).map_err(|error| {
-            if is_foreign(&error) {
-                self.foreign.insert(image.to_owned());
-            }
-            Failure::Host(error)
-        });
+        let answer = count(&mut self.asked).and_then(|()| self.host.manifest_and_config(image).map_err(Failure::Host));
+        if answer.as_ref().is_err_and(|failure| matches!(failure, Failure::Host(error) if is_foreign(error))) {
+            self.foreign.insert(image.to_owned());
+        }
         let answer = answer.and_then(|answer| image_facts(&answer)).map(Rc::new);
         let answer = answer.map_err(|failure| self.cause(image, &failure));
         self.images.insert(image.to_owned(), answer.clone());
@@ -238,24 +287,50 @@ impl<'h> Registry<'h> {
     /// index its manifest comes next, and then the images one after the other.
     ///
     /// # Errors
-    /// Why it cannot be known of each of them.
-    pub fn runnable(&mut self, image: &Reference<'_>, digest: &str, platforms: &Platforms) -> Answer<Runnable> {
+    /// Why nothing is known of any of them.
+    pub fn runnable(
+        &mut self,
+        image: &Reference<'_>,
+        digest: &str,
+        platforms: &Platforms,
+    ) -> Result<Rc<Runnable>, Unknown> {
         let name = image.with_digest(digest);
-        let name = name.as_str();
-        let of_host = match (self.image(name), platforms) {
+        let of_host = match (self.image(&name), platforms) {
             (Ok(facts), _) => Some(facts),
             // The nodes need not be of the platform of the host.
-            (Err(_), Platforms::Listed(_)) if self.foreign.contains(name) => None,
-            (Err(cause), _) => return Err(cause),
+            (Err(_), Platforms::Listed(_)) if self.foreign.contains(&name) => None,
+            (Err(cause), _) => return Err(Unknown::NoAnswer(cause)),
         };
-        let single = |facts| Runnable { images: vec![RunnableImage { platform: None, facts }], lacking: Vec::new() };
         if let Some(facts) = of_host.as_ref().filter(|facts| facts.digest.as_deref() == Some(digest)) {
-            return Ok(single(Rc::clone(facts)));
+            return Ok(Rc::new(Runnable::single(Rc::clone(facts))));
         }
-        let index = self.index(name)?;
-        if let (Some(facts), true) = (&of_host, index.digests.is_empty()) {
-            return Ok(single(Rc::clone(facts)));
+        let key = (name, platforms.clone());
+        if let Some(known) = self.runnable.get(&key) {
+            return Ok(Rc::clone(known));
         }
+        let runnable = Rc::new(self.of_index(image, &key.0, of_host, platforms)?);
+        self.runnable.insert(key, Rc::clone(&runnable));
+        Ok(runnable)
+    }
+
+    /// What is known of every image of an index that a node of some platforms may run. `of_host` is the one that the host runs.
+    fn of_index(
+        &mut self,
+        image: &Reference<'_>,
+        name: &str,
+        of_host: Option<Rc<ImageFacts>>,
+        platforms: &Platforms,
+    ) -> Result<Runnable, Unknown> {
+        let index = match (self.index(name), &of_host) {
+            (Ok(index), _) => index,
+            // What is known is judged in any case.
+            (Err(cause), Some(facts)) => {
+                let unknown = Some(Unknown::NoAnswer(cause));
+                return Ok(Runnable { unknown, ..Runnable::single(Rc::clone(facts)) });
+            }
+            (Err(cause), None) => return Err(Unknown::NoAnswer(cause)),
+        };
+        let mut unknown = index.fault.clone().map(Unknown::Unfit);
         let entries = || index.digests.iter().zip(&index.platforms);
         let chosen_by_host = of_host.as_ref().and_then(|facts| facts.digest.as_deref());
         let wanted: Vec<Platform> = match platforms {
@@ -270,35 +345,54 @@ impl<'h> Registry<'h> {
         for (digest, platform) in entries() {
             // An answer that has nothing to do with the index leaves nothing out.
             let may_run = wanted.is_empty() || wanted.iter().any(|wanted| wanted.may_run(platform));
-            if may_run && !runnable.iter().any(|(known, _)| known == &digest) {
-                runnable.push((digest, platform));
+            if !may_run || runnable.iter().any(|(known, _)| known == &digest) {
+                continue;
             }
-            if runnable.len() > MOST_IMAGES {
-                return Err(format!("its index has more than {MOST_IMAGES} images that one of the platforms may run"));
+            if runnable.len() == MOST_IMAGES {
+                let cause = format!("its index has more than {MOST_IMAGES} images that one of the platforms may run");
+                unknown.get_or_insert(Unknown::Unfit(cause));
+                break;
             }
+            runnable.push((digest, platform));
         }
         let is_lacking = |wanted: &&Platform| !index.platforms.iter().any(|platform| wanted.may_run(platform));
         let lacking: Vec<Platform> = wanted.iter().filter(is_lacking).cloned().collect();
         let mut images = Vec::with_capacity(runnable.len());
         for (digest, platform) in runnable {
             let facts = match &of_host {
-                Some(facts) if chosen_by_host == Some(digest.as_str()) => Rc::clone(facts),
-                _ => self.image(&image.with_digest(digest))?,
+                Some(facts) if chosen_by_host == Some(digest.as_str()) => Ok(Rc::clone(facts)),
+                _ => self.image(&image.with_digest(digest)).map_err(Unknown::NoAnswer),
             };
-            if facts.digest.as_deref().is_some_and(|found| found != digest) {
-                return Err("its index has another index in it, of which a runtime may run any image".to_owned());
+            let facts = facts.and_then(|facts| match facts.digest.as_deref() {
+                Some(found) if found != digest => {
+                    let cause = "its index has another index in it, of which a runtime may run any image";
+                    Err(Unknown::Unfit(cause.to_owned()))
+                }
+                _ => Ok(facts),
+            });
+            // One image that is not known does not hide the others.
+            match facts {
+                Ok(facts) => images.push(RunnableImage { platform: Some(platform.clone()), facts }),
+                Err(cause) => drop(unknown.get_or_insert(cause)),
             }
-            images.push(RunnableImage { platform: Some(platform.clone()), facts });
         }
-        match of_host {
-            Some(facts) if images.is_empty() => Ok(Runnable { lacking, ..single(facts) }),
-            None if images.is_empty() => {
-                let lacking: Vec<String> =
-                    lacking.iter().map(|platform| Shown(&platform.to_string()).to_string()).collect();
-                Err(format!("its index has no image for {}", lacking.join(", ")))
-            }
-            _ => Ok(Runnable { images, lacking }),
+        if images.is_empty() {
+            return match (of_host, unknown) {
+                (Some(facts), unknown) => Ok(Runnable { lacking, unknown, ..Runnable::single(facts) }),
+                (None, Some(unknown)) => Err(unknown),
+                (None, None) => {
+                    let lacking: Vec<String> = lacking.iter().map(shown_platform).collect();
+                    Err(Unknown::Unfit(format!("its index has no image for {}", lacking.join(", "))))
+                }
+            };
         }
+        Ok(Runnable { images, lacking, unknown })
+    }
+
+    /// Whether the request has asked as much as a request may.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.asked > MOST_QUESTIONS
     }
 
     /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
@@ -307,13 +401,18 @@ impl<'h> Registry<'h> {
         let (meaning, detail) = match failure {
             // This is about the policy, not about a registry.
             Failure::Host(error) if error.contains("host capability") => return super::told(error),
+            Failure::TooMany => {
+                return format!(
+                    "this object needs more than {MOST_QUESTIONS} questions to registries; spread its images over several objects"
+                );
+            }
             Failure::Host(error) => meaning(error),
             Failure::Answer(cause) => (Meaning::Unclear, cause.clone()),
         };
         let is_listed =
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
-            let (Failure::Host(cause) | Failure::Answer(cause)) = failure;
+            let (Failure::Host(cause) | Failure::Answer(cause)) = failure else { return detail };
             let line = format!("image `{image}` could not be verified: {}", shown_up_to(cause, LONGEST_LOG));
             // The same question may fail for several containers.
             if self.unlogged.last() != Some(&line) {
@@ -341,6 +440,12 @@ impl<'h> Registry<'h> {
     }
 }
 
+/// Counts a question. With too many it is not asked.
+fn count(asked: &mut usize) -> Result<(), Failure> {
+    *asked += 1;
+    if *asked > MOST_QUESTIONS { Err(Failure::TooMany) } else { Ok(()) }
+}
+
 /// What a host says of a failure, and what that means.
 fn meaning(error: &str) -> (Meaning, String) {
     /// What registries and the host's client say (OCI distribution specification, "Error Codes").
@@ -355,12 +460,15 @@ fn meaning(error: &str) -> (Meaning, String) {
     const UNAUTHORIZED: [&str; 5] = ["uthoriz", "uthenticat", "DENIED", "denied", "orbidden"];
     let text = without_urls(error);
     let found = |phrases: &'static [&'static str]| phrases.iter().copied().find(|phrase| text.contains(phrase));
-    if is_foreign(&text) {
-        (
-            Meaning::Unclear,
-            "its index has no image for the platform of policy-server; set `platforms` to those of the nodes"
-                .to_owned(),
-        )
+    // What stands in the page of a server that fails says nothing of the image.
+    let is_of_server = text.contains("code: 5") || text.contains("code: 429") || text.contains("rate limit");
+    if is_of_server {
+        (Meaning::Unreached, super::told(&text))
+    } else if text.contains("received Image Index manifest instead") {
+        (Meaning::Unclear, "its index has another index in it".to_owned())
+    } else if is_foreign(&text) {
+        let detail = "its index has no image for the platform of policy-server; set `platforms` to those of the nodes";
+        (Meaning::Unclear, detail.to_owned())
     } else if let Some(phrase) = found(&NOT_FOUND).or_else(|| found(&["code: 404"])) {
         (Meaning::NotFound, phrase.to_owned())
     } else if found(&UNAUTHORIZED).is_some() || found(&["code: 401", "code: 403"]).is_some() {
@@ -405,7 +513,8 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
         }
         if let Err(error) = Digest::parse(&digest) {
             // Digests become names and selectors in the cluster.
-            return Err(Failure::Answer(format!("its index has `{}` for a digest: {error}", Shown(&digest))));
+            index.fault.get_or_insert_with(|| format!("its index has `{}` for a digest: {error}", Shown(&digest)));
+            continue;
         }
         index.digests.push(digest);
         index.platforms.push(Platform::new(&os, &architecture));
@@ -563,7 +672,7 @@ fn unusable_digest(error: &ReferenceError) -> Failure {
 mod tests {
     use serde_json::json;
 
-    use super::{BASE_NAME, CREATED, ImageFacts, Registry};
+    use super::{BASE_NAME, CREATED, ImageFacts, Registry, Unknown};
     use crate::host::in_memory::InMemory;
     use crate::image::{Platform, Platforms, Reference, RegistryPattern};
 
@@ -708,7 +817,11 @@ mod tests {
     fn runnable(host: &InMemory, platforms: &Platforms) -> Result<String, String> {
         let image = Reference::parse("r.test/a:1").unwrap();
         let listed = any();
-        let runnable = Registry::new(host).with_listed(&listed).runnable(&image, DIGEST, platforms)?;
+        let cause = |(Unknown::NoAnswer(cause) | Unknown::Unfit(cause))| cause;
+        let runnable = Registry::new(host).with_listed(&listed).runnable(&image, DIGEST, platforms).map_err(cause)?;
+        if let Some(unknown) = &runnable.unknown {
+            return Err(cause(unknown.clone()));
+        }
         let images = runnable.images.iter().filter_map(|image| image.facts.created.as_ref()?.chars().last());
         let images: String = images.collect();
         let lacking: Vec<String> = runnable.lacking.iter().map(Platform::to_string).collect();
@@ -835,7 +948,7 @@ mod tests {
             runnable(&refused, &Platforms::OfHost),
             Err("its index has more than 16 images that one of the platforms may run".to_owned())
         );
-        assert_eq!(refused.asked().len(), 2, "none of them is asked about");
+        assert_eq!(refused.asked().len(), 18, "sixteen of them are asked about");
         let entries = json!([{"digest": "latest", "platform": linux("amd64")}]);
         let cause =
             runnable(&index(&[]).manifest(&name, json!({ "manifests": entries })), &Platforms::OfHost).unwrap_err();

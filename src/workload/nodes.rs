@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 use crate::image::{Platform, Platforms};
 use crate::json::{self, Object};
 
-/// The labels that every node has (Kubernetes, "Well-Known Labels, Annotations and Taints").
-const ARCHITECTURE: &str = "kubernetes.io/arch";
-const OPERATING_SYSTEM: &str = "kubernetes.io/os";
+/// The labels that every node has, and their deprecated names, which the kubelet still sets (Kubernetes, "Well-Known Labels,
+/// Annotations and Taints").
+const ARCHITECTURE: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"];
+const OPERATING_SYSTEM: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
 /// More architectures or operating systems than there are; a pod that selects more of them is judged for every one.
 const MOST_VALUES: usize = 32;
@@ -35,17 +36,18 @@ impl Nodes {
         // Few pods have them, and another reader of JSON for them would make the module larger.
         let selector: Option<Object<NodeSelector<'_>>> = read("nodeSelector", selector)?;
         let affinity: Option<Object<Affinity<'_>>> = read("affinity", affinity)?;
-        let NodeSelector { architecture, operating_system } = selector.map(|Object(found)| found).unwrap_or_default();
+        let NodeSelector { architecture, old_architecture, operating_system, old_operating_system } =
+            selector.map(|Object(found)| found).unwrap_or_default();
         let required = affinity.and_then(|Object(affinity)| affinity.node_affinity?.required);
         let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
-        let selected = |label: &str, value: Option<Cow<'_, str>>| {
-            let value = value.map(|value| BTreeSet::from([value.into_owned()]));
-            both(value, of_terms(&terms, label))
+        let selected = |labels: [&str; 2], values: [Option<Cow<'_, str>>; 2]| {
+            let values = values.map(|value| value.map(|value| BTreeSet::from([value.into_owned()])));
+            both(values.into_iter().fold(None, both), of_terms(&terms, labels))
                 .map(|values| if values.len() > MOST_VALUES { BTreeSet::from([String::new()]) } else { values })
         };
         Ok(Self {
-            architectures: selected(ARCHITECTURE, architecture),
-            operating_systems: selected(OPERATING_SYSTEM, operating_system),
+            architectures: selected(ARCHITECTURE, [architecture, old_architecture]),
+            operating_systems: selected(OPERATING_SYSTEM, [operating_system, old_operating_system]),
         })
     }
 
@@ -81,6 +83,10 @@ impl Nodes {
         let listed = || configured.into_iter().flatten().map(|platform| platform.os().to_owned()).collect();
         let systems = systems.cloned().or_else(|| Some(listed()).filter(|listed: &BTreeSet<_>| !listed.is_empty()));
         let systems = systems.unwrap_or_else(linux);
+        // There are not so many. Each is held against each image of an index.
+        if systems.len() * architectures.len() > MOST_VALUES {
+            return Platforms::Listed(vec![Platform::new("", "")]);
+        }
         let each = systems.iter().flat_map(|os| architectures.iter().map(move |wanted| Platform::new(os, wanted)));
         Platforms::Listed(each.collect())
     }
@@ -103,11 +109,12 @@ fn both(one: Option<BTreeSet<String>>, other: Option<BTreeSet<String>>) -> Optio
 }
 
 /// The values of a label that one of some terms allows; nothing where a term allows any.
-fn of_terms(terms: &[Term<'_>], label: &str) -> Option<BTreeSet<String>> {
+fn of_terms(terms: &[Term<'_>], labels: [&str; 2]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for term in terms {
         let expressions = term.match_expressions.iter().flatten();
-        let selecting = expressions.filter(|expression| expression.key == label && expression.operator == "In");
+        let selecting =
+            expressions.filter(|expression| labels.contains(&expression.key.as_ref()) && expression.operator == "In");
         let values = selecting.map(|expression| {
             let values = expression.values.iter().flatten().map(|value| value.clone().into_owned());
             Some(values.collect::<BTreeSet<String>>())
@@ -122,8 +129,12 @@ fn of_terms(terms: &[Term<'_>], label: &str) -> Option<BTreeSet<String>> {
 struct NodeSelector<'a> {
     #[serde(rename = "kubernetes.io/arch", borrow, default)]
     architecture: Option<Cow<'a, str>>,
+    #[serde(rename = "beta.kubernetes.io/arch", borrow, default)]
+    old_architecture: Option<Cow<'a, str>>,
     #[serde(rename = "kubernetes.io/os", borrow, default)]
     operating_system: Option<Cow<'a, str>>,
+    #[serde(rename = "beta.kubernetes.io/os", borrow, default)]
+    old_operating_system: Option<Cow<'a, str>>,
 }
 
 /// `affinity`, as far as it is read.

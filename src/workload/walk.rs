@@ -11,6 +11,7 @@ use super::nodes::Nodes;
 use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload};
 use crate::evidence::annotations;
 use crate::json::{self, Key};
+use crate::settings::read::Entries;
 
 /// Why an object cannot be walked.
 pub(super) enum ReadError {
@@ -39,6 +40,9 @@ pub(super) fn read_template<'a>(
         }
         Layout::Template | Layout::Patch => {
             let is_patch = layout == Layout::Patch;
+            if is_patch {
+                check_case(object)?;
+            }
             let descent = || Descent { keys: &keys, depth: 0, is_patch };
             json::read_seed(object.get(), descent).map_err(ReadError::Shape)?.ok_or_else(|| missing(&[]))?
         }
@@ -59,6 +63,77 @@ pub(super) fn read_template<'a>(
     workload.annotations.extend(found.annotations.into_iter().map(with_template));
     workload.templates.push(Found { pointer: template, nodes: spec.nodes });
     Ok(())
+}
+
+/// The keys inside of `affinity` that are read.
+const AFFINITY_KEYS: [&str; 7] = [
+    "nodeAffinity",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+];
+/// How deep these lie.
+const AFFINITY_DEPTH: usize = 8;
+
+/// Refuses keys on the way to the images of a patch that only their case tells from those that are read. The API server keeps
+/// the `data` of a ControllerRevision as it was written, and its controller reads it by Go's encoding/json, which takes
+/// `Containers` for `containers`.
+fn check_case(object: &RawValue) -> Result<(), ReadError> {
+    let data = check_keys(object, &["data"])?;
+    let spec = check_keys_of(data, "data", &["spec"])?;
+    let template = check_keys_of(spec, "spec", &["template"])?;
+    let of_template = check_keys_of(template, "template", &["metadata", "spec"])?;
+    let lists: Vec<&str> = IMAGE_FIELDS.iter().map(|field| field.list).collect();
+    let of_pod = check_keys_of(of_template, "spec", &[&lists[..], &["nodeSelector", "affinity"]].concat())?;
+    for (key, value) in &of_pod {
+        if key == "affinity" {
+            check_affinity(value, 0)?;
+        }
+        let Some(field) = IMAGE_FIELDS.iter().find(|field| field.list == key) else { continue };
+        let (first, rest) = field.image.split_first().unwrap_or((&"image", &[]));
+        for entry in serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default() {
+            let entries = check_keys(entry, &["name", *first])?;
+            check_keys_of(entries, first, rest)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_affinity(value: &RawValue, depth: usize) -> Result<(), ReadError> {
+    if depth > AFFINITY_DEPTH {
+        return Ok(());
+    }
+    if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        return items.into_iter().try_for_each(|item| check_affinity(item, depth + 1));
+    }
+    check_keys(value, &AFFINITY_KEYS)?.into_iter().try_for_each(|(_, value)| check_affinity(value, depth + 1))
+}
+
+/// The keys and values of an object.
+type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+/// The fields of an object, of which these keys are read. Anything else has none.
+fn check_keys<'a>(object: &'a RawValue, read: &[&str]) -> Result<Fields<'a>, ReadError> {
+    let Ok(Entries(fields)) = serde_json::from_str(object.get()) else { return Ok(Vec::new()) };
+    for (key, _) in &fields {
+        // Go folds two letters that are not ASCII, too.
+        let folded = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+        let meant = read.iter().find(|read| **read != key && read.eq_ignore_ascii_case(&folded));
+        if let Some(meant) = meant {
+            let key = crate::shown::Shown(key);
+            return Err(ReadError::Shape(format!("its controller reads `{key}` as `{meant}`; write `{meant}`")));
+        }
+    }
+    Ok(fields)
+}
+
+/// As [`check_keys`], of the value of one of some fields.
+fn check_keys_of<'a>(fields: Fields<'a>, key: &str, read: &[&str]) -> Result<Fields<'a>, ReadError> {
+    let value = fields.into_iter().find(|(known, _)| known == key);
+    value.map_or_else(|| Ok(Vec::new()), |(_, value)| check_keys(value, read))
 }
 
 /// Whether an object has an owner of a kind in the group `apps`.
