@@ -1729,7 +1729,7 @@ mod ways_around {
             let digest = |n: usize| format!("sha256:{n:064x}");
             let mut host = world();
             let mut names = Vec::new();
-            for number in 0..64 {
+            for number in 0..128 {
                 let of_image = |n: usize| {
                     let base = json!({"org.opencontainers.image.base.name": format!("docker.io/library/b{n}:1"), "org.opencontainers.image.base.digest": OTHER});
                     let mut image = image("2026-11-01T00:00:00Z", base);
@@ -1751,10 +1751,10 @@ mod ways_around {
             }
             let pod = pod(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let response = respond(&host, &request("Pod", &pod), &json!({"enforcement": {"evidenceErrors": "warn"}}));
-            assert_eq!(host.asked().len(), 1024);
+            assert_eq!(host.asked().len(), 5120);
             assert_eq!(response["accepted"], json!(false), "whoever asks too much chose to");
             assert!(
-                response["message"].as_str().unwrap().contains("needs more than 1024 questions to registries"),
+                response["message"].as_str().unwrap().contains("needs more than 5120 questions to registries"),
                 "{response}"
             );
         }

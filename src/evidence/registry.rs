@@ -31,9 +31,9 @@ pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 /// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
 const MOST_IMAGES: usize = 16;
 
-/// The most questions of one request, for which other requests wait. A pod of sixteen images of indexes for four platforms asks a
-/// hundred.
-const MOST_QUESTIONS: usize = 1024;
+/// The most questions of one request, for which other requests wait: five for each of as many images as an object may name, which
+/// is a digest, its content, and a base that is outdated. A pod of sixteen images of indexes for four platforms asks a hundred.
+const MOST_QUESTIONS: usize = 5 * 1024;
 
 /// The most characters of a platform that are shown.
 const LONGEST_PLATFORM: usize = 40;
