@@ -384,7 +384,7 @@ impl Judge<'_, '_> {
         decision = match decision {
             // The audit scanner wants to know, and changes nothing.
             Decision::Pin if self.request.is_audit() => Decision::Report(Effect::Warn),
-            // What was let in once is not rewritten behind the back of whoever changes something else.
+            // An image that was admitted before is not rewritten by an update that changes something else.
             Decision::Pin if subject.is_unchanged => Decision::LeaveAlone,
             decision => decision,
         };
@@ -471,7 +471,7 @@ impl Judge<'_, '_> {
                 facts: Rc::clone(facts),
             })
             .collect();
-        // The oldest is told of first.
+        // The oldest is reported first.
         candidates.sort_by_key(|candidate| candidate.built.date());
         let dates = candidates.iter().filter_map(|candidate| candidate.built.date());
         judged.built = dates.min().map(timestamp);
@@ -634,7 +634,7 @@ impl Judge<'_, '_> {
     }
 
     fn verdict(mut self) -> Verdict {
-        // Advice that cannot be had is no failure.
+        // A question that was only for advice is not a failure.
         if self.findings.iter().any(|finding| matches!(finding.code, Code::EvidenceUnavailable | Code::Excepted)) {
             self.registry.log_failures();
         }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Controllers make pods of what is stored. Whoever changes that under their hands gets no stale image in, and nobody else is
-# hindered.
+# Controllers make pods of stored objects. A requester who changes these objects gets no stale image in, and the controllers' own
+# work goes on.
 
 load helpers
 

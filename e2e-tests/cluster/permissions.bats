@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What a namespace's owner may do there is no evidence in their favour: break-glass and reports.
+# What the owner of a namespace may write there is not evidence in their favour: break-glass and reports.
 
 load helpers
 
@@ -72,7 +72,7 @@ is_flagged() { [[ "$(ann create --dry-run=server --filename - <<< "$(deployment 
   refused vulnerable-image create ann "$(deployment web "$image")"
 }
 
-@test "a report that the requester can write is no scan result where one is required" {
+@test "a report that the requester can write does not satisfy a required scan" {
   may list vulnerabilityreports.aquasecurity.github.io
   namespace reports
   let_write_reports

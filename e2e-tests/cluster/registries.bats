@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Requesters name registries: a silent one stops nobody else, one that is not listed is not asked, and what a registry answers
+# Requesters name registries: a silent one does not stop others, one that is not listed is not asked, and what a registry answers
 # tells a requester nothing about the network.
 # shellcheck disable=SC2030,SC2031,SC2154 # bats sets `output`, and runs each test in a subshell.
 
@@ -83,7 +83,7 @@ asked() {
   refused unknown-registry create ann "$(deployment web "$UNLISTED_REGISTRY/app@$digest")"
   refused unknown-registry create ann "$(pod shell "$UNLISTED_REGISTRY/app:1")"
   refused unknown-registry create ann "$(pod shell "$UNLISTED_REGISTRY/app:1@$digest")"
-  # Whoever builds an image names its base.
+  # The builder of an image names its base.
   push_image "$NAMESPACE/app" 1 "$(ago 3)" . '.annotations = {"org.opencontainers.image.base.name": "'"$UNLISTED_REGISTRY"'/base:1",
     "org.opencontainers.image.base.digest": "'"$digest"'"}' > /dev/null
   accepted create ann "$(deployment based "$REGISTRY/$NAMESPACE/app:1")"

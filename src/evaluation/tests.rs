@@ -1249,7 +1249,7 @@ mod ways_around {
             let codes = |image: &str, settings| {
                 respond(&world(), &request("Pod", &pod(&[image])), &listing(settings))["codes"].clone()
             };
-            assert_eq!(codes(&by_digest, only("pinning", json!({}))), json!([]), "nobody would have asked");
+            assert_eq!(codes(&by_digest, only("pinning", json!({}))), json!([]), "no rule would have asked");
             assert_eq!(
                 codes(&by_digest, only("schedule", json!({"action": "warn"}))),
                 json!(["unknown-registry Warn"])
@@ -1640,7 +1640,7 @@ mod ways_around {
             pod(&[&format!("a:1@{DIGEST}")])
         }
 
-        /// An affinity that selects so many architectures and operating systems, most of which nobody has.
+        /// An affinity that selects so many architectures and operating systems, most of them made up.
         fn selecting(count: usize, length: usize) -> Value {
             let many = |first: &str| {
                 let others = (1..count).map(|number| format!("{number:x>length$}"));
@@ -1752,7 +1752,7 @@ mod ways_around {
             let pod = pod(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let response = respond(&host, &request("Pod", &pod), &json!({"enforcement": {"evidenceErrors": "warn"}}));
             assert_eq!(host.asked().len(), 5120);
-            assert_eq!(response["accepted"], json!(false), "whoever asks too much chose to");
+            assert_eq!(response["accepted"], json!(false), "the requester chose to ask too much");
             assert!(
                 response["message"].as_str().unwrap().contains("needs more than 5120 questions to registries"),
                 "{response}"

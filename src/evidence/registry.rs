@@ -75,7 +75,7 @@ struct Index {
 pub struct Runnable {
     /// What is known of each, at least of one.
     pub images: Vec<RunnableImage>,
-    /// The platforms for which there is no image.
+    /// The platforms that the index has no image for.
     pub lacking: Vec<Platform>,
     /// Why not every image is known. It takes nothing away from what is known of the others.
     pub unknown: Option<Unknown>,
@@ -86,7 +86,7 @@ pub struct Runnable {
 pub enum Unknown {
     /// A registry gives no answer.
     NoAnswer(String),
-    /// The index is of a shape that is not judged. Whoever pushes it chooses that, so it is no failure of evidence.
+    /// The index has a shape that is not judged. Its builder chose that, so it does not count as a failure of the registry.
     Unfit(String),
 }
 
@@ -123,7 +123,7 @@ enum Failure {
     TooMany,
 }
 
-/// What a failure means for whoever names the image.
+/// What a failure means for the requester, who named the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     NotFound,
