@@ -20,8 +20,12 @@ fn yaml(path: &str) -> Value {
 
 /// The policies in `deploy/`, with the files they stand in.
 fn deployed_policies() -> Vec<(String, Value)> {
+    policies_in("deploy")
+}
+
+fn policies_in(folder: &str) -> Vec<(String, Value)> {
     let mut files: Vec<PathBuf> =
-        std::fs::read_dir(root().join("deploy")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut policies = Vec::new();
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {
@@ -32,7 +36,7 @@ fn deployed_policies() -> Vec<(String, Value)> {
             }
         }
     }
-    assert!(!policies.is_empty(), "deploy/ has a policy");
+    assert!(!policies.is_empty(), "{folder}/ has a policy");
     policies
 }
 
@@ -41,6 +45,17 @@ fn the_settings_of_every_policy_in_deploy_are_valid() {
     let policy = Policy::embedded().unwrap();
     for (file, object) in deployed_policies() {
         policy.validate_settings(&object["spec"]["settings"]).unwrap_or_else(|error| panic!("{file}: {error:#}"));
+    }
+}
+
+#[test]
+fn the_policies_for_custom_workloads_list_the_same_registries_and_name_every_version() {
+    let (policy, deployed) = (Policy::embedded().unwrap(), deployed_policies());
+    for (file, object) in policies_in("deploy/custom-workloads") {
+        let spec = &object["spec"];
+        policy.validate_settings(&spec["settings"]).unwrap_or_else(|error| panic!("{file}: {error:#}"));
+        assert_eq!(spec["settings"]["registries"], deployed[0].1["spec"]["settings"]["registries"], "{file}");
+        assert_eq!((&spec["mode"], &spec["rules"][0]["apiVersions"]), (&json!("monitor"), &json!(["*"])), "{file}");
     }
 }
 
