@@ -394,11 +394,11 @@ impl Judge<'_, '_> {
         let asking = asking.into_iter().max().flatten().filter(|_| !is_ignored);
         let pinning = match decision {
             Decision::Pin => Some(Effect::Deny),
-            Decision::Report(effect) => Some(effect),
-            Decision::LeaveAlone | Decision::Refuse { .. } => None,
+            Decision::Report(effect) if !self.request.is_audit() => Some(effect),
+            _ => None,
         };
-        let Some(strictest) = asking.max(pinning) else { return };
-        if !self.settings.sections().may_ask(image) {
+        let strictest = asking.max(pinning);
+        if let Some(strictest) = strictest.filter(|_| !self.settings.sections().may_ask(image)) {
             if let Decision::Report(effect) = decision {
                 self.rule(subject, pinning::unpinned(image, None, effect));
             }

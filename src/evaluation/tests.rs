@@ -1265,6 +1265,15 @@ mod ways_around {
         }
 
         #[test]
+        fn the_audit_scanner_is_told_of_a_registry_where_a_rule_would_have_asked_it() {
+            let mut audit = request("Pod", &pod(&["evil.test/app:1"]));
+            audit["resource"] = json!({"resource": "Pod"});
+            let codes = |settings| respond(&world(), &audit, &listing(settings))["codes"].clone();
+            assert_eq!(codes(only("pinning", json!({}))), json!(["unpinned-image Warn"]), "it asks for no digest");
+            assert_eq!(codes(only("schedule", json!({}))), json!(["unknown-registry Deny"]));
+        }
+
+        #[test]
         fn the_message_names_registries_that_may_be_used() {
             let response = respond(&world(), &request("Pod", &pod(&["evil.test/app:1"])), &listing(json!({})));
             assert_eq!(
