@@ -166,6 +166,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
 
 /// Whether an UPDATE leaves the images of its object as they were. Of an object whose images cannot be read, everything but the
 /// metadata has to stay the same.
+#[cold]
 fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &InForce<'_>) -> bool {
     let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
     let read = |object| workload::read(&request.kind, object, &settings.sections().custom_workloads);
@@ -213,6 +214,7 @@ fn too_many_images(kind: &str, count: usize) -> String {
 }
 
 /// An image on a registry that may not be asked about it.
+#[cold]
 fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPattern], effect: Effect) -> Ruling {
     let host = image.normalized_registry();
     let (host, repository) = (Shown(&host), image.repository());
@@ -445,6 +447,8 @@ impl Judge<'_, '_> {
 
     /// Judges what is in an image, by its digest: what was judged is what is written, and what runs. `asking` is the strictest
     /// of the rules that want to know.
+    // Its variables would lie in the stack of every request, most of which are asked about nothing.
+    #[inline(never)]
     fn judge_content(&mut self, subject: &Subject<'_>, asking: Effect, judged: &mut JudgedImage) {
         let known = judged.digest.take().map_or_else(|| self.registry.digest(&subject.image.registry_name()), Ok);
         let digest = match known {

@@ -314,6 +314,7 @@ impl<'h> Registry<'h> {
     }
 
     /// What is known of every image of an index that a node of some platforms may run. `of_host` is the one that the host runs.
+    #[cold]
     fn of_index(
         &mut self,
         image: &Reference<'_>,
@@ -397,6 +398,7 @@ impl<'h> Registry<'h> {
 
     /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
     /// an unlisted host says is for the log alone, or a request could be used to look around in the network of policy-server.
+    #[cold]
     fn cause(&mut self, image: &str, failure: &Failure) -> String {
         let (meaning, detail) = match failure {
             // This is about the policy, not about a registry.

@@ -33,6 +33,14 @@ impl Nodes {
     /// # Errors
     /// What is wrong, when one of them is not of its shape.
     pub(super) fn of(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> Result<Self, String> {
+        if selector.is_none() && affinity.is_none() {
+            return Ok(Self::default());
+        }
+        Self::selected(selector, affinity)
+    }
+
+    #[cold]
+    fn selected(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> Result<Self, String> {
         // Few pods have them, and another reader of JSON for them would make the module larger.
         let selector: Option<Object<NodeSelector<'_>>> = read("nodeSelector", selector)?;
         let affinity: Option<Object<Affinity<'_>>> = read("affinity", affinity)?;

@@ -81,6 +81,7 @@ const AFFINITY_DEPTH: usize = 8;
 /// Refuses keys on the way to the images of a patch that only their case tells from those that are read. The API server keeps
 /// the `data` of a ControllerRevision as it was written, and its controller reads it by Go's encoding/json, which takes
 /// `Containers` for `containers`.
+#[cold]
 fn check_case(object: &RawValue) -> Result<(), ReadError> {
     let data = check_keys(object, &["data"])?;
     let spec = check_keys_of(data, "data", &["spec"])?;
@@ -137,6 +138,7 @@ fn check_keys_of<'a>(fields: Fields<'a>, key: &str, read: &[&str]) -> Result<Fie
 }
 
 /// Whether an object has an owner of a kind in the group `apps`.
+#[cold]
 pub(super) fn has_owner(object: &RawValue, kinds: &[&str]) -> Result<bool, String> {
     #[derive(Deserialize)]
     struct Object<'a> {
