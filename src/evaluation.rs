@@ -142,7 +142,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
     }
     let before = before(request, settings);
-    let configured = settings.sections().platforms.as_ref().map(|platforms| platforms.0.as_slice());
+    let configured = settings.sections().configured_platforms();
     let unchanged = leniency::unchanged(&workload, &before, configured);
     let mut judge = Judge {
         request,
@@ -172,7 +172,7 @@ fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &InForce<'_>) -
     let read = |object| workload::read(&request.kind, object, &settings.sections().custom_workloads);
     match (read(object), read(old)) {
         (Ok(now), Ok(before)) => {
-            let configured = settings.sections().platforms.as_ref().map(|platforms| platforms.0.as_slice());
+            let configured = settings.sections().configured_platforms();
             leniency::unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
         }
         _ => {
@@ -211,6 +211,11 @@ fn too_many_images(kind: &str, count: usize) -> String {
     format!(
         "this {kind} names {count} images, of which at most {MOST_IMAGES} are judged; spread them over several objects"
     )
+}
+
+/// An image of which something that a rule needs is not known.
+fn unverified(effect: Effect, cause: &str) -> Ruling {
+    Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
 }
 
 /// An image on a registry that may not be asked about it.
@@ -623,8 +628,7 @@ impl Judge<'_, '_> {
         match unknown {
             Unknown::NoAnswer(cause) => self.unavailable(subject, asking, cause),
             Unknown::Unfit(cause) => {
-                let text = format!("could not be verified: {cause}");
-                self.rule(subject, Ruling { code: Code::EvidenceUnavailable, effect: asking, text });
+                self.rule(subject, unverified(asking, cause));
             }
         }
     }
@@ -633,8 +637,7 @@ impl Judge<'_, '_> {
     /// makes the policy ask too much has chosen that.
     fn unavailable_ruling(&self, asking: Effect, cause: &str) -> Ruling {
         let errors = self.settings.sections().enforcement.evidence_errors;
-        let effect = if self.registry.is_exhausted() { asking } else { errors.min(asking) };
-        Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
+        unverified(if self.registry.is_exhausted() { asking } else { errors.min(asking) }, cause)
     }
 
     fn verdict(mut self) -> Verdict {

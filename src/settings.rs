@@ -178,6 +178,12 @@ impl Settings {
         self.registries.is_empty() || self.registries.iter().any(|registry| registry.matches(image))
     }
 
+    /// The platforms of the cluster's nodes, where they are listed.
+    #[must_use]
+    pub fn configured_platforms(&self) -> Option<&[Platform]> {
+        self.platforms.as_ref().map(|Platforms(platforms)| platforms.as_slice())
+    }
+
     /// Whether no rule looks at the image of this normalised name.
     #[must_use]
     pub fn exempts(&self, normalized: &str) -> bool {
