@@ -355,8 +355,8 @@ impl<'w> Resolved<'w> {
         self.given.is_some_and(|given| given.split(',').any(|listed| listed == name))
     }
 
-    /// The annotation and its value, or none where it is to be removed. Nothing where it stays as it is.
-    fn written(&self) -> Option<(String, Option<String>)> {
+    /// The annotation as it is to be written; nothing where it stays as it is.
+    fn written(&self) -> Option<records::Written> {
         let value = Some(self.now.join(",")).filter(|value| !value.is_empty());
         (self.is_managed && value.as_deref() != self.given).then(|| (records::RESOLVED.to_owned(), value))
     }

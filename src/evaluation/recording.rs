@@ -15,7 +15,7 @@ use crate::image::Reference;
 use crate::request::AdmissionRequest;
 use crate::rules::pinning::{Action, Decision, Pinning, Templates};
 use crate::settings::InForce;
-use crate::workload::records::{self, Change, RECORDED_AT};
+use crate::workload::records::{self, Change, RECORDED_AT, Written};
 use crate::workload::{self, ImageSite, Placement, Template, Workload};
 
 /// The most bytes of the records of one object, keys included. Kubernetes allows 256 KiB for all annotations of a template.
@@ -55,7 +55,7 @@ pub(super) struct Recording {
     /// By image site.
     outcomes: Vec<Recorded>,
     /// By template that changes: where it stands, and the annotations that are written, or removed.
-    written: Vec<(String, Vec<(String, Option<String>)>)>,
+    written: Vec<(String, Vec<Written>)>,
     /// The bytes of the records, where they are too many.
     pub(super) excess: Option<usize>,
 }
@@ -221,7 +221,7 @@ impl Recorder<'_, '_> {
         sites: &[(usize, &ImageSite<'_>)],
         foreign: &HashSet<usize>,
         recording: &Recording,
-    ) -> Vec<(String, Option<String>)> {
+    ) -> Vec<Written> {
         let known: HashMap<&str, &str> =
             template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
@@ -257,7 +257,7 @@ impl Recorder<'_, '_> {
                 wanted.entry((*key).to_owned()).or_default();
             }
         }
-        let mut written: Vec<(String, Option<String>)> = wanted
+        let mut written: Vec<Written> = wanted
             .into_iter()
             .filter(|(key, value)| known.get(key.as_str()).copied() != *value)
             .map(|(key, value)| (key, value.map(str::to_owned)))

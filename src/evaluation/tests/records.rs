@@ -216,8 +216,11 @@ fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
 
 #[test]
 fn a_template_is_judged_by_its_record() {
-    let fresh_tag =
-        || registry().config(&format!("docker.io/library/app@{OTHER}"), image("2026-01-01T00:00:00Z", json!(null)));
+    let fresh_tag = || {
+        let mut old = image("2026-01-01T00:00:00Z", json!(null));
+        old["digest"] = json!(OTHER);
+        registry().config(&format!("docker.io/library/app@{OTHER}"), old)
+    };
     let new = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     for kind in ["Deployment", "ReplicaSet"] {
         let response = respond(&fresh_tag(), &request(kind, &new), &enforcing());
