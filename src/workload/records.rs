@@ -15,6 +15,7 @@ use super::{ImageSite, Template};
 use crate::image::{Digest, Reference};
 use crate::json::{self, Key};
 use crate::settings::read::Entries;
+use crate::shown::Shown;
 
 /// The key of a container's record, without its name.
 const CONTAINER: &str = "pin.container-patch.dev/";
@@ -102,11 +103,20 @@ fn is_dns_label(name: &str) -> bool {
 }
 
 /// Gives each site its record.
-pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) {
-    let by_key: HashMap<&str, &Cow<'a, str>> = records.iter().map(|(key, value)| (key.as_ref(), value)).collect();
+///
+/// # Errors
+/// When a key is given twice: its controller may follow another one than this policy.
+pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
+    let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
+    for (key, value) in records {
+        if by_key.insert(key, value).is_some() {
+            return Err(format!("`{}` is given twice", Shown(key)));
+        }
+    }
     for site in sites {
         site.record = site.record_key().and_then(|key| by_key.get(key.as_str()).map(|value| (*value).clone()));
     }
+    Ok(())
 }
 
 /// What an UPDATE does to a pod template.
