@@ -18,11 +18,10 @@ section! {
         /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use, where
         /// the registry answers.
         "action" action: Action = Action::Pin,
-        /// What is done about images without a digest in the pod templates of workloads (Deployments, Jobs and the like); left out,
-        /// `record` for `pin`, else `true`. `record` leaves the image fields as they are: `pin` writes the digests into
-        /// annotations of the template, see [records](records.md), and `deny` and `warn` take such a record for the digest. `true`
-        /// wants a digest in the image field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false`
-        /// leaves templates alone.
+        /// How images without a digest in the pod templates of workloads are treated; left out, `record` for `pin`, else
+        /// `true`. `record` leaves the image fields as they are: `pin` writes the digests into annotations of the template, see
+        /// [records](records.md), and `deny` and `warn` accept such a record as the digest. `true` requires a digest in the image
+        /// field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false` leaves templates alone.
         "templates" templates: Option<Templates> = None,
         /// Tags that are refused even where `action` is `warn`, unless there is a digest. Pod templates are always checked
         /// for them. An image with neither tag nor digest counts as `latest`.
