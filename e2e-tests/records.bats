@@ -1,0 +1,1343 @@
+#!/usr/bin/env bats
+# Records of digests (`pinning.templates: record`): what the pinning policy writes into pod templates and pods, and how a validating
+# policy judges it. Against the real distribution registry on loopback. A session without answers (`silently`) shows that no registry is
+# asked, or stands for a registry that is down.
+
+load helpers
+
+setup_file() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+  export REGISTRY_FOLDER="$BATS_FILE_TMPDIR/registry"
+  mkdir -p "$REGISTRY_FOLDER"
+  start_registry "$REGISTRY_FOLDER"
+  export REGISTRY REGISTRY_PID
+}
+
+teardown_file() {
+  kill "$REGISTRY_PID"
+}
+
+setup() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+  export DOCKER_CONFIG="$BATS_TEST_TMPDIR/docker"
+  mkdir -p "$DOCKER_CONFIG"
+  echo '{}' > "$DOCKER_CONFIG/config.json"
+}
+
+# The pinning policy, as in deploy/pin.yaml, and the validating one, as in deploy/enforce.yaml, without registries and scans.
+OFF='{"baseImage": {"action": "off"}, "scan": {"action": "off"}}'
+PIN="$(jq -nc --argjson off "$OFF" '$off * {pinning: {action: "pin"}, schedule: {action: "off"}}')"
+ENFORCE="$(jq -nc --argjson off "$OFF" '$off * {pinning: {action: "deny", templates: "record"}, schedule: {action: "deny"}}')"
+# Both in one policy.
+BOTH="$OFF"
+
+# pin, enforce, both [SETTINGS]: their settings, changed by these.
+pin() { jq -nc --argjson settings "$PIN" --argjson more "${1:-{\}}" '$settings * $more'; }
+enforce() { jq -nc --argjson settings "$ENFORCE" --argjson more "${1:-{\}}" '$settings * $more'; }
+both() { jq -nc --argjson settings "$BOTH" --argjson more "${1:-{\}}" '$settings * $more'; }
+
+# ask REQUEST SETTINGS [FLAG…]: runs the policy, which may ask the registry, at noon of 2026-11-20.
+ask() {
+  local request="$1" settings flags
+  settings="$(jq -nc --argjson settings "$2" '{evaluateAt: "2026-11-20T12:00:00Z"} + $settings')"
+  shift 2
+  if [ -n "$KWCTL" ]; then
+    printf 'insecure_sources: ["%s"]\n' "$REGISTRY" > "$BATS_TEST_TMPDIR/sources.yml"
+    flags=(--sources-path "$BATS_TEST_TMPDIR/sources.yml")
+  else
+    flags=(--insecure-registry "$REGISTRY" --registry-timeout 60 --policy-timeout 60)
+  fi
+  policy_run --request-path "$request" --settings-json "$settings" "${flags[@]}" "$@"
+  [ "$status" -eq 0 ]
+  [ "$(response '.allowed | type')" = boolean ]
+}
+
+# silently REQUEST SETTINGS: as ask, and no question is answered.
+silently() { ask "$1" "$2" --replay-host-capabilities-interactions "$(silence)"; }
+
+FRESH=2026-11-01T00:00:00Z
+STALE=2026-01-01T00:00:00Z
+# When the records were written that tests bring along.
+THEN=2026-10-01T08:00:00.123456Z
+OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
+CONTROLLER='.userInfo.username = "system:serviceaccount:kube-system:replicaset-controller"'
+# The kinds that have pod templates, and where.
+KINDS='v1 PodTemplate .template
+v1 ReplicationController .spec.template
+apps/v1 ReplicaSet .spec.template
+apps/v1 Deployment .spec.template
+apps/v1 StatefulSet .spec.template
+apps/v1 DaemonSet .spec.template
+batch/v1 Job .spec.template
+batch/v1 CronJob .spec.jobTemplate.spec.template'
+
+# recorded REFERENCE [CONTAINER]…: the annotations that record references, by default of the container `app`, at THEN.
+recorded() {
+  local annotations
+  annotations="$(jq -nc --arg at "$THEN" '{"pin.container-patch.dev/recorded-at": $at}')"
+  while [ "$#" -gt 0 ]; do
+    annotations="$(jq -c --arg key "pin.container-patch.dev/${2:-app}" --arg value "$1" '.[$key] = $value' <<< "$annotations")"
+    shift $(($# < 2 ? 1 : 2))
+  done
+  echo "$annotations"
+}
+
+# template IMAGE [ANNOTATIONS]: a pod template with the image in its only container, `app`.
+template() {
+  jq -nc --arg image "$1" --argjson annotations "${2:-null}" '{
+    metadata: ({labels: {app: "web"}} + (if $annotations == null then {} else {annotations: $annotations} end)),
+    spec: {containers: [{name: "app", image: $image}]}}'
+}
+
+# within TEMPLATE [PATH]: an object with the template at a path.
+within() { jq -nc --argjson template "$1" '{} | '"${2:-.spec.template}"' = $template'; }
+
+# deployment IMAGE [ANNOTATIONS]: a Deployment's fields.
+deployment() { within "$(template "$@")" | jq -c '.spec.replicas = 1'; }
+
+# A pod with annotations.
+annotated_pod() { template "$@" | jq -c 'del(.metadata.labels) | .metadata.name = "web-1" | .metadata.namespace = "shop"'; }
+
+# update API_VERSION KIND NEW OLD [JQ]: an UPDATE request.
+update() {
+  request "$1" "$2" "$3" '.operation = "UPDATE" | .oldObject = ({apiVersion: .object.apiVersion, kind: .object.kind, metadata: .object.metadata} + '"$4"') | '"${5:-.}"
+}
+
+# The object of a request with the JSON Patch of the response applied. The patch adds, replaces and removes fields.
+patched() {
+  jq -c --argjson patch "$(response '.patch // ""' | base64 -d | jq -c . | grep . || echo '[]')" '
+    def steps: split("/")[1:] | map(gsub("~1"; "/") | gsub("~0"; "~"));
+    reduce $patch[] as $op (.object;
+      (. as $object | reduce ($op.path | steps)[] as $step ([]; . as $at | $object | getpath($at)
+        | . as $parent | $at + [if ($parent | type) == "array" then ($step | tonumber) else $step end])) as $at
+      | if $op.op == "remove" then delpaths([$at]) else setpath($at; $op.value) end)' "$1"
+}
+
+RECORD='def record: test("^((volume|container)[.])?pin[.]container-patch[.]dev/");'
+
+# records REQUEST [PATH]: the records in the template of the patched object, but for the time, as sorted JSON.
+records() {
+  patched "$1" | jq -cS "$RECORD"' '"${2:-.spec.template}"' | .metadata.annotations // {}
+    | with_entries(select((.key | record) and .key != "pin.container-patch.dev/recorded-at"))'
+}
+
+# recorded_at REQUEST [PATH]: the time of the records.
+recorded_at() { patched "$1" | jq -r "${2:-.spec.template}"' | .metadata.annotations["pin.container-patch.dev/recorded-at"]'; }
+
+# as_json VALUE: sorted JSON in a line.
+as_json() { jq -cS . <<< "$1"; }
+
+assert_equal() {
+  if [ "$1" != "$2" ]; then
+    printf 'found:    %s\nexpected: %s\n' "$1" "$2"
+    return 1
+  fi
+}
+
+# assert_records REQUEST EXPECTED [PATH]: the template has these records (but for the time), and nothing else differs from the object of
+# the request.
+assert_records() {
+  local path="${3:-.spec.template}" strip
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(records "$1" "$path")" "$(as_json "$2")"
+  strip="$RECORD $path"' |= (if .metadata.annotations then .metadata.annotations |= with_entries(select(.key | record | not)) else . end
+    | if (.metadata.annotations // {}) == {} then del(.metadata.annotations) else . end
+    | if (.metadata // {}) == {} then del(.metadata) else . end)'
+  assert_equal "$(patched "$1" | jq -cS "$strip")" "$(jq -cS ".object | $strip" "$1")"
+}
+
+# assert_untouched: allowed, without findings and without a patch.
+assert_untouched() {
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(codes)" ""
+  assert_equal "$(response '.patch // ""' | base64 -d)" ""
+}
+
+# assert_kept REQUEST: allowed, and the object stays as it is.
+assert_kept() {
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(patched "$1" | jq -cS .)" "$(jq -cS .object "$1")"
+}
+
+# codes: the findings but for the warning about the time. refused: those that refuse. passed: what lets the others pass.
+codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set")] | join(" ")'; }
+refused() { annotation findings | jq -r '[.[] | select(.effect == "deny").code] | join(" ")'; }
+passed() { annotation findings | jq -r '[.[] | select(.passed) | "\(.code) \(.passed)"] | join(", ")'; }
+
+# assert_refused CODE…: denied, with exactly these refusals.
+assert_refused() {
+  assert_equal "$(response .allowed)" false
+  assert_equal "$(refused)" "$*"
+}
+
+# assert_passed CODE SETTING: allowed, with this one finding, which that setting lets pass.
+assert_passed() {
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(codes)" "$1"
+  assert_equal "$(passed)" "$1 $2"
+}
+
+# When records are written, and into what.
+
+@test "CREATE of each kind with a pod template writes what the image resolves to, and leaves everything else" {
+  local digest api kind path request
+  digest="$(push_image kinds/web 1 "$FRESH")"
+  while read -r api kind path; do
+    request="$(request "$api" "$kind" "$(within "$(template "$REGISTRY/kinds/web:1" '{"example.com/a": "1"}')" "$path" \
+      | jq -c '.spec.fieldOfTomorrow = {"b": [null, 1.5], "a": ""}')")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/kinds/web:1@$digest\"}" "$path"
+    [[ "$(recorded_at "$request" "$path")" =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$ ]]
+    assert_equal "$(codes)" ""
+  done <<< "$KINDS"
+}
+
+@test "record is the default with pin, and the digest that was recorded is in the audit annotations" {
+  local digest request settings
+  digest="$(push_image default/web 1 "$FRESH")"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/default/web:1")")"
+  for settings in '{}' '{"pinning": {}}' '{"pinning": {"templates": "record"}}' '{"pinning": {"action": "pin", "templates": null}}'; do
+    ask "$request" "$settings"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/default/web:1@$digest\"}"
+    assert_equal "$(annotation images | jq -r '.[0].digest')" "$digest"
+  done
+}
+
+@test "the records have the time at which they were written" {
+  local request before after at
+  push_image time/web 1 "$FRESH"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/time/web:1")")"
+  before="$(date -u +%Y-%m-%dT%H:%M:%S)"
+  ask "$request" "$(pin '{"evaluateAt": null}')"
+  after="$(date -u +%Y-%m-%dT%H:%M:%S.999999Z)"
+  at="$(recorded_at "$request")"
+  echo "$before $at $after"
+  [[ ! "$at" < "$before" && ! "$at" > "$after" ]]
+}
+
+@test "init containers, ephemeral containers, further containers and image volumes have a record each" {
+  local one two index long request
+  one="$(push_image places/one 1 "$FRESH")"
+  two="$(push_image places/two 1 2026-11-02T00:00:00Z)"
+  long="$(printf 'n%.0s' {1..63})"
+  request="$(request apps/v1 Deployment "$(jq -nc --arg r "$REGISTRY" --arg long "$long" '{spec: {template: {spec: {
+    initContainers: [{name: "setup", image: "\($r)/places/one:1"}],
+    containers: [{name: "app", image: "\($r)/places/one:1"}, {name: $long, image: "\($r)/places/two:1"}, {name: "data", image: "\($r)/places/two:1"}],
+    ephemeralContainers: [{name: "debug", image: "\($r)/places/two:1"}],
+    volumes: [{name: $long, image: {reference: "\($r)/places/one:index", pullPolicy: "Always"}}, {name: "data", image: {reference: "\($r)/places/one:1"}},
+      {name: "empty", emptyDir: {}}]}}}}')")"
+  index="$(push_index places/one index "$one" "$(push_image places/one 2 "$FRESH")")"
+  ask "$request" "$PIN"
+  assert_records "$request" "$(jq -nc --arg r "$REGISTRY" --arg long "$long" --arg one "$one" --arg two "$two" --arg index "$index" '{
+    "pin.container-patch.dev/setup": "\($r)/places/one:1@\($one)", "pin.container-patch.dev/app": "\($r)/places/one:1@\($one)",
+    ("pin.container-patch.dev/" + $long): "\($r)/places/two:1@\($two)", "pin.container-patch.dev/data": "\($r)/places/two:1@\($two)",
+    "pin.container-patch.dev/debug": "\($r)/places/two:1@\($two)",
+    ("volume.pin.container-patch.dev/" + $long): "\($r)/places/one:index@\($index)", "volume.pin.container-patch.dev/data": "\($r)/places/one:1@\($one)"}')"
+}
+
+@test "a container that is named recorded-at has a key of its own" {
+  local digest request
+  digest="$(push_image recorded-at/web 1 "$FRESH")"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/recorded-at/web:1" | jq -c '.spec.template.spec.containers[0].name = "recorded-at"')")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"container.pin.container-patch.dev/recorded-at\": \"$REGISTRY/recorded-at/web:1@$digest\"}"
+  [[ "$(recorded_at "$request")" == 20*Z ]]
+  # The record is read where it is written.
+  request="$(request v1 Pod "$(patched "$request" | jq -c '.spec.template')")"
+  silently "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$REGISTRY/recorded-at/web:1@$digest"
+}
+
+# known NAME: a session in which the registry has the digest of that name, and knows nothing else.
+known() {
+  jq -nr --arg name "$1" --arg digest "$DIGEST" \
+    '"- type: Exchange\n  request: |\n    !OciManifestDigest\n    image: \($name)\n  response:\n    type: Success\n    payload: \({digest: $digest} | tojson | tojson)"' \
+    > "$BATS_TEST_TMPDIR/known.yml"
+  echo "$BATS_TEST_TMPDIR/known.yml"
+}
+
+@test "a record has the normalised name with its tag, whatever the spelling of the image" {
+  local image name request
+  while read -r image name; do
+    request="$(request apps/v1 Deployment "$(deployment "$image")")"
+    ask "$request" "$(pin '{"pinning": {"forbiddenTags": []}}')" --replay-host-capabilities-interactions "$(known "$name")"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$name@$DIGEST\"}"
+    # Each of the spellings takes the record.
+    request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$name@$DIGEST")")")"
+    silently "$request" "$(pin '{"pinning": {"forbiddenTags": []}}')"
+    assert_kept "$request"
+    assert_equal "$(codes)" ""
+  done <<< "nginx docker.io/library/nginx:latest
+nginx:1 docker.io/library/nginx:1
+index.docker.io/library/nginx:1 docker.io/library/nginx:1
+Registry.Example.com:443/shop/web:1 registry.example.com/shop/web:1
+registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
+}
+
+@test "a template without metadata, and one with null annotations, get records" {
+  local digest request metadata
+  digest="$(push_image bare/web 1 "$FRESH")"
+  for metadata in 'del(.metadata)' '.metadata = null' '.metadata = {}' '.metadata.annotations = null' '.metadata.annotations = {}' '.metadata = {creationTimestamp: null}'; do
+    request="$(request apps/v1 Deployment "$(within "$(template "$REGISTRY/bare/web:1" | jq -c "$metadata")")")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/bare/web:1@$digest\"}"
+  done
+}
+
+@test "an index is recorded by its own digest" {
+  local amd arm index request
+  amd="$(push_image index/web amd "$FRESH")"
+  arm="$(push_image index/web arm "$FRESH")"
+  index="$(push_index index/web 1 "$amd" "$arm")"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/index/web:1")")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/index/web:1@$index\"}"
+}
+
+@test "a dry run is answered like the request that it tries" {
+  local request
+  push_image dry/web 1 "$FRESH"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/dry/web:1")" '.dryRun = true')"
+  ask "$request" "$PIN"
+  assert_contains "$(records "$request")" "pin.container-patch.dev/app"
+}
+
+@test "a valid record stays on CREATE, and the registry is not asked" {
+  local api kind path request
+  while read -r api kind path; do
+    request="$(request "$api" "$kind" "$(within "$(template registry.example.com/shop/web:1 "$(recorded "registry.example.com/shop/web:1@$DIGEST")")" "$path")")"
+    silently "$request" "$PIN"
+    assert_untouched
+  done <<< "$KINDS"
+}
+
+@test "an invalid record is ignored, and renewed on CREATE" {
+  local digest image request value
+  digest="$(push_image invalid/web 1 "$FRESH")"
+  image="$REGISTRY/invalid/web:1"
+  for value in '""' '"nonsense"' "\"$image\"" "\"$image@sha256:abc\"" "\"$image@$DIGEST \"" "\"$image@$DIGEST@$DIGEST\"" "\"@$DIGEST\"" "\"$DIGEST\"" \
+    "\"$REGISTRY/invalid/web@$DIGEST\"" "\"$REGISTRY/invalid/web:2@$DIGEST\"" "\"$REGISTRY/invalid/other:1@$DIGEST\"" \
+    "\"invalid/web:1@$DIGEST\"" "\"$REGISTRY/INVALID/web:1@$DIGEST\"" "\"$(printf 'a%.0s' {1..5000})\"" '"\u0000\n\u202e"'; do
+    request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded x | jq -c ".[\"pin.container-patch.dev/app\"] = $value")")")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$digest\"}"
+    # It counts for nothing where templates are judged.
+    ask "$request" "$(enforce '{"pinning": {"templates": true}}')"
+    assert_refused unpinned-image
+    # Nor on a pod: the pod gets what the tag is now.
+    request="$(request v1 Pod "$(jq -c .object.spec.template "$request")")"
+    ask "$request" "$PIN"
+    assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image@$digest"
+    assert_equal "$(patched "$request" | jq -r '.metadata.annotations["container-patch.dev/resolved"]')" app
+  done
+}
+
+@test "a record that is not a string does not trap" {
+  local digest image request value
+  digest="$(push_image typed/web 1 "$FRESH")"
+  image="$REGISTRY/typed/web:1"
+  for value in 7 null true '{}' '["a"]' 1.5e300; do
+    request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded x | jq -c ".[\"pin.container-patch.dev/app\"] = $value")")")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$digest\"}"
+    ask "$request" "$ENFORCE"
+    assert_equal "$(response .allowed)" true
+    request="$(request v1 Pod "$(jq -c .object.spec.template "$request")")"
+    ask "$request" "$PIN"
+    assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image@$digest"
+  done
+}
+
+@test "a record of a container or volume that is not there is removed from a user's template" {
+  local image request
+  image="registry.example.com/shop/web:1"
+  request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$DIGEST" app "$image@$DIGEST" gone \
+    | jq -c --arg value "$image@$DIGEST" '.["volume.pin.container-patch.dev/app"] = $value | .["container.pin.container-patch.dev/recorded-at"] = $value')")")"
+  silently "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$DIGEST\"}"
+}
+
+@test "a digest in the image counts, and removes the record" {
+  local request stale fresh image
+  image="registry.example.com/shop/web:1@$DIGEST"
+  for record in "registry.example.com/shop/web:1@$OTHER" "$image" nonsense; do
+    request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$record")")")"
+    silently "$request" "$PIN"
+    assert_records "$request" '{}'
+  done
+  # Written into the image by an UPDATE, as `kubectl set image` does.
+  request="$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:1@$OTHER")")" \
+    "$(deployment registry.example.com/shop/web:1 "$(recorded "registry.example.com/shop/web:1@$OTHER")")")"
+  silently "$request" "$PIN"
+  assert_records "$request" '{}'
+  # A validating policy judges the digest in the image.
+  stale="$(push_image written/web stale "$STALE")"
+  fresh="$(push_image written/web 1 "$FRESH")"
+  ask "$(request apps/v1 Deployment "$(deployment "$REGISTRY/written/web:1@$stale" "$(recorded "$REGISTRY/written/web:1@$fresh")")")" "$ENFORCE"
+  assert_refused stale-image
+  ask "$(request apps/v1 Deployment "$(deployment "$REGISTRY/written/web:1@$fresh" "$(recorded "$REGISTRY/written/web:1@$stale")")")" "$ENFORCE"
+  assert_equal "$(response .allowed)" true
+}
+
+@test "an image with a digest gets no record" {
+  silently "$(request apps/v1 Deployment "$(deployment "registry.example.com/shop/web:1@$DIGEST")")" "$PIN"
+  assert_untouched
+}
+
+@test "ten thousand records are ignored, and removed from a user's template" {
+  local digest many request
+  digest="$(push_image many/web 1 "$FRESH")"
+  many="[range(10000) | {key: \"pin.container-patch.dev/c\\(.)\", value: \"$REGISTRY/many/web:1@$digest\"}] | from_entries"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/many/web:1")" ".object.spec.template.metadata.annotations = ($many)")"
+  ask "$request" "$PIN"
+  assert_equal "$(response .allowed)" true
+  response .patch | base64 -d > "$BATS_TEST_TMPDIR/patch.json"
+  # The patch removes each of them, or writes the annotations anew.
+  assert_equal "$(jq -c --arg record "$REGISTRY/many/web:1@$digest" '
+    ([.[] | select(.op == "remove" and (.path | startswith("/spec/template/metadata/annotations/pin.container-patch.dev~1c")))] | length) as $removed
+    | ([.[] | select(.op == "replace" and .path == "/spec/template/metadata/annotations") | .value | keys] | first) as $anew
+    | [($removed == 10000 or $anew == ["pin.container-patch.dev/app", "pin.container-patch.dev/recorded-at"]), any(.[]; [.. | strings] | index($record) != null)]' "$BATS_TEST_TMPDIR/patch.json")" '[true,true]'
+  ask "$request" "$ENFORCE"
+  assert_equal "$(response .allowed)" true
+  # What is malformed takes no longer.
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/many/web:1")" ".object.spec.template.metadata.annotations = ($many | map_values(\"@\" * 50))")"
+  ask "$request" "$PIN"
+  assert_equal "$(response .allowed)" true
+  request="$(request v1 Pod "$(annotated_pod "$REGISTRY/many/web:1")" ".object.metadata.annotations = ($many)")"
+  ask "$request" "$PIN"
+  assert_equal "$(response .allowed)" true
+  assert_contains "$(response .patch | base64 -d)" "\"$REGISTRY/many/web:1@$digest\""
+}
+
+# containers COUNT: a jq program that gives an object's template containers without records, each with a record of about 380 bytes.
+containers() {
+  printf '.object.spec.template.spec.containers = [range(%s) | {name: "c\(1000 + .)-%s", image: "registry.example.com/%s:1"}]' "$1" \
+    "$(printf 'n%.0s' {1..57})" "$(printf 'a%.0s' {1..200})"
+}
+
+@test "records that take more than 64 KiB together are refused, with the way out" {
+  local session request
+  session="$(known "registry.example.com/$(printf 'a%.0s' {1..200}):1")"
+  request="$(request apps/v1 Deployment "$(deployment x)" "$(containers 150)")"
+  ask "$request" "$PIN" --replay-host-capabilities-interactions "$session"
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(records "$request" | jq length)" 150
+  request="$(request apps/v1 Deployment "$(deployment x)" "$(containers 200)")"
+  ask "$request" "$PIN" --replay-host-capabilities-interactions "$session"
+  assert_refused invalid-request
+  assert_contains "$(message)" "digest"
+  assert_contains "$(message)" "64 KiB"
+  # Two templates of one object take as much together as one that is twice as long.
+  local custom='{"customWorkloads": [{"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/template"}, {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/second"}]}'
+  request="$(request example.com/v1 Pair "$(deployment x)" "$(containers 100) | .object.spec.second = .object.spec.template")"
+  ask "$request" "$(pin "$custom")" --replay-host-capabilities-interactions "$session"
+  assert_refused invalid-request
+  # Records that the user brings along are counted as well.
+  request="$(request apps/v1 Deployment "$(deployment x)" "$(containers 200) | .object.spec.template |= (.metadata.annotations = ([.spec.containers[]
+    | {key: \"pin.container-patch.dev/\\(.name)\", value: \"\\(.image)@$DIGEST\"}] | from_entries))")"
+  silently "$request" "$PIN"
+  assert_refused invalid-request
+}
+
+@test "containers of one name, and containers without one, do not trap" {
+  local digest containers request
+  digest="$(push_image twice/web 1 "$FRESH")"
+  push_image twice/web 2 "$FRESH"
+  for containers in '[{"name": "app", "image": "R/twice/web:1"}, {"name": "app", "image": "R/twice/web:2"}]' '[{"image": "R/twice/web:1"}]' \
+    '[{"name": "", "image": "R/twice/web:1"}]' '[{"name": "a/b c\n\"", "image": "R/twice/web:1"}]' '[{"name": "app"}]' '[]'; do
+    request="$(request apps/v1 Deployment "$(within "$(jq -nc --argjson containers "${containers//R\//$REGISTRY/}" '{spec: {containers: $containers}}')")")"
+    ask "$request" "$PIN"
+    # The API server refuses such names later.
+    assert_equal "$(patched "$request" | jq -c .spec.template.spec)" "$(jq -c .object.spec.template.spec "$request")"
+  done
+}
+
+@test "a record that is given twice does not trap" {
+  local digest request twice="$BATS_TEST_TMPDIR/twice.json"
+  digest="$(push_image duplicate/web 1 "$FRESH")"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/duplicate/web:1" "$(recorded MARK)")")"
+  sed "s|\"pin.container-patch.dev/app\": \"MARK\"|\"pin.container-patch.dev/app\": \"$REGISTRY/duplicate/web:1@$digest\", \"pin.container-patch.dev/app\": \"nonsense\"|" "$request" > "$twice"
+  ask "$twice" "$PIN"
+  # Hosts read the request before the policy does, and may drop one of the two.
+  assert_equal "$(records "$twice")" "{\"pin.container-patch.dev/app\":\"$REGISTRY/duplicate/web:1@$digest\"}"
+}
+
+# UPDATE
+
+WEB=registry.example.com/shop/web:1
+HAS="$(recorded "$WEB@$DIGEST")"
+
+@test "scaling, labelling and annotating a workload writes nothing and asks nothing" {
+  local change
+  for change in '.object.spec.replicas = 3' '.object.metadata.labels = {a: "b"}' '.object.metadata.annotations = {"example.com/a": "1"}' '.object.spec.paused = true' .; do
+    # With records, and for a workload from before the records.
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB" "$HAS")" "$(deployment "$WEB" "$HAS")" "$change")" "$PIN"
+    assert_untouched
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB")" "$change")" "$PIN"
+    assert_untouched
+  done
+  for change in status scale; do
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB" "$HAS")" ".subResource = \"$change\"")" "$PIN"
+    assert_untouched
+  done
+}
+
+@test "an UPDATE that only lacks the records gets the old ones back, in every kind" {
+  local api kind path request
+  while read -r api kind path; do
+    request="$(update "$api" "$kind" "$(within "$(template "$WEB")" "$path")" "$(within "$(template "$WEB" "$HAS")" "$path")")"
+    silently "$request" "$PIN"
+    assert_records "$request" "$(jq -c 'del(.["pin.container-patch.dev/recorded-at"])' <<< "$HAS")" "$path"
+    assert_equal "$(recorded_at "$request" "$path")" "$THEN"
+    assert_equal "$(codes)" ""
+  done <<< "$KINDS"
+}
+
+@test "records are given back whatever else of the object changes, however its template is written, and where only one is lacking" {
+  local two one lacking request
+  two="$(recorded "$WEB@$DIGEST" app "registry.example.com/shop/proxy:1@$OTHER" proxy)"
+  two="$(deployment "$WEB" "$two" | jq -c '.spec.template.spec.containers += [{name: "proxy", image: "registry.example.com/shop/proxy:1"}]')"
+  for lacking in 'del(.spec.template.metadata.annotations)' 'del(.spec.template.metadata.annotations) | .spec.replicas = 7 | .spec.paused = true' \
+    'del(.spec.template.metadata.annotations["pin.container-patch.dev/proxy"])' 'del(.spec.template.metadata.annotations["pin.container-patch.dev/recorded-at"])' \
+    'del(.spec.template.metadata.annotations) | .spec.template |= {spec: {containers: (.spec.containers | map({image: .image, name: .name}))}, metadata: .metadata}'; do
+    one="$(jq -c "$lacking" <<< "$two")"
+    request="$(update apps/v1 Deployment "$one" "$two")"
+    silently "$request" "$PIN"
+    assert_equal "$(response .allowed)" true
+    assert_equal "$(patched "$request" | jq -cS .spec.template)" "$(jq -cS .spec.template <<< "$two")"
+    assert_equal "$(codes)" ""
+  done
+}
+
+# moved NAME: pushes a fresh image as NAME/web:1, and another one with the same tag. Sets `first`, `second` and `image`.
+moved() {
+  first="$(push_image "$1/web" 1 "$FRESH")"
+  second="$(push_image "$1/web" 1 2026-11-10T00:00:00Z)"
+  image="$REGISTRY/$1/web:1"
+}
+
+@test "a change of the template renews the records: take what the tag is now" {
+  local first second image old change request
+  moved renewed
+  old="$(deployment "$image" "$(recorded "$image@$first")")"
+  # `kubectl rollout restart`, another variable, and the same by an object that has no records (`kubectl replace`).
+  for change in '.spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"' \
+    '.spec.template.spec.containers[0].env = [{name: "A", value: "1"}]' \
+    'del(.spec.template.metadata.annotations) | .spec.template.spec.containers[0].env = [{name: "A", value: "1"}]' \
+    '.spec.template.metadata.annotations = {"kubectl.kubernetes.io/restartedAt": "2026-11-20T12:00:00Z"}'; do
+    request="$(update apps/v1 Deployment "$(jq -c "$change" <<< "$old")" "$old")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+    [ "$(recorded_at "$request")" != "$THEN" ]
+    [[ "$(recorded_at "$request")" == 20*Z ]]
+  done
+  # A tag that has not moved: the time alone differs.
+  old="$(deployment "$image" "$(recorded "$image@$second")")"
+  request="$(update apps/v1 Deployment "$(jq -c '.spec.template.metadata.annotations.a = "1"' <<< "$old")" "$old")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+  [ "$(recorded_at "$request")" != "$THEN" ]
+}
+
+@test "a change of one image renews the records of all" {
+  local first second image old new two request
+  moved renewed-all
+  two="$(push_image renewed-all/web 2 "$FRESH")"
+  old="$(deployment "$image" "$(recorded "$image@$first" app "$image@$first" proxy)" | jq -c --arg image "$image" '.spec.template.spec.containers += [{name: "proxy", image: $image}]')"
+  new="$(jq -c --arg image "$REGISTRY/renewed-all/web:2" '.spec.template.spec.containers[0].image = $image' <<< "$old")"
+  request="$(update apps/v1 Deployment "$new" "$old")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/renewed-all/web:2@$two\", \"pin.container-patch.dev/proxy\": \"$image@$second\"}"
+}
+
+@test "a workload from before the records gets them with the next change of its template" {
+  local first second image request
+  moved before
+  request="$(update apps/v1 Deployment "$(deployment "$image" '{"a": "1"}')" "$(deployment "$image")")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+}
+
+@test "rollout undo brings its old record along, and that one is kept" {
+  local first second image now old request
+  moved undo
+  # The same image with another record; another image; the same digest at another time.
+  now="$(deployment "$image" "$(recorded "$image@$second" | jq -c '. + {"kubectl.kubernetes.io/restartedAt": "2026-11-20T12:00:00Z", "pin.container-patch.dev/recorded-at": "2026-11-20T12:00:00.000000Z"}')")"
+  for old in "$(deployment "$image" "$(recorded "$image@$first")")" "$(deployment "$REGISTRY/undo/old:1" "$(recorded "$REGISTRY/undo/old:1@$DIGEST")")" \
+    "$(deployment "$image" "$(recorded "$image@$second")")"; do
+    request="$(update apps/v1 Deployment "$old" "$now")"
+    silently "$request" "$PIN"
+    assert_untouched
+  done
+  # A revision from before the records has none to bring along.
+  request="$(update apps/v1 Deployment "$(deployment "$image")" "$now")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+}
+
+@test "of records that an UPDATE brings along, valid ones stay and the others are looked up" {
+  local first second image new old request value
+  moved partly
+  old="$(deployment "$image" "$(recorded "$image@$second" app "$image@$second" proxy)" | jq -c --arg image "$image" '.spec.template.spec.containers += [{name: "proxy", image: $image}]')"
+  for value in nonsense ""; do
+    new="$(jq -c --arg first "$image@$first" --arg proxy "$value" '.spec.template.spec.containers[0].env = [{name: "A", value: "1"}]
+      | .spec.template.metadata.annotations += {"pin.container-patch.dev/app": $first, "pin.container-patch.dev/recorded-at": "2026-09-01T00:00:00.000000Z", "pin.container-patch.dev/proxy": $proxy}' <<< "$old")"
+    request="$(update apps/v1 Deployment "$new" "$old")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\", \"pin.container-patch.dev/proxy\": \"$image@$second\"}"
+  done
+  new="$(jq -c 'del(.spec.template.metadata.annotations["pin.container-patch.dev/proxy"])' <<< "$new")"
+  request="$(update apps/v1 Deployment "$new" "$old")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\", \"pin.container-patch.dev/proxy\": \"$image@$second\"}"
+}
+
+@test "a record that is written by hand is kept, and so is the first one" {
+  local request
+  request="$(update apps/v1 Deployment "$(deployment "$WEB" "$(recorded "$WEB@$OTHER")")" "$(deployment "$WEB" "$HAS")")"
+  silently "$request" "$PIN"
+  assert_kept "$request"
+  request="$(update apps/v1 Deployment "$(deployment "$WEB" "$HAS")" "$(deployment "$WEB")")"
+  silently "$request" "$PIN"
+  assert_kept "$request"
+}
+
+@test "with the registry down a renewal keeps the valid record with a warning, and is refused without one" {
+  local new request
+  new="$(deployment "$WEB" "$HAS" | jq -c '.spec.template.spec.containers[0].env = [{name: "A", value: "1"}]')"
+  # The records stand in the new object, or in the old one alone.
+  for new in "$new" "$(jq -c 'del(.spec.template.metadata.annotations)' <<< "$new")"; do
+    request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
+    silently "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$WEB@$DIGEST\"}"
+    assert_equal "$(codes)" evidence-unavailable
+    assert_contains "$(warnings)" "evidence-unavailable"
+  done
+  # The record is about another tag.
+  new="$(jq -c '.spec.template.spec.containers[0].image = "registry.example.com/shop/web:2"' <<< "$new")"
+  request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
+  silently "$request" "$PIN"
+  assert_refused evidence-unavailable
+  request="$(request apps/v1 Deployment "$(deployment "$WEB")")"
+  silently "$request" "$PIN"
+  assert_refused evidence-unavailable
+  silently "$request" "$(pin '{"enforcement": {"evidenceErrors": "warn"}}')"
+  assert_records "$request" '{}'
+  assert_equal "$(codes)" evidence-unavailable
+}
+
+@test "with the registry down one image keeps its record, and another without one is refused" {
+  local new request
+  new="$(deployment "$WEB" "$HAS" | jq -c '.spec.template.spec.containers += [{name: "proxy", image: "registry.example.com/shop/proxy:1"}]')"
+  request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
+  silently "$request" "$PIN"
+  assert_refused evidence-unavailable
+  assert_contains "$(message)" 'container `proxy`'
+}
+
+@test "a Job is recorded at CREATE, and an UPDATE only gives its records back" {
+  local path=.spec.template first second image has request
+  moved job
+  has="$(within "$(template "$image" "$(recorded "$image@$first")")")"
+  request="$(request batch/v1 Job "$(within "$(template "$image")")")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+  # Its template may change in where it may run, while it is suspended.
+  local elsewhere='.spec.template.spec.nodeSelector = {disk: "ssd"}'
+  silently "$(update batch/v1 Job "$(jq -c "$elsewhere" <<< "$has")" "$has")" "$PIN"
+  assert_untouched
+  silently "$(update batch/v1 Job "$(within "$(template "$image")" | jq -c "$elsewhere")" "$(within "$(template "$image")")")" "$PIN"
+  assert_untouched
+  for elsewhere in "$elsewhere" .; do
+    request="$(update batch/v1 Job "$(jq -c "$elsewhere | del(.spec.template.metadata.annotations)" <<< "$has")" "$has")"
+    silently "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\"}"
+    assert_equal "$(recorded_at "$request")" "$THEN"
+  done
+}
+
+@test "a CronJob is recorded when its template changes, and not with its schedule" {
+  local path=.spec.jobTemplate.spec.template first second image old request
+  moved cronjob
+  old="$(within "$(template "$image" "$(recorded "$image@$first")")" "$path")"
+  silently "$(update batch/v1 CronJob "$(jq -c '.spec.schedule = "0 0 * * *"' <<< "$old")" "$old")" "$PIN"
+  assert_untouched
+  silently "$(update batch/v1 CronJob "$(jq -c '.spec.suspend = true' <<< "$old")" "$old")" "$PIN"
+  assert_untouched
+  request="$(update batch/v1 CronJob "$(jq -c "$path"'.metadata.annotations["example.com/renew"] = "1"' <<< "$old")" "$old")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}" "$path"
+}
+
+@test "what finishes the deletion of a workload is left alone" {
+  silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB")" \
+    '.oldObject.metadata += {deletionTimestamp: "2026-11-20T10:00:00Z", finalizers: ["example.com/a"]} | .object.metadata = (.oldObject.metadata | .finalizers = [])')" "$PIN"
+  assert_untouched
+}
+
+# Never
+
+@test "nothing is written into what Kubernetes' own controllers create or update" {
+  local user kind api path
+  for user in system:kube-controller-manager system:serviceaccount:kube-system:{cronjob,daemon-set,deployment,job,replicaset,replication,statefulset}-controller; do
+    silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB")" ".userInfo.username = \"$user\"")" "$PIN"
+    assert_untouched
+    # The template, and its records with it, are copied. Invalid ones stay as they are.
+    silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB" "$(recorded nonsense app "$WEB@$DIGEST" gone)")" ".userInfo.username = \"$user\"")" "$PIN"
+    assert_untouched
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB" "$HAS")" ".userInfo.username = \"$user\"")" "$PIN"
+    assert_untouched
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB" "$HAS")" ".userInfo.username = \"$user\"")" "$PIN"
+    assert_untouched
+  done
+  while read -r api kind path; do
+    silently "$(request "$api" "$kind" "$(within "$(template "$WEB")" "$path")" "$CONTROLLER")" "$PIN"
+    assert_untouched
+  done <<< "$KINDS"
+}
+
+@test "users whose names look like those of controllers are users" {
+  local digest user request
+  digest="$(push_image users/web 1 "$FRESH")"
+  for user in jane system:serviceaccount:shop:deployment-controller system:serviceaccount:kube-system:default system:serviceaccount:argo-rollouts:argo-rollouts \
+    system:serviceaccount:kube-system:horizontal-pod-autoscaler; do
+    request="$(request apps/v1 ReplicaSet "$(deployment "$REGISTRY/users/web:1")" ".userInfo.username = \"$user\"")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/users/web:1@$digest\"}"
+  done
+}
+
+# owned CONTROLLER: a jq program that gives the object an owner, with that in `controller`.
+owned() { echo ".object.metadata.ownerReferences = [{apiVersion: \"apps/v1\", kind: \"Deployment\", name: \"web\", uid: \"1\", controller: $1}]"; }
+
+@test "nothing is written into a ReplicaSet that has a controller, whoever creates or updates it" {
+  local digest request flag
+  digest="$(push_image owned/web 1 "$FRESH")"
+  silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB")" "$(owned true)")" "$PIN"
+  assert_untouched
+  silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB" "$(recorded nonsense)")" "$(owned true)")" "$PIN"
+  assert_untouched
+  silently "$(update apps/v1 ReplicaSet "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB" "$HAS")" "$(owned true)")" "$PIN"
+  assert_untouched
+  silently "$(update apps/v1 ReplicaSet "$(deployment "$WEB")" "$(deployment "$WEB" "$HAS")" "$(owned true)")" "$PIN"
+  assert_untouched
+  for flag in false null; do
+    request="$(request apps/v1 ReplicaSet "$(deployment "$REGISTRY/owned/web:1")" "$(owned $flag)")"
+    ask "$request" "$PIN"
+    assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/owned/web:1@$digest\"}"
+  done
+  # A Deployment may have one: an operator, say.
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/owned/web:1")" "$(owned true)")"
+  ask "$request" "$PIN"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/owned/web:1@$digest\"}"
+}
+
+# revision IMAGE [ANNOTATIONS]: a ControllerRevision of a StatefulSet.
+revision() {
+  jq -nc --argjson template "$(template "$@")" '{metadata: {name: "db-1", namespace: "shop", ownerReferences: [{apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "1", controller: true}]},
+    data: {spec: {template: ($template + {"$patch": "replace"})}}, revision: 1}'
+}
+
+@test "nothing is written into a ControllerRevision, and it is judged by the record that it carries along" {
+  local stale fresh image
+  silently "$(request apps/v1 ControllerRevision "$(revision "$WEB")")" "$PIN"
+  assert_untouched
+  silently "$(request apps/v1 ControllerRevision "$(revision "$WEB" "$(recorded nonsense)")")" "$PIN"
+  assert_untouched
+  fresh="$(push_image revision/web fresh "$FRESH")"
+  stale="$(push_image revision/web 1 "$STALE")"
+  image="$REGISTRY/revision/web:1"
+  ask "$(request apps/v1 ControllerRevision "$(revision "$image" "$(recorded "$image@$fresh")")")" "$ENFORCE"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  ask "$(request apps/v1 ControllerRevision "$(revision "$image")")" "$ENFORCE"
+  assert_refused stale-image
+  push_image revision/web 1 "$FRESH"
+  ask "$(request apps/v1 ControllerRevision "$(revision "$image" "$(recorded "$image@$stale")")")" "$ENFORCE"
+  assert_refused stale-image
+  ask "$(request apps/v1 ControllerRevision "$(revision "$image" "$(recorded "$image@$stale")")" \
+    '.userInfo.username = "system:serviceaccount:kube-system:statefulset-controller"')" "$ENFORCE"
+  assert_passed stale-image controllerPods
+}
+
+AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
+
+@test "the audit scanner gets no records, and a report about those that are there" {
+  local stale fresh image
+  for annotations in null "$HAS" "$(recorded nonsense)"; do
+    silently "$(request apps/v1 Deployment "$(deployment "$WEB" "$annotations")" "$AUDIT")" "$PIN"
+    assert_equal "$(response .allowed)" true
+    assert_equal "$(response '.patch // ""')" ""
+  done
+  stale="$(push_image audit/web 1 "$STALE")"
+  push_image audit/web 1 "$FRESH"
+  image="$REGISTRY/audit/web:1"
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$stale")")" "$AUDIT")" "$ENFORCE"
+  assert_refused stale-image
+}
+
+# Which images
+
+@test "exempt images, and those whose rule leaves templates alone, get no records" {
+  local digest settings request
+  digest="$(push_image left/web 1 "$FRESH")"
+  for settings in '{"exempt": ["registry.example.com/*"]}' '{"overrides": [{"images": ["registry.example.com/*"], "pinning": {"action": "pin", "templates": false}}]}' \
+    '{"overrides": [{"images": ["registry.example.com/*"], "pinning": {"action": "off"}}]}' '{"pinning": {"templates": false}}' '{"pinning": {"action": "off"}}'; do
+    silently "$(request apps/v1 Deployment "$(deployment "$WEB")")" "$(pin "$settings")"
+    assert_untouched
+    silently "$(update apps/v1 Deployment "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB")")" "$(pin "$settings")"
+    assert_untouched
+  done
+  # Others beside them do.
+  request="$(request apps/v1 Deployment "$(deployment "$WEB" | jq -c --arg image "$REGISTRY/left/web:1" '.spec.template.spec.containers += [{name: "own", image: $image}]')")"
+  for settings in '{"exempt": ["registry.example.com/*"]}' '{"overrides": [{"images": ["registry.example.com/*"], "pinning": {"action": "pin", "templates": false}}]}'; do
+    ask "$request" "$(pin "$settings")"
+    assert_records "$request" "{\"pin.container-patch.dev/own\": \"$REGISTRY/left/web:1@$digest\"}"
+  done
+}
+
+@test "templates: true rewrites the images of templates as before, and writes no records" {
+  local digest request
+  digest="$(push_image rewritten/web 1 "$FRESH")"
+  request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"example.com/a": "1"}')")"
+  ask "$request" "$(pin '{"pinning": {"templates": true}}')"
+  assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
+  # For some images only.
+  ask "$request" "$(pin "$(jq -nc --arg r "$REGISTRY/*" '{overrides: [{images: [$r], pinning: {templates: true}}]}')")"
+  assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
+}
+
+@test "templates: false leaves templates alone as before" {
+  silently "$(request apps/v1 Deployment "$(deployment "$WEB")")" "$(pin '{"pinning": {"templates": false}}')"
+  assert_untouched
+}
+
+@test "a forbidden tag is refused where its digest would be looked up, and a record that the user brings counts as a digest" {
+  local image request
+  for image in registry.example.com/shop/web:latest registry.example.com/shop/web; do
+    silently "$(request apps/v1 Deployment "$(deployment "$image")")" "$PIN"
+    assert_refused forbidden-tag
+    silently "$(request apps/v1 Deployment "$(deployment "$image")")" "$ENFORCE"
+    assert_equal "$(refused | tr ' ' '\n' | grep forbidden-tag)" forbidden-tag
+    silently "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:latest@$DIGEST")")")" "$PIN"
+    assert_untouched
+    silently "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:latest@$DIGEST")")")" "$(enforce '{"schedule": {"action": "off"}}')"
+    assert_untouched
+    # A renewal would look it up.
+    silently "$(update apps/v1 Deployment "$(deployment "$image" '{"a": "1"}')" "$(deployment "$image")")" "$PIN"
+    assert_refused forbidden-tag
+  done
+}
+
+@test "an image on a registry that is not listed gets no record and is refused before anything is asked" {
+  local listed='{"registries": ["docker.io"]}'
+  silently "$(request apps/v1 Deployment "$(deployment "$WEB")")" "$(pin "$listed")"
+  assert_refused unknown-registry
+  silently "$(update apps/v1 Deployment "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB")")" "$(pin "$listed")"
+  assert_refused unknown-registry
+  # A record names no other registry than its image.
+  silently "$(request apps/v1 Deployment "$(deployment nginx:1 "$(recorded "$WEB@$DIGEST")")")" "$(enforce "$listed")"
+  [[ "$(annotation findings)" != *registry.example.com* ]]
+  silently "$(request apps/v1 Deployment "$(deployment "$WEB" "$HAS")")" "$(enforce "$listed")"
+  assert_refused unknown-registry
+}
+
+@test "what is not an image reference is refused as before" {
+  silently "$(request apps/v1 Deployment "$(deployment 'Web:1' "$(recorded "$WEB@$DIGEST")")")" "$PIN"
+  assert_refused invalid-reference
+}
+
+CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"},
+  {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/leader"}, {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/workers/0/template"}]}'
+
+@test "customWorkloads are recorded, renewed and given their records back, each template for itself" {
+  local first second image request pair
+  moved custom
+  local rollout=(argoproj.io/v1alpha1 Rollout)
+  request="$(request "${rollout[@]}" "$(deployment "$image")")"
+  ask "$request" "$(pin "$CUSTOM")"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+  request="$(update "${rollout[@]}" "$(deployment "$image" '{"a": "1"}')" "$(deployment "$image" "$(recorded "$image@$first")")")"
+  ask "$request" "$(pin "$CUSTOM")"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
+  request="$(update "${rollout[@]}" "$(deployment "$image")" "$(deployment "$image" "$(recorded "$image@$first")")")"
+  silently "$request" "$(pin "$CUSTOM")"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\"}"
+  # Its controller is a user, who updates the Rollout and makes ReplicaSets that have a controller.
+  local argo='.userInfo.username = "system:serviceaccount:argo-rollouts:argo-rollouts"'
+  silently "$(update "${rollout[@]}" "$(deployment "$image" "$(recorded "$image@$first")")" "$(deployment "$image" "$(recorded "$image@$first")")" \
+    "$argo | .object.status = {replicas: 1} | .object.spec.paused = true")" "$(pin "$CUSTOM")"
+  assert_untouched
+  silently "$(request apps/v1 ReplicaSet "$(deployment "$image")" "$argo | $(owned true) | .object.metadata.ownerReferences[0] += {apiVersion: \"argoproj.io/v1alpha1\", kind: \"Rollout\"}")" "$(pin "$CUSTOM")"
+  assert_untouched
+
+  # One of two templates changes: the other keeps its records.
+  pair="$(jq -nc --argjson template "$(template "$image" "$(recorded "$image@$first")")" '{spec: {leader: $template, workers: [{template: $template}]}}')"
+  request="$(update example.com/v1 Pair "$(jq -c '.spec.leader.spec.containers[0].env = [{name: "A", value: "1"}] | del(.spec.workers[0].template.metadata.annotations)' <<< "$pair")" "$pair")"
+  ask "$request" "$(pin "$CUSTOM")"
+  assert_equal "$(records "$request" .spec.leader)" "{\"pin.container-patch.dev/app\":\"$image@$second\"}"
+  assert_equal "$(records "$request" '.spec.workers[0].template')" "{\"pin.container-patch.dev/app\":\"$image@$first\"}"
+}
+
+# What a validating policy judges
+
+@test "a template is judged by its record, whatever its tag is now" {
+  local fresh stale image
+  fresh="$(push_image judged/web 1 "$FRESH")"
+  stale="$(push_image judged/web 1 "$STALE")"
+  image="$REGISTRY/judged/web:1"
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$fresh")")")" "$ENFORCE"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  assert_equal "$(annotation images | jq -r '.[0].digest // .[0].image' | sed 's/.*@//')" "$fresh"
+  push_image judged/web 1 "$FRESH"
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$stale")")")" "$ENFORCE"
+  assert_refused stale-image
+  assert_contains "$(message)" "image \`$image@$stale\` was built 2026-01-01"
+  # An image without a digest and without a valid record is judged by its tag, and not reported as unpinned.
+  ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$ENFORCE"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$REGISTRY/judged/web:2@$stale")")")" "$ENFORCE"
+  assert_equal "$(response .allowed) $(codes)" "true "
+}
+
+@test "a record of a digest that does not exist is judged as that digest" {
+  push_image missing/web 1 "$FRESH"
+  local image="$REGISTRY/missing/web:1"
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$DIGEST")")")" "$ENFORCE"
+  assert_refused evidence-unavailable
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$DIGEST")")")" "$BOTH"
+  assert_refused evidence-unavailable
+}
+
+@test "the base and the scans are those of the recorded digest" {
+  local old flagged image base="org.opencontainers.image.base"
+  old="$(push_image content/os 1 2026-06-01T00:00:00Z)"
+  push_image content/os 1 2026-06-15T00:00:00Z
+  flagged="$(push_image content/web 1 "$FRESH" '.config.Labels["images.openshift.io/deny-execution"] = "true"' \
+    ".annotations = {\"$base.name\": \"$REGISTRY/content/os:1\", \"$base.digest\": \"$old\"}")"
+  push_image content/web 1 2026-11-02T00:00:00Z
+  image="$REGISTRY/content/web:1"
+  local settings='{"schedule": {"action": "off"}, "baseImage": {"action": "deny", "grace": "1d"}, "scan": {"action": "deny"}}'
+  ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$(enforce "$settings")"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$flagged")")")" "$(enforce "$settings")"
+  assert_refused outdated-base-image scan-flagged
+}
+
+@test "templates: record reports no template that lacks a record, true wants the digest in the image, and false reports none" {
+  local action object request
+  for action in deny warn; do
+    for object in "$(deployment "$WEB")" "$(deployment "$WEB" "$HAS")" "$(deployment "$WEB" "$(recorded nonsense)")"; do
+      request="$(request apps/v1 Deployment "$object")"
+      silently "$request" "$(enforce "{\"schedule\": {\"action\": \"off\"}, \"pinning\": {\"action\": \"$action\", \"templates\": \"record\"}}")"
+      assert_untouched
+      silently "$request" "$(enforce "{\"schedule\": {\"action\": \"off\"}, \"pinning\": {\"action\": \"$action\", \"templates\": false}}")"
+      assert_untouched
+      for templates in true null; do
+        silently "$request" "$(enforce "{\"schedule\": {\"action\": \"off\"}, \"pinning\": {\"action\": \"$action\", \"templates\": $templates}}")"
+        assert_equal "$(codes)" unpinned-image
+        assert_equal "$(response .allowed)" "$([ "$action" = warn ] && echo true || echo false)"
+      done
+    done
+  done
+}
+
+@test "an UPDATE that changes only a record changes the image, without leniency, and so does the first record" {
+  local fresh stale older image now
+  fresh="$(push_image changed/web fresh "$FRESH")"
+  older="$(push_image changed/web older 2026-01-02T00:00:00Z)"
+  stale="$(push_image changed/web 1 "$STALE")"
+  image="$REGISTRY/changed/web:1"
+  now="$(deployment "$image" "$(recorded "$image@$stale")")"
+  for before in "$(deployment "$image" "$(recorded "$image@$fresh")")" "$(deployment "$image" "$(recorded "$image@$older")")" "$(deployment "$image")" \
+    "$(deployment "$image" "$(recorded nonsense)")" "$(deployment "$image@$fresh")"; do
+    ask "$(update apps/v1 Deployment "$now" "$before")" "$ENFORCE"
+    assert_refused stale-image
+  done
+  # What stays is let pass: the same record, whenever it was written, and its digest in the image.
+  ask "$(update apps/v1 Deployment "$now" "$now" '.object.spec.replicas = 3')" "$ENFORCE"
+  assert_passed stale-image unchangedImages
+  ask "$(update apps/v1 Deployment "$now" "$(deployment "$image" "$(recorded "$image@$stale" | jq -c '.["pin.container-patch.dev/recorded-at"] = "2026-09-01T00:00:00.000000Z"')")")" "$ENFORCE"
+  assert_passed stale-image unchangedImages
+  ask "$(update apps/v1 Deployment "$(deployment "$image@$stale")" "$now")" "$ENFORCE"
+  assert_passed stale-image unchangedImages
+  ask "$(update apps/v1 Deployment "$(deployment "$image@$stale" "$(recorded "$image@$stale")")" "$now")" "$ENFORCE"
+  assert_passed stale-image unchangedImages
+}
+
+@test "rollout undo is judged by the record that it brings along" {
+  local stale fresh image
+  stale="$(push_image undone/web 1 "$STALE")"
+  fresh="$(push_image undone/web 1 "$FRESH")"
+  image="$REGISTRY/undone/web:1"
+  local request
+  request="$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$stale")")" \
+    "$(deployment "$image" "$(recorded "$image@$fresh" | jq -c '.["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"')")")"
+  silently "$request" "$PIN"
+  assert_kept "$request"
+  ask "$request" "$ENFORCE"
+  assert_refused stale-image
+  ask "$request" "$BOTH"
+  assert_refused stale-image
+}
+
+@test "a renewed digest that is refused: the message names the recorded one" {
+  local fresh stale image old new
+  fresh="$(push_image refused/web 1 "$FRESH")"
+  stale="$(push_image refused/web 1 "$STALE")"
+  image="$REGISTRY/refused/web:1"
+  old="$(deployment "$image" "$(recorded "$image@$fresh")")"
+  new="$(jq -c '.spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"' <<< "$old")"
+  # One policy that renews and judges.
+  ask "$(update apps/v1 Deployment "$new" "$old")" "$BOTH"
+  assert_refused stale-image
+  assert_contains "$(message)" "; "
+  assert_contains "$(message)" "the recorded \`$image@$fresh\`"
+  assert_contains "$(message)" "image \`$image@$stale\` was built 2026-01-01"
+  # Two: the second one sees what the first one has written.
+  ask "$(update apps/v1 Deployment "$new" "$old")" "$PIN"
+  assert_equal "$(response .allowed)" true
+  local renewed
+  renewed="$(patched "$(update apps/v1 Deployment "$new" "$old")")"
+  ask "$(update apps/v1 Deployment "$renewed" "$old")" "$ENFORCE"
+  assert_refused stale-image
+  assert_contains "$(message)" "the recorded \`$image@$fresh\`"
+  # To write it keeps it.
+  new="$(jq -c --arg image "$image@$fresh" '.spec.template.spec.containers[0].image = $image' <<< "$new")"
+  ask "$(update apps/v1 Deployment "$new" "$old")" "$BOTH"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  # Without a record before there is nothing to name.
+  ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$BOTH"
+  assert_refused stale-image
+  [[ "$(message)" != *"the recorded"* ]]
+}
+
+@test "one policy records and judges: what is refused is not written" {
+  local fresh image request
+  push_image together/web 1 "$STALE"
+  image="$REGISTRY/together/web:1"
+  ask "$(request apps/v1 Deployment "$(deployment "$image")")" '{}'
+  assert_refused stale-image
+  assert_equal "$(response '.patch // ""')" ""
+  fresh="$(push_image together/web 1 "$FRESH")"
+  request="$(request apps/v1 Deployment "$(deployment "$image")")"
+  ask "$request" '{}'
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$fresh\"}"
+  assert_equal "$(codes)" ""
+  push_image together/web 1 "$STALE"
+  ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$fresh")")")" '{}'
+  assert_untouched
+}
+
+# Pods
+
+# resolved REQUEST: the annotation of the patched pod.
+resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/resolved"]'; }
+
+@test "a pod with records gets their digests without a question, and no list of resolved images" {
+  local request user
+  for user in . "$CONTROLLER"; do
+    request="$(request v1 Pod "$(annotated_pod "$WEB" "$(recorded "$WEB@$DIGEST" app "docker.io/library/nginx:1@$OTHER" setup \
+      | jq -c --arg value "$WEB@$OTHER" '.["volume.pin.container-patch.dev/data"] = $value')" \
+      | jq -c --arg web "$WEB" '.spec.initContainers = [{name: "setup", image: "nginx:1"}] | .spec.volumes = [{name: "data", image: {reference: $web}}]')" "$user")"
+    silently "$request" "$PIN"
+    assert_equal "$(response .allowed) $(codes)" "true "
+    assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$DIGEST" --arg other "$OTHER" '.object | .spec.containers[0].image += "@" + $digest
+      | .spec.initContainers[0].image += "@" + $other | .spec.volumes[0].image.reference += "@" + $other' "$request")"
+  done
+}
+
+@test "a pod lists the images that the pinning policy resolved itself" {
+  local digest request
+  digest="$(push_image resolved/web 1 "$FRESH")"
+  request="$(request v1 Pod "$(annotated_pod "$WEB" "$HAS" | jq -c --arg r "$REGISTRY" --arg digest "$DIGEST" '
+    .spec.initContainers = [{name: "setup", image: "\($r)/resolved/web:1"}] | .spec.containers += [{name: "sidecar", image: "\($r)/resolved/web:1"},
+      {name: "pinned", image: "\($r)/resolved/web:1@\($digest)"}] | .spec.volumes = [{name: "data", image: {reference: "\($r)/resolved/web:1"}}]')")"
+  ask "$request" "$PIN"
+  assert_equal "$(resolved "$request" | tr , '\n' | sort | paste -sd,)" "setup,sidecar,volume/data"
+  assert_equal "$(patched "$request" | jq -cS 'del(.metadata.annotations["container-patch.dev/resolved"])')" "$(jq -cS --arg digest "$DIGEST" --arg found "$digest" '.object
+    | .spec.containers[0].image += "@" + $digest | .spec.containers[1].image += "@" + $found | .spec.initContainers[0].image += "@" + $found
+    | .spec.volumes[0].image.reference += "@" + $found' "$request")"
+  # A pod without any annotations.
+  request="$(request v1 Pod "$(annotated_pod "$REGISTRY/resolved/web:1" | jq -c 'del(.metadata)')" 'del(.object.metadata)')"
+  ask "$request" "$PIN"
+  assert_equal "$(resolved "$request")" app
+}
+
+@test "the list of resolved images that a requester writes is overwritten, and removed where nothing was resolved" {
+  local request forged
+  push_image overwritten/web 1 "$FRESH"
+  for forged in '""' '"other"' '"app,app"' 7 null; do
+    request="$(request v1 Pod "$(annotated_pod "$REGISTRY/overwritten/web:1" "{\"container-patch.dev/resolved\": $forged}")")"
+    ask "$request" "$PIN"
+    assert_equal "$(resolved "$request")" app
+    for image in "$WEB@$DIGEST" "$WEB"; do
+      request="$(request v1 Pod "$(annotated_pod "$image" "$(jq -c ". + {\"container-patch.dev/resolved\": $forged}" <<< "$HAS")")")"
+      silently "$request" "$PIN"
+      assert_equal "$(response .allowed)" true
+      assert_equal "$(resolved "$request")" null
+      assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
+    done
+  done
+}
+
+@test "an UPDATE of a pod leaves its list of resolved images, and pins an ephemeral container" {
+  local digest old request
+  digest="$(push_image ephemeral/debug 1 "$FRESH")"
+  old="$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "app"}')"
+  silently "$(update v1 Pod "$(jq -c '.metadata.labels = {a: "b"}' <<< "$old")" "$old")" "$PIN"
+  assert_untouched
+  request="$(update v1 Pod "$(jq -c --arg image "$REGISTRY/ephemeral/debug:1" '.spec.ephemeralContainers = [{name: "debug", image: $image}]' <<< "$old")" "$old" \
+    '.subResource = "ephemeralcontainers"')"
+  ask "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -r '.spec.ephemeralContainers[0].image')" "$REGISTRY/ephemeral/debug:1@$digest"
+}
+
+@test "a forged record on a bare pod gains nothing: what it names is judged" {
+  local fresh stale image request
+  fresh="$(push_image forged/web fresh "$FRESH")"
+  stale="$(push_image forged/web stale "$STALE")"
+  image="$REGISTRY/forged/web"
+  # The pod gets the digest of the forged record, and that one is judged.
+  request="$(request v1 Pod "$(annotated_pod "$image:fresh" "$(recorded "$image:fresh@$stale")")")"
+  ask "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image:fresh@$stale"
+  ask "$(request v1 Pod "$(patched "$request")")" "$ENFORCE"
+  assert_refused stale-image
+  ask "$request" "$BOTH"
+  assert_refused stale-image
+  # Where the pinning policy is off or only monitors, the image stays as it was written, and is judged by itself.
+  request="$(request v1 Pod "$(annotated_pod "$image:stale" "$(recorded "$image:stale@$fresh")")")"
+  ask "$request" "$ENFORCE"
+  assert_refused unpinned-image stale-image
+  ask "$request" "$(enforce '{"pinning": {"action": "off"}}')"
+  assert_refused stale-image
+  # A forged digest that is not there.
+  request="$(request v1 Pod "$(annotated_pod "$image:fresh" "$(recorded "$image:fresh@$DIGEST")")")"
+  ask "$request" "$BOTH"
+  assert_refused evidence-unavailable
+}
+
+# made IMAGE ANNOTATIONS SETTINGS [JQ]: judges a pod that a controller makes.
+made() { ask "$(request v1 Pod "$(annotated_pod "$1" "$2")" "$CONTROLLER | ${4:-.}")" "$(enforce "$3")"; }
+
+WARN='{"enforcement": {"unrecordedPods": "warn"}}'
+DENY='{"enforcement": {"unrecordedPods": "deny"}}'
+
+@test "a controller's pod is let pass with the digest of its record, and judged in full with another or none" {
+  local stale other image settings
+  stale="$(push_image lenient/web 1 "$STALE")"
+  other="$(push_image lenient/web other 2026-01-02T00:00:00Z)"
+  image="$REGISTRY/lenient/web:1"
+  for settings in '{}' "$WARN" "$DENY"; do
+    made "$image@$stale" "$(recorded "$image@$stale")" "$settings"
+    assert_passed stale-image controllerPods
+    made "$image@$stale" "$(recorded "$image@$other")" "$settings"
+    assert_refused stale-image
+    # Nor does the list of resolved images make a difference.
+    made "$image@$stale" "$(recorded "$image@$stale" | jq -c '.["container-patch.dev/resolved"] = "app"')" "$settings"
+    assert_passed stale-image controllerPods
+    made "$image" "$(recorded "$image@$stale")" "$settings"
+    assert_refused unpinned-image stale-image
+  done
+  # The setting for controllers' pods decides how.
+  made "$image@$stale" "$(recorded "$image@$stale")" '{"enforcement": {"controllerPods": "deny"}}'
+  assert_refused stale-image
+  made "$image@$stale" "$(recorded "$image@$stale")" '{"enforcement": {"controllerPods": "ignore"}}'
+  assert_equal "$(response .allowed) $(codes)" "true "
+  # Users have no leniency.
+  made "$image@$stale" "$(recorded "$image@$stale")" '{}' '.userInfo.username = "jane"'
+  assert_refused stale-image
+}
+
+@test "a controller's pod without a record is let pass with a digest that the pinning policy did not resolve" {
+  local stale image settings annotations
+  stale="$(push_image unrecorded/web 1 "$STALE")"
+  image="$REGISTRY/unrecorded/web"
+  for settings in "$WARN" "$DENY"; do
+    # No record; a record about another tag, another image, a malformed one; and lists that name others.
+    for annotations in null "$(recorded "$image:2@$stale")" "$(recorded "$image-2:1@$DIGEST")" "$(recorded nonsense)" '{"container-patch.dev/resolved": "other"}' \
+      '{"container-patch.dev/resolved": "volume/app"}' '{"container-patch.dev/resolved": "apps,ap"}' '{"container-patch.dev/resolved": ""}'; do
+      made "$image:1@$stale" "$annotations" "$settings"
+      assert_passed stale-image controllerPods
+    done
+    made "$image@$stale" "$(recorded "$image:1@$DIGEST")" "$settings"
+    assert_passed stale-image controllerPods
+  done
+}
+
+@test "unrecordedPods decides about a controller's pod whose digest the pinning policy resolved, or that has none" {
+  local stale image annotations
+  stale="$(push_image unrecorded/pods 1 "$STALE")"
+  image="$REGISTRY/unrecorded/pods:1"
+  for annotations in '{"container-patch.dev/resolved": "app"}' '{"container-patch.dev/resolved": "other,app,volume/data"}' \
+    "$(recorded "$REGISTRY/unrecorded/pods:2@$stale" | jq -c '.["container-patch.dev/resolved"] = "app"')"; do
+    for settings in '{}' "$WARN"; do
+      made "$image@$stale" "$annotations" "$settings"
+      assert_passed stale-image unrecordedPods
+      assert_contains "$(annotation findings | jq -r '.[] | select(.passed).text')" record
+    done
+    made "$image@$stale" "$annotations" "$DENY"
+    assert_refused stale-image
+  done
+  made "$image" null '{}'
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(passed)" "unpinned-image unrecordedPods, stale-image unrecordedPods"
+  made "$image" null "$DENY"
+  assert_refused unpinned-image stale-image
+  # Only controllers' pods are meant.
+  made "$image@$stale" '{"container-patch.dev/resolved": "app"}' '{}' '.userInfo.username = "jane"'
+  assert_refused stale-image
+}
+
+@test "each container of a controller's pod has or lacks leniency for itself" {
+  local stale image pod
+  stale="$(push_image each/web 1 "$STALE")"
+  image="$REGISTRY/each/web:1"
+  pod="$(annotated_pod "$image@$stale" "$(recorded "$image@$stale" app "$image@$DIGEST" changed | jq -c '.["container-patch.dev/resolved"] = "resolved,volume/data"')" \
+    | jq -c --arg image "$image@$stale" '.spec.containers += [{name: "changed", image: $image}, {name: "resolved", image: $image}, {name: "data", image: $image}]
+      | .spec.volumes = [{name: "data", image: {reference: $image}}]')"
+  ask "$(request v1 Pod "$pod" "$CONTROLLER")" "$ENFORCE"
+  assert_equal "$(response .allowed)" false
+  assert_equal "$(annotation findings | jq -r '[.[] | select(.code == "stale-image") | "\(.site) \(.passed // .effect)"] | join(", ")')" \
+    'container `app` controllerPods, container `changed` deny, container `resolved` unrecordedPods, container `data` controllerPods, volume `data` unrecordedPods'
+}
+
+@test "what controllers make of a recorded template is let pass" {
+  local stale image
+  stale="$(push_image copied/web 1 "$STALE")"
+  image="$REGISTRY/copied/web:1"
+  ask "$(request apps/v1 ReplicaSet "$(deployment "$image" "$(recorded "$image@$stale")")" "$CONTROLLER | $(owned true)")" "$ENFORCE"
+  assert_passed stale-image controllerPods
+  ask "$(request batch/v1 Job "$(deployment "$image" "$(recorded "$image@$stale")")" '.userInfo.username = "system:serviceaccount:kube-system:cronjob-controller"')" "$ENFORCE"
+  assert_passed stale-image controllerPods
+  # A record of which a controller changes the digest comes from elsewhere.
+  ask "$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$stale")")" "$(deployment "$image" "$(recorded "$image@$DIGEST")")" "$CONTROLLER")" "$ENFORCE"
+  assert_refused stale-image
+}
+
+@test "one policy that pins and judges: a controller's pod is let pass by its record, and by unrecordedPods without one" {
+  local stale image request
+  stale="$(push_image one/web 1 "$STALE")"
+  image="$REGISTRY/one/web:1"
+  request="$(request v1 Pod "$(annotated_pod "$image" "$(recorded "$image@$stale")")" "$CONTROLLER")"
+  ask "$request" "$(both "$DENY")"
+  assert_passed stale-image controllerPods
+  assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image@$stale"
+  request="$(request v1 Pod "$(annotated_pod "$image")" "$CONTROLLER")"
+  ask "$request" "$BOTH"
+  assert_passed stale-image unrecordedPods
+  assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image@$stale"
+  assert_equal "$(resolved "$request")" app
+  ask "$request" "$(both "$DENY")"
+  assert_refused stale-image
+  # What the requester wrote into the list counts for nothing.
+  request="$(request v1 Pod "$(annotated_pod "$image@$stale" '{"container-patch.dev/resolved": "app"}')" "$CONTROLLER")"
+  ask "$request" "$(both "$DENY")"
+  assert_passed stale-image controllerPods
+}
+
+@test "a container that another webhook injects, or whose image it rewrites, has no record and is enforced as before" {
+  local fresh stale image injected request
+  fresh="$(push_image injected/web 1 "$FRESH")"
+  stale="$(push_image injected/proxy 1 "$STALE")"
+  image="$REGISTRY/injected/web:1"
+  # Injected before the pinning policy: resolved by it. The digest is not one that a user's workload was judged by.
+  injected="$(annotated_pod "$image" "$(recorded "$image@$fresh")" | jq -c --arg image "$REGISTRY/injected/proxy:1" '.spec.containers += [{name: "proxy", image: $image}]')"
+  request="$(request v1 Pod "$injected" "$CONTROLLER")"
+  ask "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -r '[.spec.containers[].image] | join(" ")')" "$image@$fresh $REGISTRY/injected/proxy:1@$stale"
+  assert_equal "$(resolved "$request")" proxy
+  ask "$(request v1 Pod "$(patched "$request")" "$CONTROLLER")" "$ENFORCE"
+  assert_passed stale-image unrecordedPods
+  ask "$(request v1 Pod "$(patched "$request")" "$CONTROLLER")" "$(enforce "$DENY")"
+  assert_refused stale-image
+  # Injected by digest.
+  ask "$(request v1 Pod "$(jq -c --arg digest "$stale" '.spec.containers[1].image += "@" + $digest | .spec.containers[0].image += "@" + "'"$fresh"'"' <<< "$injected")" "$CONTROLLER")" "$(enforce "$DENY")"
+  assert_passed stale-image controllerPods
+  # Injected into a user's pod.
+  ask "$(request v1 Pod "$(patched "$request")")" "$ENFORCE"
+  assert_refused stale-image
+  # A mirror in place of the registry: the record is about another image.
+  request="$(request v1 Pod "$(annotated_pod "$REGISTRY/injected/proxy:1" "$(recorded "$image@$fresh")")" "$CONTROLLER")"
+  ask "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$REGISTRY/injected/proxy:1@$stale"
+  assert_equal "$(resolved "$request")" app
+}
+
+@test "what was admitted is what runs: a tag that moves to a stale image is not what pods get" {
+  local fresh image request admitted pod
+  fresh="$(push_image story/web 1 "$FRESH")"
+  image="$REGISTRY/story/web:1"
+  request="$(request apps/v1 Deployment "$(deployment "$image")")"
+  ask "$request" "$PIN"
+  admitted="$(patched "$request")"
+  ask "$(request apps/v1 Deployment "$admitted")" "$ENFORCE"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  push_image story/web 1 "$STALE"
+  # With the registry up and down.
+  pod="$(request v1 Pod "$(jq -c .spec.template <<< "$admitted")" "$CONTROLLER")"
+  for run in ask silently; do
+    $run "$pod" "$PIN"
+    assert_equal "$(response .allowed) $(codes)" "true "
+    assert_equal "$(patched "$pod" | jq -r '.spec.containers[0].image')" "$image@$fresh"
+  done
+  ask "$(request v1 Pod "$(patched "$pod")" "$CONTROLLER")" "$(enforce "$DENY")"
+  assert_equal "$(response .allowed) $(codes)" "true "
+  # The same manifest once more changes nothing; a restart takes the tag as it is, and is refused.
+  request="$(update apps/v1 Deployment "$(deployment "$image")" "$(jq -c '{spec}' <<< "$admitted")")"
+  silently "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq -cS .spec)" "$(jq -cS .spec <<< "$admitted")"
+  request="$(update apps/v1 Deployment "$(jq -c '{spec} | .spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"' <<< "$admitted")" "$(jq -c '{spec}' <<< "$admitted")")"
+  ask "$request" "$PIN"
+  ask "$(update apps/v1 Deployment "$(patched "$request" | jq -c '{spec}')" "$(jq -c '{spec}' <<< "$admitted")")" "$ENFORCE"
+  assert_refused stale-image
+  assert_contains "$(message)" "the recorded \`$image@$fresh\`"
+}
+
+# The ready manifests
+
+# deployed FILE: the settings of a manifest in deploy/, as a file.
+deployed() {
+  sed -n '/^  settings:/,$p' "$ROOT/deploy/$1" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/deployed.yml"
+  echo "$BATS_TEST_TMPDIR/deployed.yml"
+}
+
+@test "deploy/pin.yaml records workloads, and deploy/enforce.yaml judges the records" {
+  local request
+  request="$(request apps/v1 Deployment "$(deployment nginx:1)")"
+  policy_run --request-path "$request" --settings-path "$(deployed pin.yaml)" --replay-host-capabilities-interactions "$(known docker.io/library/nginx:1)"
+  assert_records "$request" "{\"pin.container-patch.dev/app\": \"docker.io/library/nginx:1@$DIGEST\"}"
+  local resource
+  for resource in podtemplates replicationcontrollers deployments replicasets statefulsets daemonsets jobs cronjobs; do
+    assert_contains "$(sed -n '/^  rules:/,/^  settings:/p' "$ROOT/deploy/pin.yaml")" "\"$resource\""
+  done
+  local answer
+  answer="$(jq -nc --arg digest "$DIGEST" '{digest: $digest, config: {created: "2020-01-01T00:00:00Z"}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json"}}}')"
+  jq -nr --arg answer "$answer" --arg digest "$DIGEST" '"- type: Exchange\n  request: |\n    !OciManifestAndConfig\n    image: docker.io/library/nginx@\($digest)\n  response:\n    type: Success\n    payload: \($answer | tojson)"' > "$BATS_TEST_TMPDIR/session.yml"
+  policy_run --request-path "$(request apps/v1 Deployment "$(deployment nginx:1 "$(recorded "docker.io/library/nginx:1@$DIGEST")")")" \
+    --settings-path "$(deployed enforce.yaml)" --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
+  assert_refused stale-image
+}
+
+@test "settings of templates and unrecordedPods that are not valid are refused with their path" {
+  local settings at
+  while read -r at settings; do
+    policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json "$settings"
+    [ "$status" -eq 1 ]
+    assert_contains "$stderr" "$at: "
+  done <<< 'pinning.templates {"pinning": {"templates": "records"}}
+pinning.templates {"pinning": {"templates": 7}}
+enforcement.unrecordedPods {"enforcement": {"unrecordedPods": "ignore"}}
+enforcement.unrecordedPods {"enforcement": {"unrecordedPods": true}}'
+}
+
+@test "container-patch check shows what would be recorded" {
+  local digest
+  digest="$(push_image checked/web 1 "$FRESH")"
+  jq -nc --argjson object "$(deployment "$REGISTRY/checked/web:1")" '{apiVersion: "apps/v1", kind: "Deployment", metadata: {name: "web"}} + $object' > "$BATS_TEST_TMPDIR/deployment.json"
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/deployment.json" --insecure-registry "$REGISTRY" --settings-json "$PIN"
+  echo "$output"
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "$REGISTRY/checked/web:1@$digest"
+}
