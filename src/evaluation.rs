@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::enforcement::break_glass::Door;
 use crate::enforcement::exceptions::{Exception, Exceptions};
-use crate::enforcement::leniency::{self, Leniency, Reason};
+use crate::enforcement::leniency::{self, Leniency, Origin, Reason};
 use crate::enforcement::{self, Scope};
 use crate::evidence::build_date::{BuildDate, build_date};
 use crate::evidence::registry::{self, ImageFacts, Registry, Runnable, RunnableImage, Unknown};
@@ -18,19 +18,22 @@ use crate::evidence::reports::{self, ReportSource, Reported, Reports};
 use crate::evidence::{Answer, annotations};
 use crate::finding::{Code, Effect, Finding};
 use crate::host::Host;
-use crate::image::{Platforms, Reference, RegistryPattern};
+use crate::image::{Digest, Platforms, Reference, RegistryPattern};
 use crate::mutation;
 use crate::request::{AdmissionRequest, Payload};
 use crate::rules::Ruling;
 use crate::rules::base_image::{Base, BaseImage, Currency, base_of};
-use crate::rules::pinning::{self, Decision};
+use crate::rules::pinning::{self, Decision, Pinning};
 use crate::rules::scan::{Evidence, PodAnnotations, Scanning};
 use crate::settings::read::{Entries, Problems};
 use crate::settings::value::Treatment;
 use crate::settings::{InForce, Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, Verdict};
-use crate::workload::{self, ImageSite, Placement, Unlisted, Workload};
+use crate::workload::{self, ImageSite, Placement, Unlisted, Workload, records};
+use recording::{EarlierRecords, Recorded, Recorder, Recording, Resolved};
+
+mod recording;
 
 /// The most images of one object that are judged. Nobody has so many; without a bound, an object of 3 MiB names two hundred
 /// thousand, each with findings of its own and with everything that the pod's annotations say, and host calls for each.
@@ -133,7 +136,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         let text = format!("this {operation} request for a {kind} holds no object to judge");
         return Verdict::deny(Code::InvalidRequest, text);
     };
-    let workload = match workload::read(&request.kind, object, &settings.sections().custom_workloads) {
+    let mut workload = match workload::read(&request.kind, object, &settings.sections().custom_workloads) {
         Ok(workload) => workload,
         Err(Unlisted::UnknownKind) => return Verdict::deny(Code::UnknownKind, unknown_kind(request)),
         Err(Unlisted::Malformed(cause)) => return Verdict::deny(Code::InvalidRequest, cause),
@@ -142,6 +145,12 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
     }
     let before = before(request, settings);
+    let now = settings.sections().evaluate_at.unwrap_or_else(|| host.now());
+    let mut registry = Registry::new(host).with_listed(&settings.sections().registries);
+    let recording = Recorder { request, settings, object, before: &before, now }.record(&mut workload, &mut registry);
+    if let Some(bytes) = recording.excess {
+        return Verdict::deny(Code::InvalidRequest, too_many_records(&request.kind.kind, bytes));
+    }
     let configured = settings.sections().configured_platforms();
     let unchanged = leniency::unchanged(&workload, &before, configured);
     let mut judge = Judge {
@@ -149,17 +158,20 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         settings,
         object,
         placement: Placement::of(&request.kind),
-        now: settings.sections().evaluate_at.unwrap_or_else(|| host.now()),
+        now,
         statements: Statements::of(&workload),
-        registry: Registry::new(host).with_listed(&settings.sections().registries),
+        recording,
+        earlier: EarlierRecords::of(&before),
+        resolved: Resolved::of(&workload),
+        registry,
         reports: Reports::new(host, request.namespace()),
         scanned: HashMap::new(),
         findings: Vec::new(),
         images: Vec::with_capacity(workload.sites.len()),
         edits: Vec::new(),
     };
-    for (site, is_unchanged) in workload.sites.iter().zip(unchanged) {
-        judge.site(site, is_unchanged, workload.platforms(site.template(), configured));
+    for (index, (site, is_unchanged)) in workload.sites.iter().zip(unchanged).enumerate() {
+        judge.site(index, site, is_unchanged, workload.platforms(site.template(), configured));
     }
     judge.verdict()
 }
@@ -213,6 +225,14 @@ fn too_many_images(kind: &str, count: usize) -> String {
     )
 }
 
+fn too_many_records(kind: &str, bytes: usize) -> String {
+    let (kind, most) = (Shown(kind), recording::MOST_BYTES);
+    format!(
+        "the records of the digests of this {kind} take {bytes} bytes, of which at most {most} are written; write the digests into the \
+         image fields, `name:tag@sha256:…`"
+    )
+}
+
 /// An image of which something that a rule needs is not known.
 fn unverified(effect: Effect, cause: &str) -> Ruling {
     Ruling { code: Code::EvidenceUnavailable, effect, text: format!("could not be verified: {cause}") }
@@ -260,6 +280,9 @@ struct Judge<'r, 's> {
     placement: Placement,
     now: DateTime<Utc>,
     statements: Statements<'r>,
+    recording: Recording,
+    earlier: EarlierRecords<'r>,
+    resolved: Resolved<'r>,
     registry: Registry<'r>,
     reports: Reports<'r>,
     scanned: HashMap<ScanKey, Rc<Scanned>>,
@@ -271,14 +294,32 @@ struct Judge<'r, 's> {
 /// One image at one site, with the rules and the exceptions that are for it.
 struct Subject<'s> {
     site: &'s ImageSite<'s>,
-    /// The image as it is written.
+    /// The image as it is written, in a pod template with the digest of its record.
     image: Reference<'s>,
+    /// The image as it is written.
+    written: &'s Reference<'s>,
+    /// What was done about its record.
+    recorded: Recorded,
     /// Those of the nodes that it may run on.
     platforms: Platforms,
     rules: Rules<'s>,
     exceptions: Exceptions<'s>,
     is_unchanged: bool,
     leniency: Option<Leniency>,
+}
+
+impl Subject<'_> {
+    /// The image as the rule about digests takes it. A record that was looked up now is written by that rule, and where it wants a
+    /// digest in the image field, a record is none.
+    fn to_be_pinned(&self) -> &Reference<'_> {
+        let is_own = self.recorded == Recorded::AsItIs && self.rules.pinning.templates() != pinning::Templates::Judge;
+        if is_own { &self.image } else { self.written }
+    }
+
+    /// The digest that a valid record gives the image.
+    fn digest_of_record(&self) -> Option<Digest<'_>> {
+        self.site.record.as_deref().and_then(|record| records::recorded_digest(record, self.written))
+    }
 }
 
 /// One of the images that may run of a reference.
@@ -353,36 +394,74 @@ impl ScanKey {
 }
 
 impl Judge<'_, '_> {
-    fn site(&mut self, site: &ImageSite<'_>, is_unchanged: bool, platforms: Platforms) {
+    fn site(&mut self, index: usize, site: &ImageSite<'_>, is_unchanged: bool, platforms: Platforms) {
         let mut judged = JudgedImage { unchanged: is_unchanged, ..JudgedImage::at(site) };
-        let leniency = leniency::leniency(&self.settings.sections().enforcement, self.request, is_unchanged);
-        if leniency == Some(Leniency { treatment: Treatment::Ignore, reason: Reason::Unchanged }) {
+        let enforcement = &self.settings.sections().enforcement;
+        let leniency = |origin| leniency::leniency(enforcement, self.request, is_unchanged, origin);
+        if leniency(Origin::Judged) == Some(Leniency { treatment: Treatment::Ignore, reason: Reason::Unchanged }) {
             self.images.push(judged);
             return;
         }
         match Reference::parse(&site.image) {
-            Ok(image) => {
-                judged.image = image.normalized();
-                judged.exempt = self.settings.sections().exempts(&judged.image);
+            Ok(written) => {
+                judged.image = written.normalized();
+                let recorded = site.recorded();
+                let of_record = recorded.as_deref().and_then(|image| Reference::parse(image).ok());
+                let name = of_record.as_ref().map_or_else(|| judged.image.clone(), Reference::normalized);
+                judged.exempt = self.settings.sections().exempts(&name);
                 if !judged.exempt {
-                    let rules = self.settings.rules_for(&judged.image);
-                    let name = judged.image.clone();
+                    let rules = self.settings.rules_for(&name);
+                    let leniency = leniency(self.origin(site, &written, rules.pinning));
                     let exceptions = Exceptions::for_image(self.settings, &name, self.now);
-                    let subject = Subject { site, image, platforms, rules, exceptions, is_unchanged, leniency };
+                    let subject = Subject {
+                        site,
+                        image: of_record.unwrap_or_else(|| written.clone()),
+                        written: &written,
+                        recorded: self.recording.of(index).clone(),
+                        platforms,
+                        rules,
+                        exceptions,
+                        is_unchanged,
+                        leniency,
+                    };
                     self.image(&subject, &mut judged);
                 }
             }
             Err(error) => {
-                self.finding(Finding::invalid_reference(site, &error), leniency);
+                let finding = Finding::invalid_reference(site, &error);
+                let leniency = leniency(Origin::Judged);
+                self.finding(finding, leniency);
             }
         }
         self.images.push(judged);
     }
 
+    /// How the digest came into a pod.
+    fn origin(&self, site: &ImageSite<'_>, image: &Reference<'_>, rule: &Pinning) -> Origin {
+        if self.placement != Placement::Pod {
+            return Origin::Judged;
+        }
+        let record = site.record.as_deref().and_then(|record| records::digest_of(record, image));
+        match (record, image.digest()) {
+            (Some(record), Some(digest)) if record == digest => Origin::Judged,
+            // It gets that digest now.
+            (Some(_), None) if rule.action == pinning::Action::Pin => Origin::Judged,
+            (Some(_), _) => Origin::Other,
+            (None, Some(_)) if !self.resolved.lists(site) => Origin::Judged,
+            (None, _) => Origin::Unrecorded,
+        }
+    }
+
     fn image(&mut self, subject: &Subject<'_>, judged: &mut JudgedImage) {
         let image = &subject.image;
         judged.digest = image.digest().map(|digest| digest.as_str().to_owned());
-        let mut decision = subject.rules.pinning.decide(image, self.placement);
+        let is_pinned_by_record = self.placement == Placement::Pod
+            && subject.rules.pinning.action == pinning::Action::Pin
+            && subject.digest_of_record().is_some();
+        let mut decision = match is_pinned_by_record {
+            true => Decision::Pin,
+            false => subject.rules.pinning.decide(subject.to_be_pinned(), self.placement),
+        };
         if let Decision::Refuse { ruling, otherwise } = decision {
             let is_refused = self.rule(subject, ruling);
             // Where something lets the tag pass, the rest of the rule holds.
@@ -393,14 +472,18 @@ impl Judge<'_, '_> {
             Decision::Pin if self.request.is_audit() => Decision::Report(Effect::Warn),
             // An image that was admitted before is not rewritten by an update that changes something else.
             Decision::Pin if subject.is_unchanged => Decision::LeaveAlone,
+            Decision::Record if matches!(subject.recorded, Recorded::AsItIs | Recorded::Forbidden) => {
+                Decision::LeaveAlone
+            }
             decision => decision,
         };
+        self.resolved.is_managed |= subject.rules.pinning.action == pinning::Action::Pin;
         let Rules { schedule, base_image, scan, .. } = subject.rules;
         let is_ignored = subject.leniency.is_some_and(|leniency| leniency.treatment == Treatment::Ignore);
         let asking = [schedule.action.effect(), base_image.action.effect(), scan.action.effect()];
         let asking = asking.into_iter().max().flatten().filter(|_| !is_ignored);
         let pinning = match decision {
-            Decision::Pin => Some(Effect::Deny),
+            Decision::Pin | Decision::Record => Some(Effect::Deny),
             Decision::Report(effect) if !self.request.is_audit() => Some(effect),
             _ => None,
         };
@@ -432,13 +515,26 @@ impl Judge<'_, '_> {
                 }
                 self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), *effect));
             }
-            Decision::Pin => match self.registry.digest(&image.registry_name()) {
+            Decision::Record => match &subject.recorded {
+                Recorded::NotRenewed(cause) => {
+                    self.rule(subject, pinning::not_renewed(cause));
+                }
+                Recorded::NotFound => {
+                    let cause = self.registry.digest(&image.registry_name()).err().unwrap_or_default();
+                    self.unavailable(subject, Effect::Deny, &cause);
+                    return None;
+                }
+                Recorded::AsItIs | Recorded::LookedUp | Recorded::Forbidden => {}
+            },
+            Decision::Pin => match self.digest_to_write(subject) {
                 Ok(digest) => {
-                    let Some(span) = subject.site.span(self.object) else {
+                    let json = serde_json::to_string(&pinning::pinned(image, &digest)).ok();
+                    let edit = subject.site.span(self.object).zip(json);
+                    if edit.is_none() {
                         self.rule(subject, Ruling::unplaced());
                         return None;
-                    };
-                    self.edits.push((span, pinning::pinned(image, &digest)));
+                    }
+                    self.edits.extend(edit);
                     judged.digest = Some(digest);
                 }
                 Err(cause) => {
@@ -448,6 +544,17 @@ impl Judge<'_, '_> {
             },
         }
         Some(())
+    }
+
+    /// The digest that an image field gets: in a pod the one of its record, else what its tag points at.
+    fn digest_to_write(&mut self, subject: &Subject<'_>) -> Answer<String> {
+        if self.placement == Placement::Pod {
+            if let Some(digest) = subject.digest_of_record() {
+                return Ok(digest.as_str().to_owned());
+            }
+            self.resolved.now.push(subject.site.short_name());
+        }
+        self.registry.digest(&subject.image.registry_name())
     }
 
     /// Judges what is in an image, by its digest: what was judged is what is written, and what runs. `asking` is the strictest
@@ -599,7 +706,13 @@ impl Judge<'_, '_> {
     fn rule(&mut self, subject: &Subject<'_>, ruling: Ruling) -> bool {
         let mut is_refused = false;
         for ruling in subject.exceptions.apply(ruling) {
-            is_refused |= self.finding(Finding::about_site(subject.site, ruling), subject.leniency);
+            let image = Shown(subject.image.as_str()).to_string();
+            let mut finding = Finding { image: Some(image), ..Finding::about_site(subject.site, ruling) };
+            let earlier = self.earlier.replaced(subject.site, &subject.image);
+            if let Some(earlier) = earlier.filter(|_| finding.effect == Effect::Deny) {
+                finding.text = format!("{}; to keep the recorded digest, write `{earlier}`", finding.text);
+            }
+            is_refused |= self.finding(finding, subject.leniency);
         }
         is_refused
     }
@@ -645,11 +758,21 @@ impl Judge<'_, '_> {
         if self.findings.iter().any(|finding| matches!(finding.code, Code::EvidenceUnavailable | Code::Excepted)) {
             self.registry.log_failures();
         }
+        let is_pod = self.placement == Placement::Pod && self.request.operation == "CREATE" && !self.request.is_audit();
+        let annotations = is_pod.then(|| self.resolved.written()).flatten();
+        let annotations =
+            annotations.map(|written| records::annotate(self.object, "", &[written]).map(|edit| vec![edit]));
+        let written = self.recording.edits(self.object);
         let verdict = Verdict::of(self.findings, self.images);
-        if self.edits.is_empty() {
+        if self.edits.is_empty() && annotations.is_none() && written.as_ref().is_some_and(Vec::is_empty) {
             return verdict;
         }
-        match mutation::rewrite(self.object, self.edits) {
+        let edits = annotations.unwrap_or(Some(Vec::new())).zip(written);
+        let rewritten = edits.and_then(|(annotations, written)| {
+            self.edits.extend(annotations.into_iter().chain(written));
+            mutation::rewrite(self.object, self.edits)
+        });
+        match rewritten {
             Some(object) => verdict.with_object(object),
             None => Verdict::deny(Code::InvalidRequest, "the images of this object cannot be rewritten"),
         }

@@ -1,4 +1,4 @@
-//! Rewrites images in the JSON text of an object. Everything else stays as it was, to the byte: fields that no version of
+//! Rewrites images and annotations in the JSON text of an object. Everything else stays as it was, to the byte: fields that no version of
 //! Kubernetes knows, the order of keys, the spelling of numbers.
 
 use std::ops::Range;
@@ -6,17 +6,17 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// The object with some spans of its text replaced by JSON strings. Nothing where the spans do not fit the text.
+/// The object with some spans of its text replaced by other JSON text. Nothing where the spans do not fit the text, or the outcome is
+/// not JSON.
 #[must_use]
 pub fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Option<String> {
     edits.sort_unstable_by_key(|(span, _)| span.start);
     let text = object.get();
-    let mut rewritten =
-        String::with_capacity(text.len() + edits.iter().map(|(_, image)| image.len() + 2).sum::<usize>());
+    let mut rewritten = String::with_capacity(text.len() + edits.iter().map(|(_, json)| json.len()).sum::<usize>());
     let mut end = 0;
-    for (span, image) in edits {
+    for (span, json) in edits {
         rewritten.push_str(text.get(end..span.start)?);
-        rewritten.push_str(&serde_json::to_string(&image).ok()?);
+        rewritten.push_str(&json);
         end = span.end;
     }
     rewritten.push_str(text.get(end..)?);
@@ -39,7 +39,7 @@ mod tests {
             let start = text.find(word).unwrap();
             start..start + word.len()
         };
-        let edits = vec![(span("\"two\""), "2".to_owned()), (span("\"one\""), "1\"1".to_owned())];
+        let edits = vec![(span("\"two\""), "\"2\"".to_owned()), (span("\"one\""), r#""1\"1""#.to_owned())];
         let expected = text.replace("\"two\"", "\"2\"").replace("\"one\"", r#""1\"1""#);
         assert_eq!(rewrite(object, edits).unwrap(), expected);
     }

@@ -78,6 +78,10 @@ section! {
         /// What becomes of findings about what Kubernetes' own controllers make of admitted workloads. Only the
         /// authenticated user counts, never an owner reference. Images are pinned in any case.
         "controllerPods" controller_pods: Treatment = Treatment::Warn,
+        /// How pods that Kubernetes' own controllers make are judged where their workload has neither a digest nor a
+        /// [record](records.md) for an image, so that the digest was not judged with the workload. `warn` judges the image by
+        /// `controllerPods`, `deny` as a new one.
+        "unrecordedPods" unrecorded_pods: Effect = Effect::Warn,
         /// What becomes of an image that a registry, or the cluster, could not be asked about. It is the finding
         /// [`evidence-unavailable`](evidence-unavailable.md); see [registries](registries.md), and
         /// [reports in the cluster](scans.md#reports-in-the-cluster).
@@ -370,7 +374,7 @@ mod tests {
                 "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
                 "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
                 "pinning.action: `denny` is none of pin, deny, warn, off",
-                "pinning.templates: expected true or false, found a string",
+                "pinning.templates: `yes` is none of record, true, false",
                 "pinning.forbiddenTags[0]: `-x` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, and starts with none of `.` `-`",
                 "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
                 "pinning.actoin: unknown key; did you mean `action`?",
@@ -390,7 +394,7 @@ mod tests {
         assert_eq!(Settings::default().written(), json!({}), "what has its default is left out");
         let written = json!({
             "exempt": ["docker.io/library/*", "*.example.com/x:*", "*/nothing:*"],
-            "pinning": {"action": "off", "templates": true, "forbiddenTags": []},
+            "pinning": {"action": "off", "templates": "true", "forbiddenTags": []},
             "schedule": {
                 "patchDays": {"cron": "0 0 2 * *", "timeZone": "Europe/Berlin", "grace": "36h"},
                 "warnBefore": "90s",

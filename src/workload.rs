@@ -1,6 +1,7 @@
 //! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
 
 mod nodes;
+pub mod records;
 mod walk;
 
 use std::borrow::Cow;
@@ -88,6 +89,8 @@ pub struct ImageSite<'a> {
     pub name: Option<Cow<'a, str>>,
     /// The image reference, as it is written.
     pub image: Cow<'a, str>,
+    /// The record of its digest that the pod template, or the pod, has for it. It may be anything.
+    pub record: Option<Cow<'a, str>>,
     template: Cow<'a, str>,
     layout: Layout,
     /// The JSON of the reference, inside the JSON of the object.
@@ -96,11 +99,18 @@ pub struct ImageSite<'a> {
 
 impl ImageSite<'_> {
     /// What stays the same while nobody changes the image: the template and the list that it is in, the name of its container
-    /// and the image. A container without a name is always another.
+    /// and the image, with the digest that its pod template records. A container without a name is always another.
     #[must_use]
-    pub fn identity(&self) -> Option<(&str, &'static str, &str, &str)> {
+    pub fn identity(&self) -> Option<(&str, &'static str, &str, Cow<'_, str>)> {
+        let (template, list, name) = self.place()?;
+        Some((template, list, name, self.recorded().map_or(Cow::Borrowed(&self.image), Cow::Owned)))
+    }
+
+    /// The template and the list that it is in, and the name of its container, where it has one.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, &'static str, &str)> {
         let name = self.name.as_deref().filter(|name| !name.is_empty())?;
-        Some((&self.template, self.field.list, name, &self.image))
+        Some((&self.template, self.field.list, name))
     }
 
     /// The pod template that it is in, as a JSON pointer.
@@ -171,6 +181,8 @@ pub struct Template<'a> {
     pub pointer: Cow<'a, str>,
     /// The nodes that its pods may run on.
     pub nodes: Nodes,
+    /// Those of its annotations that this policy writes.
+    pub records: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl Workload<'_> {
@@ -317,7 +329,14 @@ pub fn read<'a>(
 
 /// Whether a ControllerRevision is that of a StatefulSet or DaemonSet.
 fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result<bool, Unlisted> {
-    walk::has_owner(object, &REVISED).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Shape(cause))))
+    let owners = walk::owners(object).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Shape(cause))))?;
+    Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && REVISED.contains(&owner.kind.as_ref())))
+}
+
+/// Whether an object says that a controller manages it. Anybody can write that.
+#[must_use]
+pub fn has_controller(object: &RawValue) -> bool {
+    walk::owners(object).is_ok_and(|owners| owners.iter().any(|owner| owner.controller == Some(true)))
 }
 
 /// What the images of an object are for.

@@ -32,6 +32,19 @@ pub enum Reason {
     Unchanged,
     /// One of Kubernetes' own controllers brings it in.
     Controller,
+    /// One of Kubernetes' own controllers brings it in, and the digest was not judged with the workload.
+    Unrecorded,
+}
+
+/// How the digest of an image came into a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From the pod template, whose image field or record was judged with the workload.
+    Judged,
+    /// From the registry, when the pod was created; or there is none.
+    Unrecorded,
+    /// From elsewhere: the record of the template has another one.
+    Other,
 }
 
 impl Reason {
@@ -41,6 +54,7 @@ impl Reason {
         match self {
             Self::Unchanged => "unchangedImages",
             Self::Controller => "controllerPods",
+            Self::Unrecorded => "unrecordedPods",
         }
     }
 
@@ -50,6 +64,9 @@ impl Reason {
         match self {
             Self::Unchanged => "let pass because this update leaves the image as it was",
             Self::Controller => "let pass because one of Kubernetes' own controllers makes this",
+            Self::Unrecorded => {
+                "let pass because one of Kubernetes' own controllers makes this, though its workload has no record of the digest"
+            }
         }
     }
 }
@@ -109,13 +126,25 @@ pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured
 /// How the image at a site is judged. Where there are two reasons for leniency, the milder one counts.
 ///
 /// A controller makes objects of workloads that were admitted. An image that it changes in one that is there comes from
-/// somewhere else: an old revision, say, that someone else has written.
+/// somewhere else: an old revision, say, that someone else has written. The same holds for a digest that the workload was not
+/// admitted with: a tag may point at anything by the time that a pod is made.
 #[must_use]
-pub fn leniency(settings: &Enforcement, request: &AdmissionRequest<'_>, is_unchanged: bool) -> Option<Leniency> {
+pub fn leniency(
+    settings: &Enforcement,
+    request: &AdmissionRequest<'_>,
+    is_unchanged: bool,
+    origin: Origin,
+) -> Option<Leniency> {
     let unchanged =
         is_unchanged.then_some(Leniency { treatment: settings.unchanged_images, reason: Reason::Unchanged });
     let is_made = is_controller(request.user()) && (request.operation == "CREATE" || is_unchanged);
-    let controller = is_made.then_some(Leniency { treatment: settings.controller_pods, reason: Reason::Controller });
+    let treatment = settings.controller_pods;
+    let controller = match (origin, settings.unrecorded_pods) {
+        _ if !is_made => None,
+        (Origin::Judged, _) => Some(Leniency { treatment, reason: Reason::Controller }),
+        (Origin::Unrecorded, Effect::Warn) => Some(Leniency { treatment, reason: Reason::Unrecorded }),
+        (Origin::Unrecorded, Effect::Deny) | (Origin::Other, _) => None,
+    };
     match (unchanged, controller) {
         (Some(unchanged), Some(controller)) if controller.treatment < unchanged.treatment => Some(controller),
         (unchanged, controller) => unchanged.or(controller),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::evaluate;
 use crate::host::in_memory::InMemory;
 
+mod records;
 mod reports;
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -45,6 +46,12 @@ fn image(created: &str, annotations: Value) -> Value {
         "manifest": {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}, "annotations": annotations},
         "config": {"created": created},
     })
+}
+
+/// A pod whose images this policy has looked up in the containers that are listed.
+fn resolved(listed: &str, mut pod: Value) -> Value {
+    pod["metadata"]["annotations"] = json!({"container-patch.dev/resolved": listed});
+    pod
 }
 
 fn world() -> InMemory {
@@ -189,7 +196,8 @@ fn an_unpinned_image_of_a_pod_gets_its_digest_and_is_judged_by_it() {
         .config(&format!("docker.io/library/nginx@{DIGEST}"), image("2026-11-01T00:00:00Z", json!(null)));
     let response = respond(&host, &request("Pod", &pod(&["nginx:1", "nginx:1"])), &json!({}));
     assert_eq!(response["accepted"], json!(true), "{response}");
-    assert_eq!(response["mutated_object"], pod(&[&format!("nginx:1@{DIGEST}"), &format!("nginx:1@{DIGEST}")]));
+    let pinned = pod(&[&format!("nginx:1@{DIGEST}"), &format!("nginx:1@{DIGEST}")]);
+    assert_eq!(response["mutated_object"], resolved("c0,c1", pinned));
     assert_eq!(host.asked(), ["digest docker.io/library/nginx:1", &format!("config docker.io/library/nginx@{DIGEST}")]);
     let images: Value = serde_json::from_str(response["audit_annotations"]["images"].as_str().unwrap()).unwrap();
     assert_eq!(
@@ -212,7 +220,7 @@ fn a_denied_request_is_not_rewritten() {
 fn pod_templates_are_pinned_only_where_the_settings_say_so() {
     let host = || world().digest("docker.io/library/nginx:1", DIGEST);
     let deployment = request("Deployment", &json!({"spec": {"template": pod(&["nginx:1"])}}));
-    let response = respond(&host(), &deployment, &only("pinning", json!({"action": "pin"})));
+    let response = respond(&host(), &deployment, &only("pinning", json!({"action": "pin", "templates": false})));
     assert_eq!((response["accepted"].clone(), response.get("mutated_object")), (json!(true), None));
     let response = respond(&host(), &deployment, &only("pinning", json!({"action": "pin", "templates": true})));
     assert_eq!(
@@ -393,7 +401,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_mutation_replaces_the_images_and_nothing_else(unknown in any_json(), unknown_too in any_json(), pretty in any::<bool>()) {
+    fn a_mutation_replaces_the_images_lists_those_looked_up_and_changes_nothing_else(unknown in any_json(), unknown_too in any_json(), pretty in any::<bool>()) {
         let object = |image: &str, volume: &str| json!({
             "metadata": {"name": "web", "UNKNOWN": unknown},
             "spec": {
@@ -407,7 +415,8 @@ proptest! {
         let payload = json!({"request": request, "settings": only("pinning", json!({}))});
         let text = if pretty { serde_json::to_string_pretty(&payload).unwrap() } else { payload.to_string() };
         let response: Value = serde_json::from_slice(&evaluate(text.as_bytes(), &host).into_response()).unwrap();
-        let expected = object(&format!("app:1@{DIGEST}"), &format!("localhost:5000/data:2@{OTHER}"));
+        let mut expected = object(&format!("app:1@{DIGEST}"), &format!("localhost:5000/data:2@{OTHER}"));
+        expected["metadata"]["annotations"] = json!({"container-patch.dev/resolved": "app,volume/data"});
         prop_assert_eq!(&response["mutated_object"], &expected);
     }
 }
@@ -716,7 +725,7 @@ mod exceptions {
         let settings = excepting("forbidden-tag", only("pinning", json!({})));
         let response = respond(&host, &request("Pod", &pod(&["a"])), &settings);
         assert_eq!(response["codes"], json!(["excepted Warn"]));
-        assert_eq!(response["mutated_object"], pod(&[&format!("a@{DIGEST}")]));
+        assert_eq!(response["mutated_object"], resolved("c0", pod(&[&format!("a@{DIGEST}")])));
     }
 
     #[test]
@@ -906,14 +915,14 @@ mod controllers {
             let mut settings = only("pinning", json!({}));
             settings["enforcement"] = json!({"controllerPods": treatment});
             let response = respond(&host, &by(REPLICA_SETS, request("Pod", &pod(&["a:1"]))), &settings);
-            assert_eq!(response["mutated_object"], pod(&[&format!("a:1@{DIGEST}")]), "{treatment}");
+            assert_eq!(response["mutated_object"], resolved("c0", pod(&[&format!("a:1@{DIGEST}")])), "{treatment}");
         }
         let host = world().digest("docker.io/library/a:latest", DIGEST);
         let response = respond(&host, &by(REPLICA_SETS, request("Pod", &pod(&["a"]))), &only("pinning", json!({})));
         assert_eq!(response["codes"], json!(["forbidden-tag Warn"]));
         assert_eq!(
             response["mutated_object"],
-            pod(&[&format!("a@{DIGEST}")]),
+            resolved("c0", pod(&[&format!("a@{DIGEST}")])),
             "a tag that is let pass is pinned like any other"
         );
     }

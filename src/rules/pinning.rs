@@ -18,10 +18,12 @@ section! {
         /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use, where
         /// the registry answers.
         "action" action: Action = Action::Pin,
-        /// Whether the pod templates of workloads are judged, too; left out, `false` for `pin`, else `true`. Workloads
-        /// are Deployments, Jobs and the like; without their templates, only pods are judged. `pin` rewrites them, and
-        /// what a GitOps tool has applied it then applies again, for ever.
-        "templates" templates: Option<bool> = None,
+        /// What is done about images without a digest in the pod templates of workloads (Deployments, Jobs and the like); left out,
+        /// `record` for `pin`, else `true`. `record` leaves the image fields as they are: `pin` writes the digests into
+        /// annotations of the template, see [records](records.md), and `deny` and `warn` take such a record for the digest. `true`
+        /// wants a digest in the image field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false`
+        /// leaves templates alone.
+        "templates" templates: Option<Templates> = None,
         /// Tags that are refused even where `action` is `warn`, unless there is a digest. Pod templates are always checked
         /// for them. An image with neither tag nor digest counts as `latest`.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
@@ -44,6 +46,22 @@ pub enum Action {
 impl Words for Action {
     const WORDS: &'static [(&'static str, Self)] =
         &[("pin", Self::Pin), ("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
+}
+
+/// What is done about images without a digest in pod templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Templates {
+    /// Their digests are recorded in annotations of the template.
+    Record,
+    /// They are judged as those of pods are.
+    Judge,
+    /// Nothing.
+    Ignore,
+}
+
+impl Words for Templates {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("record", Self::Record), ("true", Self::Judge), ("false", Self::Ignore)];
 }
 
 /// A tag of the reference grammar.
@@ -82,6 +100,18 @@ impl Pinning {
         self.forbidden_tags.iter().any(|forbidden| forbidden.0 == tag)
     }
 
+    /// What is done about images without a digest in pod templates.
+    #[must_use]
+    pub fn templates(&self) -> Templates {
+        self.templates.unwrap_or(if self.action == Action::Pin { Templates::Record } else { Templates::Judge })
+    }
+
+    /// Whether digests are recorded in pod templates.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        self.action == Action::Pin && self.templates() == Templates::Record
+    }
+
     /// What is to be done about one image.
     #[must_use]
     pub fn decide(&self, image: &Reference<'_>, placement: Placement) -> Decision {
@@ -91,12 +121,14 @@ impl Pinning {
             Action::Warn => Decision::Report(Effect::Warn),
             Action::Off => return Decision::LeaveAlone,
         };
-        let looks_here = match placement {
-            Placement::Pod => true,
-            Placement::Template => self.templates.unwrap_or(self.action != Action::Pin),
-            Placement::Revision => self.templates.unwrap_or(true) && self.action != Action::Pin,
+        let unpinned = match (placement, self.templates()) {
+            (Placement::Pod, _) => unpinned,
+            // Nothing is written into what a controller compares with the template that it was made of.
+            (Placement::Revision, _) if self.action == Action::Pin => Decision::LeaveAlone,
+            (Placement::Template, Templates::Record) if self.action == Action::Pin => Decision::Record,
+            (_, Templates::Judge) => unpinned,
+            (_, Templates::Record | Templates::Ignore) => Decision::LeaveAlone,
         };
-        let unpinned = if looks_here { unpinned } else { Decision::LeaveAlone };
         let Some(tag) = image.effective_tag() else { return Decision::LeaveAlone };
         if self.forbids(tag) {
             let fact = match image.tag() {
@@ -118,6 +150,8 @@ pub enum Decision {
     LeaveAlone,
     /// It is to get the digest that its tag points at.
     Pin,
+    /// Its pod template is to get a record of that digest.
+    Record,
     /// It is reported as unpinned, best with the digest to use.
     Report(Effect),
     /// It is refused, whatever its digest would be.
@@ -141,6 +175,13 @@ pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> 
     Ruling { code: Code::UnpinnedImage, effect, text }
 }
 
+/// The warning that the digest of a record could not be looked up again.
+#[must_use]
+pub fn not_renewed(cause: &str) -> Ruling {
+    let text = format!("keeps its recorded digest, since its tag could not be looked up: {cause}");
+    Ruling { code: Code::EvidenceUnavailable, effect: Effect::Warn, text }
+}
+
 /// The reference with a digest: `name[:tag]@digest`.
 #[must_use]
 pub fn pinned(image: &Reference<'_>, digest: &str) -> String {
@@ -149,7 +190,7 @@ pub fn pinned(image: &Reference<'_>, digest: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Decision, Pinning, Tag, pinned, unpinned};
+    use super::{Action, Decision, Pinning, Tag, Templates, pinned, unpinned};
     use crate::finding::{Code, Effect};
     use crate::image::Reference;
     use crate::workload::Placement;
@@ -198,14 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn pod_templates_are_judged_but_not_pinned_unless_the_settings_say_otherwise() {
+    fn images_of_pod_templates_are_recorded_where_the_rule_pins_and_else_judged() {
         let image = Reference::parse("nginx:1").unwrap();
         let in_template =
             |action, templates| Pinning { templates, ..with_action(action) }.decide(&image, Placement::Template);
-        assert_eq!(in_template(Action::Pin, None), Decision::LeaveAlone);
-        assert_eq!(in_template(Action::Pin, Some(true)), Decision::Pin);
+        assert_eq!(in_template(Action::Pin, None), Decision::Record);
+        assert_eq!(in_template(Action::Pin, Some(Templates::Record)), Decision::Record);
+        assert_eq!(in_template(Action::Pin, Some(Templates::Judge)), Decision::Pin);
+        assert_eq!(in_template(Action::Pin, Some(Templates::Ignore)), Decision::LeaveAlone);
         assert_eq!(in_template(Action::Deny, None), Decision::Report(Effect::Deny));
-        assert_eq!(in_template(Action::Deny, Some(false)), Decision::LeaveAlone);
+        assert_eq!(in_template(Action::Deny, Some(Templates::Record)), Decision::LeaveAlone);
+        assert_eq!(in_template(Action::Deny, Some(Templates::Ignore)), Decision::LeaveAlone);
         assert_eq!(in_template(Action::Warn, None), Decision::Report(Effect::Warn));
     }
 

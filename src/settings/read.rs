@@ -167,11 +167,14 @@ pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut
 }
 
 impl<T: Words> Setting for T {
-    /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`.
+    /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`. Where `true` and `false`
+    /// are words themselves, they are read with quotes and without.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let choices = || T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let has = |wanted: &str| T::WORDS.iter().any(|(word, _)| *word == wanted);
         let word = match (json.get(), crate::json::from_str::<String>(json.get())) {
-            ("false", _) if T::WORDS.iter().any(|(word, _)| *word == "off") => "off".to_owned(),
+            (boolean @ ("true" | "false"), _) if has(boolean) => boolean.to_owned(),
+            ("false", _) if has("off") => "off".to_owned(),
             (_, Ok(word)) => word,
             (_, Err(_)) => {
                 problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));

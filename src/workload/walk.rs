@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use super::nodes::Nodes;
-use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload};
+use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload, records};
 use crate::evidence::annotations;
 use crate::json::{self, Key};
 use crate::settings::read::Entries;
@@ -50,18 +50,25 @@ pub(super) fn read_template<'a>(
     let mut spec = found.spec.ok_or_else(|| missing(&["spec"]))?;
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
     spec.sites.sort_by_key(|site| (order(site), site.index));
+    let first = workload.sites.len();
     workload.sites.extend(spec.sites.into_iter().map(|site| ImageSite {
         field: site.field,
         index: site.index,
         name: site.name,
         image: site.image.text,
+        record: None,
         template: template.clone(),
         layout,
         json: site.image.json,
     }));
+    let (records, scans): (Pairs<'a>, Pairs<'a>) =
+        found.annotations.into_iter().partition(|(key, _)| records::is_ours(key));
+    if !records.is_empty() {
+        records::assign(workload.sites.get_mut(first..).unwrap_or_default(), &records).map_err(ReadError::Shape)?;
+    }
     let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
-    workload.annotations.extend(found.annotations.into_iter().map(with_template));
-    workload.templates.push(Found { pointer: template, nodes: spec.nodes });
+    workload.annotations.extend(scans.into_iter().map(with_template));
+    workload.templates.push(Found { pointer: template, nodes: spec.nodes, records });
     Ok(())
 }
 
@@ -87,6 +94,7 @@ fn check_case(object: &RawValue) -> Result<(), ReadError> {
     let spec = check_keys_of(data, "data", &["spec"])?;
     let template = check_keys_of(spec, "spec", &["template"])?;
     let of_template = check_keys_of(template, "template", &["metadata", "spec"])?;
+    check_keys_of(of_template.clone(), "metadata", &["annotations"])?;
     let lists: Vec<&str> = IMAGE_FIELDS.iter().map(|field| field.list).collect();
     let of_pod = check_keys_of(of_template, "spec", &[&lists[..], &["nodeSelector", "affinity"]].concat())?;
     for (key, value) in &of_pod {
@@ -137,9 +145,21 @@ fn check_keys_of<'a>(fields: Fields<'a>, key: &str, read: &[&str]) -> Result<Fie
     value.map_or_else(|| Ok(Vec::new()), |(_, value)| check_keys(value, read))
 }
 
-/// Whether an object has an owner of a kind in the group `apps`.
+/// An owner reference of an object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Owner<'a> {
+    #[serde(borrow, default)]
+    pub(super) api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) controller: Option<bool>,
+}
+
+/// The owner references of an object.
 #[cold]
-pub(super) fn has_owner(object: &RawValue, kinds: &[&str]) -> Result<bool, String> {
+pub(super) fn owners(object: &RawValue) -> Result<Vec<Owner<'_>>, String> {
     #[derive(Deserialize)]
     struct Object<'a> {
         #[serde(borrow, default, deserialize_with = "json::optional_object")]
@@ -151,17 +171,8 @@ pub(super) fn has_owner(object: &RawValue, kinds: &[&str]) -> Result<bool, Strin
         #[serde(borrow, default)]
         owner_references: Option<Vec<Owner<'a>>>,
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Owner<'a> {
-        #[serde(borrow, default)]
-        api_version: Cow<'a, str>,
-        #[serde(borrow, default)]
-        kind: Cow<'a, str>,
-    }
     let object: Object<'_> = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
-    let owners = object.metadata.and_then(|metadata| metadata.owner_references).unwrap_or_default();
-    Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && kinds.contains(&owner.kind.as_ref())))
+    Ok(object.metadata.and_then(|metadata| metadata.owner_references).unwrap_or_default())
 }
 
 /// Whether `metadata.deletionTimestamp` is there.
@@ -182,7 +193,7 @@ pub(super) fn has_deletion_timestamp(object: &RawValue) -> Result<bool, String> 
 }
 
 /// A key of a JSON pointer, unescaped (RFC 6901, section 4).
-fn unescape(key: &str) -> String {
+pub(super) fn unescape(key: &str) -> String {
     key.replace("~1", "/").replace("~0", "~")
 }
 
@@ -355,8 +366,8 @@ impl<'de> Visitor<'de> for Metadata {
     }
 }
 
-/// Reads the annotations that are about scans. One that is given twice is there twice, so that the worse of the two
-/// counts.
+/// Reads the annotations that are about scans, and those of records. One about scans that is given twice is there twice, so that
+/// the worse of the two counts.
 struct Annotations;
 
 impl<'de> DeserializeSeed<'de> for Annotations {
@@ -382,7 +393,7 @@ impl<'de> Visitor<'de> for Annotations {
         let mut pairs = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
-            if annotations::is_about_scans(&key) {
+            if records::is_ours(&key) || annotations::is_about_scans(&key) {
                 let value: Option<Key<'_>> = map.next_value()?;
                 pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {

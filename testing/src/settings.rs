@@ -117,7 +117,7 @@ fn pinning(bytes: &mut Bytes<'_>) -> Value {
         bytes,
         &[
             ("action", &word(&["pin", "deny", "warn", "off"])),
-            ("templates", &flag),
+            ("templates", &|bytes| bytes.one_of(&[json!("record"), json!(true), json!(false)])),
             ("forbiddenTags", &|bytes| json!(bytes.few(2, |bytes| bytes.one_of(&["latest", "dev", "1"])))),
         ],
     )

@@ -93,6 +93,9 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         json!({"pinning": {"action": "off", "templates": null, "forbiddenTags": []}}),
         // An unquoted `off`.
         json!({"pinning": {"action": false}, "schedule": {"action": false}, "scan": {"action": false}}),
+        json!({"pinning": {"templates": "true"}}),
+        json!({"pinning": {"templates": false}}),
+        json!({"pinning": {"templates": "record"}}),
         json!({"exempt": ["*", "*nginx:1", "docker.io/library/nginx*", "*.example.com/*", "localhost/x@*", "[::1]:5000/a:1"]}),
         json!({"exempt": ["registry.example.com:5000/a/b:v?", "LOCAL/*", "registry.example.com/team/**"]}),
         json!({"schedule": {"maxAge": "1d 12h", "warnBefore": " 2 weeks ", "freezes": []}}),
@@ -134,7 +137,7 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         json!({"pinning": []}),
         json!({"pinning": {"action": "Deny"}}),
         json!({"pinning": {"action": true}}),
-        json!({"pinning": {"templates": "true"}}),
+        json!({"pinning": {"templates": "yes"}}),
         json!({"pinning": {"forbiddenTags": ["-x"]}}),
         json!({"pinning": {"forbiddenTags": [1.1]}}),
         json!({"schedule": {"action": "pin"}}),

@@ -141,12 +141,15 @@ fn value_of(shape: &Shape, nullable: bool) -> Entries {
     }
 }
 
-/// YAML 1.1 takes an unquoted `off` for false.
+/// YAML 1.1 takes an unquoted `off` for false. Words that are booleans without quotes may be written as either.
 fn one_of(words: &[&str], nullable: bool) -> Entries {
     let mut values: Vec<Value> = words.iter().map(|word| Value::from(*word)).collect();
     if words.contains(&"off") {
         values.push(false.into());
     }
+    values.extend(
+        [true, false].into_iter().filter(|boolean| words.contains(&boolean.to_string().as_str())).map(Value::from),
+    );
     if nullable {
         values.push(Value::Null);
     }

@@ -1,0 +1,322 @@
+//! Which digests the pinning policy records in the pod templates of a workload.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::value::RawValue;
+
+use crate::enforcement::exceptions::Exceptions;
+use crate::enforcement::leniency;
+use crate::evidence::registry::Registry;
+use crate::finding::Effect;
+use crate::image::Reference;
+use crate::request::AdmissionRequest;
+use crate::rules::pinning::{Action, Decision, Pinning, Templates};
+use crate::settings::InForce;
+use crate::workload::records::{self, Change, RECORDED_AT, Written};
+use crate::workload::{self, ImageSite, Placement, Template, Workload};
+
+/// The most bytes of the records of one object, keys included. Kubernetes allows 256 KiB for all annotations of a template.
+pub(super) const MOST_BYTES: usize = 64 * 1024;
+
+/// What is done with the records of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// They stay as they are.
+    Leave,
+    /// Those that the UPDATE lacks are written again.
+    Restore,
+    /// Valid ones stay, and the others are looked up.
+    Complete,
+    /// All are looked up.
+    Renew,
+}
+
+/// What was done about the record of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// Nothing. A valid record that is there counts.
+    AsItIs,
+    /// Its digest was looked up and is written now.
+    LookedUp,
+    /// The registry did not answer, so the earlier record stays.
+    NotRenewed(String),
+    /// Its digest could not be looked up, and there is no earlier record.
+    NotFound,
+    /// Its tag is forbidden, so its digest was not looked up.
+    Forbidden,
+}
+
+/// What was done about the records of a workload.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    /// By image site.
+    outcomes: Vec<Recorded>,
+    /// By template that changes: where it stands, and the annotations that are written, or removed.
+    written: Vec<(String, Vec<Written>)>,
+    /// The bytes of the records, where they are too many.
+    pub(super) excess: Option<usize>,
+}
+
+/// One request, and the two states of its object.
+pub(super) struct Recorder<'r, 's> {
+    pub(super) request: &'r AdmissionRequest<'r>,
+    pub(super) settings: &'r InForce<'s>,
+    pub(super) object: &'r RawValue,
+    pub(super) before: &'r Workload<'r>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Recording {
+    /// What was done about the image of this site.
+    pub(super) fn of(&self, site: usize) -> &Recorded {
+        self.outcomes.get(site).unwrap_or(&Recorded::AsItIs)
+    }
+
+    /// The edits of the JSON text of the object. Nothing where one of its templates cannot be found in it.
+    pub(super) fn edits(&self, object: &RawValue) -> Option<Vec<(Range<usize>, String)>> {
+        self.written.iter().map(|(template, written)| records::annotate(object, template, written)).collect()
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// Looks up what is to be recorded, and gives the image sites their records.
+    ///
+    /// Nothing is recorded for Kubernetes' own controllers, nor in a ReplicaSet that has a controller: a Deployment compares the
+    /// template of its ReplicaSet with its own, and makes another one where they differ.
+    #[inline(never)]
+    pub(super) fn record<'w>(&self, workload: &mut Workload<'w>, registry: &mut Registry<'_>) -> Recording {
+        if self.writes_nothing() {
+            return Recording::default();
+        }
+        let plans: HashMap<&str, Plan> =
+            workload.templates.iter().map(|template| (template.pointer.as_ref(), self.plan(template))).collect();
+        if plans.values().all(|plan| *plan == Plan::Leave) {
+            return Recording::default();
+        }
+        let earlier: HashMap<_, &ImageSite<'_>> =
+            self.before.sites.iter().filter_map(|site| Some((site.place()?, site))).collect();
+        let mut outcomes = Vec::with_capacity(workload.sites.len());
+        // The sites whose records this policy does not manage.
+        let mut foreign = HashSet::new();
+        for (index, site) in workload.sites.iter_mut().enumerate() {
+            let plan = plans.get(site.template()).copied().unwrap_or(Plan::Leave);
+            let earlier = site.place().and_then(|place| earlier.get(&place)).and_then(|site| site.record.as_deref());
+            let outcome = self.site(site, plan, earlier, registry);
+            if outcome.is_none() {
+                foreign.insert(index);
+            }
+            outcomes.push(outcome.unwrap_or(Recorded::AsItIs));
+        }
+        let mut recording = Recording { outcomes, ..Recording::default() };
+        let mut bytes = 0;
+        for template in &workload.templates {
+            let plan = plans.get(template.pointer.as_ref()).copied().unwrap_or(Plan::Leave);
+            if plan == Plan::Leave {
+                continue;
+            }
+            let of_template = |site: &ImageSite<'_>| site.template() == template.pointer;
+            let sites: Vec<(usize, &ImageSite<'_>)> =
+                workload.sites.iter().enumerate().filter(|(_, site)| of_template(site)).collect();
+            if sites.iter().all(|(index, _)| foreign.contains(index)) {
+                continue;
+            }
+            let written = self.written(template, plan, &sites, &foreign, &recording);
+            if !written.is_empty() {
+                bytes += sites.iter().map(|(_, site)| record_bytes(site)).sum::<usize>();
+                recording.written.push((template.pointer.to_string(), written));
+            }
+        }
+        recording.excess = Some(bytes).filter(|bytes| *bytes > MOST_BYTES);
+        recording
+    }
+
+    fn writes_nothing(&self) -> bool {
+        let AdmissionRequest { kind, .. } = self.request;
+        let is_replica_set = kind.group == "apps" && kind.kind == "ReplicaSet";
+        Placement::of(kind) != Placement::Template
+            || self.request.is_audit()
+            || leniency::is_controller(self.request.user())
+            || is_replica_set
+                && [Some(self.object), self.request.old_object()].into_iter().flatten().any(workload::has_controller)
+    }
+
+    fn plan(&self, template: &Template<'_>) -> Plan {
+        let old = self.before.templates.iter().find(|old| old.pointer == template.pointer);
+        let old = old.and_then(|old| Some((old, self.request.old_object()?)));
+        let Some((old, old_object)) = old.filter(|_| self.request.operation == "UPDATE") else { return Plan::Complete };
+        let change = records::change(self.object, template, old_object, old);
+        // The template of a Job cannot be changed, but by what decides where it runs.
+        let is_job = self.request.kind.group == "batch" && self.request.kind.kind == "Job";
+        match change {
+            Some(Change::Nothing) => Plan::Leave,
+            Some(Change::RecordsWritten) if is_job => Plan::Leave,
+            Some(Change::RecordsRemoved) => Plan::Restore,
+            _ if is_job => Plan::Restore,
+            Some(Change::RecordsWritten) => Plan::Complete,
+            Some(Change::Template) | None => Plan::Renew,
+        }
+    }
+
+    /// Gives a site the record that it is to have. Nothing where this policy does not manage it. `earlier` is the record that the
+    /// container had before the UPDATE.
+    fn site(
+        &self,
+        site: &mut ImageSite<'_>,
+        plan: Plan,
+        earlier: Option<&str>,
+        registry: &mut Registry<'_>,
+    ) -> Option<Recorded> {
+        let text = site.image.clone();
+        let image = Reference::parse(&text).ok().filter(|_| plan != Plan::Leave && site.record_key().is_some())?;
+        let name = image.normalized();
+        if self.settings.sections().exempts(&name) {
+            return None;
+        }
+        let rule = self.settings.rules_for(&name).pinning;
+        if rule.action != Action::Pin || rule.templates() == Templates::Ignore {
+            return None;
+        }
+        if image.digest().is_some() {
+            site.record = None;
+            return Some(Recorded::AsItIs);
+        }
+        let is_valid = |record: &&str| records::recorded_digest(record, &image).is_some();
+        let own = site.record.as_deref().filter(is_valid);
+        let known = own.or(earlier.filter(is_valid)).map(str::to_owned);
+        if rule.templates() != Templates::Record || plan == Plan::Restore || plan == Plan::Complete && own.is_some() {
+            site.record = known.map(Cow::Owned);
+            return Some(Recorded::AsItIs);
+        }
+        let (record, outcome) = if self.is_forbidden(rule, &image, &name) {
+            (None, Recorded::Forbidden)
+        } else if !self.settings.sections().may_ask(&image) {
+            (None, Recorded::NotFound)
+        } else {
+            match registry.digest(&image.registry_name()) {
+                Ok(digest) => (Some(format!("{name}@{digest}")), Recorded::LookedUp),
+                Err(cause) if known.is_some() => (known, Recorded::NotRenewed(cause)),
+                Err(_) => (None, Recorded::NotFound),
+            }
+        };
+        site.record = record.map(Cow::Owned);
+        Some(outcome)
+    }
+
+    /// Whether the tag of an image is forbidden, and no exception lets it pass.
+    fn is_forbidden(&self, rule: &Pinning, image: &Reference<'_>, name: &str) -> bool {
+        let Decision::Refuse { ruling, .. } = rule.decide(image, Placement::Template) else { return false };
+        let exceptions = Exceptions::for_image(self.settings, name, self.now);
+        exceptions.apply(ruling).iter().any(|ruling| ruling.effect == Effect::Deny)
+    }
+
+    /// The annotations of a template that change; those that are removed have no value.
+    fn written(
+        &self,
+        template: &Template<'_>,
+        plan: Plan,
+        sites: &[(usize, &ImageSite<'_>)],
+        foreign: &HashSet<usize>,
+        recording: &Recording,
+    ) -> Vec<Written> {
+        let known: HashMap<&str, &str> =
+            template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+        let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
+        let (mut is_recorded, mut is_new) = (false, false);
+        for (index, site) in sites {
+            let Some(key) = site.record_key() else { continue };
+            if foreign.contains(index) {
+                wanted.insert(key.clone(), known.get(key.as_str()).copied());
+            } else {
+                // Of two containers of one name, which the API server refuses, one has a record.
+                let record = wanted.get(&key).copied().flatten().or(site.record.as_deref());
+                is_recorded |= record.is_some();
+                is_new |= *recording.of(*index) == Recorded::LookedUp;
+                wanted.insert(key, record);
+            }
+        }
+        let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let given = known.get(RECORDED_AT).copied();
+        let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
+        let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
+        let at = match (is_recorded, is_new, given, before) {
+            (false, ..) if plan == Plan::Restore => given,
+            (false, ..) => None,
+            (true, true, ..) => Some(now.as_str()),
+            (true, false, Some(given), _) => Some(given),
+            (true, false, None, Some((_, before))) => Some(before.as_ref()),
+            (true, false, None, None) => Some(now.as_str()),
+        };
+        wanted.insert(RECORDED_AT.to_owned(), at);
+        // What is about no container of the template is a leftover.
+        if plan != Plan::Restore {
+            for key in known.keys().filter(|key| **key != records::RESOLVED) {
+                wanted.entry((*key).to_owned()).or_default();
+            }
+        }
+        let mut written: Vec<Written> = wanted
+            .into_iter()
+            .filter(|(key, value)| known.get(key.as_str()).copied() != *value)
+            .map(|(key, value)| (key, value.map(str::to_owned)))
+            .collect();
+        written.sort();
+        written
+    }
+}
+
+/// The bytes that the record of a site takes in the annotations of its template.
+fn record_bytes(site: &ImageSite<'_>) -> usize {
+    let key = site.record_key().map_or(0, |key| key.len());
+    site.record.as_ref().map_or(0, |record| key + record.len())
+}
+
+/// The images with the digests that were recorded before an UPDATE, by their place and the image field.
+pub(super) struct EarlierRecords<'w>(HashMap<(Place<'w>, &'w str), String>);
+
+/// A template, a list in it, and the name of a container.
+type Place<'w> = (&'w str, &'static str, &'w str);
+
+impl<'w> EarlierRecords<'w> {
+    pub(super) fn of(before: &'w Workload<'_>) -> Self {
+        let recorded = |site: &'w ImageSite<'_>| Some(((site.place()?, site.image.as_ref()), site.recorded()?));
+        Self(before.sites.iter().filter_map(recorded).collect())
+    }
+
+    /// The image as it was recorded for a site, where that is another one now.
+    pub(super) fn replaced(&self, site: &ImageSite<'_>, now: &Reference<'_>) -> Option<String> {
+        let earlier = self.0.get(&(site.place()?, site.image.as_ref()))?;
+        (earlier != now.as_str()).then(|| earlier.clone())
+    }
+}
+
+/// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
+pub(super) struct Resolved<'w> {
+    /// The annotation as the pod comes with it.
+    given: Option<&'w str>,
+    /// Those whose digests are looked up now.
+    pub(super) now: Vec<String>,
+    /// Whether this policy pins images of the pod, and so says which.
+    pub(super) is_managed: bool,
+}
+
+impl<'w> Resolved<'w> {
+    pub(super) fn of(workload: &'w Workload<'_>) -> Self {
+        let records = workload.templates.iter().flat_map(|template| &template.records);
+        let given = records.filter(|(key, _)| key == records::RESOLVED).map(|(_, value)| value.as_ref()).next();
+        Self { given, now: Vec::new(), is_managed: false }
+    }
+
+    /// Whether the annotation that the pod comes with lists a site.
+    pub(super) fn lists(&self, site: &ImageSite<'_>) -> bool {
+        let name = site.short_name();
+        self.given.is_some_and(|given| given.split(',').any(|listed| listed == name))
+    }
+
+    /// The annotation as it is to be written; nothing where it stays as it is.
+    pub(super) fn written(&self) -> Option<Written> {
+        let value = Some(self.now.join(",")).filter(|value| !value.is_empty());
+        (self.is_managed && value.as_deref() != self.given).then(|| (records::RESOLVED.to_owned(), value))
+    }
+}

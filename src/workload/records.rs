@@ -1,0 +1,415 @@
+//! Records of digests: annotations of a pod template that say which image each of its containers named by tag when the template
+//! was written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields stay as their writer has them.
+//!
+//! A record is another way to write a digest. It counts where the image field has no digest, and the record has the same normalised
+//! name and tag.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::walk::unescape;
+use super::{ImageSite, Template};
+use crate::image::{Digest, Reference};
+use crate::json::{self, Key};
+use crate::settings::read::Entries;
+use crate::shown::Shown;
+
+/// The key of a container's record, without its name.
+const CONTAINER: &str = "pin.container-patch.dev/";
+/// The key of an image volume's record. A container may have the same name, and a name may fill the 63 characters of a key.
+const VOLUME: &str = "volume.pin.container-patch.dev/";
+/// The key of the record of a container whose key has another meaning.
+const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
+
+/// When the records were written: a time by RFC 3339, with microseconds.
+pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
+
+/// On a pod, the containers whose digests the pinning policy has looked up itself, divided by commas.
+pub const RESOLVED: &str = "container-patch.dev/resolved";
+
+/// How deep two templates are compared. What differs deeper counts as different.
+const MOST_DEPTH: usize = 64;
+
+/// Whether an annotation is one of those that this policy writes.
+pub(super) fn is_ours(key: &str) -> bool {
+    is_record(key) || key == RESOLVED
+}
+
+/// Whether an annotation of a pod template belongs to its records, the time included.
+fn is_record(key: &str) -> bool {
+    [CONTAINER, VOLUME, OTHER_CONTAINER].iter().any(|prefix| key.starts_with(prefix))
+}
+
+impl ImageSite<'_> {
+    /// The key of the record for this site; nothing where its name is not one that Kubernetes allows.
+    #[must_use]
+    pub fn record_key(&self) -> Option<String> {
+        let name = self.name.as_deref().filter(|name| is_dns_label(name))?;
+        let prefix = match self.field.noun {
+            "volume" => VOLUME,
+            _ if RECORDED_AT.strip_prefix(CONTAINER) == Some(name) => OTHER_CONTAINER,
+            _ => CONTAINER,
+        };
+        Some([prefix, name].concat())
+    }
+
+    /// How [`RESOLVED`] names this site.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        let name = self.name.as_deref().unwrap_or_default();
+        if self.field.noun == "volume" { format!("volume/{name}") } else { name.to_owned() }
+    }
+
+    /// The image of a pod template with the digest of its record; nothing where it has no valid one, and on a pod.
+    #[must_use]
+    pub fn recorded(&self) -> Option<String> {
+        if self.is_of_pod() {
+            return None;
+        }
+        let image = Reference::parse(&self.image).ok()?;
+        let digest = recorded_digest(self.record.as_deref()?, &image)?;
+        Some(format!("{image}@{}", digest.as_str()))
+    }
+
+    /// Whether it is in a pod rather than in a pod template.
+    fn is_of_pod(&self) -> bool {
+        self.template.is_empty()
+    }
+}
+
+/// The digest that a record gives an image that is written without one.
+#[must_use]
+pub fn recorded_digest<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r>> {
+    if image.digest().is_some() { None } else { digest_of(record, image) }
+}
+
+/// The digest of a record that is about the name and tag of an image.
+#[must_use]
+pub fn digest_of<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r>> {
+    let record = Reference::parse(record).ok()?;
+    let digest = record.digest()?;
+    (record.tagged()? == image.tagged()?).then_some(digest)
+}
+
+/// A label by RFC 1123, as names of containers and volumes are.
+fn is_dns_label(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= 63
+        && name.bytes().all(|byte| is_inner(byte) || byte == b'-')
+        && [name.bytes().next(), name.bytes().next_back()].into_iter().all(|byte| byte.is_some_and(is_inner))
+}
+
+/// Gives each site its record.
+///
+/// # Errors
+/// When a key is given twice: its controller may follow another one than this policy.
+pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
+    let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
+    for (key, value) in records {
+        if by_key.insert(key, value).is_some() {
+            return Err(format!("`{}` is given twice", Shown(key)));
+        }
+    }
+    for site in sites {
+        site.record = site.record_key().and_then(|key| by_key.get(key.as_str()).map(|value| (*value).clone()));
+    }
+    Ok(())
+}
+
+/// What an UPDATE does to a pod template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It stays as it was.
+    Nothing,
+    /// Records that it had are missing; nothing else differs.
+    RecordsRemoved,
+    /// It has a record that it did not have before.
+    RecordsWritten,
+    /// Something else differs, and it has no new record.
+    Template,
+}
+
+/// What an UPDATE does to a template. Nothing where one of the two cannot be found.
+#[must_use]
+pub fn change(object: &RawValue, now: &Template<'_>, old_object: &RawValue, old: &Template<'_>) -> Option<Change> {
+    let (text, old_text) = (at(object.get(), &now.pointer)?, at(old_object.get(), &old.pointer)?);
+    if text == old_text {
+        return Some(Change::Nothing);
+    }
+    let known: HashMap<&str, &str> = old.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+    let mut records = now.records.iter().filter(|(key, _)| is_record(key));
+    Some(if records.any(|(key, value)| known.get(key.as_ref()) != Some(&value.as_ref())) {
+        Change::RecordsWritten
+    } else if are_same_but_for_records(text, old_text) {
+        Change::RecordsRemoved
+    } else {
+        Change::Template
+    })
+}
+
+/// The JSON at a JSON pointer.
+fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
+    pointer.split('/').skip(1).map(unescape).try_fold(object, |json, key| {
+        if json.trim_start().starts_with('{') {
+            return json::value_of(json, &key);
+        }
+        let items: Vec<&RawValue> = json::from_str(json).ok()?;
+        items.get(key.parse::<usize>().ok()?).map(|item| item.get())
+    })
+}
+
+/// The key and the JSON of the value of a field of an object.
+type Field<'a> = (Cow<'a, str>, &'a str);
+
+/// The fields of an object, in the order of their keys; none of what is not there or null.
+fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
+    let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
+    let Entries(entries) = json::from_str(json).ok()?;
+    let mut fields: Vec<_> = entries.into_iter().map(|(key, value)| (key, value.get())).collect();
+    fields.sort();
+    Some(fields)
+}
+
+/// Takes the value of a key out of the fields of an object.
+fn take<'a>(fields: &mut Vec<Field<'a>>, key: &str) -> Option<&'a str> {
+    let index = fields.iter().position(|(known, _)| known == key)?;
+    Some(fields.remove(index).1)
+}
+
+fn are_same_but_for_records(a: &str, b: &str) -> bool {
+    let parts = |template| {
+        let mut template = fields(Some(template))?;
+        let mut metadata = fields(take(&mut template, "metadata"))?;
+        let mut annotations = fields(take(&mut metadata, "annotations"))?;
+        annotations.retain(|(key, _)| !is_ours(key));
+        Some([template, metadata, annotations])
+    };
+    let (Some(a), Some(b)) = (parts(a), parts(b)) else { return false };
+    a.iter().zip(&b).all(|(a, b)| have_same(a, b, MOST_DEPTH))
+}
+
+fn have_same(a: &[Field<'_>], b: &[Field<'_>], depth: usize) -> bool {
+    let is_same = |(a, b): (&Field<'_>, &Field<'_>)| a.0 == b.0 && are_same(a.1, b.1, depth);
+    a.len() == b.len() && a.iter().zip(b).all(is_same)
+}
+
+/// Whether two texts are the same JSON value. The order of keys makes no difference, nor does space.
+fn are_same(a: &str, b: &str, depth: usize) -> bool {
+    if a == b {
+        return true;
+    }
+    if depth == 0 {
+        return false;
+    }
+    match (a.bytes().next(), b.bytes().next()) {
+        (Some(b'{'), Some(b'{')) => {
+            let (Some(a), Some(b)) = (fields(Some(a)), fields(Some(b))) else { return false };
+            have_same(&a, &b, depth - 1)
+        }
+        (Some(b'['), Some(b'[')) => {
+            let items = |json| json::from_str::<Vec<&RawValue>>(json).ok();
+            let (Some(a), Some(b)) = (items(a), items(b)) else { return false };
+            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| are_same(a.get(), b.get(), depth - 1))
+        }
+        (Some(b'"'), Some(b'"')) => {
+            let text = |json| json::from_str::<Key<'_>>(json).ok();
+            matches!((text(a), text(b)), (Some(Key(a)), Some(Key(b))) if a == b)
+        }
+        _ => false,
+    }
+}
+
+/// The key and the value of an annotation that is written; one that is removed has no value.
+pub type Written = (String, Option<String>);
+
+/// The edit that writes annotations into a pod template: where its JSON text is replaced, and by what. Nothing where the template cannot
+/// be found.
+#[must_use]
+pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Option<(Range<usize>, String)> {
+    let text = object.get();
+    let template = at(text, template)?;
+    let Some(metadata) = json::value_of(template, "metadata") else {
+        return insert(text, template, "metadata", &format!("{{\"annotations\":{}}}", annotations(None, written)?));
+    };
+    if metadata == "null" {
+        return Some((span(text, metadata)?, format!("{{\"annotations\":{}}}", annotations(None, written)?)));
+    }
+    match json::value_of(metadata, "annotations") {
+        None => insert(text, metadata, "annotations", &annotations(None, written)?),
+        Some(known) => Some((span(text, known)?, annotations(Some(known), written)?)),
+    }
+}
+
+/// Where a part of a text stands in it.
+fn span(text: &str, part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let span = start..start.checked_add(part.len())?;
+    (text.get(span.clone())? == part).then_some(span)
+}
+
+/// The edit that makes a key the first one of an object.
+fn insert(text: &str, object: &str, key: &str, value: &str) -> Option<(Range<usize>, String)> {
+    let start = span(text, object)?.start + 1;
+    let is_empty = object.strip_prefix('{')?.trim_start().starts_with('}');
+    Some((start..start, format!("\"{key}\":{value}{}", if is_empty { "" } else { "," })))
+}
+
+/// The JSON of annotations, with some of them written or removed. Those that stay are copied as they are.
+fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
+    let by_key: HashMap<&str, &Option<String>> = written.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let Entries(known) = match known.filter(|known| *known != "null") {
+        Some(known) => json::from_str(known).ok()?,
+        None => Entries(Vec::new()),
+    };
+    let mut json = String::from("{");
+    let mut add = |key: &str, value: &str| {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&serde_json::to_string(key).ok()?);
+        json.push(':');
+        json.push_str(value);
+        Some(())
+    };
+    for (key, value) in known.iter().filter(|(key, _)| !by_key.contains_key(key.as_ref())) {
+        add(key, value.get())?;
+    }
+    for (key, value) in written {
+        if let Some(value) = value {
+            add(key, &serde_json::to_string(value).ok()?)?;
+        }
+    }
+    json.push('}');
+    Some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::{Change, annotate, change};
+    use crate::mutation::rewrite;
+    use crate::workload::records::RECORDED_AT;
+    use crate::workload::{Workload, read};
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn annotations_are_written_wherever_a_template_has_none_yet() {
+        let written =
+            [("b".to_owned(), Some("2\"".to_owned())), ("c".to_owned(), None), ("d".to_owned(), Some("4".to_owned()))];
+        for (before, after) in [
+            (r#"{ "a": [{"spec": {}}]}"#, r#"{ "a": [{"metadata":{"annotations":{"b":"2\"","d":"4"}},"spec": {}}]}"#),
+            (r#"{"a": [{}]}"#, r#"{"a": [{"metadata":{"annotations":{"b":"2\"","d":"4"}}}]}"#),
+            (r#"{"a": [{"metadata": null}]}"#, r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"}}}]}"#),
+            (r#"{"a": [{"metadata": { }}]}"#, r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"} }}]}"#),
+            (
+                r#"{"a": [{"metadata": {"name": 1.0}}]}"#,
+                r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"},"name": 1.0}}]}"#,
+            ),
+            (
+                r#"{"a": [{"metadata": {"annotations": null}}]}"#,
+                r#"{"a": [{"metadata": {"annotations": {"b":"2\"","d":"4"}}}]}"#,
+            ),
+            (
+                r#"{"a": [{"metadata": {"annotations": {"x" : "é\u00e9", "b": "1", "c": "3"}}}]}"#,
+                r#"{"a": [{"metadata": {"annotations": {"x":"é\u00e9","b":"2\"","d":"4"}}}]}"#,
+            ),
+        ] {
+            let object = raw(before);
+            let edit = annotate(object, "/a/0", &written).unwrap();
+            assert_eq!(rewrite(object, vec![edit]).unwrap(), after);
+        }
+        assert_eq!(annotate(raw("{}"), "/a/0", &written), None);
+        assert_eq!(annotate(raw(r#"{"a": 7}"#), "/a/0", &written), None);
+    }
+
+    /// What an UPDATE does to the template of a Deployment, and of a CronJob.
+    fn change_of(old: &Value, new: &Value) -> Change {
+        let changes = ["/spec/template", "/spec/jobTemplate/spec/template"].map(|pointer| {
+            let (group, kind, place): (&str, &str, fn(&Value) -> Value) = match pointer {
+                "/spec/template" => ("apps", "Deployment", |template| json!({"spec": {"template": template}})),
+                _ => {
+                    ("batch", "CronJob", |template| json!({"spec": {"jobTemplate": {"spec": {"template": template}}}}))
+                }
+            };
+            let kind =
+                crate::request::GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
+            let (old, new) = (place(old).to_string(), place(new).to_string());
+            let of = |text| -> Workload<'_> { read(&kind, raw(text), &[]).unwrap() };
+            let (before, now) = (of(&old), of(&new));
+            change(raw(&new), &now.templates[0], raw(&old), &before.templates[0]).unwrap()
+        });
+        assert_eq!(changes[0], changes[1]);
+        changes[0]
+    }
+
+    #[test]
+    fn an_update_is_told_from_one_that_only_lacks_records() {
+        let key = "pin.container-patch.dev/app";
+        let old = json!({
+            "metadata": {"annotations": {key: "r", RECORDED_AT: "t", "x": "y"}, "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "app", "image": "a:1", "args": ["x", {"y": null}]}], "z": 1},
+        });
+        let with = |pointer: &str, value: Value| {
+            let mut new = old.clone();
+            *new.pointer_mut(pointer).unwrap() = value;
+            new
+        };
+        assert_eq!(change_of(&old, &old), Change::Nothing);
+        let annotations = "/metadata/annotations";
+        for lacking in [json!({"x": "y"}), json!({"x": "y", key: "r"}), json!({"x": "y", RECORDED_AT: "t"})] {
+            assert_eq!(change_of(&old, &with(annotations, lacking)), Change::RecordsRemoved);
+        }
+        for written in [json!({"x": "y", key: "s"}), json!({"volume.pin.container-patch.dev/app": "r"})] {
+            assert_eq!(change_of(&old, &with(annotations, written)), Change::RecordsWritten);
+        }
+        for (pointer, value) in [
+            (annotations, json!({"x": "z", key: "r", RECORDED_AT: "t"})),
+            (annotations, json!(null)),
+            ("/metadata/labels", json!({})),
+            ("/spec/containers/0/image", json!("a:2")),
+            ("/spec/containers/0/args", json!(["x"])),
+            ("/spec/containers/0/args/1", json!({"y": null, "z": null})),
+            ("/spec/z", json!("1")),
+        ] {
+            assert_eq!(change_of(&old, &with(pointer, value.clone())), Change::Template, "{pointer} {value}");
+        }
+        let bare = json!({"metadata": {"annotations": {key: "r"}}, "spec": old["spec"]});
+        for without in [
+            json!({"spec": old["spec"]}),
+            json!({"metadata": {}, "spec": old["spec"]}),
+            json!({"metadata": null, "spec": old["spec"]}),
+        ] {
+            assert_eq!(change_of(&bare, &without), Change::RecordsRemoved, "{without}");
+        }
+    }
+
+    #[test]
+    fn templates_of_the_same_value_are_the_same_whatever_their_text() {
+        let deployment =
+            crate::request::GroupVersionKind { group: "apps".into(), version: "v1".into(), kind: "Deployment".into() };
+        let old = r#"{"spec":{"template":{"spec":{"a":"é","b":[1, {"c":2,"d":{}}]},"metadata":{"annotations":{"pin.container-patch.dev/x":"r"}}}}}"#;
+        let new =
+            r#"{"spec":{"template":{"metadata":{"annotations":{}},"spec":{"b":[1,{"d":{ },"c":2}],"a":"\u00e9"}}}}"#;
+        let of = |text| -> Workload<'_> { read(&deployment, raw(text), &[]).unwrap() };
+        let (before, now) = (of(old), of(new));
+        let change = |(text, now): (&str, &Workload<'_>), (old, before): (&str, &Workload<'_>)| {
+            change(raw(text), &now.templates[0], raw(old), &before.templates[0]).unwrap()
+        };
+        assert_eq!(change((new, &now), (old, &before)), Change::RecordsRemoved);
+        assert_eq!(change((old, &before), (new, &now)), Change::RecordsWritten);
+        let deep = |leaf: &str| {
+            let nested = "[".repeat(100) + leaf + &"]".repeat(100);
+            format!(r#"{{"spec":{{"template":{{"spec":{{"a":{nested}}}}}}}}}"#)
+        };
+        let (one, other) = (deep("1"), deep("2"));
+        assert_eq!(change((&one, &of(&one)), (&other, &of(&other))), Change::Template);
+    }
+}
