@@ -33,11 +33,12 @@ free_port() {
   echo "$port"
 }
 
-# start NAME COMMAND…: starts a program that writes to CLUSTER/NAME.log, and remembers its process id in CLUSTER/pids.
+# start NAME COMMAND…: starts a program that adds to CLUSTER/NAME.log, and remembers its process id in CLUSTER/pids.
 start() {
   local name="$1"
   shift
-  "$@" > "$CLUSTER/$name.log" 2>&1 < /dev/null &
+  # Its file descriptors are its own: bats waits for those that it handed out.
+  "$@" >> "$CLUSTER/$name.log" 2>&1 < /dev/null 3>&- 4>&- &
   echo "$!" > "$CLUSTER/$name.pid"
   echo "$!" >> "$CLUSTER/pids"
 }
@@ -56,6 +57,14 @@ wait_for() {
     fi
     sleep 0.1
   done
+}
+
+# stop NAME: stops what was started under that name, and waits until it has ended. It can be started again.
+stop() {
+  local pid
+  pid="$(cat "$CLUSTER/$1.pid")"
+  kill "$pid" 2> /dev/null || true
+  wait_until 10 ended "$pid"
 }
 
 # stop_all: stops what was started, the last one first, and waits until each has ended.

@@ -4,9 +4,6 @@
 
 load helpers
 
-# has_replica_sets NUMBER: whether the Deployment `web` has so many ReplicaSets.
-has_replica_sets() { [ "$(admin get replicasets --selector app=web --output name | wc -l)" -eq "$1" ]; }
-
 # replica_set_of IMAGE: prints the name of the ReplicaSet with that image.
 replica_set_of() {
   admin get replicasets --output json | jq -r --arg image "$1" '.items[] | select(.spec.template.spec.containers[0].image == $image).metadata.name'
@@ -84,17 +81,6 @@ was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metada
   [ "$(annotation enforce findings <<< "$tried" | jq -r '.[] | select(.code == "stale-image") | "\(.code) \(.effect) \(.image)"')" = "stale-image deny $stale" ]
 }
 
-# stateful_set IMAGE: a StatefulSet `web` of two pods with that image. An update does not reach them until its partition is 0.
-stateful_set() {
-  jq -nc --arg image "$1" '{
-    apiVersion: "apps/v1", kind: "StatefulSet", metadata: {name: "web"},
-    spec: {
-      replicas: 2, serviceName: "web", podManagementPolicy: "Parallel", selector: {matchLabels: {app: "web"}},
-      updateStrategy: {rollingUpdate: {partition: 2}},
-      template: {metadata: {labels: {app: "web"}}, spec: {containers: [{name: "app", image: $image}]}}
-    }}'
-}
-
 # current_revision: the name of the ControllerRevision of which the StatefulSet's pods are made.
 current_revision() { admin get statefulset web --output jsonpath='{.status.currentRevision}'; }
 
@@ -103,21 +89,6 @@ forged() {
   admin get controllerrevision "$1" --output json | jq -c --arg name "$2" --arg image "$3" '
     .metadata |= {name: $name, labels, ownerReferences, annotations} | .revision += 1
     | .data.spec.template.spec.containers[0].image = $image'
-}
-
-# remade: whether the pods of the StatefulSet are others than $before.
-remade() {
-  local now
-  now="$(admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).metadata.uid] | sort | join(" ")')"
-  [ "$(wc -w <<< "$now")" -eq 2 ] && [ "$now" != "$before" ]
-}
-
-# remake_pods: deletes the pods of the StatefulSet, and waits until there are two again.
-remake_pods() {
-  local before
-  before="$(admin get pods --output json | jq -r '[.items[].metadata.uid] | sort | join(" ")')"
-  accepted otto delete pods --all --wait=false
-  wait_until 20 remade
 }
 
 @test "the current ControllerRevision of a StatefulSet cannot be replaced by one with a stale image" {
@@ -187,9 +158,6 @@ remake_pods() {
   # Back to what has grown stale in the meantime is a deployment of a stale image.
   refused stale-image ann rollout undo statefulset web --to-revision 1
 }
-
-# has_revisions NUMBER: whether there are so many ControllerRevisions.
-has_revisions() { [ "$(admin get controllerrevisions --output name | wc -l)" -eq "$1" ]; }
 
 @test "a DaemonSet is created, updated and rolled back" {
   own_control_plane "nodes are not ours to make"

@@ -162,3 +162,63 @@ has_event() { [ -n "$(events "$1")" ]; }
 annotation() {
   jq -r --arg key "clusterwide-container-patch-e2e-shipped-$1.kubewarden.admission/$2" '.annotations[$key] // ""'
 }
+
+# stateful_set IMAGE: a StatefulSet `web` of two pods with that image. An update does not reach them until its partition is 0.
+stateful_set() {
+  jq -nc --arg image "$1" '{
+    apiVersion: "apps/v1", kind: "StatefulSet", metadata: {name: "web"},
+    spec: {
+      replicas: 2, serviceName: "web", podManagementPolicy: "Parallel", selector: {matchLabels: {app: "web"}},
+      updateStrategy: {rollingUpdate: {partition: 2}},
+      template: {metadata: {labels: {app: "web"}}, spec: {containers: [{name: "app", image: $image}]}}
+    }}'
+}
+
+# has_replica_sets NUMBER, has_revisions NUMBER: whether the Deployment `web` has so many ReplicaSets; whether there are so many
+# ControllerRevisions.
+has_replica_sets() { [ "$(admin get replicasets --selector app=web --output name | wc -l)" -eq "$1" ]; }
+has_revisions() { [ "$(admin get controllerrevisions --output name | wc -l)" -eq "$1" ]; }
+
+# pod_ids: the ids of the pods in the namespace that are not being deleted.
+pod_ids() { admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).metadata.uid] | sort | join(" ")'; }
+
+# remade BEFORE: whether there are as many pods as these ids, and all of them are others.
+remade() {
+  local id now
+  now="$(pod_ids)"
+  [ "$(wc -w <<< "$now")" -eq "$(wc -w <<< "$1")" ] || return 1
+  for id in $1; do
+    [[ "$now" != *"$id"* ]] || return 1
+  done
+}
+
+# remake_pods: deletes the pods, and waits until their controllers have made as many.
+remake_pods() {
+  local before
+  before="$(pod_ids)"
+  accepted otto delete pods --all --wait=false
+  wait_until 20 remade "$before"
+}
+
+# stays SECONDS COMMAND…: the command succeeds all that time.
+stays() {
+  local deadline=$((SECONDS + $1))
+  shift
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    if ! "$@"; then
+      printf 'did not stay so: %s\n' "$*"
+      return 1
+    fi
+    sleep 0.3
+  done
+}
+
+# forget: has policy-server forget what tags pointed at, which it keeps for a minute.
+forget() {
+  if [ -n "${OWN_CONTROL_PLANE:-}" ]; then
+    stop policy-server
+    run_policy_server
+  else
+    sleep 61
+  fi
+}

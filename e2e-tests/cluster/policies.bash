@@ -4,10 +4,11 @@
 # The label of a namespace that says by which policies the suite has it judged.
 POLICIES_LABEL=e2e.container-patch.dev/policies
 
-# What is tried besides the pair as it is shipped. Each is enforce.yaml with settings changed by a jq program, for the
-# namespaces that name it.
+# What is tried besides the pairs. Each is enforce.yaml with settings changed by a jq program, for the namespaces that name it.
 # shellcheck disable=SC2016 # The programs are jq's, and so are the variables in them.
 declare -A VARIANTS=(
+  # enforce.yaml without pin.yaml.
+  [alone]='.'
   # The requester names the registries that are asked.
   [any-registry]='del(.registries)'
   # Nodes of two platforms.
@@ -20,24 +21,40 @@ declare -A VARIANTS=(
   [strict-registry]='del(.registries) | .exempt = ["docker.io/e2e/*"] | .schedule.action = "warn" | .overrides = [{images: ["\($registry)/*"], schedule: {action: "deny"}}]'
 )
 
-# policy FILE NAMESPACES [SETTINGS_JQ]: prints the policy of deploy/FILE.yaml as JSON: its settings and rules, with the suite's
-# registry among those that may be asked, in the mode `protect`, for namespaces with that label.
+# Pairs of pin.yaml and enforce.yaml, both changed by a jq program, for the namespaces that name it.
+declare -A PAIRS=(
+  [shipped]='.'
+  # Pods whose digests no record vouches for are judged as those of users.
+  [unrecorded-denied]='if .spec.mutating then . else .spec.settings.enforcement.unrecordedPods = "deny" end'
+  # pin.yaml does not change anything yet.
+  [pin-monitored]='if .spec.mutating then .spec.mode = "monitor" else . end'
+  # Both know a kind of others.
+  [rollouts]='.spec.rules += [{apiGroups: ["argoproj.io"], apiVersions: ["*"], resources: ["rollouts"], operations: ["CREATE", "UPDATE"]}]
+    | .spec.settings.customWorkloads = [{apiVersion: "argoproj.io/*", kind: "Rollout", podTemplate: "/spec/template"}]'
+)
+
+# policy FILE NAMESPACES [SETTINGS_JQ] [POLICY_JQ]: prints the policy of deploy/FILE.yaml as JSON: its settings and rules, with the
+# suite's registries among those that may be asked, in the mode `protect`, for namespaces with that label.
 policy() {
   # kubectl reads YAML.
   kubectl annotate --local --filename "$ROOT/deploy/$1.yaml" --output json e2e.container-patch.dev/file="$1" \
-    | jq --arg name "container-patch-e2e-$2-$1" --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" '
+    | jq --arg name "container-patch-e2e-$2-$1" --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" \
+      --arg stoppable "${STOPPABLE_REGISTRY:-}" '
       .metadata.name = $name
       | .spec.mode = "protect"
       | .spec.namespaceSelector.matchExpressions += [{key: $key, operator: "In", values: [$namespaces]}]
-      | .spec.settings |= (.registries += [$registry] | '"${3:-.}"')'
+      | .spec.settings |= (.registries += [$registry, $stoppable | select(. != "")] | '"${3:-.}"')
+      | '"${4:-.}"
 }
 
 # write_policies: writes all policies into CLUSTER/policies.json, a List.
 write_policies() {
-  local variant
+  local pair variant
   {
-    policy pin shipped
-    policy enforce shipped
+    for pair in "${!PAIRS[@]}"; do
+      policy pin "$pair" . "${PAIRS[$pair]}"
+      policy enforce "$pair" . "${PAIRS[$pair]}"
+    done
     for variant in "${!VARIANTS[@]}"; do
       policy enforce "$variant" "${VARIANTS[$variant]}"
     done
@@ -77,9 +94,6 @@ write_module() {
 
 # start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and has the API server call it.
 start_policy_server() {
-  local readiness_port
-  POLICY_SERVER_PORT="$(free_port)"
-  readiness_port="$(free_port)"
   make_kubeconfig policy-server "$POLICY_SERVER_USER"
   make_certificate webhook /CN=policy-server extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
   write_module "$CLUSTER/module.wasm"
@@ -88,14 +102,10 @@ start_policy_server() {
       module: $wasm, policyMode: .mode, allowedToMutate: .mutating, settings, timeoutEvalSeconds,
       contextAwareResources: (.contextAwareResources // []), hostCapabilities: ["*"]
     })}] | from_entries' "$CLUSTER/policies.json" > "$CLUSTER/policies.yml"
-  jq -n --args '{insecure_sources: $ARGS.positional}' "$REGISTRY" "$PRIVATE_REGISTRY" "$UNLISTED_REGISTRY" > "$CLUSTER/sources.yml"
+  jq -n --args '{insecure_sources: $ARGS.positional}' "$REGISTRY" "$PRIVATE_REGISTRY" "$UNLISTED_REGISTRY" "$STOPPABLE_REGISTRY" \
+    > "$CLUSTER/sources.yml"
   mkdir "$CLUSTER/download"
-  start policy-server env KUBECONFIG="$CLUSTER/policy-server.kubeconfig" DOCKER_CONFIG="$CLUSTER" HOME="$CLUSTER" \
-    policy-server --addr 127.0.0.1 --port "$POLICY_SERVER_PORT" --readiness-probe-port "$readiness_port" \
-    --cert-file "$CLUSTER/pki/webhook.crt" --key-file "$CLUSTER/pki/webhook.key" --policies "$CLUSTER/policies.yml" \
-    --sources-path "$CLUSTER/sources.yml" --policies-download-dir "$CLUSTER/download" --sigstore-cache-dir "$CLUSTER/sigstore" \
-    --log-no-color
-  wait_for policy-server 120 curl -sf "http://127.0.0.1:$readiness_port/readiness"
+  run_policy_server
   jq --arg url "https://127.0.0.1:$POLICY_SERVER_PORT" --arg authority "$(base64 -w0 "$CLUSTER/pki/ca.crt")" '.items |= map({
       apiVersion: "admissionregistration.k8s.io/v1",
       kind: (if .spec.mutating then "MutatingWebhookConfiguration" else "ValidatingWebhookConfiguration" end),
@@ -108,4 +118,14 @@ start_policy_server() {
         sideEffects: "None", admissionReviewVersions: ["v1"]
       }]
     })' "$CLUSTER/policies.json" | kubectl apply --filename -
+}
+
+# run_policy_server: starts policy-server with what `start_policy_server` wrote, and waits until it is ready.
+run_policy_server() {
+  start policy-server env KUBECONFIG="$CLUSTER/policy-server.kubeconfig" DOCKER_CONFIG="$CLUSTER" HOME="$CLUSTER" \
+    policy-server --addr 127.0.0.1 --port "$POLICY_SERVER_PORT" --readiness-probe-port "$READINESS_PORT" \
+    --cert-file "$CLUSTER/pki/webhook.crt" --key-file "$CLUSTER/pki/webhook.key" --policies "$CLUSTER/policies.yml" \
+    --sources-path "$CLUSTER/sources.yml" --policies-download-dir "$CLUSTER/download" --sigstore-cache-dir "$CLUSTER/sigstore" \
+    --log-no-color
+  wait_for policy-server 120 curl -sf "http://127.0.0.1:$READINESS_PORT/readiness"
 }
