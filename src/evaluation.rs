@@ -31,7 +31,7 @@ use crate::settings::{InForce, Rules, Settings};
 use crate::shown::Shown;
 use crate::verdict::{JudgedImage, Verdict};
 use crate::workload::{self, ImageSite, Placement, Unlisted, Workload, records};
-use recording::{Recorded, Recorder, Recording};
+use recording::{EarlierRecords, Recorded, Recorder, Recording, Resolved};
 
 mod recording;
 
@@ -161,7 +161,7 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
         now,
         statements: Statements::of(&workload),
         recording,
-        earlier: earlier_records(&before),
+        earlier: EarlierRecords::of(&before),
         resolved: Resolved::of(&workload),
         registry,
         reports: Reports::new(host, request.namespace()),
@@ -175,15 +175,6 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
     }
     judge.verdict()
 }
-
-/// The images of a workload with the digests that it records, by their place and the image field.
-fn earlier_records<'w>(before: &'w Workload<'_>) -> HashMap<(Place<'w>, &'w str), String> {
-    let recorded = |site: &'w ImageSite<'_>| Some(((site.place()?, site.image.as_ref()), site.recorded()?));
-    before.sites.iter().filter_map(recorded).collect()
-}
-
-/// A template, a list in it, and the name of a container.
-type Place<'w> = (&'w str, &'static str, &'w str);
 
 /// Whether an UPDATE leaves the images of its object as they were. Of an object whose images cannot be read, everything but the
 /// metadata has to stay the same.
@@ -290,8 +281,7 @@ struct Judge<'r, 's> {
     now: DateTime<Utc>,
     statements: Statements<'r>,
     recording: Recording,
-    /// The images with the digests that were recorded before the UPDATE.
-    earlier: HashMap<(Place<'r>, &'r str), String>,
+    earlier: EarlierRecords<'r>,
     resolved: Resolved<'r>,
     registry: Registry<'r>,
     reports: Reports<'r>,
@@ -329,36 +319,6 @@ impl Subject<'_> {
     /// The digest that a valid record gives the image.
     fn digest_of_record(&self) -> Option<Digest<'_>> {
         self.site.record.as_deref().and_then(|record| records::recorded_digest(record, self.written))
-    }
-}
-
-/// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
-struct Resolved<'w> {
-    /// The annotation as the pod comes with it.
-    given: Option<&'w str>,
-    /// Those whose digests are looked up now.
-    now: Vec<String>,
-    /// Whether this policy pins images of the pod, and so says which.
-    is_managed: bool,
-}
-
-impl<'w> Resolved<'w> {
-    fn of(workload: &'w Workload<'_>) -> Self {
-        let records = workload.templates.iter().flat_map(|template| &template.records);
-        let given = records.filter(|(key, _)| key == records::RESOLVED).map(|(_, value)| value.as_ref()).next();
-        Self { given, now: Vec::new(), is_managed: false }
-    }
-
-    /// Whether the annotation that the pod comes with lists a site.
-    fn lists(&self, site: &ImageSite<'_>) -> bool {
-        let name = site.short_name();
-        self.given.is_some_and(|given| given.split(',').any(|listed| listed == name))
-    }
-
-    /// The annotation and its value, or none where it is to be removed. Nothing where it stays as it is.
-    fn written(&self) -> Option<(String, Option<String>)> {
-        let value = Some(self.now.join(",")).filter(|value| !value.is_empty());
-        (self.is_managed && value.as_deref() != self.given).then(|| (records::RESOLVED.to_owned(), value))
     }
 }
 
@@ -748,18 +708,13 @@ impl Judge<'_, '_> {
         for ruling in subject.exceptions.apply(ruling) {
             let image = Shown(subject.image.as_str()).to_string();
             let mut finding = Finding { image: Some(image), ..Finding::about_site(subject.site, ruling) };
-            if let Some(earlier) = self.replaced_record(subject).filter(|_| finding.effect == Effect::Deny) {
+            let earlier = self.earlier.replaced(subject.site, &subject.image);
+            if let Some(earlier) = earlier.filter(|_| finding.effect == Effect::Deny) {
                 finding.text = format!("{}; to keep the recorded digest, write `{earlier}`", finding.text);
             }
             is_refused |= self.finding(finding, subject.leniency);
         }
         is_refused
-    }
-
-    /// The image with the digest that was recorded before the UPDATE, where that is another one now.
-    fn replaced_record(&self, subject: &Subject<'_>) -> Option<String> {
-        let earlier = self.earlier.get(&(subject.site.place()?, subject.site.image.as_ref()))?;
-        (earlier != subject.image.as_str()).then(|| earlier.clone())
     }
 
     /// Adds a finding, as hard as it bites here. Tells whether the request is refused for it.

@@ -15,7 +15,7 @@ use crate::image::Reference;
 use crate::request::AdmissionRequest;
 use crate::rules::pinning::{Action, Decision, Pinning, Templates};
 use crate::settings::InForce;
-use crate::workload::records::{self, Change, RECORDED_AT};
+use crate::workload::records::{self, Change, RECORDED_AT, Written};
 use crate::workload::{self, ImageSite, Placement, Template, Workload};
 
 /// The most bytes of the records of one object, keys included. Kubernetes allows 256 KiB for all annotations of a template.
@@ -55,7 +55,7 @@ pub(super) struct Recording {
     /// By image site.
     outcomes: Vec<Recorded>,
     /// By template that changes: where it stands, and the annotations that are written, or removed.
-    written: Vec<(String, Vec<(String, Option<String>)>)>,
+    written: Vec<(String, Vec<Written>)>,
     /// The bytes of the records, where they are too many.
     pub(super) excess: Option<usize>,
 }
@@ -124,9 +124,8 @@ impl Recorder<'_, '_> {
                 continue;
             }
             let written = self.written(template, plan, &sites, &foreign, &recording);
-            bytes +=
-                written.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len)).sum::<usize>();
             if !written.is_empty() {
+                bytes += sites.iter().map(|(_, site)| record_bytes(site)).sum::<usize>();
                 recording.written.push((template.pointer.to_string(), written));
             }
         }
@@ -221,7 +220,7 @@ impl Recorder<'_, '_> {
         sites: &[(usize, &ImageSite<'_>)],
         foreign: &HashSet<usize>,
         recording: &Recording,
-    ) -> Vec<(String, Option<String>)> {
+    ) -> Vec<Written> {
         let known: HashMap<&str, &str> =
             template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
@@ -257,12 +256,67 @@ impl Recorder<'_, '_> {
                 wanted.entry((*key).to_owned()).or_default();
             }
         }
-        let mut written: Vec<(String, Option<String>)> = wanted
+        let mut written: Vec<Written> = wanted
             .into_iter()
             .filter(|(key, value)| known.get(key.as_str()).copied() != *value)
             .map(|(key, value)| (key, value.map(str::to_owned)))
             .collect();
         written.sort();
         written
+    }
+}
+
+/// The bytes that the record of a site takes in the annotations of its template.
+fn record_bytes(site: &ImageSite<'_>) -> usize {
+    let key = site.record_key().map_or(0, |key| key.len());
+    site.record.as_ref().map_or(0, |record| key + record.len())
+}
+
+/// The images with the digests that were recorded before an UPDATE, by their place and the image field.
+pub(super) struct EarlierRecords<'w>(HashMap<(Place<'w>, &'w str), String>);
+
+/// A template, a list in it, and the name of a container.
+type Place<'w> = (&'w str, &'static str, &'w str);
+
+impl<'w> EarlierRecords<'w> {
+    pub(super) fn of(before: &'w Workload<'_>) -> Self {
+        let recorded = |site: &'w ImageSite<'_>| Some(((site.place()?, site.image.as_ref()), site.recorded()?));
+        Self(before.sites.iter().filter_map(recorded).collect())
+    }
+
+    /// The image as it was recorded for a site, where that is another one now.
+    pub(super) fn replaced(&self, site: &ImageSite<'_>, now: &Reference<'_>) -> Option<String> {
+        let earlier = self.0.get(&(site.place()?, site.image.as_ref()))?;
+        (earlier != now.as_str()).then(|| earlier.clone())
+    }
+}
+
+/// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
+pub(super) struct Resolved<'w> {
+    /// The annotation as the pod comes with it.
+    given: Option<&'w str>,
+    /// Those whose digests are looked up now.
+    pub(super) now: Vec<String>,
+    /// Whether this policy pins images of the pod, and so says which.
+    pub(super) is_managed: bool,
+}
+
+impl<'w> Resolved<'w> {
+    pub(super) fn of(workload: &'w Workload<'_>) -> Self {
+        let records = workload.templates.iter().flat_map(|template| &template.records);
+        let given = records.filter(|(key, _)| key == records::RESOLVED).map(|(_, value)| value.as_ref()).next();
+        Self { given, now: Vec::new(), is_managed: false }
+    }
+
+    /// Whether the annotation that the pod comes with lists a site.
+    pub(super) fn lists(&self, site: &ImageSite<'_>) -> bool {
+        let name = site.short_name();
+        self.given.is_some_and(|given| given.split(',').any(|listed| listed == name))
+    }
+
+    /// The annotation as it is to be written; nothing where it stays as it is.
+    pub(super) fn written(&self) -> Option<Written> {
+        let value = Some(self.now.join(",")).filter(|value| !value.is_empty());
+        (self.is_managed && value.as_deref() != self.given).then(|| (records::RESOLVED.to_owned(), value))
     }
 }

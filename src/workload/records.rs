@@ -15,6 +15,7 @@ use super::{ImageSite, Template};
 use crate::image::{Digest, Reference};
 use crate::json::{self, Key};
 use crate::settings::read::Entries;
+use crate::shown::Shown;
 
 /// The key of a container's record, without its name.
 const CONTAINER: &str = "pin.container-patch.dev/";
@@ -102,11 +103,20 @@ fn is_dns_label(name: &str) -> bool {
 }
 
 /// Gives each site its record.
-pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) {
-    let by_key: HashMap<&str, &Cow<'a, str>> = records.iter().map(|(key, value)| (key.as_ref(), value)).collect();
+///
+/// # Errors
+/// When a key is given twice: its controller may follow another one than this policy.
+pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
+    let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
+    for (key, value) in records {
+        if by_key.insert(key, value).is_some() {
+            return Err(format!("`{}` is given twice", Shown(key)));
+        }
+    }
     for site in sites {
         site.record = site.record_key().and_then(|key| by_key.get(key.as_str()).map(|value| (*value).clone()));
     }
+    Ok(())
 }
 
 /// What an UPDATE does to a pod template.
@@ -151,8 +161,11 @@ fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
     })
 }
 
-/// The keys and values of an object, in the order of the keys; none of what is not there or null.
-fn fields(json: Option<&str>) -> Option<Vec<(Cow<'_, str>, &str)>> {
+/// The key and the JSON of the value of a field of an object.
+type Field<'a> = (Cow<'a, str>, &'a str);
+
+/// The fields of an object, in the order of their keys; none of what is not there or null.
+fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
     let Entries(entries) = json::from_str(json).ok()?;
     let mut fields: Vec<_> = entries.into_iter().map(|(key, value)| (key, value.get())).collect();
@@ -161,7 +174,7 @@ fn fields(json: Option<&str>) -> Option<Vec<(Cow<'_, str>, &str)>> {
 }
 
 /// Takes the value of a key out of the fields of an object.
-fn take<'a>(fields: &mut Vec<(Cow<'_, str>, &'a str)>, key: &str) -> Option<&'a str> {
+fn take<'a>(fields: &mut Vec<Field<'a>>, key: &str) -> Option<&'a str> {
     let index = fields.iter().position(|(known, _)| known == key)?;
     Some(fields.remove(index).1)
 }
@@ -178,9 +191,8 @@ fn are_same_but_for_records(a: &str, b: &str) -> bool {
     a.iter().zip(&b).all(|(a, b)| have_same(a, b, MOST_DEPTH))
 }
 
-fn have_same(a: &[(Cow<'_, str>, &str)], b: &[(Cow<'_, str>, &str)], depth: usize) -> bool {
-    let is_same =
-        |((key, a), (other, b)): (&(Cow<'_, str>, &str), &(Cow<'_, str>, &str))| key == other && are_same(a, b, depth);
+fn have_same(a: &[Field<'_>], b: &[Field<'_>], depth: usize) -> bool {
+    let is_same = |(a, b): (&Field<'_>, &Field<'_>)| a.0 == b.0 && are_same(a.1, b.1, depth);
     a.len() == b.len() && a.iter().zip(b).all(is_same)
 }
 
@@ -210,14 +222,13 @@ fn are_same(a: &str, b: &str, depth: usize) -> bool {
     }
 }
 
-/// The edit that gives a pod template other annotations: where its JSON text is replaced, and by what. Annotations whose key is
-/// among `written` are replaced or added; those that are to be removed have no value. Nothing where the template cannot be found.
+/// The key and the value of an annotation that is written; one that is removed has no value.
+pub type Written = (String, Option<String>);
+
+/// The edit that writes annotations into a pod template: where its JSON text is replaced, and by what. Nothing where the template cannot
+/// be found.
 #[must_use]
-pub fn annotate(
-    object: &RawValue,
-    template: &str,
-    written: &[(String, Option<String>)],
-) -> Option<(Range<usize>, String)> {
+pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Option<(Range<usize>, String)> {
     let text = object.get();
     let template = at(text, template)?;
     let Some(metadata) = json::value_of(template, "metadata") else {
@@ -247,7 +258,7 @@ fn insert(text: &str, object: &str, key: &str, value: &str) -> Option<(Range<usi
 }
 
 /// The JSON of annotations, with some of them written or removed. Those that stay are copied as they are.
-fn annotations(known: Option<&str>, written: &[(String, Option<String>)]) -> Option<String> {
+fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
     let by_key: HashMap<&str, &Option<String>> = written.iter().map(|(key, value)| (key.as_str(), value)).collect();
     let Entries(known) = match known.filter(|known| *known != "null") {
         Some(known) => json::from_str(known).ok()?,
@@ -273,4 +284,132 @@ fn annotations(known: Option<&str>, written: &[(String, Option<String>)]) -> Opt
     }
     json.push('}');
     Some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::{Change, annotate, change};
+    use crate::mutation::rewrite;
+    use crate::workload::records::RECORDED_AT;
+    use crate::workload::{Workload, read};
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn annotations_are_written_wherever_a_template_has_none_yet() {
+        let written =
+            [("b".to_owned(), Some("2\"".to_owned())), ("c".to_owned(), None), ("d".to_owned(), Some("4".to_owned()))];
+        for (before, after) in [
+            (r#"{ "a": [{"spec": {}}]}"#, r#"{ "a": [{"metadata":{"annotations":{"b":"2\"","d":"4"}},"spec": {}}]}"#),
+            (r#"{"a": [{}]}"#, r#"{"a": [{"metadata":{"annotations":{"b":"2\"","d":"4"}}}]}"#),
+            (r#"{"a": [{"metadata": null}]}"#, r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"}}}]}"#),
+            (r#"{"a": [{"metadata": { }}]}"#, r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"} }}]}"#),
+            (
+                r#"{"a": [{"metadata": {"name": 1.0}}]}"#,
+                r#"{"a": [{"metadata": {"annotations":{"b":"2\"","d":"4"},"name": 1.0}}]}"#,
+            ),
+            (
+                r#"{"a": [{"metadata": {"annotations": null}}]}"#,
+                r#"{"a": [{"metadata": {"annotations": {"b":"2\"","d":"4"}}}]}"#,
+            ),
+            (
+                r#"{"a": [{"metadata": {"annotations": {"x" : "é\u00e9", "b": "1", "c": "3"}}}]}"#,
+                r#"{"a": [{"metadata": {"annotations": {"x":"é\u00e9","b":"2\"","d":"4"}}}]}"#,
+            ),
+        ] {
+            let object = raw(before);
+            let edit = annotate(object, "/a/0", &written).unwrap();
+            assert_eq!(rewrite(object, vec![edit]).unwrap(), after);
+        }
+        assert_eq!(annotate(raw("{}"), "/a/0", &written), None);
+        assert_eq!(annotate(raw(r#"{"a": 7}"#), "/a/0", &written), None);
+    }
+
+    /// What an UPDATE does to the template of a Deployment, and of a CronJob.
+    fn change_of(old: &Value, new: &Value) -> Change {
+        let changes = ["/spec/template", "/spec/jobTemplate/spec/template"].map(|pointer| {
+            let (group, kind, place): (&str, &str, fn(&Value) -> Value) = match pointer {
+                "/spec/template" => ("apps", "Deployment", |template| json!({"spec": {"template": template}})),
+                _ => {
+                    ("batch", "CronJob", |template| json!({"spec": {"jobTemplate": {"spec": {"template": template}}}}))
+                }
+            };
+            let kind =
+                crate::request::GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
+            let (old, new) = (place(old).to_string(), place(new).to_string());
+            let of = |text| -> Workload<'_> { read(&kind, raw(text), &[]).unwrap() };
+            let (before, now) = (of(&old), of(&new));
+            change(raw(&new), &now.templates[0], raw(&old), &before.templates[0]).unwrap()
+        });
+        assert_eq!(changes[0], changes[1]);
+        changes[0]
+    }
+
+    #[test]
+    fn an_update_is_told_from_one_that_only_lacks_records() {
+        let key = "pin.container-patch.dev/app";
+        let old = json!({
+            "metadata": {"annotations": {key: "r", RECORDED_AT: "t", "x": "y"}, "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "app", "image": "a:1", "args": ["x", {"y": null}]}], "z": 1},
+        });
+        let with = |pointer: &str, value: Value| {
+            let mut new = old.clone();
+            *new.pointer_mut(pointer).unwrap() = value;
+            new
+        };
+        assert_eq!(change_of(&old, &old), Change::Nothing);
+        let annotations = "/metadata/annotations";
+        for lacking in [json!({"x": "y"}), json!({"x": "y", key: "r"}), json!({"x": "y", RECORDED_AT: "t"})] {
+            assert_eq!(change_of(&old, &with(annotations, lacking)), Change::RecordsRemoved);
+        }
+        for written in [json!({"x": "y", key: "s"}), json!({"volume.pin.container-patch.dev/app": "r"})] {
+            assert_eq!(change_of(&old, &with(annotations, written)), Change::RecordsWritten);
+        }
+        for (pointer, value) in [
+            (annotations, json!({"x": "z", key: "r", RECORDED_AT: "t"})),
+            (annotations, json!(null)),
+            ("/metadata/labels", json!({})),
+            ("/spec/containers/0/image", json!("a:2")),
+            ("/spec/containers/0/args", json!(["x"])),
+            ("/spec/containers/0/args/1", json!({"y": null, "z": null})),
+            ("/spec/z", json!("1")),
+        ] {
+            assert_eq!(change_of(&old, &with(pointer, value.clone())), Change::Template, "{pointer} {value}");
+        }
+        let bare = json!({"metadata": {"annotations": {key: "r"}}, "spec": old["spec"]});
+        for without in [
+            json!({"spec": old["spec"]}),
+            json!({"metadata": {}, "spec": old["spec"]}),
+            json!({"metadata": null, "spec": old["spec"]}),
+        ] {
+            assert_eq!(change_of(&bare, &without), Change::RecordsRemoved, "{without}");
+        }
+    }
+
+    #[test]
+    fn templates_of_the_same_value_are_the_same_whatever_their_text() {
+        let deployment =
+            crate::request::GroupVersionKind { group: "apps".into(), version: "v1".into(), kind: "Deployment".into() };
+        let old = r#"{"spec":{"template":{"spec":{"a":"é","b":[1, {"c":2,"d":{}}]},"metadata":{"annotations":{"pin.container-patch.dev/x":"r"}}}}}"#;
+        let new =
+            r#"{"spec":{"template":{"metadata":{"annotations":{}},"spec":{"b":[1,{"d":{ },"c":2}],"a":"\u00e9"}}}}"#;
+        let of = |text| -> Workload<'_> { read(&deployment, raw(text), &[]).unwrap() };
+        let (before, now) = (of(old), of(new));
+        let change = |(text, now): (&str, &Workload<'_>), (old, before): (&str, &Workload<'_>)| {
+            change(raw(text), &now.templates[0], raw(old), &before.templates[0]).unwrap()
+        };
+        assert_eq!(change((new, &now), (old, &before)), Change::RecordsRemoved);
+        assert_eq!(change((old, &before), (new, &now)), Change::RecordsWritten);
+        let deep = |leaf: &str| {
+            let nested = "[".repeat(100) + leaf + &"]".repeat(100);
+            format!(r#"{{"spec":{{"template":{{"spec":{{"a":{nested}}}}}}}}}"#)
+        };
+        let (one, other) = (deep("1"), deep("2"));
+        assert_eq!(change((&one, &of(&one)), (&other, &of(&other))), Change::Template);
+    }
 }

@@ -1,7 +1,6 @@
 //! Walks an object to the fields that name images, in one pass over its JSON text. Nothing else of the object is kept.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -65,7 +64,7 @@ pub(super) fn read_template<'a>(
     let (records, scans): (Pairs<'a>, Pairs<'a>) =
         found.annotations.into_iter().partition(|(key, _)| records::is_ours(key));
     if !records.is_empty() {
-        records::assign(workload.sites.get_mut(first..).unwrap_or_default(), &records);
+        records::assign(workload.sites.get_mut(first..).unwrap_or_default(), &records).map_err(ReadError::Shape)?;
     }
     let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
     workload.annotations.extend(scans.into_iter().map(with_template));
@@ -392,14 +391,9 @@ impl<'de> Visitor<'de> for Annotations {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
-        let mut seen = HashSet::new();
         while let Some(Key(key)) = map.next_key()? {
-            let is_ours = records::is_ours(&key);
-            if is_ours && !seen.insert(key.clone()) {
-                return Err(given_twice(&key));
-            }
             // Others, such as the one that kubectl keeps the whole object in, may be long.
-            if is_ours || annotations::is_about_scans(&key) {
+            if records::is_ours(&key) || annotations::is_about_scans(&key) {
                 let value: Option<Key<'_>> = map.next_value()?;
                 pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {

@@ -216,8 +216,11 @@ fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
 
 #[test]
 fn a_template_is_judged_by_its_record() {
-    let fresh_tag =
-        || registry().config(&format!("docker.io/library/app@{OTHER}"), image("2026-01-01T00:00:00Z", json!(null)));
+    let fresh_tag = || {
+        let mut old = image("2026-01-01T00:00:00Z", json!(null));
+        old["digest"] = json!(OTHER);
+        registry().config(&format!("docker.io/library/app@{OTHER}"), old)
+    };
     let new = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     for kind in ["Deployment", "ReplicaSet"] {
         let response = respond(&fresh_tag(), &request(kind, &new), &enforcing());
@@ -293,6 +296,28 @@ fn records_of_very_many_images_are_refused() {
     let response = respond(&host, &request("Deployment", &deployment), &pinning());
     assert_eq!(response["codes"], json!(["invalid-request Deny"]));
     assert!(response["message"].as_str().unwrap().contains("of which at most 65536 are written"), "{response}");
+}
+
+#[test]
+fn a_record_that_is_given_twice_is_refused() {
+    let text = recorded(&[("app:1", Some(&record("1", DIGEST)))], EARLIER).to_string();
+    let (key, value) = ("pin.container-patch.dev/c0", record("1", OTHER));
+    let text = text.replace(&format!("\"{key}\":"), &format!("\"{key}\":\"{value}\",\"{key}\":"));
+    let kind = r#"{"group": "apps", "version": "v1", "kind": "Deployment"}"#;
+    let payload =
+        format!(r#"{{"request": {{"kind": {kind}, "operation": "CREATE", "object": {text}}}, "settings": {{}}}}"#);
+    let response: Value = serde_json::from_slice(&evaluate(payload.as_bytes(), &registry()).into_response()).unwrap();
+    let message = response["message"].as_str().unwrap();
+    assert!(message.contains("`pin.container-patch.dev/c0` is given twice [invalid-request]"), "{message}");
+}
+
+#[test]
+fn a_forged_revision_cannot_hide_its_records_by_case() {
+    let mut data = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
+    let metadata = data["spec"]["template"]["metadata"].take();
+    data["spec"]["template"]["metadata"] = json!({"Annotations": metadata["annotations"]});
+    let response = respond(&registry(), &request("ControllerRevision", &json!({"data": data})), &enforcing());
+    assert_eq!(response["codes"], json!(["invalid-request Deny"]));
 }
 
 #[test]
