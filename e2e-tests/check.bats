@@ -201,6 +201,110 @@ EOF
   assert_contains "$stderr" "cannot"
 }
 
+# Settings under which the policy pins and records, and does nothing else.
+RECORD="$(quiet '{"pinning": {"action": "pin"}}')"
+
+# check_with SETTINGS IMAGE… -- FLAG…: checks where the registry tells a digest of each of these images, in this order, and
+# of no others.
+check_with() {
+  local settings="$1" session="$BATS_TEST_TMPDIR/session.yml"
+  shift
+  echo '[]' > "$session"
+  for ((number = 1; $# > 0; number++)); do
+    if [ "$1" = -- ]; then shift; break; fi
+    [ "$number" -gt 1 ] || : > "$session"
+    printf -- '- type: Exchange\n  request: |\n    !OciManifestDigest\n    image: %s\n' "$1" >> "$session"
+    printf '  response: {type: Success, payload: %s}\n' "'{\"digest\":\"$(digest "$number")\"}'" >> "$session"
+    shift
+  done
+  run --separate-stderr "$CONTAINER_PATCH" check --settings-json "$settings" \
+    --replay-host-capabilities-interactions "$session" "$@"
+  echo "status: $status"
+  echo "output: $output"
+  echo "stderr: $stderr"
+  [ "$stderr" = "" ]
+}
+
+# digest NUMBER: the digest of that image of check_with.
+digest() { printf 'sha256:%064d' "$1"; }
+
+# recorded: the records that are shown, object by object.
+recorded() { jq -r '.objects[] | [.recorded[] | "\(.template) \(.container // "volume \(.volume)") \(.image)"] | join("; ")' <<< "$output"; }
+
+# deployment [JQ]: writes a Deployment whose images have no digest, but for one, changed by a jq program.
+deployment() {
+  jq -n --arg digest "$DIGEST" '{apiVersion: "apps/v1", kind: "Deployment", metadata: {name: "web"}, spec: {template: {spec: {
+    initContainers: [{name: "setup", image: "registry.example.com/shop/setup:1"}],
+    containers: [{name: "app", image: "registry.example.com/shop/web:1"}, {name: "side", image: "nginx:1@\($digest)"}],
+    volumes: [{name: "app", image: {reference: "registry.example.com/shop/data:1"}}]}}}} | '"${1:-.}" > web.json
+}
+
+@test "the records that would be written are shown, and are not among what is pinned" {
+  local images=(registry.example.com/shop/{setup,web,data}:1)
+  deployment
+  check_with "$RECORD" "${images[@]}" -- web.json
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "accepted  Deployment default/web"
+  assert_contains "$output" "would be recorded for container \`setup\`: \`${images[0]}@$(digest 1)\`"
+  assert_contains "$output" "would be recorded for container \`app\`: \`${images[1]}@$(digest 2)\`"
+  assert_contains "$output" "would be recorded for volume \`app\`: \`${images[2]}@$(digest 3)\`"
+  [[ "$output" != *"would be pinned"* && "$output" != *recorded-at* && "$output" != *side* ]]
+  check_with "$RECORD" "${images[@]}" -- web.json --output json
+  [ "$(jq -c '.objects[0].pinned' <<< "$output")" = "[]" ]
+  [ "$(jq -Sc '.objects[0].recorded | sort_by(.image)' <<< "$output")" = "$(jq -nSc --arg app "${images[1]}@$(digest 2)" \
+    --arg setup "${images[0]}@$(digest 1)" --arg data "${images[2]}@$(digest 3)" '"/spec/template" as $template
+    | [{volume: "app", image: $data, $template}, {container: "setup", image: $setup, $template}, {container: "app", image: $app, $template}]')" ]
+}
+
+@test "an image without a registry is recorded by its whole name" {
+  jq -n '{apiVersion: "batch/v1", kind: "Job", metadata: {name: "once"}, spec: {template: {spec: {containers: [{name: "recorded-at", image: "nginx"}]}}}}' > job.json
+  check_with "$(quiet '{"pinning": {"action": "pin", "forbiddenTags": []}}')" docker.io/library/nginx:latest -- job.json --output json
+  [ "$(recorded)" = "/spec/template recorded-at docker.io/library/nginx:latest@$(digest 1)" ]
+}
+
+@test "a stored workload that has its records shows none, and is judged without the registry" {
+  deployment '.spec.template.metadata.annotations = {
+    "pin.container-patch.dev/setup": "registry.example.com/shop/setup:1@\($digest)",
+    "pin.container-patch.dev/app": "registry.example.com/shop/web:1@\($digest)",
+    "volume.pin.container-patch.dev/app": "registry.example.com/shop/data:1@\($digest)",
+    "pin.container-patch.dev/recorded-at": "2026-11-20T19:08:50.123456Z"} | {apiVersion: "v1", kind: "List", items: [.]}'
+  check_with "$RECORD" -- web.json --output json
+  [ "$status" -eq 0 ]
+  [ "$(jq -c '.objects[0] | [.verdict, .pinned, .recorded]' <<< "$output")" = '["accepted",[],[]]' ]
+  # It is judged by what was recorded.
+  [ "$(jq -r '[.objects[0].images[].digest | values] | unique | join(" ")' <<< "$output")" = "$DIGEST" ]
+  # Of records that are missing, or of another image, the new ones are shown.
+  jq '.items[0].spec.template.metadata.annotations |= (del(.["pin.container-patch.dev/setup"])
+    | .["pin.container-patch.dev/app"] |= sub("web:1"; "web:2"))' web.json > stale.json
+  check_with "$RECORD" registry.example.com/shop/{setup,web}:1 -- stale.json --output json
+  [ "$(recorded | sed 's/; /\n/g' | sort)" = "/spec/template app registry.example.com/shop/web:1@$(digest 2)
+/spec/template setup registry.example.com/shop/setup:1@$(digest 1)" ]
+}
+
+@test "records are shown of CronJobs, and of each template of a custom kind" {
+  jq -n 'def template($image): {spec: {containers: [{name: "app", image: "registry.example.com/\($image)"}]}};
+    {apiVersion: "batch/v1", kind: "CronJob", metadata: {name: "report"}, spec: {jobTemplate: {spec: {template: template("report:1")}}}},
+    {apiVersion: "example.com/v1", kind: "Cluster", metadata: {name: "db"}, spec: {leader: template("leader:1"), worker: template("worker:1")}}' \
+    | jq -s '{apiVersion: "v1", kind: "List", items: .}' > all.json
+  local settings
+  settings="$(jq -c '.customWorkloads = ["leader", "worker" | {apiVersion: "example.com/v1", kind: "Cluster", podTemplate: "/spec/\(.)"}]' <<< "$RECORD")"
+  check_with "$settings" registry.example.com/{report,leader,worker}:1 -- all.json --output json
+  [ "$(recorded)" = "/spec/jobTemplate/spec/template app registry.example.com/report:1@$(digest 1)
+/spec/leader app registry.example.com/leader:1@$(digest 2); /spec/worker app registry.example.com/worker:1@$(digest 3)" ]
+}
+
+@test "nothing is recorded of a pod, nor where the settings leave templates alone or rewrite them" {
+  jq -n --arg digest "$DIGEST" '{apiVersion: "v1", kind: "Pod", spec: {containers: [{name: "app", image: "registry.example.com/shop/web:1"}]},
+    metadata: {name: "web", annotations: {"pin.container-patch.dev/app": "registry.example.com/shop/web:1@\($digest)"}}}' > pod.json
+  check_with "$RECORD" -- pod.json --output json
+  [ "$(jq -c '.objects[0] | [.pinned, .recorded]' <<< "$output")" = "[[\"registry.example.com/shop/web:1@$DIGEST\"],[]]" ]
+  deployment 'del(.spec.template.spec | .initContainers, .volumes)'
+  check_with "$(jq -c '.pinning.templates = false' <<< "$RECORD")" -- web.json --output json
+  [ "$(jq -c '.objects[0] | [.pinned, .recorded]' <<< "$output")" = '[[],[]]' ]
+  check_with "$(jq -c '.pinning.templates = true' <<< "$RECORD")" registry.example.com/shop/web:1 -- web.json --output json
+  [ "$(jq -c '.objects[0] | [.pinned, .recorded]' <<< "$output")" = "[[\"registry.example.com/shop/web:1@$(digest 1)\"],[]]" ]
+}
+
 @test "the samples are judged by their recorded session where no registry can be started" {
   run --separate-stderr "$CONTAINER_PATCH" check "$ROOT/examples/shop.yaml" \
     --settings-path "$ROOT/examples/recorded/settings.yaml" \
@@ -209,7 +313,7 @@ EOF
   [ "$stderr" = "" ]
   [ "$(jq -r '[.objects[] | "\(.object): \([.findings[].code | select(. != "evaluate-at-set")] | join(" "))"] | join("; ")' <<< "$output")" \
     = "ConfigMap shop/settings: ; Deployment shop/web: ; Deployment shop/cart: stale-image; CronJob shop/report: patch-due; Pod shop/shell: ; Pod shop/debug: forbidden-tag" ]
-  [ "$(jq '.objects[4].pinned | length' <<< "$output")" -eq 1 ]
+  [ "$(jq -c '[.objects[] | [(.pinned, .recorded) | length]]' <<< "$output")" = "[[0,0],[0,0],[0,0],[0,1],[1,0],[0,0]]" ]
 }
 
 @test "schedule prints patch days, deadlines and freezes" {

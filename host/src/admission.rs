@@ -162,12 +162,16 @@ impl AdmissionResponse {
         Self { uid: uid.to_owned(), status: Some(status), ..Self::default() }
     }
 
-    /// The strings that the patch writes, in its order.
-    #[must_use]
-    pub fn patched_values(&self) -> Vec<String> {
-        let patch = self.patch.as_ref().and_then(|patch| STANDARD.decode(patch).ok()).unwrap_or_default();
-        let operations: Vec<Value> = serde_json::from_slice(&patch).unwrap_or_default();
-        operations.iter().filter_map(|operation| operation["value"].as_str().map(str::to_owned)).collect()
+    /// The object as the patch leaves it; nothing where there is no patch.
+    ///
+    /// # Errors
+    /// When the patch cannot be read, or is not of this object.
+    pub fn patched(&self, object: &Value) -> Result<Option<Value>> {
+        let Some(patch) = &self.patch else { return Ok(None) };
+        let patch: json_patch::Patch = serde_json::from_slice(&STANDARD.decode(patch)?)?;
+        let mut object = object.clone();
+        json_patch::patch(&mut object, &patch)?;
+        Ok(Some(object))
     }
 
     /// An audit annotation of the policy.
@@ -245,14 +249,22 @@ mod tests {
         let request = AdmissionRequest::from_review(&request()).unwrap();
         let mut mutated = request.object.clone().unwrap();
         mutated["spec"]["containers"][0]["image"] = json!("b");
-        let response = AdmissionResponse::of_policy(&request, policy_response(Some(mutated))).unwrap();
+        mutated["metadata"] = json!({"annotations": {"a/b~c": "d"}});
+        let response = AdmissionResponse::of_policy(&request, policy_response(Some(mutated.clone()))).unwrap();
         let patch: Value = serde_json::from_slice(&STANDARD.decode(response.patch.as_ref().unwrap()).unwrap()).unwrap();
-        assert_eq!(patch, json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "b"}]));
+        let expected = json!([
+            {"op": "add", "path": "/metadata", "value": {"annotations": {"a/b~c": "d"}}},
+            {"op": "replace", "path": "/spec/containers/0/image", "value": "b"},
+        ]);
+        assert_eq!(patch, expected);
         assert_eq!(response.patch_type, Some("JSONPatch"));
-        assert_eq!(response.patched_values(), ["b"]);
+        let object = request.object.as_ref().unwrap();
+        assert_eq!(response.patched(object).unwrap(), Some(mutated));
+        assert!(response.patched(&json!({})).is_err(), "the patch is of another object");
 
-        let same = policy_response(request.object.clone());
-        assert_eq!(AdmissionResponse::of_policy(&request, same).unwrap().patch, None);
+        let same = AdmissionResponse::of_policy(&request, policy_response(request.object.clone())).unwrap();
+        assert_eq!(same.patch, None);
+        assert_eq!(same.patched(object).unwrap(), None);
     }
 
     #[test]

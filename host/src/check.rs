@@ -18,6 +18,7 @@ use crate::admission::{
     AdmissionRequest, AdmissionResponse, GroupVersionKind, GroupVersionResource, UserInfo, kind_of,
 };
 use crate::capabilities::{AllowedResources, Capabilities};
+use crate::changes::{Changes, Record};
 use crate::policy::Policy;
 use crate::timeout::{Interrupted, Timeout};
 use crate::world::{self, World};
@@ -116,6 +117,8 @@ pub struct Judged {
     pub warnings: Vec<String>,
     /// The images as the policy would rewrite them.
     pub pinned: Vec<String>,
+    /// The records of digests that the policy would write into pod templates. Those that are there and stay are left out.
+    pub recorded: Vec<Record>,
     /// The findings as the policy writes them into the audit log.
     pub findings: Value,
     /// The images that were judged, as the policy writes them into the audit log.
@@ -316,7 +319,10 @@ impl Judge {
             Ok(response) => response,
             Err(error) => return failed(object, source, &self.no_answer(&error)),
         };
-        let pinned = response.patched_values();
+        let Changes { pinned, recorded } = match changes(request, &response) {
+            Ok(changes) => changes,
+            Err(error) => return failed(object, source, &format!("the policy's patch cannot be applied: {error:#}")),
+        };
         let findings = annotated_list(&response, "findings");
         let images = annotated_list(&response, "images");
         let message = response.status.and_then(|status| status.message).unwrap_or_default();
@@ -333,7 +339,7 @@ impl Judge {
             }
             (false, _) => Verdict::Denied,
         };
-        Judged { verdict, object, source, messages, warnings, pinned, findings, images }
+        Judged { verdict, object, source, messages, warnings, pinned, recorded, findings, images }
     }
 
     /// Why an object could not be judged, and what to do about it.
@@ -358,6 +364,7 @@ impl Judged {
             messages: Vec::new(),
             warnings: Vec::new(),
             pinned: Vec::new(),
+            recorded: Vec::new(),
             findings: json!([]),
             images: json!([]),
         }
@@ -366,6 +373,12 @@ impl Judged {
 
 fn failed(object: Option<String>, source: String, error: &str) -> Judged {
     Judged { verdict: Verdict::Failed, object, source, messages: vec![error.to_owned()], ..Judged::empty() }
+}
+
+/// What the policy would change in the object of a request.
+fn changes(request: &AdmissionRequest, response: &AdmissionResponse) -> Result<Changes> {
+    let Some(object) = &request.object else { return Ok(Changes::default()) };
+    Ok(response.patched(object)?.map(|patched| Changes::between(object, &patched)).unwrap_or_default())
 }
 
 fn annotated_list(response: &AdmissionResponse, key: &str) -> Value {

@@ -8,6 +8,7 @@ pub mod annotate;
 mod answers;
 pub mod capabilities;
 mod causes;
+pub mod changes;
 pub mod check;
 pub mod cluster;
 pub mod manifest;

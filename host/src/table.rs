@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
+use crate::changes::Record;
 use crate::check::{Judged, Summary, Verdict};
 
 /// How the table may look.
@@ -75,8 +76,11 @@ fn names(object: &Judged) -> String {
 
 fn findings(object: &Judged) -> String {
     let pinned = object.pinned.iter().map(|image| format!("would be pinned: `{}`", printable(image)));
+    let recorded = object.recorded.iter().map(|Record { holder, image, .. }| {
+        format!("would be recorded for {}: `{}`", printable(&holder.to_string()), printable(image))
+    });
     let said = object.messages.iter().chain(&object.warnings).map(|text| printable(text));
-    said.chain(pinned).collect::<Vec<_>>().join("\n")
+    said.chain(pinned).chain(recorded).collect::<Vec<_>>().join("\n")
 }
 
 /// Text of a manifest, fit for a terminal: control characters would steer it.
@@ -112,4 +116,44 @@ fn sums(judged: &[Judged], summary: Summary) -> String {
         let _ = write!(text, "; {skipped} skipped, of kinds that hold no pods ({})", kinds.join(", "));
     }
     text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::findings;
+    use crate::changes::{Holder, Record};
+    use crate::check::{Judged, Verdict};
+
+    #[test]
+    fn records_are_told_after_what_is_found_and_do_not_steer_the_terminal() {
+        let record = |holder, image: &str| {
+            let (image, template) = (image.to_owned(), "/spec/template".to_owned());
+            Record { holder, image, template }
+        };
+        let object = Judged {
+            verdict: Verdict::Warned,
+            object: None,
+            source: "web.yaml:1".to_owned(),
+            messages: vec![],
+            warnings: vec!["a warning".to_owned()],
+            pinned: vec!["web:1@sha256:a".to_owned()],
+            recorded: vec![
+                record(Holder::Container("app".to_owned()), "web:1@sha256:a"),
+                record(Holder::Volume("a\u{1b}[31m".to_owned()), "data:1\n"),
+            ],
+            findings: json!([]),
+            images: json!([]),
+        };
+        assert_eq!(
+            findings(&object).lines().collect::<Vec<_>>(),
+            [
+                "a warning",
+                "would be pinned: `web:1@sha256:a`",
+                "would be recorded for container `app`: `web:1@sha256:a`",
+                r"would be recorded for volume `a\u{1b}[31m`: `data:1\n`",
+            ]
+        );
+    }
 }

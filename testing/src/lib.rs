@@ -5,9 +5,11 @@
 //! [`properties`]. Nothing of this gets into the policy.
 
 mod bytes;
+mod changes;
 mod images;
 mod mangled;
 pub mod properties;
+mod records;
 pub mod references;
 pub mod reports;
 mod request;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use container_patch_policy::finding::{Code, Effect};
 use container_patch_policy::image::{ImagePattern, Reference, RegistryPattern};
 use container_patch_policy::{validate, validate_settings};
@@ -10,6 +11,7 @@ use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::changes::{Changes, RECORDED_AT, RESOLVED, images_of};
 use crate::request::LISTS;
 use crate::trial::Said;
 use crate::{Trial, World};
@@ -39,12 +41,14 @@ pub(crate) use ensure;
 pub type Property = fn(&Trial) -> Result<(), Broken>;
 
 /// The properties of a trial, each with its name.
-pub const ALL: [(&str, Property); 7] = [
+pub const ALL: [(&str, Property); 9] = [
     ("every answer is well formed and agrees with its findings", every_answer_is_well_formed),
     ("the same is answered the same", the_same_is_answered_the_same),
     ("one more container clears nothing", one_more_container_clears_nothing),
     ("the order of containers does not matter", the_order_of_containers_does_not_matter),
     ("what is rewritten is let in as it is", what_is_rewritten_is_let_in_as_it_is),
+    ("records are written for users only", records_are_written_for_users_only),
+    ("a record on a pod is no digest", a_record_on_a_pod_is_no_digest),
     ("an annotation of a requester clears nothing", an_annotation_clears_nothing),
     ("only listed registries are asked", only_listed_registries_are_asked),
 ];
@@ -62,7 +66,7 @@ pub fn every_answer_is_well_formed(trial: &Trial) -> Result<(), Broken> {
     let is_let_in = said.findings.iter().any(|(code, effect)| is_unreadable(code) && *effect == Effect::Warn);
     ensure!(!is_let_in, "what cannot be read is let in: {said}");
     if let Some(object) = &response.mutated_object {
-        ensure!(!rewritten(&trial.request["object"], object)?.is_empty(), "nothing is rewritten: {said}");
+        ensure!(!changes(trial, &trial.request, object)?.is_empty(), "nothing is changed: {said}");
     }
     Ok(())
 }
@@ -98,7 +102,7 @@ pub fn one_more_container_clears_nothing(trial: &Trial) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The order of containers, and of volumes, changes neither what is found nor what is rewritten.
+/// The order of containers, and of volumes, changes neither what is found nor what is rewritten and recorded.
 ///
 /// # Errors
 /// What breaks it.
@@ -111,43 +115,146 @@ pub fn the_order_of_containers_does_not_matter(trial: &Trial) -> Result<(), Brok
         return Ok(());
     }
     ensure!(one.findings == other.findings, "it is judged in two ways:\n{one}\n{other}");
-    let images = |said: &Said, request: &Value| -> Result<_, Broken> {
-        let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(Vec::new()) };
-        let images = rewritten(&request["object"], &object)?;
+    let changed = |said: &Said, request: &Value| -> Result<_, Broken> {
+        let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(Default::default()) };
+        let Changes { images, mut annotations } = changes(trial, request, &object)?;
         let mut images: Vec<_> = images.into_iter().map(|(_, before, after)| (before, after)).collect();
         images.sort_unstable();
-        Ok(images)
+        // Of two containers of one name, the first one has the record.
+        annotations.retain(|(template, key), _| images_of(&object, template, key).len() < 2);
+        for ((_, key), value) in &mut annotations {
+            if key == RESOLVED {
+                *value = value.as_deref().map(sorted);
+            }
+        }
+        Ok((images, annotations))
     };
-    ensure!(images(one, &trial.request)? == images(other, &request)?, "it is rewritten in two ways:\n{one}\n{other}");
+    let (one_way, other_way) = (changed(one, &trial.request)?, changed(other, &request)?);
+    ensure!(one_way == other_way, "it is changed in two ways:\n{one}\n{other}");
     Ok(())
 }
 
-/// What the policy has rewritten differs from what came in by digests behind images, and by nothing else. Judged anew it is not
-/// rewritten again, and it is let in, unless the settings tell an image with a digest from one without: an image pattern
-/// is matched against the whole name.
+/// What the policy has changed differs from what came in by digests behind images, and by annotations with digests, and by
+/// nothing else. Judged anew it is not changed again, and it is let in, unless the settings tell an image with a digest from one
+/// without: an image pattern is matched against the whole name.
 ///
 /// # Errors
 /// What breaks it.
 pub fn what_is_rewritten_is_let_in_as_it_is(trial: &Trial) -> Result<(), Broken> {
     let said = trial.said();
     let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(()) };
-    let images = rewritten(&trial.request["object"], &object)?;
+    let Changes { images, annotations } = changes(trial, &trial.request, &object)?;
     for (_, before, after) in &images {
         let is_digest_of_before = after.strip_prefix(before.as_str()).is_some_and(|digest| digest.starts_with("@sha"));
         ensure!(is_digest_of_before, "`{before}` is rewritten to `{after}`");
     }
+    for ((template, key), value) in &annotations {
+        is_well_annotated(&object, template, key, value.as_deref())?;
+    }
     let mut request = trial.request.clone();
     request["object"] = object;
     let again = trial.said_of(&request);
-    ensure!(well_formed(&again.response)?.mutated_object.is_none(), "it is rewritten again:\n{said}\n{again}");
+    if let Some(object) = well_formed(&again.response)?.mutated_object {
+        // What was looked up for a pod is told of one admission only.
+        let Changes { images, annotations } = changes(trial, &request, &object)?;
+        let is_told_anew = images.is_empty() && annotations.keys().all(|(_, key)| key == RESOLVED);
+        ensure!(is_told_anew, "it is changed again:\n{said}\n{again}");
+    }
     let patterns = patterns(&trial.settings);
-    let is_told_apart = |(_, before, after): &(String, String, String)| {
+    let is_told_apart = |before: &str, after: &str| {
         let (Ok(before), Ok(after)) = (Reference::parse(before), Reference::parse(after)) else { return false };
         let (before, after) = (before.normalized(), after.normalized());
         patterns.iter().any(|pattern| pattern.matches(&before) != pattern.matches(&after))
     };
-    ensure!(again.accepts() || images.iter().any(is_told_apart), "it is refused afterwards:\n{said}\n{again}");
+    let mut recorded = annotations
+        .iter()
+        .filter_map(|((template, key), value)| Some((images_of(&request["object"], template, key), value.as_deref()?)));
+    let are_told_apart = images.iter().any(|(_, before, after)| is_told_apart(before, after))
+        || recorded.any(|(images, record)| images.iter().any(|image| is_told_apart(image, record)));
+    ensure!(again.accepts() || are_told_apart, "it is refused afterwards:\n{said}\n{again}");
     Ok(())
+}
+
+/// Checks an annotation that the policy writes: a record names an image of its pod template with a digest, and the list of what
+/// was looked up for a pod names what the pod has.
+fn is_well_annotated(object: &Value, template: &str, key: &str, value: Option<&str>) -> Result<(), Broken> {
+    let Some(value) = value else { return Ok(()) };
+    match key {
+        RECORDED_AT => {
+            let is_time = DateTime::parse_from_rfc3339(value).is_ok() && value.ends_with('Z') && value.len() == 27;
+            ensure!(is_time, "no time of Kubernetes: {key}: {value}");
+        }
+        RESOLVED => {
+            let is_known = |name: &str| {
+                let (lists, name) =
+                    name.strip_prefix("volume/").map_or((&LISTS[..3], name), |name| (&LISTS[3..], name));
+                let mut entries = lists.iter().flat_map(|list| object["spec"][*list].as_array().into_iter().flatten());
+                entries.any(|entry| entry["name"].as_str().unwrap_or_default() == name)
+            };
+            ensure!(value.split(',').all(is_known), "not all of these are in the pod: {key}: {value}");
+        }
+        _ => {
+            let is_about = |image: &&str| {
+                let Ok(image) = Reference::parse(image) else { return false };
+                let digest = value.strip_prefix(&image.normalized());
+                image.digest().is_none() && digest.is_some_and(|digest| digest.starts_with("@sha"))
+            };
+            let images = images_of(object, template, key);
+            ensure!(images.iter().any(is_about), "no record of {images:?} in {template:?}: {key}: {value}");
+        }
+    }
+    Ok(())
+}
+
+/// Records are written for users: nothing that Kubernetes' own controllers or the audit scanner ask about gets one, nor does a
+/// ReplicaSet of a controller.
+///
+/// # Errors
+/// What breaks it.
+pub fn records_are_written_for_users_only(trial: &Trial) -> Result<(), Broken> {
+    let said = trial.said();
+    let Some(object) = well_formed(&said.response)?.mutated_object else { return Ok(()) };
+    let Changes { annotations, .. } = changes(trial, &trial.request, &object)?;
+    if annotations.keys().all(|(_, key)| key == RESOLVED) {
+        return Ok(());
+    }
+    ensure!(!is_controller(trial), "a record is written for a controller: {said}");
+    let is_of_controller = trial.request["kind"]["kind"] == "ReplicaSet"
+        && object["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|owner| owner["controller"] == true);
+    ensure!(!is_of_controller, "a record is written into a ReplicaSet of a controller: {said}");
+    Ok(())
+}
+
+/// Where no rule pins, a record on a pod changes nothing: the image field alone is judged. For Kubernetes' own controllers it says
+/// which digest was admitted.
+///
+/// # Errors
+/// What breaks it.
+pub fn a_record_on_a_pod_is_no_digest(trial: &Trial) -> Result<(), Broken> {
+    let action = &trial.settings["pinning"]["action"];
+    let may_pin = trial.settings["overrides"].to_string().contains("pin")
+        || !["deny", "warn", "off"].contains(&action.as_str().unwrap_or_default());
+    // An UPDATE that changes nothing but metadata is treated in another way.
+    let is_update = trial.request["operation"] == "UPDATE";
+    if may_pin || is_update || trial.request["kind"]["kind"] != "Pod" || is_controller(trial) {
+        return Ok(());
+    }
+    let Some(request) = trial.with_records() else { return Ok(()) };
+    let (before, after) = (trial.said(), &trial.said_of(&request));
+    ensure!(before.response == after.response, "a record on a pod counts:\n{before}\n{after}");
+    ensure!(before.asked == after.asked, "a record on a pod is asked about:\n{before}\n{after}");
+    Ok(())
+}
+
+/// Whether one of Kubernetes' own controllers asks.
+fn is_controller(trial: &Trial) -> bool {
+    let user = trial.request["userInfo"]["username"].as_str().unwrap_or_default();
+    user == "system:kube-controller-manager"
+        || user.starts_with("system:serviceaccount:kube-system:") && user.ends_with("-controller")
 }
 
 /// An annotation about scans that a requester adds to a pod never turns a denial into acceptance, unless the settings trust
@@ -315,49 +422,16 @@ fn counts(line: &str) -> bool {
     number.is_some_and(|number| number.parse::<usize>().is_ok())
 }
 
-/// What differs between an object and the same after it was rewritten: where, what was there, and what is there now.
-///
-/// # Errors
-/// Where they differ in something else than an image.
-fn rewritten(before: &Value, after: &Value) -> Result<Vec<(String, String, String)>, Broken> {
-    let mut differences = Vec::new();
-    compare(before, after, String::new(), &mut differences)?;
-    Ok(differences)
+/// What differs between the object of a request and the same after the policy changed it.
+fn changes(trial: &Trial, request: &Value, object: &Value) -> Result<Changes, Broken> {
+    Changes::between(&request["object"], object, trial.templates)
 }
 
-fn compare(
-    before: &Value,
-    after: &Value,
-    at: String,
-    differences: &mut Vec<(String, String, String)>,
-) -> Result<(), Broken> {
-    match (before, after) {
-        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => one
-            .iter()
-            .zip(other.values())
-            .try_for_each(|((key, one), other)| compare(one, other, format!("{at}/{key}"), differences)),
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
-            .iter()
-            .zip(other)
-            .enumerate()
-            .try_for_each(|(index, (one, other))| compare(one, other, format!("{at}/{index}"), differences)),
-        _ if before == after => Ok(()),
-        (Value::String(one), Value::String(other)) if is_image(&at) => {
-            differences.push((at, one.clone(), other.clone()));
-            Ok(())
-        }
-        _ => Err(format!("more than images is rewritten, at {at:?}: {before} to {after}")),
-    }
-}
-
-/// Whether a JSON pointer leads to an image: the end of one, after the pod template.
-fn is_image(pointer: &str) -> bool {
-    let keys: Vec<&str> = pointer.rsplit('/').collect();
-    match keys[..] {
-        ["image", _, list, "spec", ..] => LISTS.contains(&list) && list != "volumes",
-        ["reference", "image", _, "volumes", "spec", ..] => true,
-        _ => false,
-    }
+/// A list between commas, in the order of the alphabet.
+fn sorted(list: &str) -> String {
+    let mut items: Vec<&str> = list.split(',').collect();
+    items.sort_unstable();
+    items.join(",")
 }
 
 /// The image patterns of some settings.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::mangled::mangled;
 use crate::request::{self, LISTS};
-use crate::{Bytes, World, scans, settings};
+use crate::{Bytes, World, records, scans, settings};
 
 /// A request, its settings, the world that it is judged in, and what [`properties`](crate::properties) change in it.
 pub struct Trial {
@@ -60,7 +60,7 @@ impl Trial {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         let bytes = &mut Bytes::new(bytes);
-        let (request, templates) = request::request(bytes);
+        let (mut request, templates) = request::request(bytes);
         let list = bytes.one_of(&LISTS);
         let addition =
             Addition { template: bytes.up_to(1), list, index: bytes.up_to(3), entry: request::entry(list, bytes) };
@@ -71,6 +71,8 @@ impl Trial {
             settings = mangled(settings, bytes);
         }
         let world = World::new(bytes);
+        // Last, so that the bytes of trials that are kept go on meaning what they meant.
+        records::add(&mut request, templates, bytes);
         Self { request, settings, world, templates, addition, annotation, order, said: OnceCell::new() }
     }
 
@@ -116,17 +118,34 @@ impl Trial {
         Some(request)
     }
 
-    /// The request with each of its lists of containers and volumes in another order.
+    /// The request with a valid record for each image of its pod templates that is written without a digest, in place of those
+    /// that it has. Nothing where its object has no place for them.
+    pub(crate) fn with_records(&self) -> Option<Value> {
+        let mut request = self.request.clone();
+        for template in self.templates {
+            let template = object_of(&mut request, template)?;
+            let records = records::valid(template);
+            let metadata = or_empty(template, "metadata", json!({})).as_object_mut()?;
+            or_empty(metadata, "annotations", json!({})).as_object_mut()?.extend(records);
+        }
+        Some(request)
+    }
+
+    /// The request with each of its lists of containers and volumes in another order. What was before an UPDATE is put into the
+    /// same order, or the pod template would be another than before.
     pub(crate) fn in_another_order(&self) -> Value {
         let bytes = &mut Bytes::new(&self.order);
         let mut request = self.request.clone();
         for template in self.templates {
-            let spec = object_of(&mut request, template).and_then(|template| template.get_mut("spec"));
-            let Some(spec) = spec else { continue };
             for list in LISTS {
-                let Some(entries) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
-                for index in (1..entries.len()).rev() {
-                    entries.swap(index, bytes.up_to(index - 1));
+                let pointers = ["object", "oldObject"].map(|object| format!("/{object}{template}/spec/{list}"));
+                let length = request.pointer(&pointers[0]).and_then(Value::as_array).map_or(0, Vec::len);
+                let swaps: Vec<_> = (1..length).rev().map(|index| (index, bytes.up_to(index - 1))).collect();
+                for pointer in pointers {
+                    let entries = request.pointer_mut(&pointer).and_then(Value::as_array_mut);
+                    if let Some(entries) = entries.filter(|entries| entries.len() == length) {
+                        swaps.iter().for_each(|(one, other)| entries.swap(*one, *other));
+                    }
                 }
             }
         }

@@ -47,6 +47,16 @@ proptest! {
     }
 
     #[test]
+    fn records_are_written_for_users_only(trial in any_trial()) {
+        holds(properties::records_are_written_for_users_only(&trial))?;
+    }
+
+    #[test]
+    fn a_record_on_a_pod_is_no_digest(trial in any_trial()) {
+        holds(properties::a_record_on_a_pod_is_no_digest(&trial))?;
+    }
+
+    #[test]
     fn an_annotation_of_a_requester_clears_nothing(trial in any_trial()) {
         holds(properties::an_annotation_clears_nothing(&trial))?;
     }

@@ -1,0 +1,88 @@
+//! Records of digests in pods and pod templates.
+
+use container_patch_policy::image::Reference;
+use serde_json::{Map, Value, json};
+
+use crate::Bytes;
+use crate::changes::{RECORDED_AT, RESOLVED, record_key};
+use crate::images::{self, DIGESTS, digest};
+use crate::request::LISTS;
+
+/// Adds records to some of the pod templates of a request, now and before. One time in four an UPDATE changes nothing else.
+pub(crate) fn add(request: &mut Value, templates: &[&str], bytes: &mut Bytes<'_>) {
+    for template in templates {
+        let [now, before] = ["object", "oldObject"].map(|object| format!("/{object}{template}"));
+        if bytes.once_in(4)
+            && let Some(same) = request.pointer(&now).cloned()
+            && let Some(before) = request.pointer_mut(&before)
+        {
+            *before = same;
+        }
+        let mut known = None;
+        for pointer in [before, now] {
+            if !bytes.once_in(2) {
+                continue;
+            }
+            let Some(template) = request.pointer_mut(&pointer) else { continue };
+            let records = match known.take().filter(|_| bytes.once_in(2)) {
+                Some(records) => records,
+                None => records(template, bytes),
+            };
+            let Some(template) = template.as_object_mut() else { continue };
+            let metadata = template.entry("metadata").or_insert(json!({}));
+            let Some(metadata) = metadata.as_object_mut() else { continue };
+            let annotations = metadata.entry("annotations").or_insert(json!({}));
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.extend(records.clone());
+            }
+            known = Some(records);
+        }
+    }
+}
+
+/// A valid record for each image of a pod template that has no digest.
+pub(crate) fn valid(template: &Map<String, Value>) -> Map<String, Value> {
+    let images = normalized(template.get("spec").unwrap_or(&Value::Null));
+    let undecided = images.filter(|(_, image)| !image.contains('@'));
+    undecided.map(|(key, image)| (key, json!(format!("{image}@{}", DIGESTS[1])))).collect()
+}
+
+/// The normalised images of a pod's spec, each with the key of its record.
+fn normalized(spec: &Value) -> impl Iterator<Item = (String, String)> {
+    LISTS.into_iter().flat_map(move |list| {
+        // Some trials have many containers, and bytes for few.
+        spec[list].as_array().into_iter().flatten().take(8).filter_map(move |entry| {
+            let image = if list == "volumes" { &entry["image"]["reference"] } else { &entry["image"] };
+            let image = image.as_str()?;
+            let normalized = Reference::parse(image).map_or_else(|_| image.to_owned(), |image| image.normalized());
+            Some((record_key(list, entry["name"].as_str()?), normalized))
+        })
+    })
+}
+
+/// Records for some of the images of a pod template, most of them valid.
+fn records(template: &Value, bytes: &mut Bytes<'_>) -> Map<String, Value> {
+    let mut records = Map::new();
+    for (key, image) in normalized(&template["spec"]) {
+        let tagged = image.split('@').next().unwrap_or_default();
+        let record = match bytes.up_to(7) {
+            0..=4 => format!("{tagged}@{}", digest(bytes)),
+            5 => continue,
+            6 => tagged.to_owned(),
+            _ => images::image(bytes),
+        };
+        records.insert(key, json!(record));
+    }
+    if bytes.once_in(4) {
+        records.insert(record_key("containers", "leftover"), json!(images::image(bytes)));
+    }
+    if bytes.once_in(4) {
+        records.insert(RESOLVED.to_owned(), json!(bytes.one_of(&["app", "app,side", "volume/data", ",", ""])));
+    }
+    let times =
+        ["2026-11-20T08:00:00.123456Z", "2026-11-19T08:00:00.000000Z", "2026-11-20T12:00:00.000000Z", "now", ""];
+    if !bytes.once_in(4) {
+        records.insert(RECORDED_AT.to_owned(), json!(bytes.one_of(&times)));
+    }
+    records
+}
