@@ -524,6 +524,10 @@ is_due() {
   remake_pods
   wait_for_pods "$(pinned "$image")"
   [ "$(resolved)" = app ]
+  # A ReplicaSet whose template is not that of its Deployment makes the controller create another one.
+  accepted ann delete replicasets --all
+  wait_until 20 has_replica_sets 1
+  stays 3 has_replica_sets 1
 
   accepted ann set env deployment web COLOR=green
   [ "$(record_of deployment web)" = "$(pinned "$image")" ]
@@ -535,8 +539,14 @@ is_due() {
   accepted ann rollout undo deployment web
   [ "$(record_of deployment web)" = "$(pinned "$image")" ]
   wait_until 20 has_replica_sets 3
+  # The controller goes back to it as it is.
+  accepted ann annotate deployment web deprecated.deployment.rollback.to=1
+  wait_until 20 is_recorded none deployment web
   stays 3 has_replica_sets 3
+  is_recorded none deployment web
 }
+# is_recorded RECORD RESOURCE…: whether that is the record of the container `app` in a workload's template.
+is_recorded() { [ "$(record_of "${@:2}")" = "$1" ]; }
 nothing_is_resolved() { [ -z "$(resolved)" ]; }
 
 @test "a StatefulSet from before the policies makes no revision when it is scaled or labelled" {
@@ -601,6 +611,20 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   # A digest that is written needs no record.
   accepted ann set image deployment web app="$first"
   wait_for_pods "$first"
+}
+
+@test "with unrecordedPods: deny, pods whose digest is recorded or written in their workload are made after it has grown stale" {
+  namespace none
+  local image stale
+  image="$(image app 1 120)"
+  stale="$(pinned "$image")"
+  accepted create ann "$(deployment recorded "$image" "$(as_recorded "$stale")")"
+  accepted create ann "$(deployment written "$stale")"
+  wait_for_pods "$image" "$stale"
+  image app 1 3 > /dev/null
+  judge_by unrecorded-denied
+  remake_pods
+  wait_for_pods "$stale" "$stale"
 }
 
 @test "with unrecordedPods: deny, pods with records are made while the registry is down" {
