@@ -226,10 +226,10 @@ fn too_many_images(kind: &str, count: usize) -> String {
 }
 
 fn too_many_records(kind: &str, bytes: usize) -> String {
-    let (kind, most) = (Shown(kind), recording::MOST_BYTES);
+    let (kind, most) = (Shown(kind), recording::MOST_BYTES / 1024);
     format!(
-        "the records of the digests of this {kind} take {bytes} bytes, of which at most {most} are written; write the digests into the \
-         image fields, `name:tag@sha256:…`"
+        "the records of this {kind}'s digests take {bytes} bytes, and at most {most} KiB are written; write the digests into the image \
+         fields, `name:tag@sha256:…`"
     )
 }
 
@@ -552,9 +552,10 @@ impl Judge<'_, '_> {
             if let Some(digest) = subject.digest_of_record() {
                 return Ok(digest.as_str().to_owned());
             }
-            self.resolved.now.push(subject.site.short_name());
         }
-        self.registry.digest(&subject.image.registry_name())
+        let digest = self.registry.digest(&subject.image.registry_name())?;
+        self.resolved.now.push(subject.site.short_name());
+        Ok(digest)
     }
 
     /// Judges what is in an image, by its digest: what was judged is what is written, and what runs. `asking` is the strictest

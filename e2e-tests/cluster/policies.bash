@@ -28,19 +28,18 @@ declare -A PAIRS=(
   [unrecorded-denied]='if .spec.mutating then . else .spec.settings.enforcement.unrecordedPods = "deny" end'
   # pin.yaml does not change anything yet.
   [pin-monitored]='if .spec.mutating then .spec.mode = "monitor" else . end'
-  # Both know a kind of others.
-  [rollouts]='.spec.rules += [{apiGroups: ["argoproj.io"], apiVersions: ["*"], resources: ["rollouts"], operations: ["CREATE", "UPDATE"]}]
-    | .spec.settings.customWorkloads = [{apiVersion: "argoproj.io/*", kind: "Rollout", podTemplate: "/spec/template"}]'
+  # There are the policies for Argo Rollouts, too.
+  [rollouts]='.'
 )
 
-# policy FILE NAMESPACES [SETTINGS_JQ] [POLICY_JQ]: prints the policy of deploy/FILE.yaml as JSON: its settings and rules, with the
+# policy FILE NAMESPACES [SETTINGS_JQ] [POLICY_JQ]: prints the policies in deploy/FILE.yaml as JSON: their settings and rules, with the
 # suite's registries among those that may be asked, in the mode `protect`, for namespaces with that label.
 policy() {
   # kubectl reads YAML.
   kubectl annotate --local --filename "$ROOT/deploy/$1.yaml" --output json e2e.container-patch.dev/file="$1" \
-    | jq --arg name "container-patch-e2e-$2-$1" --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" \
+    | jq --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" \
       --arg stoppable "${STOPPABLE_REGISTRY:-}" '
-      .metadata.name = $name
+      .metadata.name |= sub("^container-patch-"; "container-patch-e2e-\($namespaces)-")
       | .spec.mode = "protect"
       | .spec.namespaceSelector.matchExpressions += [{key: $key, operator: "In", values: [$namespaces]}]
       | .spec.settings |= (.registries += [$registry, $stoppable | select(. != "")] | '"${3:-.}"')
@@ -55,6 +54,7 @@ write_policies() {
       policy pin "$pair" . "${PAIRS[$pair]}"
       policy enforce "$pair" . "${PAIRS[$pair]}"
     done
+    policy custom-workloads/argo-rollouts rollouts
     for variant in "${!VARIANTS[@]}"; do
       policy enforce "$variant" "${VARIANTS[$variant]}"
     done

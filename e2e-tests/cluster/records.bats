@@ -154,7 +154,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   move "$image" 120
   refused stale-image ann rollout restart deployment web
   # What to write where it should stay.
-  assert_contains "$output" "the recorded \`$second\`"
+  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
   assert_contains "$output" "$(pinned "$image")"
   [ "$(record_of deployment web)" = "$second" ]
   remake_pods
@@ -220,6 +220,10 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann rollout undo deployment web
   wait_for_pods "$second"
   [ "$(record_of deployment web)" = "$second" ]
+  # The deployment controller writes the old template itself.
+  accepted ann annotate deployment web deprecated.deployment.rollback.to=0
+  wait_for_pods "$first"
+  [ "$(recorded_at deployment web)" = "$at" ]
   stays 3 has_replica_sets 2
 }
 
@@ -346,7 +350,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann patch statefulset web --type merge --patch '{"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}'
   wait_for_pods "$second"
   refused stale-image ann rollout restart statefulset web
-  assert_contains "$output" "the recorded \`$second\`"
+  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
   accepted ann rollout undo statefulset web
   wait_for_pods "$first"
   [ "$(record_of statefulset web)" = "$first" ]
@@ -393,7 +397,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   wait_for_pods "$second"
   move "$image" 120
   refused stale-image ann rollout restart daemonset web
-  assert_contains "$output" "the recorded \`$second\`"
+  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
   accepted ann rollout undo daemonset web
   wait_for_pods "$first"
   [ "$(record_of daemonset web)" = "$first" ]
@@ -460,7 +464,7 @@ is_due() {
   accepted ann patch cronjob nightly --type merge --patch '{"spec": {"suspend": true}}'
   # A change of its template renews it.
   refused stale-image ann set env cronjob nightly COLOR=green
-  assert_contains "$output" "the recorded \`$first\`"
+  assert_contains "$output" "to keep the recorded digest, write \`$first\`"
   move "$image" 2
   second="$(pinned "$image")"
   accepted ann set env cronjob nightly COLOR=green
@@ -489,10 +493,30 @@ is_due() {
   [ "$(record_of deployment web)" = "$(pinned "$image")" ]
   wait_until 20 has_replica_sets 2
   wait_for_pods "$(pinned "$image")"
-  wait_until 20 is_resolved_by_records
+  wait_until 20 nothing_is_resolved
   stays 4 has_replica_sets 2
+  # Its first revision has no record to go back to.
+  accepted ann rollout undo deployment web
+  [ "$(record_of deployment web)" = "$(pinned "$image")" ]
+  wait_until 20 has_replica_sets 3
+  stays 3 has_replica_sets 3
 }
-is_resolved_by_records() { [ -z "$(resolved)" ]; }
+nothing_is_resolved() { [ -z "$(resolved)" ]; }
+
+@test "a StatefulSet from before the policies makes no revision when it is scaled or labelled" {
+  namespace none
+  local image
+  image="$(image app 1 3)"
+  accepted create ann "$(stateful_set "$image")"
+  wait_for_pods "$image" "$image"
+  judge_by shipped
+  accepted ann scale statefulset web --replicas 3
+  accepted ann label statefulset web team=shop
+  accepted ann patch statefulset web --type merge --patch '{"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}'
+  wait_for_pods "$image" "$image" "$(pinned "$image")"
+  stays 3 has_revisions 1
+  [ "$(record_of statefulset web)" = none ]
+}
 
 @test "the first record of a Deployment from before the policies is judged" {
   namespace none
@@ -586,12 +610,29 @@ is_resolved_by_records() { [ -z "$(resolved)" ]; }
   done
 }
 
+@test "a ControllerRevision with a forged record is judged as the digest it names" {
+  namespace shipped
+  local image stale fresh revision
+  image="$(image app 1 120)"
+  stale="$(pinned "$image")"
+  image app 1 3 > /dev/null
+  fresh="$(pinned "$image")"
+  accepted create otto "$(stateful_set "$image")"
+  wait_for_pods "$fresh" "$fresh"
+  revision="$(admin get controllerrevisions --output json | jq -c '.items[0]')"
+  [ "$(jq -r '.data.spec.template.metadata.annotations["pin.container-patch.dev/app"]' <<< "$revision")" = "$fresh" ]
+  refused stale-image create otto "$(jq -c --arg stale "$stale" '
+    .metadata |= {name: "forged", labels, ownerReferences, annotations} | .revision += 1
+    | .data.spec.template.metadata.annotations["pin.container-patch.dev/app"] = $stale' <<< "$revision")"
+  accepted otto annotate controllerrevision "$(jq -r .metadata.name <<< "$revision")" team=shop
+}
+
 @test "a valid record that a user brings along stays, as from a backup" {
   namespace shipped
   local image first
   image="$(image app 1 3)"
   first="$(pinned "$image")"
-  move "$image" 120
+  image app 1 120 > /dev/null
   accepted create ann "$(deployment web "$image" "$(as_recorded "$first")")"
   [ "$(record_of deployment web)" = "$first" ]
   wait_for_pods "$first"
@@ -626,6 +667,33 @@ is_resolved_by_records() { [ -z "$(resolved)" ]; }
     refused_pods stale-image
     wait_for_pods
   done
+}
+
+@test "containers of any name have a record, and those of every kind with a template" {
+  namespace shipped
+  local image other first long made
+  image="$(image app 1 3)"
+  other="$(image other 1 3)"
+  first="$(pinned "$image")"
+  long="$(printf 'a%.0s' {1..63})"
+  accepted create ann "$(deployment web "$image" '.spec.template.spec |= (
+    .containers += [{name: "'"$long"'", image: "'"$other"'"}, {name: "recorded-at", image: "'"$image"'"}, {name: "digest", image: "'"$first"'"}]
+    | .initContainers = [{name: "init", image: "'"$other"'"}])')"
+  wait_for_pods "$first" "$first" "$first" "$(pinned "$other")"
+  [ "$(admin get pods --output jsonpath='{.items[0].spec.initContainers[0].image}')" = "$(pinned "$other")" ]
+  [ "$(resolved)" = "" ]
+  [ "$(annotation_of "$long" deployment web)" = "$(pinned "$other")" ]
+  [ "$(annotation_of init deployment web)" = "$(pinned "$other")" ]
+  [ "$(annotation_of digest deployment web)" = none ]
+  [[ "$(recorded_at deployment web)" == 20* ]]
+  [ "$(template_of deployment web | jq -r '.metadata.annotations["container.pin.container-patch.dev/recorded-at"]')" = "$first" ]
+
+  accepted create ann "$(deployment controller "$image" '.apiVersion = "v1" | .kind = "ReplicationController" | del(.spec.strategy)
+    | .spec.selector = .spec.selector.matchLabels')"
+  [ "$(record_of replicationcontroller controller)" = "$first" ]
+  made="$(otto create --output json --filename - <<< "$(deployment template "$image" '.apiVersion = "v1" | .kind = "PodTemplate"
+    | .template = .spec.template | del(.spec)')")"
+  [ "$(jq -r '.template.metadata.annotations["pin.container-patch.dev/app"]' <<< "$made")" = "$first" ]
 }
 
 # owned NAME IMAGE JQ: a ReplicaSet that is controlled by a ConfigMap of the namespace, as the controllers of others make them.
@@ -687,7 +755,7 @@ rollout() { deployment "$1" "$2" '.apiVersion = "argoproj.io/v1alpha1" | .kind =
   accepted otto patch rollout web --type merge --patch '{"spec": {"paused": null}}'
   [ "$(template_of rollout web)" = "$template" ]
   refused stale-image otto patch rollout web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'
-  assert_contains "$output" "the recorded \`$first\`"
+  assert_contains "$output" "to keep the recorded digest, write \`$first\`"
   move "$image" 2
   second="$(pinned "$image")"
   accepted otto patch rollout web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'

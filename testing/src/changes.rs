@@ -1,6 +1,6 @@
 //! What the policy changes in an object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -148,4 +148,14 @@ pub(crate) fn images_of<'o>(object: &'o Value, template: &str, key: &str) -> Vec
         .filter(|entry| entry["name"] == name)
         .filter_map(|entry| if is_volume { entry["image"]["reference"].as_str() } else { entry["image"].as_str() })
         .collect()
+}
+
+/// Whether all containers of a pod template have different names, and so have its volumes. The API server refuses others.
+pub(crate) fn has_unique_names(object: &Value, template: &str) -> bool {
+    let spec = object.pointer(template).map_or(&Value::Null, |template| &template["spec"]);
+    let mut known = BTreeSet::new();
+    LISTS.iter().all(|list| {
+        let mut names = spec[*list].as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str());
+        names.all(|name| known.insert(record_key(list, name)))
+    })
 }

@@ -295,7 +295,7 @@ fn records_of_very_many_images_are_refused() {
     let deployment = deployment(&images.iter().map(String::as_str).collect::<Vec<_>>());
     let response = respond(&host, &request("Deployment", &deployment), &pinning());
     assert_eq!(response["codes"], json!(["invalid-request Deny"]));
-    assert!(response["message"].as_str().unwrap().contains("of which at most 65536 are written"), "{response}");
+    assert!(response["message"].as_str().unwrap().contains("at most 64 KiB are written"), "{response}");
 }
 
 #[test]
