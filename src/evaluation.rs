@@ -282,7 +282,7 @@ struct Judge<'r, 's> {
     statements: Statements<'r>,
     recording: Recording,
     earlier: EarlierRecords<'r>,
-    resolved: Resolved<'r>,
+    resolved: Resolved,
     registry: Registry<'r>,
     reports: Reports<'r>,
     scanned: HashMap<ScanKey, Rc<Scanned>>,
@@ -511,9 +511,9 @@ impl Judge<'_, '_> {
             Decision::Report(effect) => {
                 // The digest is advice here. Without it there is a finding all the same.
                 if !self.request.is_audit() {
-                    judged.digest = self.registry.digest_if_known(&image.registry_name());
+                    judged.digest = self.registry.digest_if_known(&subject.written.registry_name());
                 }
-                self.rule(subject, pinning::unpinned(image, judged.digest.as_deref(), *effect));
+                self.rule(subject, pinning::unpinned(subject.written, judged.digest.as_deref(), *effect));
             }
             Decision::Record => match &subject.recorded {
                 Recorded::NotRenewed(cause) => {
@@ -528,13 +528,14 @@ impl Judge<'_, '_> {
             },
             Decision::Pin => match self.digest_to_write(subject) {
                 Ok(digest) => {
-                    let json = serde_json::to_string(&pinning::pinned(image, &digest)).ok();
+                    let json = serde_json::to_string(&pinning::pinned(subject.written, &digest)).ok();
                     let edit = subject.site.span(self.object).zip(json);
                     if edit.is_none() {
                         self.rule(subject, Ruling::unplaced());
                         return None;
                     }
                     self.edits.extend(edit);
+                    self.recording.remove(subject.site);
                     judged.digest = Some(digest);
                 }
                 Err(cause) => {
@@ -553,7 +554,7 @@ impl Judge<'_, '_> {
                 return Ok(digest.as_str().to_owned());
             }
         }
-        let digest = self.registry.digest(&subject.image.registry_name())?;
+        let digest = self.registry.digest(&subject.written.registry_name())?;
         self.resolved.now.push(subject.site.short_name());
         Ok(digest)
     }

@@ -103,7 +103,7 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   of="$(event '.verb == "patch" and .objectRef.resource == "deployments" and .responseStatus.code >= 400')"
   [ "$(annotation enforce verdict <<< "$of")" = denied ]
   found="$(annotation enforce findings <<< "$of")"
-  [ "$(jq -r '.[] | "\(.code) \(.effect) \(.site) \(.image)"' <<< "$found")" = "stale-image deny container \`app\` $stale" ]
+  [ "$(jq -r '.[] | "\(.code) \(.effect) \(.site) \(.image)"' <<< "$found")" = "stale-image deny container \`app\` $(pinned "$stale")" ]
 
   # The audit log has the user, the verb and the object of its own.
   [ "$(events '.annotations | tostring | test("kubewarden.admission/request")')" = "" ]

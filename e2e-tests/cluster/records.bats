@@ -70,7 +70,7 @@ evict() {
 # live_on IMAGE: the pods of the Deployment `web`, which has one, are deleted, scaled to three and evicted, and all that replace them
 # have that image.
 live_on() {
-  local before
+  local before evicted
   remake_pods
   wait_for_pods "$1"
   accepted ann scale deployment web --replicas 3
@@ -194,6 +194,9 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   [ "$(record_of deployment web)" = "$first" ]
   wait_until 20 has_replica_sets 2
   wait_for_pods "$first"
+  # Both revisions have the same digest.
+  accepted ann rollout undo deployment web
+  [ "$(record_of deployment web)" = "$first" ]
   # No record says what this one is.
   refused evidence-unavailable ann set image deployment web app="$other"
   stays 3 has_replica_sets 2
@@ -245,6 +248,39 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   [ "$(recorded_at deployment web)" = "$at" ]
   wait_for_pods "$first"
   stays 3 has_replica_sets 2
+}
+
+@test "rollout undo to a revision whose image has a digest goes back to its ReplicaSet" {
+  namespace shipped
+  local one two
+  one="$(image app 1 3)"
+  two="$(image app 2 2)"
+  accepted create ann "$(deployment web "$one")"
+  wait_until 20 has_replica_sets 1
+  accepted ann set image deployment web app="$(pinned "$one")"
+  wait_until 20 has_replica_sets 2
+  accepted ann set image deployment web app="$two"
+  wait_until 20 has_replica_sets 3
+  accepted ann rollout undo deployment web
+  [ "$(image_of deployment web)" = "$(pinned "$one")" ]
+  [ "$(record_of deployment web)" = none ]
+  [ "$(recorded_at deployment web)" = none ]
+  wait_for_pods "$(pinned "$one")"
+  stays 3 has_replica_sets 3
+}
+
+@test "the recorded digest of an image that has grown stale can be written as the image" {
+  namespace none
+  local image stale
+  image="$(image app 1 120)"
+  stale="$(pinned "$image")"
+  accepted create ann "$(deployment web "$image" "$(as_recorded "$stale")")"
+  wait_until 20 has_replica_sets 1
+  judge_by shipped
+  accepted ann set image deployment web app="$stale"
+  assert_contains "$output" "[stale-image]"
+  [ "$(record_of deployment web)" = none ]
+  wait_for_pods "$stale"
 }
 
 @test "rollout undo to a record of an image that has grown stale is refused" {
@@ -717,6 +753,19 @@ owned() {
   # Without one it is a workload as others.
   accepted create ann "$(deployment bare "$image" '.kind = "ReplicaSet" | del(.spec.strategy)')"
   [ "$(record_of replicaset bare)" = "$(pinned "$image")" ]
+}
+
+@test "with unrecordedPods: deny, a ReplicaSet that has a controller, and so no record, gets no moved tag in" {
+  namespace unrecorded-denied
+  local image
+  image="$(image app 1 3)"
+  accepted otto create configmap owner
+  accepted create otto "$(owned web "$image")"
+  wait_for_pods "$(pinned "$image")"
+  move "$image" 120
+  accepted otto delete pods --all --wait=false
+  refused_pods stale-image
+  wait_for_pods
 }
 
 # rollout NAME IMAGE [JQ]: a Rollout of Argo, with the template of a Deployment.

@@ -74,7 +74,7 @@ fn every_policy_in_deploy_has_the_version_and_the_category_of_the_metadata() {
 }
 
 #[test]
-fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
+fn one_policy_in_deploy_pins_all_that_may_be_written_and_one_enforces_on_everything() {
     let metadata = yaml("metadata.yml");
     let policies = deployed_policies();
     let by = |mutating: bool| {
@@ -86,7 +86,15 @@ fn one_policy_in_deploy_pins_pods_and_one_enforces_on_everything() {
     let (pins, enforces) = (by(true), by(false));
     assert_eq!(enforces["rules"], metadata["rules"]);
     assert_eq!(enforces["contextAwareResources"], metadata["contextAwareResources"]);
-    assert_eq!(pins["rules"][0]["resources"], json!(["pods", "pods/ephemeralcontainers"]));
+    let resources = |rules: &Value| -> Vec<Value> {
+        rules.as_array().unwrap().iter().flat_map(|rule| rule["resources"].as_array().unwrap().clone()).collect()
+    };
+    let mut pinned = resources(&metadata["rules"]);
+    pinned.retain(|resource| resource != "controllerrevisions");
+    assert_eq!(resources(&pins["rules"]), pinned, "nothing is written into a ControllerRevision");
+    for policy in [&pins, &enforces] {
+        assert_eq!(policy["settings"]["pinning"]["templates"], "record", "what one writes, the other judges");
+    }
     assert_eq!(pins["settings"]["pinning"]["action"], "pin");
     assert_ne!(enforces["settings"]["pinning"]["action"], "pin", "a policy that may not mutate cannot pin");
     for policy in [&pins, &enforces] {

@@ -75,6 +75,20 @@ impl Recording {
         self.outcomes.get(site).unwrap_or(&Recorded::AsItIs)
     }
 
+    /// Removes the record of a site whose image field gets the digest.
+    #[cold]
+    pub(super) fn remove(&mut self, site: &ImageSite<'_>) {
+        let Some(key) = site.record_key().filter(|_| site.is_of_template() && site.record.is_some()) else { return };
+        let template = self.written.iter_mut().find(|(template, _)| template == site.template());
+        match template {
+            Some((_, written)) => {
+                written.retain(|(known, _)| *known != key);
+                written.push((key, None));
+            }
+            None => self.written.push((site.template().to_owned(), vec![(key, None)])),
+        }
+    }
+
     /// The edits of the JSON text of the object. Nothing where one of its templates cannot be found in it.
     pub(super) fn edits(&self, object: &RawValue) -> Option<Vec<(Range<usize>, String)>> {
         self.written.iter().map(|(template, written)| records::annotate(object, template, written)).collect()
@@ -250,9 +264,9 @@ impl Recorder<'_, '_> {
             (true, false, None, None) => Some(now.as_str()),
         };
         wanted.insert(RECORDED_AT.to_owned(), at);
-        // What is about no container of the template is a leftover.
+        // What is about no container of the template is a leftover, and so is what was said of one pod.
         if plan != Plan::Restore {
-            for key in known.keys().filter(|key| **key != records::RESOLVED) {
+            for key in known.keys() {
                 wanted.entry((*key).to_owned()).or_default();
             }
         }
@@ -292,31 +306,42 @@ impl<'w> EarlierRecords<'w> {
 }
 
 /// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
-pub(super) struct Resolved<'w> {
+pub(super) struct Resolved {
     /// The annotation as the pod comes with it.
-    given: Option<&'w str>,
+    given: Option<String>,
+    /// Those of its containers that it lists. Another pinning policy may have looked up their digests.
+    listed: HashSet<String>,
     /// Those whose digests are looked up now.
     pub(super) now: Vec<String>,
     /// Whether this policy pins images of the pod, and so says which.
     pub(super) is_managed: bool,
 }
 
-impl<'w> Resolved<'w> {
-    pub(super) fn of(workload: &'w Workload<'_>) -> Self {
+impl Resolved {
+    pub(super) fn of(workload: &Workload<'_>) -> Self {
         let records = workload.templates.iter().flat_map(|template| &template.records);
         let given = records.filter(|(key, _)| key == records::RESOLVED).map(|(_, value)| value.as_ref()).next();
-        Self { given, now: Vec::new(), is_managed: false }
+        let names: HashSet<&str> = given.into_iter().flat_map(|given| given.split(',')).collect();
+        let mut listed = HashSet::new();
+        if given.is_some() {
+            let pinned = workload.sites.iter().filter(|site| site.image.contains('@')).map(ImageSite::short_name);
+            listed.extend(pinned.filter(|name| names.contains(name.as_str())));
+        }
+        Self { given: given.map(str::to_owned), listed, now: Vec::new(), is_managed: false }
     }
 
     /// Whether the annotation that the pod comes with lists a site.
     pub(super) fn lists(&self, site: &ImageSite<'_>) -> bool {
-        let name = site.short_name();
-        self.given.is_some_and(|given| given.split(',').any(|listed| listed == name))
+        !self.listed.is_empty() && self.listed.contains(&site.short_name())
     }
 
-    /// The annotation as it is to be written; nothing where it stays as it is.
+    /// The annotation as it is to be written; nothing where it stays as it is. A name that a requester has written makes the
+    /// judgement of the pod no milder, so those of containers that have a digest stay.
     pub(super) fn written(&self) -> Option<Written> {
-        let value = Some(self.now.join(",")).filter(|value| !value.is_empty());
-        (self.is_managed && value.as_deref() != self.given).then(|| (records::RESOLVED.to_owned(), value))
+        let mut names: Vec<&str> = self.listed.iter().chain(&self.now).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let value = Some(names.join(",")).filter(|value| !value.is_empty());
+        (self.is_managed && value != self.given).then(|| (records::RESOLVED.to_owned(), value))
     }
 }

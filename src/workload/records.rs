@@ -66,7 +66,7 @@ impl ImageSite<'_> {
     /// The image of a pod template with the digest of its record; nothing where it has no valid one, and on a pod.
     #[must_use]
     pub fn recorded(&self) -> Option<String> {
-        if self.is_of_pod() {
+        if !self.is_of_template() {
             return None;
         }
         let image = Reference::parse(&self.image).ok()?;
@@ -74,9 +74,10 @@ impl ImageSite<'_> {
         Some(format!("{image}@{}", digest.as_str()))
     }
 
-    /// Whether it is in a pod rather than in a pod template.
-    fn is_of_pod(&self) -> bool {
-        self.template.is_empty()
+    /// Whether it is in a pod template rather than in a pod.
+    #[must_use]
+    pub fn is_of_template(&self) -> bool {
+        !self.template.is_empty()
     }
 }
 

@@ -337,6 +337,37 @@ fn a_pod_is_pinned_by_its_record_without_a_question() {
     assert_eq!(host.asked(), [""; 0]);
 }
 
+#[test]
+fn a_digest_that_is_written_into_a_template_takes_the_place_of_its_record() {
+    let old = recorded(&[("app:2", Some(&record("2", OTHER)))], EARLIER);
+    let new = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
+    let settings = only("pinning", json!({"action": "pin", "templates": true}));
+    for request in [request("Deployment", &new), update(old, new)] {
+        let response = respond(&registry(), &request, &settings);
+        let template = &response["mutated_object"]["spec"]["template"];
+        assert_eq!(template["spec"]["containers"][0]["image"], json!(format!("app:1@{DIGEST}")));
+        assert_eq!(template["metadata"]["annotations"].get("pin.container-patch.dev/c0"), None, "{template}");
+    }
+}
+
+#[test]
+fn the_list_of_digests_that_were_looked_up_is_corrected_and_names_none_less() {
+    let host = world().digest("docker.io/library/app:1", DIGEST);
+    let written = format!("app:2@{OTHER}");
+    for (given, expected) in
+        [("", "c0"), ("ghost,volume/c1", "c0"), ("c1,ghost", "c0,c1"), ("c0", "c0"), ("c1,c0", "c0,c1")]
+    {
+        let pod = resolved(given, pod(&["app:1", &written]));
+        let response = respond(&host, &request("Pod", &pod), &pinning());
+        let annotations = &response["mutated_object"]["metadata"]["annotations"];
+        assert_eq!(annotations["container-patch.dev/resolved"], json!(expected), "{given}");
+        let again = respond(&host, &request("Pod", &response["mutated_object"]), &pinning());
+        assert_eq!(again.get("mutated_object"), None, "another policy that pins leaves it");
+    }
+    let response = respond(&host, &request("Pod", &resolved("ghost", pod(&[&written]))), &pinning());
+    assert_eq!(response["mutated_object"]["metadata"]["annotations"], json!({}));
+}
+
 mod leniency {
     use super::*;
 
