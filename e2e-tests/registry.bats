@@ -72,7 +72,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(codes)" = "" ]
   [ "$(response .patchType)" = JSONPatch ]
   [ "$(patched "$request" | jq -S .)" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
-    .object | .metadata.annotations = {"container-patch.dev/resolved": "docker,single,multi,volume/data"}
+    .object | .metadata.annotations = {"container-patch.dev/resolved": "docker,multi,single,volume/data"}
     | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
     | .spec.initContainers[0].image += "@" + $docker | .spec.volumes[0].image.reference += "@" + $single' "$request")" ]
   # Each entry tells which digest was judged, and when that was built.
