@@ -830,12 +830,14 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"example.com/a": "1"}')")"
   ask "$request" "$(pin '{"pinning": {"templates": true}}')"
   assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
-  # Records from before are not written beside the digest.
-  local update
-  update="$(update apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"a": "1"}')" "$(deployment "$REGISTRY/rewritten/web:1" "$(recorded "$REGISTRY/rewritten/web:1@$DIGEST")")")"
-  ask "$update" "$(pin '{"pinning": {"templates": true}}')"
-  assert_equal "$(patched "$update" | jq -r '.spec.template.spec.containers[0].image')" "$REGISTRY/rewritten/web:1@$digest"
-  assert_equal "$(records "$update")" '{}'
+  # Nor are records from before written again, beside the digest or without it.
+  local update old
+  for old in 0 1; do
+    update="$(update apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"a": "1"}')" "$(deployment "$REGISTRY/rewritten/web:$old" "$(recorded "$REGISTRY/rewritten/web:$old@$DIGEST")")")"
+    ask "$update" "$(pin '{"pinning": {"templates": true}}')"
+    [ "$old" = 1 ] || assert_equal "$(patched "$update" | jq -r '.spec.template.spec.containers[0].image')" "$REGISTRY/rewritten/web:1@$digest"
+    assert_equal "$(records "$update")" '{}'
+  done
   # For some images only.
   ask "$request" "$(pin "$(jq -nc --arg r "$REGISTRY/*" '{overrides: [{images: [$r], pinning: {templates: true}}]}')")"
   assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
@@ -1123,14 +1125,29 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
     request="$(request v1 Pod "$(annotated_pod "$REGISTRY/overwritten/web:1" "{\"container-patch.dev/resolved\": $forged}")")"
     ask "$request" "$PIN"
     assert_equal "$(resolved "$request")" app
-    for image in "$WEB@$DIGEST" "$WEB"; do
-      request="$(request v1 Pod "$(annotated_pod "$image" "$(jq -c ". + {\"container-patch.dev/resolved\": $forged}" <<< "$HAS")")")"
-      silently "$request" "$PIN"
-      assert_equal "$(response .allowed)" true
-      assert_equal "$(resolved "$request")" null
-      assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
-    done
+    request="$(request v1 Pod "$(annotated_pod "$WEB" "$(jq -c ". + {\"container-patch.dev/resolved\": $forged}" <<< "$HAS")")")"
+    silently "$request" "$PIN"
+    assert_equal "$(response .allowed)" true
+    assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
   done
+  # A name of no container is removed where an image has a digest, too.
+  request="$(request v1 Pod "$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "other"}')")"
+  silently "$request" "$PIN"
+  assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
+}
+
+@test "a name that a requester lists as resolved, of a container with a digest, is removed" {
+  local stale image request
+  request="$(request v1 Pod "$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "app"}')")"
+  silently "$request" "$PIN"
+  assert_equal "$(response .allowed)" true
+  assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
+  # It counts for nothing in the policy that writes the list.
+  stale="$(push_image listed/web 1 "$STALE")"
+  image="$REGISTRY/listed/web:1"
+  request="$(request v1 Pod "$(annotated_pod "$image@$stale" '{"container-patch.dev/resolved": "app"}')" "$CONTROLLER")"
+  ask "$request" "$(both "$DENY")"
+  assert_passed stale-image controllerPods
 }
 
 @test "an UPDATE of a pod leaves its list of resolved images, and pins an ephemeral container" {
@@ -1283,14 +1300,10 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   assert_equal "$(resolved "$request")" app
   ask "$request" "$(both "$DENY")"
   assert_refused stale-image
-  # What the requester wrote into the list counts for nothing.
-  request="$(request v1 Pod "$(annotated_pod "$image@$stale" '{"container-patch.dev/resolved": "app"}')" "$CONTROLLER")"
-  ask "$request" "$(both "$DENY")"
-  assert_passed stale-image controllerPods
 }
 
 @test "a container that another webhook injects, or whose image it rewrites, has no record and is enforced as before" {
-  local fresh stale image injected request
+  local fresh stale image injected request pinned
   fresh="$(push_image injected/web 1 "$FRESH")"
   stale="$(push_image injected/proxy 1 "$STALE")"
   image="$REGISTRY/injected/web:1"
@@ -1298,17 +1311,18 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   injected="$(annotated_pod "$image" "$(recorded "$image@$fresh")" | jq -c --arg image "$REGISTRY/injected/proxy:1" '.spec.containers += [{name: "proxy", image: $image}]')"
   request="$(request v1 Pod "$injected" "$CONTROLLER")"
   ask "$request" "$PIN"
-  assert_equal "$(patched "$request" | jq -r '[.spec.containers[].image] | join(" ")')" "$image@$fresh $REGISTRY/injected/proxy:1@$stale"
+  pinned="$(patched "$request")"
+  assert_equal "$(jq -r '[.spec.containers[].image] | join(" ")' <<< "$pinned")" "$image@$fresh $REGISTRY/injected/proxy:1@$stale"
   assert_equal "$(resolved "$request")" proxy
-  ask "$(request v1 Pod "$(patched "$request")" "$CONTROLLER")" "$ENFORCE"
+  ask "$(request v1 Pod "$pinned" "$CONTROLLER")" "$ENFORCE"
   assert_passed stale-image unrecordedPods
-  ask "$(request v1 Pod "$(patched "$request")" "$CONTROLLER")" "$(enforce "$DENY")"
+  ask "$(request v1 Pod "$pinned" "$CONTROLLER")" "$(enforce "$DENY")"
   assert_refused stale-image
   # Injected by digest.
   ask "$(request v1 Pod "$(jq -c --arg digest "$stale" '.spec.containers[1].image += "@" + $digest | .spec.containers[0].image += "@" + "'"$fresh"'"' <<< "$injected")" "$CONTROLLER")" "$(enforce "$DENY")"
   assert_passed stale-image controllerPods
   # Injected into a user's pod.
-  ask "$(request v1 Pod "$(patched "$request")")" "$ENFORCE"
+  ask "$(request v1 Pod "$pinned")" "$ENFORCE"
   assert_refused stale-image
   # A mirror in place of the registry: the record is about another image.
   request="$(request v1 Pod "$(annotated_pod "$REGISTRY/injected/proxy:1" "$(recorded "$image@$fresh")")" "$CONTROLLER")"
