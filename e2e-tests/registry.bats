@@ -46,7 +46,7 @@ ONLY_PIN='{"schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan"
 ONLY_SCHEDULE='{"pinning": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 ONLY_BASE='{"pinning": {"action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "deny"}}'
 
-# The object of a request with the response's JSON Patch applied, which only ever replaces.
+# The object of a request with the response's JSON Patch applied, which replaces images and adds annotations.
 patched() {
   jq -c --argjson patch "$(response .patch | base64 -d)" '
     reduce $patch[] as $op (.object; setpath($op.path | split("/")[1:] | map(if test("^[0-9]+$") then tonumber else . end); $op.value))' "$1"
@@ -72,7 +72,8 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(codes)" = "" ]
   [ "$(response .patchType)" = JSONPatch ]
   [ "$(patched "$request" | jq -S .)" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
-    .object | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
+    .object | .metadata.annotations = {"container-patch.dev/resolved": "docker,multi,single,volume/data"}
+    | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
     | .spec.initContainers[0].image += "@" + $docker | .spec.volumes[0].image.reference += "@" + $single' "$request")" ]
   # Each entry tells which digest was judged, and when that was built.
   [ "$(annotation images | jq -r '.[1] | "\(.digest) \(.built)"')" = "$single 2026-11-01T00:00:00Z" ]
@@ -84,11 +85,13 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(response .patch)" = null ]
 }
 
-@test "templates are left to GitOps unless the settings say otherwise" {
+@test "the images of templates are left to GitOps unless the settings say otherwise" {
   push_image templates/app 1 2026-11-01T00:00:00Z
   local object
   object="$(jq -nc --argjson pod "$(pod "$REGISTRY/templates/app:1")" '{spec: {template: $pod}}')"
   ask "$(request apps/v1 Deployment "$object")" "$ONLY_PIN"
+  [ "$(response .patch | base64 -d | jq -c 'map(.path)')" = '["/spec/template/metadata"]' ]
+  ask "$(request apps/v1 Deployment "$object")" "$(jq -nc --argjson only "$ONLY_PIN" '$only * {pinning: {templates: false}}')"
   [ "$(response .patch)" = null ]
   ask "$(request apps/v1 Deployment "$object")" "$(jq -nc --argjson only "$ONLY_PIN" '$only * {pinning: {templates: true}}')"
   assert_contains "$(response .patch | base64 -d)" "/spec/template/spec/containers/0/image"

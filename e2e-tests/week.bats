@@ -19,9 +19,14 @@ exchange() {
 
 # knows IMAGE: the registry tells the digest of a tag, and when the image was built.
 knows() {
+  exchange OciManifestDigest "registry.example.com/$1" "$(jq -nc --arg digest "$(digest_of "$1")" '{digest: $digest}')"
+  knows_content "$1"
+}
+
+# knows_content IMAGE: the registry tells when the image of a digest was built, and is not asked about its tag.
+knows_content() {
   local digest answer name
   digest="$(digest_of "$1")"
-  exchange OciManifestDigest "registry.example.com/$1" "$(jq -nc --arg digest "$digest" '{digest: $digest}')"
   name="registry.example.com/${1%%:*}@$digest"
   answer="$(jq -nc --arg digest "$digest" --arg built "$(jq -r --arg image "$1" '.[$image]' <<< "$BUILT")" '{digest: $digest, config: {created: $built},
     manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: "sha256:c"}}}')"
@@ -51,6 +56,18 @@ on() {
 codes() { [ "$(annotation findings | jq -r '[.[] | select(.code != "evaluate-at-set").code] | join(" ")')" = "$*" ]; }
 allowed() { [ "$(response .allowed)" = "$1" ]; }
 
+# record IMAGE: the annotations that record its digest.
+record() {
+  jq -nc --arg image "registry.example.com/$1@$(digest_of "$1")" \
+    '{"pin.container-patch.dev/web": $image, "pin.container-patch.dev/recorded-at": "2026-11-16T12:00:00.000000Z"}'
+}
+
+# pod_of IMAGE: the fields of a pod of a recorded template.
+pod_of() {
+  jq -nc --arg image "registry.example.com/$1" --argjson annotations "$(record "$1")" \
+    '{metadata: {annotations: $annotations}, spec: {containers: [{name: "web", image: $image}]}}'
+}
+
 # deployment IMAGE REPLICAS [ANNOTATION]: a Deployment's fields; the annotation is of its pods.
 deployment() {
   jq -nc --arg image "registry.example.com/$1" --argjson replicas "$2" --argjson annotations "${3:-{\}}" '{spec: {replicas: $replicas,
@@ -62,42 +79,44 @@ deployment() {
   LOG="$BATS_TEST_TMPDIR/audit.log"
   : > "$SESSION"
 
-  # Monday: a Deployment comes in fresh, and the pod that is made of it is pinned.
+  # Monday: a Deployment comes in fresh, its digest is recorded, and the pod that is made of it is pinned to that.
   knows web:1
   on 11-16 jane dev Deployment "$(deployment web:1 3)"
   allowed true
   codes
-  knows web:1
-  on 11-16 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
+  [ "$(response .patch | base64 -d | jq -c 'map(select(.path | startswith("/spec/template/spec")))')" = '[]' ]
+  [ "$(response .patch | base64 -d | jq -r '.[] | select(.path | endswith("/pin.container-patch.dev~1web")).value')" = "registry.example.com/web:1@$(digest_of web:1)" ]
+  knows_content web:1
+  on 11-16 $REPLICA_SETS system:authenticated Pod "$(pod_of web:1)"
   allowed true
   codes
   [ "$(response .patch | base64 -d | jq -r '.[0].value')" = "registry.example.com/web:1@$(digest_of web:1)" ]
 
   # Tuesday a week later it turns stale. A node drains: its pods are made anew, and run.
-  knows web:1
-  on 11-24 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}}'
+  knows_content web:1
+  on 11-24 $REPLICA_SETS system:authenticated Pod "$(pod_of web:1)"
   allowed true
   codes stale-image
   [ "$(response .patch)" != null ]
 
   # Somebody scales it down: warned.
-  knows web:1
-  on 11-24 jane dev Deployment "$(deployment web:1 1)" "$(deployment web:1 3)"
+  knows_content web:1
+  on 11-24 jane dev Deployment "$(deployment web:1 1 "$(record web:1)")" "$(deployment web:1 3 "$(record web:1)")"
   allowed true
   codes stale-image
   assert_contains "$(warnings)" "had to be rebuilt by 2026-11-23"
 
   # Somebody takes another stale image: denied. And then a fresh one: accepted, and its pod pinned.
   knows web:2
-  on 11-25 jane dev Deployment "$(deployment web:2 1)" "$(deployment web:1 1)"
+  on 11-25 jane dev Deployment "$(deployment web:2 1 "$(record web:1)")" "$(deployment web:1 1 "$(record web:1)")"
   allowed false
   codes stale-image
   knows web:3
-  on 11-25 jane dev Deployment "$(deployment web:3 1)" "$(deployment web:1 1)"
+  on 11-25 jane dev Deployment "$(deployment web:3 1 "$(record web:1)")" "$(deployment web:1 1 "$(record web:1)")"
   allowed true
   codes
-  knows web:3
-  on 11-25 $REPLICA_SETS system:authenticated Pod '{"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:3"}]}}'
+  knows_content web:3
+  on 11-25 $REPLICA_SETS system:authenticated Pod "$(pod_of web:3)"
   allowed true
   codes
 

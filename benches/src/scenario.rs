@@ -29,7 +29,7 @@ pub(crate) struct Scenario {
 pub(crate) enum Outcome {
     /// It is let in as it is.
     Accepted,
-    /// It is let in with its images pinned.
+    /// It is let in with its images pinned, or recorded.
     Pinned,
     /// It is refused.
     Denied,
@@ -115,6 +115,17 @@ fn pod(containers: usize, spelling: Spelling) -> Value {
         "spec": pod_spec(containers, spelling),
         "status": {"phase": "Pending"},
     })
+}
+
+/// A pod as a controller makes it of a template with records.
+fn recorded_pod(containers: usize) -> Value {
+    let mut pod = pod(containers, Spelling::Tagged);
+    for number in 0..containers {
+        let name = pod["spec"]["containers"][number]["name"].as_str().unwrap_or_default().to_owned();
+        let record = format!("{}@{}", image(number, Spelling::Tagged), digest_of(number));
+        pod["metadata"]["annotations"][format!("pin.container-patch.dev/{name}")] = json!(record);
+    }
+    pod
 }
 
 fn deployment(containers: usize, spelling: Spelling) -> Value {
@@ -258,6 +269,13 @@ pub(crate) fn all() -> Vec<Scenario> {
             Outcome::Pinned,
         ),
         scenario(
+            "the same unpinned, pinned by its records",
+            &recorded_pod(3),
+            &pinning("pin"),
+            nobody(),
+            Outcome::Pinned,
+        ),
+        scenario(
             "the same pinned, `settings: {}`",
             &pod(3, Spelling::Pinned),
             &json!({}),
@@ -280,6 +298,13 @@ pub(crate) fn all() -> Vec<Scenario> {
             Outcome::Accepted,
         )
         .at_most(2.5),
+        scenario(
+            "Deployment with 3 tags, digests recorded",
+            &deployment(3, Spelling::Tagged),
+            &pinning("pin"),
+            registry(3).into_world(),
+            Outcome::Pinned,
+        ),
     ];
     let mut scanned = registry(1);
     scanned.sbomscanner("sbomscanner", &digest_of(0), 400, 50);

@@ -96,8 +96,8 @@ impl Changes {
             if one.get(key) == now {
                 continue;
             }
-            let is_ours =
-                if template.is_empty() { key == RESOLVED } else { key == RECORDED_AT || holder(key).is_some() };
+            let is_of_template = key == RECORDED_AT || key == RESOLVED && now.is_none() || holder(key).is_some();
+            let is_ours = if template.is_empty() { key == RESOLVED } else { is_of_template };
             if !is_ours || !now.is_none_or(Value::is_string) {
                 return Err(format!("the annotation {key:?} of {template:?} is changed to {now:?}"));
             }
