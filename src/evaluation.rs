@@ -555,7 +555,7 @@ impl Judge<'_, '_> {
             }
         }
         let digest = self.registry.digest(&subject.written.registry_name())?;
-        self.resolved.now.push(subject.site.short_name());
+        self.resolved.add(subject.site);
         Ok(digest)
     }
 

@@ -238,18 +238,21 @@ impl Recorder<'_, '_> {
         let known: HashMap<&str, &str> =
             template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
+        let mut keys = Vec::new();
         let (mut is_recorded, mut is_new) = (false, false);
         for (index, site) in sites {
             let Some(key) = site.record_key() else { continue };
-            if foreign.contains(index) {
-                wanted.insert(key.clone(), known.get(key.as_str()).copied());
+            let record = if foreign.contains(index) {
+                known.get(key.as_str()).copied()
             } else {
-                // Of two containers of one name, which the API server refuses, one has a record.
-                let record = wanted.get(&key).copied().flatten().or(site.record.as_deref());
-                is_recorded |= record.is_some();
                 is_new |= *recording.of(*index) == Recorded::LookedUp;
-                wanted.insert(key, record);
-            }
+                site.record.as_deref()
+            };
+            is_recorded |= record.is_some();
+            keys.push(key.clone());
+            // Of two containers of one name, which the API server refuses, one has a record.
+            let wanted = wanted.entry(key).or_default();
+            *wanted = wanted.or(record);
         }
         let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
         let given = known.get(RECORDED_AT).copied();
@@ -263,19 +266,20 @@ impl Recorder<'_, '_> {
             (true, false, None, Some((_, before))) => Some(before.as_ref()),
             (true, false, None, None) => Some(now.as_str()),
         };
+        keys.push(RECORDED_AT.to_owned());
         wanted.insert(RECORDED_AT.to_owned(), at);
         // What is about no container of the template is a leftover, and so is what was said of one pod.
         if plan != Plan::Restore {
-            for key in known.keys() {
-                wanted.entry((*key).to_owned()).or_default();
+            keys.extend(template.records.iter().map(|(key, _)| key.to_string()));
+        }
+        let mut seen = HashSet::new();
+        let mut written = Vec::new();
+        for key in keys.iter().map(String::as_str).filter(|key| seen.insert(*key)) {
+            let value = wanted.get(key).copied().flatten();
+            if known.get(key).copied() != value {
+                written.push((key.to_owned(), value.map(str::to_owned)));
             }
         }
-        let mut written: Vec<Written> = wanted
-            .into_iter()
-            .filter(|(key, value)| known.get(key.as_str()).copied() != *value)
-            .map(|(key, value)| (key, value.map(str::to_owned)))
-            .collect();
-        written.sort();
         written
     }
 }
@@ -312,7 +316,7 @@ pub(super) struct Resolved {
     /// Those of its containers that it lists. Another pinning policy may have looked up their digests.
     listed: HashSet<String>,
     /// Those whose digests are looked up now.
-    pub(super) now: Vec<String>,
+    now: Vec<String>,
     /// Whether this policy pins images of the pod, and so says which.
     pub(super) is_managed: bool,
 }
@@ -335,12 +339,18 @@ impl Resolved {
         !self.listed.is_empty() && self.listed.contains(&site.short_name())
     }
 
+    /// Adds a site whose digest is looked up now.
+    pub(super) fn add(&mut self, site: &ImageSite<'_>) {
+        self.now.push(site.short_name());
+    }
+
     /// The annotation as it is to be written; nothing where it stays as it is. A name that a requester has written makes the
     /// judgement of the pod no milder, so those of containers that have a digest stay.
     pub(super) fn written(&self) -> Option<Written> {
-        let mut names: Vec<&str> = self.listed.iter().chain(&self.now).map(String::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
+        let mut left = self.listed.clone();
+        let given = self.given.as_deref().unwrap_or_default();
+        let listed = given.split(',').filter(|name| left.remove(*name));
+        let names: Vec<&str> = listed.chain(self.now.iter().map(String::as_str)).collect();
         let value = Some(names.join(",")).filter(|value| !value.is_empty());
         (self.is_managed && value != self.given).then(|| (records::RESOLVED.to_owned(), value))
     }
