@@ -71,9 +71,9 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(response .allowed)" = true ]
   [ "$(codes)" = "" ]
   [ "$(response .patchType)" = JSONPatch ]
-  [ "$(patched "$request" | jq -S .)" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
-    .object | .metadata.annotations = {"container-patch.dev/resolved": "docker,multi,single,volume/data"}
-    | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
+  [ "$(patched "$request" | jq -r '.metadata.annotations["container-patch.dev/resolved"] | split(",") | sort | join(" ")')" = "docker multi single volume/data" ]
+  [ "$(patched "$request" | jq -S 'del(.metadata.annotations)')" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
+    .object | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
     | .spec.initContainers[0].image += "@" + $docker | .spec.volumes[0].image.reference += "@" + $single' "$request")" ]
   # Each entry tells which digest was judged, and when that was built.
   [ "$(annotation images | jq -r '.[1] | "\(.digest) \(.built)"')" = "$single 2026-11-01T00:00:00Z" ]
