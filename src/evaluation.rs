@@ -309,8 +309,8 @@ struct Subject<'s> {
 }
 
 impl Subject<'_> {
-    /// The image as the rule about digests takes it. A record that was looked up now is written by that rule, and where it wants a
-    /// digest in the image field, a record is none.
+    /// The image as the pinning rule judges it: with the digest of a valid record that is kept as it is. Without it if the record is
+    /// looked up in this request, or if the rule requires a digest in the image field.
     fn to_be_pinned(&self) -> &Reference<'_> {
         let is_own = self.recorded == Recorded::AsItIs && self.rules.pinning.templates() != pinning::Templates::Judge;
         if is_own { &self.image } else { self.written }
@@ -444,7 +444,7 @@ impl Judge<'_, '_> {
         let record = site.record.as_deref().and_then(|record| records::digest_of(record, image));
         match (record, image.digest()) {
             (Some(record), Some(digest)) if record == digest => Origin::Judged,
-            // It gets that digest now.
+            // This policy writes that digest into the image field.
             (Some(_), None) if rule.action == pinning::Action::Pin => Origin::Judged,
             (Some(_), _) => Origin::Other,
             (None, Some(_)) if !self.resolved.lists(site) => Origin::Judged,

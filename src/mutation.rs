@@ -6,8 +6,8 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// The object with some spans of its text replaced by other JSON text. Nothing where the spans do not fit the text, or the outcome is
-/// not JSON.
+/// The object with some spans of its text replaced by other JSON text. Nothing if the spans do not fit the text, or the result is not
+/// JSON.
 #[must_use]
 pub fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Option<String> {
     edits.sort_unstable_by_key(|(span, _)| span.start);

@@ -89,7 +89,7 @@ pub struct ImageSite<'a> {
     pub name: Option<Cow<'a, str>>,
     /// The image reference, as it is written.
     pub image: Cow<'a, str>,
-    /// The record of its digest that the pod template, or the pod, has for it. It may be anything.
+    /// The record for it in the pod template or the pod. It may be invalid.
     pub record: Option<Cow<'a, str>>,
     template: Cow<'a, str>,
     layout: Layout,
@@ -333,7 +333,7 @@ fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result
     Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && REVISED.contains(&owner.kind.as_ref())))
 }
 
-/// Whether an object says that a controller manages it. Anybody can write that.
+/// Whether an object has an owner reference with `controller: true`. Every user can write that.
 #[must_use]
 pub fn has_controller(object: &RawValue) -> bool {
     walk::owners(object).is_ok_and(|owners| owners.iter().any(|owner| owner.controller == Some(true)))

@@ -162,10 +162,10 @@ impl AdmissionResponse {
         Self { uid: uid.to_owned(), status: Some(status), ..Self::default() }
     }
 
-    /// The object as the patch leaves it; nothing where there is no patch.
+    /// The patched object. Nothing if there is no patch.
     ///
     /// # Errors
-    /// When the patch cannot be read, or is not of this object.
+    /// When the patch cannot be read, or cannot be applied to this object.
     pub fn patched(&self, object: &Value) -> Result<Option<Value>> {
         let Some(patch) = &self.patch else { return Ok(None) };
         let patch: json_patch::Patch = serde_json::from_slice(&STANDARD.decode(patch)?)?;

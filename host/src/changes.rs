@@ -8,18 +8,17 @@ use serde_json::Value;
 /// The lists of a pod's spec whose entries are containers.
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// Prefixes of the annotations that are records of containers. A container that is named as the annotation with the time
-/// has the longer one.
+/// Prefixes of the records of containers. The longer one is for a container named `recorded-at`.
 const OF_CONTAINERS: [&str; 2] = ["pin.container-patch.dev/", "container.pin.container-patch.dev/"];
 /// Prefix of the annotations that are records of image volumes.
 const OF_VOLUMES: &str = "volume.pin.container-patch.dev/";
-/// The annotation that says when the records were written. It is no record.
+/// The annotation that says when the records were written. It is not a record.
 const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
 
 /// The digest that is recorded for a container or volume of a pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// What names the image.
+    /// The container or volume with the image.
     #[serde(flatten)]
     pub holder: Holder,
     /// The name and tag of the image, and its digest.
@@ -61,19 +60,19 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The images and records that are other than before.
+/// The images and records that differ.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Image fields, as they are rewritten.
+    /// The new values of image fields.
     pub(crate) pinned: Vec<String>,
-    /// Records that are added or replaced. Those that are removed are not among them.
+    /// Records that are added or replaced. Removed records are left out.
     pub(crate) recorded: Vec<Record>,
 }
 
 impl Changes {
-    /// Compares an object with the same after the policy changed it.
+    /// Compares an object before and after the policy changed it.
     ///
-    /// The whole object is searched: where a custom kind has its pod templates, only the settings say.
+    /// The whole object is searched, because only the settings say where a custom kind has its pod templates.
     pub(crate) fn between(before: &Value, after: &Value) -> Self {
         let mut changes = Self::default();
         changes.compare(Some(before), after, &mut Vec::new());
@@ -101,7 +100,7 @@ impl Changes {
         }
     }
 
-    /// Adds a text that is other than before, if it is an image or a record.
+    /// Adds a changed text, if it is an image or a record.
     fn add(&mut self, path: &[String], text: &str) {
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
         match keys[..] {

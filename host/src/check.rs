@@ -117,7 +117,7 @@ pub struct Judged {
     pub warnings: Vec<String>,
     /// The images as the policy would rewrite them.
     pub pinned: Vec<String>,
-    /// The records of digests that the policy would write into pod templates. Those that are there and stay are left out.
+    /// The records of digests that the policy would write into pod templates. Records that stay as they are are left out.
     pub recorded: Vec<Record>,
     /// The findings as the policy writes them into the audit log.
     pub findings: Value,

@@ -41,9 +41,9 @@ pub enum Reason {
 pub enum Origin {
     /// From the pod template, whose image field or record was judged with the workload.
     Judged,
-    /// From the registry, when the pod was created; or there is none.
+    /// It was looked up when the pod was created, or there is no digest.
     Unrecorded,
-    /// From elsewhere: the record of the template has another one.
+    /// From elsewhere: the record has another digest.
     Other,
 }
 
@@ -126,8 +126,8 @@ pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured
 /// How the image at a site is judged. Where there are two reasons for leniency, the milder one counts.
 ///
 /// A controller makes objects of workloads that were admitted. An image that it changes in one that is there comes from
-/// somewhere else: an old revision, say, that someone else has written. The same holds for a digest that the workload was not
-/// admitted with: a tag may point at anything by the time that a pod is made.
+/// somewhere else: an old revision, say, that someone else has written. The same holds for a digest that was not judged
+/// with the workload: its tag can move before a pod is created.
 #[must_use]
 pub fn leniency(
     settings: &Enforcement,

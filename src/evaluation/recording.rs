@@ -54,9 +54,9 @@ pub(super) enum Recorded {
 pub(super) struct Recording {
     /// By image site.
     outcomes: Vec<Recorded>,
-    /// By template that changes: where it stands, and the annotations that are written, or removed.
+    /// The templates that change, by JSON pointer, with the annotations that are written or removed.
     written: Vec<(String, Vec<Written>)>,
-    /// The bytes of the records, where they are too many.
+    /// The size of the records in bytes, if it exceeds [`MOST_BYTES`].
     pub(super) excess: Option<usize>,
 }
 
@@ -162,7 +162,7 @@ impl Recorder<'_, '_> {
         let old = old.and_then(|old| Some((old, self.request.old_object()?)));
         let Some((old, old_object)) = old.filter(|_| self.request.operation == "UPDATE") else { return Plan::Complete };
         let change = records::change(self.object, template, old_object, old);
-        // The template of a Job cannot be changed, but by what decides where it runs.
+        // The template of a Job is immutable, except for its scheduling directives.
         let is_job = self.request.kind.group == "batch" && self.request.kind.kind == "Job";
         match change {
             Some(Change::Nothing) => Plan::Leave,
@@ -174,7 +174,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    /// Gives a site the record that it is to have. Nothing where this policy does not manage it. `earlier` is the record that the
+    /// Sets the record of a site. Nothing if this policy does not manage the record. `earlier` is the record that the
     /// container had before the UPDATE.
     fn site(
         &self,
@@ -268,7 +268,7 @@ impl Recorder<'_, '_> {
         };
         keys.push(RECORDED_AT.to_owned());
         wanted.insert(RECORDED_AT.to_owned(), at);
-        // What is about no container of the template is a leftover, and so is what was said of one pod.
+        // Records of containers that the template does not have are removed, and so is the list of looked-up images of a pod.
         if plan != Plan::Restore {
             keys.extend(template.records.iter().map(|(key, _)| key.to_string()));
         }
@@ -290,7 +290,7 @@ fn record_bytes(site: &ImageSite<'_>) -> usize {
     site.record.as_ref().map_or(0, |record| key + record.len())
 }
 
-/// The images with the digests that were recorded before an UPDATE, by their place and the image field.
+/// The images with the digests that were recorded before an UPDATE, by place and `image` field.
 pub(super) struct EarlierRecords<'w>(HashMap<(Place<'w>, &'w str), String>);
 
 /// A template, a list in it, and the name of a container.
@@ -302,7 +302,7 @@ impl<'w> EarlierRecords<'w> {
         Self(before.sites.iter().filter_map(recorded).collect())
     }
 
-    /// The image as it was recorded for a site, where that is another one now.
+    /// The image with the digest that was recorded for a site, if it differs now.
     pub(super) fn replaced(&self, site: &ImageSite<'_>, now: &Reference<'_>) -> Option<String> {
         let earlier = self.0.get(&(site.place()?, site.image.as_ref()))?;
         (earlier != now.as_str()).then(|| earlier.clone())
@@ -311,13 +311,13 @@ impl<'w> EarlierRecords<'w> {
 
 /// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
 pub(super) struct Resolved {
-    /// The annotation as the pod comes with it.
+    /// The annotation as the request has it.
     given: Option<String>,
-    /// Those of its containers that it lists. Another pinning policy may have looked up their digests.
+    /// The containers with a digest that it lists. Another pinning policy may have looked up these digests.
     listed: HashSet<String>,
     /// Those whose digests are looked up now.
     now: Vec<String>,
-    /// Whether this policy pins images of the pod, and so says which.
+    /// Whether this policy pins images of the pod, and so writes the annotation.
     pub(super) is_managed: bool,
 }
 
@@ -334,7 +334,7 @@ impl Resolved {
         Self { given: given.map(str::to_owned), listed, now: Vec::new(), is_managed: false }
     }
 
-    /// Whether the annotation that the pod comes with lists a site.
+    /// Whether the annotation of the request lists a site.
     pub(super) fn lists(&self, site: &ImageSite<'_>) -> bool {
         !self.listed.is_empty() && self.listed.contains(&site.short_name())
     }
@@ -344,8 +344,8 @@ impl Resolved {
         self.now.push(site.short_name());
     }
 
-    /// The annotation as it is to be written; nothing where it stays as it is. A name that a requester has written makes the
-    /// judgement of the pod no milder, so those of containers that have a digest stay.
+    /// The annotation to write. Nothing if it stays as it is. A name that a requester writes never makes the judgement less strict, so
+    /// names of containers whose image has a digest are kept.
     pub(super) fn written(&self) -> Option<Written> {
         let mut left = self.listed.clone();
         let given = self.given.as_deref().unwrap_or_default();

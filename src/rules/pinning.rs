@@ -52,7 +52,7 @@ impl Words for Action {
 pub enum Templates {
     /// Their digests are recorded in annotations of the template.
     Record,
-    /// They are judged as those of pods are.
+    /// They are judged like images of pods.
     Judge,
     /// Nothing.
     Ignore,
@@ -122,7 +122,7 @@ impl Pinning {
         };
         let unpinned = match (placement, self.templates()) {
             (Placement::Pod, _) => unpinned,
-            // Nothing is written into what a controller compares with the template that it was made of.
+            // A controller compares a revision with the template that it was created from, so nothing is written into it.
             (Placement::Revision, _) if self.action == Action::Pin => Decision::LeaveAlone,
             (Placement::Template, Templates::Record) if self.action == Action::Pin => Decision::Record,
             (_, Templates::Judge) => unpinned,

@@ -1,7 +1,7 @@
-//! Records of digests: annotations of a pod template that say which image each of its containers named by tag when the template
-//! was written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields stay as their writer has them.
+//! Records of digests: annotations of a pod template with the digest that the tag of each container had when the template was
+//! written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields stay as they are.
 //!
-//! A record is another way to write a digest. It counts where the image field has no digest, and the record has the same normalised
+//! A record is another way to write a digest. It is valid if the image field has no digest, and the record has the same normalised
 //! name and tag.
 
 use std::borrow::Cow;
@@ -17,17 +17,18 @@ use crate::json::{self, Key};
 use crate::settings::read::Entries;
 use crate::shown::Shown;
 
-/// The key of a container's record, without its name.
+/// Prefix of the key of a container's record.
 const CONTAINER: &str = "pin.container-patch.dev/";
-/// The key of an image volume's record. A container may have the same name, and a name may fill the 63 characters of a key.
+/// Prefix of the key of an image volume's record. It differs from that of containers, because a container can have the same name. The
+/// name is not extended instead, because it can have all the 63 characters that are allowed after the `/`.
 const VOLUME: &str = "volume.pin.container-patch.dev/";
-/// The key of the record of a container whose key has another meaning.
+/// Prefix of the key for a container named `recorded-at`, because [`RECORDED_AT`] has another meaning.
 const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
 
-/// When the records were written: a time by RFC 3339, with microseconds.
+/// When the records were written: an RFC 3339 time with microseconds.
 pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
 
-/// On a pod, the containers whose digests the pinning policy has looked up itself, divided by commas.
+/// On a pod, the containers whose digests the pinning policy has looked up itself, separated by commas.
 pub const RESOLVED: &str = "container-patch.dev/resolved";
 
 /// How deep two templates are compared. What differs deeper counts as different.
@@ -44,7 +45,7 @@ fn is_record(key: &str) -> bool {
 }
 
 impl ImageSite<'_> {
-    /// The key of the record for this site; nothing where its name is not one that Kubernetes allows.
+    /// The key of the record for this site. Nothing if its name is not valid in Kubernetes.
     #[must_use]
     pub fn record_key(&self) -> Option<String> {
         let name = self.name.as_deref().filter(|name| is_dns_label(name))?;
@@ -63,7 +64,7 @@ impl ImageSite<'_> {
         if self.field.noun == "volume" { format!("volume/{name}") } else { name.to_owned() }
     }
 
-    /// The image of a pod template with the digest of its record; nothing where it has no valid one, and on a pod.
+    /// The image of a pod template with the digest of its record. Nothing if it has no valid record, or is in a pod.
     #[must_use]
     pub fn recorded(&self) -> Option<String> {
         if !self.is_of_template() {
@@ -106,7 +107,7 @@ fn is_dns_label(name: &str) -> bool {
 /// Gives each site its record.
 ///
 /// # Errors
-/// When a key is given twice: its controller may follow another one than this policy.
+/// When a key is given twice: a controller may use another of the values than this policy.
 pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
     let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
     for (key, value) in records {
@@ -165,7 +166,7 @@ fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
 /// The key and the JSON of the value of a field of an object.
 type Field<'a> = (Cow<'a, str>, &'a str);
 
-/// The fields of an object, in the order of their keys; none of what is not there or null.
+/// The fields of an object, in the order of their keys. What is missing or null has no fields.
 fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
     let Entries(entries) = json::from_str(json).ok()?;
@@ -223,7 +224,7 @@ fn are_same(a: &str, b: &str, depth: usize) -> bool {
     }
 }
 
-/// The key and the value of an annotation that is written; one that is removed has no value.
+/// The key and the value of an annotation that is written. A removed annotation has no value.
 pub type Written = (String, Option<String>);
 
 /// The edit that writes annotations into a pod template: where its JSON text is replaced, and by what. Nothing where the template cannot
