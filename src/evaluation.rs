@@ -228,7 +228,7 @@ fn too_many_images(kind: &str, count: usize) -> String {
 fn too_many_records(kind: &str, bytes: usize) -> String {
     let (kind, most) = (Shown(kind), recording::MOST_BYTES / 1024);
     format!(
-        "the records of this {kind}'s digests take {bytes} bytes, and at most {most} KiB are written; write the digests into the image \
+        "the records of this {kind} take {bytes} bytes, more than the {most} KiB that are written; write the digests into the image \
          fields, `name:tag@sha256:…`"
     )
 }
@@ -319,6 +319,12 @@ impl Subject<'_> {
     /// The digest that a valid record gives the image.
     fn digest_of_record(&self) -> Option<Digest<'_>> {
         self.site.record.as_deref().and_then(|record| records::recorded_digest(record, self.written))
+    }
+
+    /// The record of a controller's pod that no policy has pinned.
+    fn record_that_was_not_used(&self, placement: Placement, request: &AdmissionRequest<'_>) -> Option<&str> {
+        let is_made = placement == Placement::Pod && leniency::is_controller(request.user());
+        self.site.record.as_deref().filter(|_| is_made && self.digest_of_record().is_some())
     }
 }
 
@@ -509,11 +515,20 @@ impl Judge<'_, '_> {
         match decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
             Decision::Report(effect) => {
+                if let Some(recorded) = image.digest() {
+                    // It has a record, by which it is judged.
+                    self.rule(subject, pinning::unpinned(subject.written, Some(recorded.as_str()), *effect));
+                    return Some(());
+                }
                 // The digest is advice here. Without it there is a finding all the same.
                 if !self.request.is_audit() {
-                    judged.digest = self.registry.digest_if_known(&subject.written.registry_name());
+                    judged.digest = self.registry.digest_if_known(&image.registry_name());
                 }
-                self.rule(subject, pinning::unpinned(subject.written, judged.digest.as_deref(), *effect));
+                let ruling = match subject.record_that_was_not_used(self.placement, self.request) {
+                    Some(record) => pinning::not_pinned(record, *effect),
+                    None => pinning::unpinned(image, judged.digest.as_deref(), *effect),
+                };
+                self.rule(subject, ruling);
             }
             Decision::Record => match &subject.recorded {
                 Recorded::NotRenewed(cause) => {
@@ -707,12 +722,15 @@ impl Judge<'_, '_> {
     /// Adds what a rule says of an image, as far as no exception lets it pass. Tells whether the request is refused for it.
     fn rule(&mut self, subject: &Subject<'_>, ruling: Ruling) -> bool {
         let mut is_refused = false;
+        // Whether the image field has a digest is not said of the record.
+        let is_about_field = matches!(ruling.code, Code::UnpinnedImage | Code::ForbiddenTag);
+        let image = if is_about_field { subject.written } else { &subject.image };
+        let image = Shown(image.as_str()).to_string();
         for ruling in subject.exceptions.apply(ruling) {
-            let image = Shown(subject.image.as_str()).to_string();
-            let mut finding = Finding { image: Some(image), ..Finding::about_site(subject.site, ruling) };
+            let mut finding = Finding { image: Some(image.clone()), ..Finding::about_site(subject.site, ruling) };
             let earlier = self.earlier.replaced(subject.site, &subject.image);
             if let Some(earlier) = earlier.filter(|_| finding.effect == Effect::Deny) {
-                finding.text = format!("{}; to keep the recorded digest, write `{earlier}`", finding.text);
+                finding.text = format!("{}; to keep the digest recorded before, write `{earlier}`", finding.text);
             }
             is_refused |= self.finding(finding, subject.leniency);
         }

@@ -154,7 +154,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   move "$image" 120
   refused stale-image ann rollout restart deployment web
   # What to write where it should stay.
-  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
+  assert_contains "$output" "to keep the digest recorded before, write \`$second\`"
   assert_contains "$output" "$(pinned "$image")"
   [ "$(record_of deployment web)" = "$second" ]
   remake_pods
@@ -386,7 +386,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann patch statefulset web --type merge --patch '{"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}'
   wait_for_pods "$second"
   refused stale-image ann rollout restart statefulset web
-  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
+  assert_contains "$output" "to keep the digest recorded before, write \`$second\`"
   accepted ann rollout undo statefulset web
   wait_for_pods "$first"
   [ "$(record_of statefulset web)" = "$first" ]
@@ -433,7 +433,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   wait_for_pods "$second"
   move "$image" 120
   refused stale-image ann rollout restart daemonset web
-  assert_contains "$output" "to keep the recorded digest, write \`$second\`"
+  assert_contains "$output" "to keep the digest recorded before, write \`$second\`"
   accepted ann rollout undo daemonset web
   wait_for_pods "$first"
   [ "$(record_of daemonset web)" = "$first" ]
@@ -500,7 +500,7 @@ is_due() {
   accepted ann patch cronjob nightly --type merge --patch '{"spec": {"suspend": true}}'
   # A change of its template renews it.
   refused stale-image ann set env cronjob nightly COLOR=green
-  assert_contains "$output" "to keep the recorded digest, write \`$first\`"
+  assert_contains "$output" "to keep the digest recorded before, write \`$first\`"
   move "$image" 2
   second="$(pinned "$image")"
   accepted ann set env cronjob nightly COLOR=green
@@ -828,7 +828,7 @@ rollout() { deployment "$1" "$2" '.apiVersion = "argoproj.io/v1alpha1" | .kind =
   accepted otto patch rollout web --type merge --patch '{"spec": {"paused": null}}'
   [ "$(template_of rollout web)" = "$template" ]
   refused stale-image otto patch rollout web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'
-  assert_contains "$output" "to keep the recorded digest, write \`$first\`"
+  assert_contains "$output" "to keep the digest recorded before, write \`$first\`"
   move "$image" 2
   second="$(pinned "$image")"
   accepted otto patch rollout web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'

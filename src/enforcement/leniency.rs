@@ -64,9 +64,7 @@ impl Reason {
         match self {
             Self::Unchanged => "let pass because this update leaves the image as it was",
             Self::Controller => "let pass because one of Kubernetes' own controllers makes this",
-            Self::Unrecorded => {
-                "let pass because one of Kubernetes' own controllers makes this, though its workload has no record of the digest"
-            }
+            Self::Unrecorded => "let pass by `unrecordedPods`: its workload has no record of the digest",
         }
     }
 }

@@ -422,11 +422,12 @@ impl<'h> Registry<'h> {
             }
         }
         let detail = if is_listed { Some(detail) } else { None };
+        let part = if image.contains('@') { "digest" } else { "tag" };
         match (meaning, detail) {
             (Meaning::NotFound, Some(detail)) => {
-                format!("not found in its registry ({detail}); check its name and tag")
+                format!("not found in its registry ({detail}); check its name and {part}")
             }
-            (Meaning::NotFound, None) => "not found in its registry; check its name and tag".to_owned(),
+            (Meaning::NotFound, None) => format!("not found in its registry; check its name and {part}"),
             (Meaning::Unauthorized, detail) => {
                 let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 format!("unauthorized{detail}; check its name, and that policy-server may read it")

@@ -18,8 +18,8 @@ section! {
         /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use, where
         /// the registry answers.
         "action" action: Action = Action::Pin,
-        /// How images without a digest in the pod templates of workloads are treated; left out, `record` for `pin`, else
-        /// `true`. `record` leaves the image fields as they are: `pin` writes the digests into annotations of the template, see
+        /// How images without a digest in the pod templates of workloads are treated; the default is `record` with `action: pin`,
+        /// otherwise `true`. `record` leaves the image fields as they are: `pin` writes the digests into annotations of the template, see
         /// [records](records.md), and `deny` and `warn` accept such a record as the digest. `true` requires a digest in the image
         /// field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false` leaves templates alone.
         "templates" templates: Option<Templates> = None,
@@ -174,10 +174,18 @@ pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> 
     Ruling { code: Code::UnpinnedImage, effect, text }
 }
 
+/// The report of an image of a pod that has a record, and not its digest.
+#[must_use]
+pub fn not_pinned(record: &str, effect: Effect) -> Ruling {
+    let text = format!("has no digest, but its workload records `{record}`; the pinning policy has to pin this pod");
+    Ruling { code: Code::UnpinnedImage, effect, text }
+}
+
 /// The warning that the digest of a record could not be looked up again.
 #[must_use]
 pub fn not_renewed(cause: &str) -> Ruling {
-    let text = format!("keeps its recorded digest, since its tag could not be looked up: {cause}");
+    let text =
+        format!("keeps its record, since its tag cannot be looked up now; renew it when the registry answers: {cause}");
     Ruling { code: Code::EvidenceUnavailable, effect: Effect::Warn, text }
 }
 

@@ -205,7 +205,7 @@ fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
     assert_eq!(response["codes"], json!(["evidence-unavailable Warn"]));
     assert_eq!(response.get("mutated_object"), None, "{response}");
     let warning = response["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("keeps its recorded digest"), "{warning}");
+    assert!(warning.contains("keeps its record, since its tag cannot be looked up now"), "{warning}");
 
     let response = respond(&world(), &restarted(old.clone(), deployment(&["app:1"])), &pinning());
     assert_eq!(annotations(&response)["pin.container-patch.dev/recorded-at"], EARLIER);
@@ -248,7 +248,7 @@ fn a_record_that_changes_is_an_image_that_changes() {
     let response = respond(&host(), &update(before, new.clone()), &enforcing());
     let message = response["message"].as_str().unwrap();
     assert!(
-        message.contains(&format!("; to keep the recorded digest, write `app:1@{OTHER}` [stale-image]")),
+        message.contains(&format!("; to keep the digest recorded before, write `app:1@{OTHER}` [stale-image]")),
         "{message}"
     );
 
@@ -258,6 +258,30 @@ fn a_record_that_changes_is_an_image_that_changes() {
     let written = deployment(&[&format!("app:1@{DIGEST}")]);
     let response = respond(&host(), &update(new, written), &enforcing());
     assert_eq!(response["codes"], json!(["stale-image Warn"]), "to write the recorded digest changes nothing");
+}
+
+#[test]
+fn a_record_is_judged_where_the_image_field_is_to_have_a_digest_too() {
+    // The tag is fresh, and what is recorded is not.
+    let mut old = image("2026-01-01T00:00:00Z", json!(null));
+    old["digest"] = json!(OTHER);
+    let host = registry().config(&format!("docker.io/library/app@{OTHER}"), old);
+    let deployment = request("Deployment", &recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER));
+    for (pinning, code) in [
+        (json!({"action": "warn"}), json!("unpinned-image Warn")),
+        (json!({"action": "deny"}), json!("unpinned-image Deny")),
+    ] {
+        let mut settings = only("schedule", json!({}));
+        settings["pinning"] = pinning;
+        let response = respond(&host, &deployment, &settings);
+        assert_eq!(response["codes"], json!([code, "stale-image Deny"]));
+        let findings: Value =
+            serde_json::from_str(response["audit_annotations"]["findings"].as_str().unwrap()).unwrap();
+        assert_eq!((&findings[0]["image"], &findings[1]["image"]), (&json!("app:1"), &json!(format!("app:1@{OTHER}"))));
+        assert_eq!(findings[0]["text"], json!(format!("has no digest; write `app:1@{OTHER}`")));
+        settings["pinning"]["templates"] = json!(false);
+        assert_eq!(respond(&host, &deployment, &settings)["codes"], json!(["stale-image Deny"]));
+    }
 }
 
 #[test]
@@ -295,7 +319,7 @@ fn records_of_very_many_images_are_refused() {
     let deployment = deployment(&images.iter().map(String::as_str).collect::<Vec<_>>());
     let response = respond(&host, &request("Deployment", &deployment), &pinning());
     assert_eq!(response["codes"], json!(["invalid-request Deny"]));
-    assert!(response["message"].as_str().unwrap().contains("at most 64 KiB are written"), "{response}");
+    assert!(response["message"].as_str().unwrap().contains("more than the 64 KiB that are written"), "{response}");
 }
 
 #[test]
@@ -417,6 +441,21 @@ mod leniency {
         assert!(warned["audit_annotations"]["findings"].as_str().unwrap().contains(r#""passed":"unrecordedPods""#));
         pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", DIGEST)});
         assert_eq!(respond(&pod, "deny")["codes"], json!(["stale-image Warn"]));
+    }
+
+    #[test]
+    fn a_pod_whose_record_was_not_used_is_refused_with_the_record() {
+        let mut pod = pod(&["app:1"]);
+        pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", OTHER)});
+        let deny = only("pinning", json!({"action": "deny"}));
+        let response = respond(&registry(), &by(REPLICA_SETS, request("Pod", &pod)), &deny);
+        let expected = format!(
+            "container `c0`: image `app:1` has no digest, but its workload records `{}`; the pinning policy has to pin this pod [unpinned-image]",
+            record("1", OTHER)
+        );
+        assert_eq!(response["message"], json!(expected));
+        let response = respond(&registry(), &by("jane", request("Pod", &pod)), &deny);
+        assert!(response["message"].as_str().unwrap().contains(&format!("; write `app:1@{DIGEST}`")), "{response}");
     }
 
     #[test]
