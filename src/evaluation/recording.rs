@@ -255,16 +255,16 @@ impl Recorder<'_, '_> {
             *wanted = wanted.or(record);
         }
         let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let is_time = |text: &&str| DateTime::parse_from_rfc3339(text).is_ok();
         let given = known.get(RECORDED_AT).copied();
         let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
-        let at = match (is_recorded, is_new, given, before) {
-            (false, ..) if plan == Plan::Restore => given,
-            (false, ..) => None,
-            (true, true, ..) => Some(now.as_str()),
-            (true, false, Some(given), _) => Some(given),
-            (true, false, None, Some((_, before))) => Some(before.as_ref()),
-            (true, false, None, None) => Some(now.as_str()),
+        let before = before.map(|(_, before)| before.as_ref());
+        let at = match (is_recorded, is_new) {
+            (false, _) if plan == Plan::Restore => given,
+            (false, _) => None,
+            (true, true) => Some(now.as_str()),
+            (true, false) => given.filter(is_time).or(before.filter(is_time)).or(Some(now.as_str())),
         };
         keys.push(RECORDED_AT.to_owned());
         wanted.insert(RECORDED_AT.to_owned(), at);

@@ -108,6 +108,14 @@ fn records_that_are_not_valid_are_renewed_and_leftovers_are_removed() {
 }
 
 #[test]
+fn a_time_that_is_not_one_is_replaced_by_that_of_before() {
+    let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
+    let response =
+        respond(&world(), &update(old.clone(), recorded(&[("app:1", Some(&record("1", OTHER)))], "x")), &pinning());
+    assert_eq!(response["mutated_object"], old);
+}
+
+#[test]
 fn a_digest_that_is_written_removes_the_record_and_its_time() {
     let host = world();
     let old = recorded(&[("app:1", Some(&record("1", DIGEST)))], EARLIER);
