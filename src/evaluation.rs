@@ -144,12 +144,17 @@ fn judge_object(request: &AdmissionRequest<'_>, settings: &InForce<'_>, host: &d
     if workload.sites.len() > MOST_IMAGES {
         return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
     }
-    let before = before(request, settings);
+    let mut before = before(request, settings);
     let now = settings.sections().evaluate_at.unwrap_or_else(|| host.now());
     let mut registry = Registry::new(host).with_listed(&settings.sections().registries);
     let recording = Recorder { request, settings, object, before: &before, now }.record(&mut workload, &mut registry);
     if let Some(bytes) = recording.excess {
         return Verdict::deny(Code::InvalidRequest, too_many_records(&request.kind.kind, bytes));
+    }
+    records::add_unused(&mut workload);
+    records::add_unused(&mut before);
+    if workload.sites.len() > MOST_IMAGES {
+        return Verdict::deny(Code::InvalidRequest, too_many_images(&request.kind.kind, workload.sites.len()));
     }
     let configured = settings.sections().configured_platforms();
     let unchanged = leniency::unchanged(&workload, &before, configured);
@@ -183,7 +188,9 @@ fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &InForce<'_>) -
     let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
     let read = |object| workload::read(&request.kind, object, &settings.sections().custom_workloads);
     match (read(object), read(old)) {
-        (Ok(now), Ok(before)) => {
+        (Ok(mut now), Ok(mut before)) => {
+            records::add_unused(&mut now);
+            records::add_unused(&mut before);
             let configured = settings.sections().configured_platforms();
             leniency::unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
         }
@@ -411,12 +418,16 @@ impl Judge<'_, '_> {
         match Reference::parse(&site.image) {
             Ok(written) => {
                 judged.image = written.normalized();
-                let recorded = site.recorded();
-                let of_record = recorded.as_deref().and_then(|image| Reference::parse(image).ok());
-                let name = of_record.as_ref().map_or_else(|| judged.image.clone(), Reference::normalized);
+                // Settings are for the image as it is written: whether it has a record yet makes no difference to its rules.
+                let name = judged.image.clone();
                 judged.exempt = self.settings.sections().exempts(&name);
                 if !judged.exempt {
                     let rules = self.settings.rules_for(&name);
+                    let is_rewritten = rules.pinning.action == pinning::Action::Pin
+                        && rules.pinning.templates() == pinning::Templates::Judge
+                        && !is_unchanged;
+                    let recorded = if is_rewritten { None } else { site.recorded() };
+                    let of_record = recorded.as_deref().and_then(|image| Reference::parse(image).ok());
                     let leniency = leniency(self.origin(site, &written, rules.pinning));
                     let exceptions = Exceptions::for_image(self.settings, &name, self.now);
                     let subject = Subject {
@@ -489,6 +500,8 @@ impl Judge<'_, '_> {
         let asking = [schedule.action.effect(), base_image.action.effect(), scan.action.effect()];
         let asking = asking.into_iter().max().flatten().filter(|_| !is_ignored);
         let pinning = match decision {
+            // A record needs no registry.
+            Decision::Pin if is_pinned_by_record => None,
             Decision::Pin | Decision::Record => Some(Effect::Deny),
             Decision::Report(effect) if !self.request.is_audit() => Some(effect),
             _ => None,
@@ -564,10 +577,9 @@ impl Judge<'_, '_> {
 
     /// The digest that an image field gets: in a pod the one of its record, else what its tag points at.
     fn digest_to_write(&mut self, subject: &Subject<'_>) -> Answer<String> {
-        if self.placement == Placement::Pod {
-            if let Some(digest) = subject.digest_of_record() {
-                return Ok(digest.as_str().to_owned());
-            }
+        let recorded = subject.digest_of_record().filter(|_| self.placement == Placement::Pod);
+        if let Some(digest) = recorded {
+            return Ok(digest.as_str().to_owned());
         }
         let digest = self.registry.digest(&subject.written.registry_name())?;
         self.resolved.add(subject.site);

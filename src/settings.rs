@@ -79,7 +79,8 @@ section! {
         /// authenticated user counts, never an owner reference. Images are pinned in any case.
         "controllerPods" controller_pods: Treatment = Treatment::Warn,
         /// How an image in a controller's pod is judged if its workload has neither a digest nor a [record](records.md) for it. Such a
-        /// digest was not judged with the workload. `warn` judges the image by `controllerPods`, `deny` judges it in full.
+        /// digest was not judged with the workload. `warn` makes refusals warnings, unless `controllerPods` is `deny`; `deny` judges
+        /// the image in full.
         "unrecordedPods" unrecorded_pods: Effect = Effect::Warn,
         /// What becomes of an image that a registry, or the cluster, could not be asked about. It is the finding
         /// [`evidence-unavailable`](evidence-unavailable.md); see [registries](registries.md), and

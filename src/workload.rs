@@ -93,8 +93,8 @@ pub struct ImageSite<'a> {
     pub record: Option<Cow<'a, str>>,
     template: Cow<'a, str>,
     layout: Layout,
-    /// The JSON of the reference, inside the JSON of the object.
-    json: &'a RawValue,
+    /// The JSON of the reference, inside the JSON of the object; none where the reference is a record.
+    json: Option<&'a RawValue>,
 }
 
 impl ImageSite<'_> {
@@ -122,7 +122,7 @@ impl ImageSite<'_> {
     /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
     #[must_use]
     pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
-        let (text, json) = (object.get(), self.json.get());
+        let (text, json) = (object.get(), self.json?.get());
         let start = (json.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
         let span = start..start.checked_add(json.len())?;
         (text.get(span.clone())? == json).then_some(span)

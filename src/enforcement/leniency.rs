@@ -140,7 +140,9 @@ pub fn leniency(
     let controller = match (origin, settings.unrecorded_pods) {
         _ if !is_made => None,
         (Origin::Judged, _) => Some(Leniency { treatment, reason: Reason::Controller }),
-        (Origin::Unrecorded, Effect::Warn) => Some(Leniency { treatment, reason: Reason::Unrecorded }),
+        (Origin::Unrecorded, Effect::Warn) => {
+            Some(Leniency { treatment: treatment.max(Treatment::Warn), reason: Reason::Unrecorded })
+        }
         (Origin::Unrecorded, Effect::Deny) | (Origin::Other, _) => None,
     };
     match (unchanged, controller) {

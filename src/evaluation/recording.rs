@@ -138,9 +138,18 @@ impl Recorder<'_, '_> {
                 continue;
             }
             let written = self.written(template, plan, &sites, &foreign, &recording);
-            if !written.is_empty() {
+            if plan != Plan::Restore {
                 bytes += sites.iter().map(|(_, site)| record_bytes(site)).sum::<usize>();
+            }
+            if !written.is_empty() {
                 recording.written.push((template.pointer.to_string(), written));
+            }
+        }
+        for (template, written) in &recording.written {
+            let changed: HashSet<&str> = written.iter().map(|(key, _)| key.as_str()).collect();
+            let template = workload.templates.iter_mut().find(|known| known.pointer == *template);
+            if let Some(template) = template {
+                template.records.retain(|(key, _)| !changed.contains(key.as_ref()));
             }
         }
         recording.excess = Some(bytes).filter(|bytes| *bytes > MOST_BYTES);
@@ -190,17 +199,24 @@ impl Recorder<'_, '_> {
             return None;
         }
         let rule = self.settings.rules_for(&name).pinning;
-        if rule.action != Action::Pin || rule.templates() == Templates::Ignore {
+        if rule.action != Action::Pin {
             return None;
         }
         if image.digest().is_some() {
             site.record = None;
             return Some(Recorded::AsItIs);
         }
+        if rule.templates() == Templates::Ignore {
+            return None;
+        }
         let is_valid = |record: &&str| records::recorded_digest(record, &image).is_some();
         let own = site.record.as_deref().filter(is_valid);
+        if rule.templates() != Templates::Record {
+            site.record = own.map(str::to_owned).map(Cow::Owned);
+            return Some(Recorded::AsItIs);
+        }
         let known = own.or(earlier.filter(is_valid)).map(str::to_owned);
-        if rule.templates() != Templates::Record || plan == Plan::Restore || plan == Plan::Complete && own.is_some() {
+        if plan == Plan::Restore || plan == Plan::Complete && own.is_some() {
             site.record = known.map(Cow::Owned);
             return Some(Recorded::AsItIs);
         }
@@ -217,6 +233,17 @@ impl Recorder<'_, '_> {
         };
         site.record = record.map(Cow::Owned);
         Some(outcome)
+    }
+
+    /// Whether the records of a template are those that it had before the UPDATE.
+    fn has_records_of_before(&self, template: &Template<'_>, sites: &[(usize, &ImageSite<'_>)]) -> bool {
+        let before = self.before.templates.iter().filter(|before| before.pointer == template.pointer);
+        let before: HashMap<&str, &str> =
+            before.flat_map(|before| &before.records).map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+        let has_same = |site: &ImageSite<'_>| {
+            site.record_key().is_none_or(|key| before.get(key.as_str()).copied() == site.record.as_deref())
+        };
+        sites.iter().all(|(_, site)| has_same(site))
     }
 
     /// Whether the tag of an image is forbidden, and no exception lets it pass.
@@ -239,7 +266,8 @@ impl Recorder<'_, '_> {
             template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
         let mut keys = Vec::new();
-        let (mut is_recorded, mut is_new) = (false, false);
+        // A renewal has a time of its own, whatever it finds: by that, the revision of before is told from it.
+        let (mut is_recorded, mut is_new) = (false, plan == Plan::Renew);
         for (index, site) in sites {
             let Some(key) = site.record_key() else { continue };
             let record = if foreign.contains(index) {
@@ -260,11 +288,13 @@ impl Recorder<'_, '_> {
         let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
         let before = before.map(|(_, before)| before.as_ref());
+        // An operator that overwrites the template with each reconciliation starts no rollout by that.
+        let is_same = known.is_empty() && before.is_some() && self.has_records_of_before(template, sites);
         let at = match (is_recorded, is_new) {
             (false, _) if plan == Plan::Restore => given,
             (false, _) => None,
-            (true, true) => Some(now.as_str()),
-            (true, false) => given.filter(is_time).or(before.filter(is_time)).or(Some(now.as_str())),
+            (true, true) if !is_same => Some(now.as_str()),
+            (true, _) => given.filter(is_time).or(before.filter(is_time)).or(Some(now.as_str())),
         };
         keys.push(RECORDED_AT.to_owned());
         wanted.insert(RECORDED_AT.to_owned(), at);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::evaluate;
 use crate::host::in_memory::InMemory;
 
+mod forged_records;
 mod records;
 mod reports;
 
@@ -881,7 +882,7 @@ mod controllers {
 
     #[test]
     fn what_a_controller_makes_is_a_warning() {
-        let pod = request("Pod", &pod(&["a:1"]));
+        let pod = request("Pod", &pod(&[&format!("a:1@{DIGEST}")]));
         let settings = |treatment: &str| {
             let mut settings = only("schedule", json!({}));
             settings["enforcement"] = json!({"controllerPods": treatment});

@@ -5,13 +5,13 @@
 //! name and tag.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
 use super::walk::unescape;
-use super::{ImageSite, Template};
+use super::{ImageField, ImageSite, Layout, Template, Workload};
 use crate::image::{Digest, Reference};
 use crate::json::{self, Key};
 use crate::settings::read::Entries;
@@ -32,7 +32,7 @@ pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
 pub const RESOLVED: &str = "container-patch.dev/resolved";
 
 /// How deep two templates are compared. What differs deeper counts as different.
-const MOST_DEPTH: usize = 64;
+const MOST_DEPTH: usize = 32;
 
 /// Whether an annotation is one of those that this policy writes.
 pub(super) fn is_ours(key: &str) -> bool {
@@ -48,7 +48,7 @@ impl ImageSite<'_> {
     /// The key of the record for this site. Nothing if its name is not valid in Kubernetes.
     #[must_use]
     pub fn record_key(&self) -> Option<String> {
-        let name = self.name.as_deref().filter(|name| is_dns_label(name))?;
+        let name = self.name.as_deref().filter(|name| is_dns_label(name) && self.json.is_some())?;
         let prefix = match self.field.noun {
             "volume" => VOLUME,
             _ if RECORDED_AT.strip_prefix(CONTAINER) == Some(name) => OTHER_CONTAINER,
@@ -121,6 +121,47 @@ pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, 
     Ok(())
 }
 
+/// Records that no image of their template has, as if they were image fields.
+const UNUSED: [ImageField; 2] = [
+    ImageField { list: "annotations", image: &[], noun: "record of container" },
+    ImageField { list: "annotations", image: &[], noun: "record of volume" },
+];
+
+/// Adds the records that no image of their pod template uses to the image sites. A pod that is made of the template may have such an
+/// image all the same: a ControllerRevision is merged into another template, and webhooks inject containers and rewrite images.
+pub fn add_unused(workload: &mut Workload<'_>) {
+    let Workload { sites, templates, .. } = workload;
+    for template in templates.iter().filter(|template| !template.pointer.is_empty() && !template.records.is_empty()) {
+        let of_template = sites.iter().filter(|site| site.template == template.pointer);
+        let used: HashSet<String> =
+            of_template.filter(|site| site.recorded().is_some()).filter_map(ImageSite::record_key).collect();
+        let unused: Vec<ImageSite<'_>> = template
+            .records
+            .iter()
+            .filter(|(key, value)| !used.contains(key.as_ref()) && is_usable(value))
+            .filter_map(|(key, value)| {
+                let (prefix, name) = key.split_at_checked(key.find('/')? + 1)?;
+                Some(ImageSite {
+                    field: if prefix == VOLUME { &UNUSED[1] } else { &UNUSED[0] },
+                    index: 0,
+                    name: Some(Cow::Owned(name.to_owned())),
+                    image: value.clone(),
+                    record: None,
+                    template: template.pointer.clone(),
+                    layout: Layout::Template,
+                    json: None,
+                })
+            })
+            .collect();
+        sites.extend(unused);
+    }
+}
+
+/// Whether a text may be the record of some image.
+fn is_usable(record: &str) -> bool {
+    Reference::parse(record).is_ok_and(|record| record.digest().is_some() && record.tag().is_some())
+}
+
 /// What an UPDATE does to a pod template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -170,7 +211,9 @@ type Field<'a> = (Cow<'a, str>, &'a str);
 fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
     let Entries(entries) = json::from_str(json).ok()?;
-    let mut fields: Vec<_> = entries.into_iter().map(|(key, value)| (key, value.get())).collect();
+    let entries = entries.into_iter().map(|(key, value)| (key, value.get()));
+    // A field that is null is as good as none.
+    let mut fields: Vec<_> = entries.filter(|(_, value)| *value != "null").collect();
     fields.sort();
     Some(fields)
 }
@@ -378,7 +421,7 @@ mod tests {
             ("/metadata/labels", json!({})),
             ("/spec/containers/0/image", json!("a:2")),
             ("/spec/containers/0/args", json!(["x"])),
-            ("/spec/containers/0/args/1", json!({"y": null, "z": null})),
+            ("/spec/containers/0/args/1", json!({"y": null, "z": 1})),
             ("/spec/z", json!("1")),
         ] {
             assert_eq!(change_of(&old, &with(pointer, value.clone())), Change::Template, "{pointer} {value}");

@@ -47,7 +47,10 @@ pub(super) fn read_template<'a>(
             json::read_seed(object.get(), descent).map_err(ReadError::Shape)?.ok_or_else(|| missing(&[]))?
         }
     };
-    let mut spec = found.spec.ok_or_else(|| missing(&["spec"]))?;
+    // A patch may bring records for the images that are there already.
+    let is_patch_of_records = layout == Layout::Patch && found.annotations.iter().any(|(key, _)| records::is_ours(key));
+    let no_spec = is_patch_of_records.then(|| Spec { sites: Vec::new(), nodes: Nodes::default() });
+    let mut spec = found.spec.or(no_spec).ok_or_else(|| missing(&["spec"]))?;
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
     spec.sites.sort_by_key(|site| (order(site), site.index));
     let first = workload.sites.len();
@@ -59,7 +62,7 @@ pub(super) fn read_template<'a>(
         record: None,
         template: template.clone(),
         layout,
-        json: site.image.json,
+        json: Some(site.image.json),
     }));
     let (records, scans): (Pairs<'a>, Pairs<'a>) =
         found.annotations.into_iter().partition(|(key, _)| records::is_ours(key));
@@ -393,7 +396,12 @@ impl<'de> Visitor<'de> for Annotations {
         let mut pairs = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
-            if records::is_ours(&key) || annotations::is_about_scans(&key) {
+            if records::is_ours(&key) {
+                // What is not a string is an invalid record.
+                let value: &RawValue = map.next_value()?;
+                let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |Key(text)| text);
+                pairs.push((key, text));
+            } else if annotations::is_about_scans(&key) {
                 let value: Option<Key<'_>> = map.next_value()?;
                 pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {

@@ -211,12 +211,17 @@ fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let response = respond(&world(), &restarted(old.clone(), old.clone()), &pinning());
     assert_eq!(response["codes"], json!(["evidence-unavailable Warn"]));
-    assert_eq!(response.get("mutated_object"), None, "{response}");
+    assert_eq!(annotations(&response)["pin.container-patch.dev/c0"], json!(record("1", OTHER)));
+    assert_eq!(
+        annotations(&response)["pin.container-patch.dev/recorded-at"],
+        JUST_NOW,
+        "a rollback from it can be told"
+    );
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(warning.contains("keeps its record, since its tag cannot be looked up now"), "{warning}");
 
     let response = respond(&world(), &restarted(old.clone(), deployment(&["app:1"])), &pinning());
-    assert_eq!(annotations(&response)["pin.container-patch.dev/recorded-at"], EARLIER);
+    assert_eq!(annotations(&response)["pin.container-patch.dev/c0"], json!(record("1", OTHER)));
 
     let response = respond(&world(), &request("Deployment", &deployment(&["app:1"])), &pinning());
     assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
@@ -380,6 +385,17 @@ fn a_digest_that_is_written_into_a_template_takes_the_place_of_its_record() {
         assert_eq!(template["spec"]["containers"][0]["image"], json!(format!("app:1@{DIGEST}")));
         assert_eq!(template["metadata"]["annotations"].get("pin.container-patch.dev/c0"), None, "{template}");
     }
+}
+
+#[test]
+fn a_pod_is_pinned_by_its_record_though_its_registry_is_not_listed() {
+    let mut pod = pod(&["app:1"]);
+    pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", OTHER)});
+    let mut settings = pinning();
+    settings["registries"] = json!(["registry.example.com"]);
+    let response = respond(&world(), &by(REPLICA_SETS, request("Pod", &pod)), &settings);
+    assert_eq!(response["mutated_object"]["spec"]["containers"][0]["image"], json!(format!("app:1@{OTHER}")));
+    assert_eq!(response["codes"], json!([]));
 }
 
 #[test]
