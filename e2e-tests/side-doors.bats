@@ -158,6 +158,11 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
+# settings_of FILE: prints the settings of the validating policy in that file, which is the last one in it.
+settings_of() {
+  tac "$ROOT/deploy/custom-workloads/$1.yaml" | sed '/^  settings:/q' | tac | sed '1d; s/^    //'
+}
+
 # The examples in deploy/, by which other people's kinds are judged.
 # custom FILE API_VERSION KIND: an unpinned image is judged by the settings of that file, and found.
 custom() {
@@ -170,7 +175,7 @@ custom() {
   local file api kind
   while read -r file api kind; do
     # kwctl knows settings alone, and not the policy that holds them.
-    sed -n '/^  settings:/,$p' "$ROOT/deploy/custom-workloads/$file.yaml" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/settings.yml"
+    settings_of "$file" > "$BATS_TEST_TMPDIR/settings.yml"
     custom "$file" "$api" "$kind"
   done <<< "argo-rollouts argoproj.io/v1alpha1 Rollout
 knative-serving serving.knative.dev/v1 Service
@@ -178,7 +183,7 @@ openkruise apps.kruise.io/v1alpha1 CloneSet"
 }
 
 @test "a Rollout that has no template of its own is refused" {
-  sed -n '/^  settings:/,$p' "$ROOT/deploy/custom-workloads/argo-rollouts.yaml" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/settings.yml"
+  settings_of argo-rollouts > "$BATS_TEST_TMPDIR/settings.yml"
   policy_run --request-path "$(request argoproj.io/v1alpha1 Rollout '{"spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}')" \
     --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
   assert_denied invalid-request

@@ -10,7 +10,7 @@ use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wapc::WapcHost;
-use wasmtime_provider::wasmtime::{Config, Engine, Module};
+use wasmtime_provider::wasmtime::{Cache, CacheConfig, Config, Engine, Module};
 use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
@@ -81,6 +81,8 @@ impl Policy {
         let mut config = Config::new();
         config.epoch_interruption(CAN_INTERRUPT);
         config.memory_init_cow(CAN_INTERRUPT);
+        // Compiling takes longer than judging. Without a place to keep the outcome, it is done each time.
+        config.cache(Cache::new(CacheConfig::new()).ok());
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
         let clock = Clock::new(engine.clone(), Timeout::OF_POLICY_SERVER);
         let module = Module::new(&engine, module).map_err(|error| anyhow!("{error:#}"))?;

@@ -75,6 +75,12 @@ impl ImageSite<'_> {
         Some(format!("{image}@{}", digest.as_str()))
     }
 
+    /// Whether its record is about the name and tag of its image. Where the image field has a digest, the record counts for nothing.
+    fn has_record(&self) -> bool {
+        let image = Reference::parse(&self.image).ok();
+        image.is_some_and(|image| self.record.as_deref().is_some_and(|record| digest_of(record, &image).is_some()))
+    }
+
     /// Whether it is in a pod template rather than in a pod.
     #[must_use]
     pub fn is_of_template(&self) -> bool {
@@ -134,11 +140,13 @@ pub fn add_unused(workload: &mut Workload<'_>) {
     for template in templates.iter().filter(|template| !template.pointer.is_empty() && !template.records.is_empty()) {
         let of_template = sites.iter().filter(|site| site.template == template.pointer);
         let used: HashSet<String> =
-            of_template.filter(|site| site.recorded().is_some()).filter_map(ImageSite::record_key).collect();
+            of_template.filter(|site| site.has_record()).filter_map(ImageSite::record_key).collect();
+        // One is enough of those about one image.
+        let mut images = HashSet::new();
         let unused: Vec<ImageSite<'_>> = template
             .records
             .iter()
-            .filter(|(key, value)| !used.contains(key.as_ref()) && is_usable(value))
+            .filter(|(key, value)| !used.contains(key.as_ref()) && is_usable(value) && images.insert(value.as_ref()))
             .filter_map(|(key, value)| {
                 let (prefix, name) = key.split_at_checked(key.find('/')? + 1)?;
                 Some(ImageSite {
