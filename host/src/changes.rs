@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use container_patch_policy::workload::records;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -9,11 +10,7 @@ use serde_json::Value;
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
 /// Prefixes of the records of containers. The longer one is for a container named `recorded-at`.
-const OF_CONTAINERS: [&str; 2] = ["pin.container-patch.dev/", "container.pin.container-patch.dev/"];
-/// Prefix of the annotations that are records of image volumes.
-const OF_VOLUMES: &str = "volume.pin.container-patch.dev/";
-/// The annotation that says when the records were written. It is not a record.
-const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
+const OF_CONTAINERS: [&str; 2] = [records::CONTAINER, records::OTHER_CONTAINER];
 
 /// The digest that is recorded for a container or volume of a pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,10 +37,10 @@ pub enum Holder {
 impl Holder {
     /// Reads the key of an annotation that is a record.
     fn of_key(key: &str) -> Option<Self> {
-        if key == RECORDED_AT {
+        if key == records::RECORDED_AT {
             return None;
         }
-        if let Some(name) = key.strip_prefix(OF_VOLUMES) {
+        if let Some(name) = key.strip_prefix(records::VOLUME) {
             return Some(Self::Volume(name.to_owned()));
         }
         let name = OF_CONTAINERS.iter().find_map(|prefix| key.strip_prefix(prefix))?;

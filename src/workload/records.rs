@@ -18,12 +18,12 @@ use crate::settings::read::Entries;
 use crate::shown::Shown;
 
 /// Prefix of the key of a container's record.
-const CONTAINER: &str = "pin.container-patch.dev/";
+pub const CONTAINER: &str = "pin.container-patch.dev/";
 /// Prefix of the key of an image volume's record. It differs from that of containers, because a container can have the same name. The
 /// name is not extended instead, because it can have all the 63 characters that are allowed after the `/`.
-const VOLUME: &str = "volume.pin.container-patch.dev/";
+pub const VOLUME: &str = "volume.pin.container-patch.dev/";
 /// Prefix of the key for a container named `recorded-at`, because [`RECORDED_AT`] has another meaning.
-const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
+pub const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
 
 /// When the records were written: an RFC 3339 time with microseconds.
 pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
