@@ -283,7 +283,8 @@ impl Recorder<'_, '_> {
             *wanted = wanted.or(record);
         }
         let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let is_time = |text: &&str| DateTime::parse_from_rfc3339(text).is_ok();
+        // What is restored is restored as it was.
+        let is_time = |text: &&str| plan == Plan::Restore || DateTime::parse_from_rfc3339(text).is_ok();
         let given = known.get(RECORDED_AT).copied();
         let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
@@ -371,7 +372,11 @@ impl Resolved {
 
     /// Adds a site whose digest is looked up now.
     pub(super) fn add(&mut self, site: &ImageSite<'_>) {
-        self.now.push(site.short_name());
+        let name = site.short_name();
+        // Kubernetes refuses other names, and names that are there twice.
+        if site.record_key().is_some() && !self.now.contains(&name) {
+            self.now.push(name);
+        }
     }
 
     /// The annotation to write. Nothing if it stays as it is. A name that a requester writes never makes the judgement less strict, so
