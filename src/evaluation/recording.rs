@@ -283,8 +283,7 @@ impl Recorder<'_, '_> {
             *wanted = wanted.or(record);
         }
         let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
-        // What is restored is restored as it was.
-        let is_time = |text: &&str| plan == Plan::Restore || DateTime::parse_from_rfc3339(text).is_ok();
+        let is_time = |text: &&str| DateTime::parse_from_rfc3339(text).is_ok();
         let given = known.get(RECORDED_AT).copied();
         let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
@@ -292,7 +291,8 @@ impl Recorder<'_, '_> {
         // An operator that overwrites the template with each reconciliation starts no rollout by that.
         let is_same = known.is_empty() && before.is_some() && self.has_records_of_before(template, sites);
         let at = match (is_recorded, is_new) {
-            (false, _) if plan == Plan::Restore => given,
+            // What is restored is restored as it was.
+            (is_recorded, _) if plan == Plan::Restore => given.or(before.filter(|_| is_recorded)),
             (false, _) => None,
             (true, true) if !is_same => Some(now.as_str()),
             (true, _) => given.filter(is_time).or(before.filter(is_time)).or(Some(now.as_str())),
