@@ -322,7 +322,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
     request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded x | jq -c ".[\"pin.container-patch.dev/app\"] = $value")")")"
     ask "$request" "$PIN"
     assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$digest\"}"
-    # It is no digest of the image where templates are judged.
+    # It does not count as the digest of the image where templates are judged.
     ask "$request" "$(enforce '{"pinning": {"templates": true}}')"
     [[ "$(codes)" == unpinned-image* ]]
     # Nor on a pod: the pod gets what the tag is now.
@@ -739,7 +739,7 @@ moved() {
 # owned CONTROLLER: a jq program that gives the object an owner, with that in `controller`.
 owned() { echo ".object.metadata.ownerReferences = [{apiVersion: \"apps/v1\", kind: \"Deployment\", name: \"web\", uid: \"1\", controller: $1}]"; }
 
-@test "nothing is written into a ReplicaSet that has a controller, whoever creates or updates it" {
+@test "nothing is written into a ReplicaSet that has a controller, whichever user creates or updates it" {
   local digest request flag
   digest="$(push_image owned/web 1 "$FRESH")"
   silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB")" "$(owned true)")" "$PIN"
@@ -941,7 +941,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   # An image without a digest and without a valid record is judged by its tag, and not reported as unpinned.
   ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$ENFORCE"
   assert_equal "$(response .allowed) $(codes)" "true "
-  # A record of another tag is no digest of the image. It is judged, since a pod may get an image of that name from elsewhere.
+  # A record of another tag does not count as the digest of the image. It is judged, since a pod may get an image of that name from elsewhere.
   ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$REGISTRY/judged/web:2@$stale")")")" "$ENFORCE"
   assert_refused stale-image
   assert_contains "$(message)" "record of container \`app\`: image \`$REGISTRY/judged/web:2@$stale\` was built 2026-01-01"

@@ -122,10 +122,7 @@ impl ImageSite<'_> {
     /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
     #[must_use]
     pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
-        let (text, json) = (object.get(), self.json?.get());
-        let start = (json.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-        let span = start..start.checked_add(json.len())?;
-        (text.get(span.clone())? == json).then_some(span)
+        records::span(object.get(), self.json?.get())
     }
 
     /// Where the reference stands in the object, as a JSON pointer (RFC 6901).

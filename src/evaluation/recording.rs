@@ -166,9 +166,13 @@ impl Recorder<'_, '_> {
                 && [Some(self.object), self.request.old_object()].into_iter().flatten().any(workload::has_controller)
     }
 
+    /// The template as it was before the UPDATE.
+    fn before_of(&self, template: &Template<'_>) -> Option<&Template<'_>> {
+        self.before.templates.iter().find(|before| before.pointer == template.pointer)
+    }
+
     fn plan(&self, template: &Template<'_>) -> Plan {
-        let old = self.before.templates.iter().find(|old| old.pointer == template.pointer);
-        let old = old.and_then(|old| Some((old, self.request.old_object()?)));
+        let old = self.before_of(template).and_then(|old| Some((old, self.request.old_object()?)));
         let Some((old, old_object)) = old.filter(|_| self.request.operation == "UPDATE") else { return Plan::Complete };
         let change = records::change(self.object, template, old_object, old);
         // The template of a Job is immutable, except for its scheduling directives.
@@ -237,9 +241,8 @@ impl Recorder<'_, '_> {
 
     /// Whether the records of a template are those that it had before the UPDATE.
     fn has_records_of_before(&self, template: &Template<'_>, sites: &[(usize, &ImageSite<'_>)]) -> bool {
-        let before = self.before.templates.iter().filter(|before| before.pointer == template.pointer);
-        let before: HashMap<&str, &str> =
-            before.flat_map(|before| &before.records).map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+        let before = self.before_of(template).into_iter().flat_map(|before| &before.records);
+        let before: HashMap<&str, &str> = before.map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let has_same = |site: &ImageSite<'_>| {
             site.record_key().is_none_or(|key| before.get(key.as_str()).copied() == site.record.as_deref())
         };
@@ -285,7 +288,7 @@ impl Recorder<'_, '_> {
         let now = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
         let is_time = |text: &&str| DateTime::parse_from_rfc3339(text).is_ok();
         let given = known.get(RECORDED_AT).copied();
-        let before = self.before.templates.iter().find(|before| before.pointer == template.pointer);
+        let before = self.before_of(template);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
         let before = before.map(|(_, before)| before.as_ref());
         // An operator that overwrites the template with each reconciliation starts no rollout by that.

@@ -105,12 +105,6 @@ impl Pinning {
         self.templates.unwrap_or(if self.action == Action::Pin { Templates::Record } else { Templates::Judge })
     }
 
-    /// Whether digests are recorded in pod templates.
-    #[must_use]
-    pub fn records(&self) -> bool {
-        self.action == Action::Pin && self.templates() == Templates::Record
-    }
-
     /// What is to be done about one image.
     #[must_use]
     pub fn decide(&self, image: &Reference<'_>, placement: Placement) -> Decision {

@@ -67,11 +67,9 @@ impl ImageSite<'_> {
     /// The image of a pod template with the digest of its record. Nothing if it has no valid record, or is in a pod.
     #[must_use]
     pub fn recorded(&self) -> Option<String> {
-        if !self.is_of_template() {
-            return None;
-        }
+        let record = self.record.as_deref().filter(|_| self.is_of_template())?;
         let image = Reference::parse(&self.image).ok()?;
-        let digest = recorded_digest(self.record.as_deref()?, &image)?;
+        let digest = recorded_digest(record, &image)?;
         Some(format!("{image}@{}", digest.as_str()))
     }
 
@@ -297,7 +295,7 @@ pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Optio
 }
 
 /// Where a part of a text stands in it.
-fn span(text: &str, part: &str) -> Option<Range<usize>> {
+pub(super) fn span(text: &str, part: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     let span = start..start.checked_add(part.len())?;
     (text.get(span.clone())? == part).then_some(span)

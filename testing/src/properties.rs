@@ -48,7 +48,7 @@ pub const ALL: [(&str, Property); 9] = [
     ("the order of containers does not matter", the_order_of_containers_does_not_matter),
     ("what is rewritten is let in as it is", what_is_rewritten_is_let_in_as_it_is),
     ("records are written for users only", records_are_written_for_users_only),
-    ("a record on a pod is no digest", a_record_on_a_pod_is_no_digest),
+    ("a record on a pod is not a digest", a_record_on_a_pod_is_not_a_digest),
     ("an annotation of a requester clears nothing", an_annotation_clears_nothing),
     ("only listed registries are asked", only_listed_registries_are_asked),
 ];
@@ -249,7 +249,7 @@ pub fn records_are_written_for_users_only(trial: &Trial) -> Result<(), Broken> {
 ///
 /// # Errors
 /// What breaks it.
-pub fn a_record_on_a_pod_is_no_digest(trial: &Trial) -> Result<(), Broken> {
+pub fn a_record_on_a_pod_is_not_a_digest(trial: &Trial) -> Result<(), Broken> {
     let action = &trial.settings["pinning"]["action"];
     let may_pin = trial.settings["overrides"].to_string().contains("pin")
         || !["deny", "warn", "off"].contains(&action.as_str().unwrap_or_default());

@@ -52,8 +52,8 @@ proptest! {
     }
 
     #[test]
-    fn a_record_on_a_pod_is_no_digest(trial in any_trial()) {
-        holds(properties::a_record_on_a_pod_is_no_digest(&trial))?;
+    fn a_record_on_a_pod_is_not_a_digest(trial in any_trial()) {
+        holds(properties::a_record_on_a_pod_is_not_a_digest(&trial))?;
     }
 
     #[test]
