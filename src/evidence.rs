@@ -1,14 +1,61 @@
-//! Facts about images. Evidence asks the world and never decides; rules decide and never ask.
+//! Facts about images that several rules need, from registries, the cluster and the clock. Evidence asks and never decides.
 
-pub mod annotations;
+pub mod build;
 pub mod build_date;
 pub mod cluster;
 pub mod registry;
-pub mod reports;
-pub mod scan;
-mod time;
+pub mod time;
 
-use crate::shown::Shown;
+use chrono::{DateTime, Utc};
+
+use crate::finding::{Effect, codes};
+use crate::host::Host;
+use crate::image::RegistryPattern;
+use crate::sanitized::Sanitized;
+use cluster::Cluster;
+use registry::{ImageAnnotations, Registry};
+
+codes! {
+    /// An image on a registry that the settings do not list.
+    UNKNOWN_REGISTRY = "unknown-registry";
+    /// An image about which a registry or the cluster gave no usable answer.
+    EVIDENCE_UNAVAILABLE = "evidence-unavailable";
+    /// Settings that give the time at which images are judged.
+    EVALUATE_AT_SET = "evaluate-at-set";
+}
+
+/// What can be asked in one request. Each distinct question is asked once, in the order in which the answers are needed.
+pub struct Evidence<'h> {
+    /// The registries.
+    pub registry: Registry<'h>,
+    /// The cluster.
+    pub cluster: Cluster<'h>,
+    /// The time at which images are judged.
+    pub now: DateTime<Utc>,
+    /// The effect of a missing answer.
+    failures: Effect,
+}
+
+impl<'h> Evidence<'h> {
+    /// Nothing has been asked yet. `listed` are the registries that may be asked, any if there are none; `failures` is the effect of a
+    /// missing answer.
+    #[must_use]
+    pub fn new<A: ImageAnnotations>(
+        host: &'h dyn Host,
+        listed: &'h [RegistryPattern],
+        now: DateTime<Utc>,
+        failures: Effect,
+    ) -> Self {
+        Self { registry: Registry::new::<A>(host, listed), cluster: Cluster::new(host), now, failures }
+    }
+
+    /// The effect of a missing answer, `strictest` being the effect of the strictest finding for which it was needed. Requesters who
+    /// make the policy ask too much get that effect.
+    #[must_use]
+    pub fn effect_of_failure(&self, strictest: Effect) -> Effect {
+        if self.registry.is_exhausted() { strictest } else { self.failures.min(strictest) }
+    }
+}
 
 /// An answer, or why there is none.
 pub type Answer<T> = Result<T, String>;
@@ -20,7 +67,7 @@ const LONGEST_ERROR: usize = 16 << 10;
 ///
 /// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
 /// numbered where there are several, and its stack.
-fn told(error: &str) -> String {
+fn host_error(error: &str) -> String {
     let error = without_urls(error);
     let mut lines = error.trim().lines();
     let layers = ["Host error: ", "Callback evaluation failure: "];
@@ -31,8 +78,8 @@ fn told(error: &str) -> String {
     let first_cause =
         causes.last().map(|line| line.trim().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": "));
     match first_cause {
-        Some(cause) if !failure.contains(cause) => format!("{}: {}", Shown(failure), Shown(cause)),
-        _ => Shown(failure).to_string(),
+        Some(cause) if !failure.contains(cause) => format!("{}: {}", Sanitized(failure), Sanitized(cause)),
+        _ => Sanitized(failure).to_string(),
     }
 }
 
@@ -55,7 +102,7 @@ fn without_urls(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{told, without_urls};
+    use super::{host_error, without_urls};
 
     #[test]
     fn a_url_leaves_its_room_to_the_cause() {
@@ -89,16 +136,16 @@ mod tests {
             ),
             ("unknown: it\n\nCaused by:\n    it", "unknown: it"),
         ] {
-            assert_eq!(told(said), expected);
+            assert_eq!(host_error(said), expected);
         }
     }
 
     #[test]
     fn an_error_that_has_no_end_is_cut() {
-        assert_eq!(told(&"ß".repeat(5 << 20)), r"\u{df}".repeat(200) + "…");
-        assert_eq!(told(&format!("it\n\nCaused by:\n    that{}\n    late", "\n".repeat(5 << 20))), "it: that");
+        assert_eq!(host_error(&"ß".repeat(5 << 20)), r"\u{df}".repeat(200) + "…");
+        assert_eq!(host_error(&format!("it\n\nCaused by:\n    that{}\n    late", "\n".repeat(5 << 20))), "it: that");
         assert_eq!(
-            told(&format!("it\n\nCaused by:\n    that\n\nStack backtrace:{}", "\nx".repeat(5 << 20))),
+            host_error(&format!("it\n\nCaused by:\n    that\n\nStack backtrace:{}", "\nx".repeat(5 << 20))),
             "it: that"
         );
     }

@@ -1,203 +1,130 @@
-//! Findings: what the rules have to say, and how hard it bites.
+//! Findings: what is reported about a request and its images, and what that does to the request.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::image::ReferenceError;
-use crate::rules::Ruling;
-use crate::shown::Shown;
-use crate::workload::ImageSite;
-
-/// What a finding is about, as a stable code. Dashboards and tests match on it, and each code has a page in `docs/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// The request cannot be read, so that its images cannot be judged.
-    InvalidRequest,
-    /// The settings of the policy are not valid, so that nothing can be judged.
-    InvalidSettings,
-    /// The policy does not know where objects of this kind name images.
-    UnknownKind,
-    /// An image reference that container runtimes do not understand.
-    InvalidReference,
-    /// An image on a registry that is not to be asked.
-    UnknownRegistry,
-    /// An image without a digest.
-    UnpinnedImage,
-    /// An image without a digest, with a tag that is not allowed.
-    ForbiddenTag,
-    /// An image that had to be rebuilt by now.
-    StaleImage,
-    /// An image that has to be rebuilt soon.
-    PatchDue,
-    /// An image that does not say when it was built.
-    UnknownBuildDate,
-    /// An image that says that it was built in the future.
-    FutureBuildDate,
-    /// An image that had to be built on a newer base by now.
-    OutdatedBaseImage,
-    /// An image that has to be built on a newer base soon.
-    BaseUpdateDue,
-    /// An image that does not say what it was built on.
-    UnknownBaseImage,
-    /// An image that something or somebody wants kept out, by what was found in it.
-    ScanFlagged,
-    /// An image with more vulnerabilities than are allowed.
-    VulnerableImage,
-    /// An image with vulnerabilities that have to be patched soon.
-    PatchWindowOpen,
-    /// An image without a scan result.
-    UnscannedImage,
-    /// An image whose scan results are too old to count.
-    StaleScan,
-    /// A registry, or the cluster, that could not be asked about an image.
-    EvidenceUnavailable,
-    /// Something that an exception covers for now.
-    Excepted,
-    /// Something that an exception covered until its end.
-    ExpiredException,
-    /// A request that goes on in spite of its findings, or one that tried to.
-    BreakGlass,
-    /// The settings give the time at which to judge.
-    EvaluateAtSet,
-}
+/// The stable code of a finding, such as `stale-image`. Dashboards and tests match on it, and each code has a page in `docs/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(&'static str);
 
 impl Code {
-    /// Every code.
-    pub const ALL: [Self; 24] = [
-        Self::InvalidRequest,
-        Self::InvalidSettings,
-        Self::UnknownKind,
-        Self::InvalidReference,
-        Self::UnknownRegistry,
-        Self::UnpinnedImage,
-        Self::ForbiddenTag,
-        Self::StaleImage,
-        Self::PatchDue,
-        Self::UnknownBuildDate,
-        Self::FutureBuildDate,
-        Self::OutdatedBaseImage,
-        Self::BaseUpdateDue,
-        Self::UnknownBaseImage,
-        Self::ScanFlagged,
-        Self::VulnerableImage,
-        Self::PatchWindowOpen,
-        Self::UnscannedImage,
-        Self::StaleScan,
-        Self::EvidenceUnavailable,
-        Self::Excepted,
-        Self::ExpiredException,
-        Self::BreakGlass,
-        Self::EvaluateAtSet,
-    ];
-
-    /// The code as messages carry it.
+    /// A code. Modules declare theirs with `codes!`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid-request",
-            Self::InvalidSettings => "invalid-settings",
-            Self::UnknownKind => "unknown-kind",
-            Self::InvalidReference => "invalid-reference",
-            Self::UnknownRegistry => "unknown-registry",
-            Self::UnpinnedImage => "unpinned-image",
-            Self::ForbiddenTag => "forbidden-tag",
-            Self::StaleImage => "stale-image",
-            Self::PatchDue => "patch-due",
-            Self::UnknownBuildDate => "unknown-build-date",
-            Self::FutureBuildDate => "future-build-date",
-            Self::OutdatedBaseImage => "outdated-base-image",
-            Self::BaseUpdateDue => "base-update-due",
-            Self::UnknownBaseImage => "unknown-base-image",
-            Self::ScanFlagged => "scan-flagged",
-            Self::VulnerableImage => "vulnerable-image",
-            Self::PatchWindowOpen => "patch-window-open",
-            Self::UnscannedImage => "unscanned-image",
-            Self::StaleScan => "stale-scan",
-            Self::EvidenceUnavailable => "evidence-unavailable",
-            Self::Excepted => "excepted",
-            Self::ExpiredException => "expired-exception",
-            Self::BreakGlass => "break-glass",
-            Self::EvaluateAtSet => "evaluate-at-set",
-        }
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// The code as messages show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.0)
     }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+/// A code and what it means, in one line for the documentation.
+pub type Described = (Code, &'static str);
+
+/// Declares the finding codes of a module, each with its description as a doc comment of one line. `CODES` lists them.
+macro_rules! codes {
+    ($( #[doc = $about:literal] $name:ident = $code:literal; )+) => {
+        $( #[doc = $about] pub const $name: $crate::finding::Code = $crate::finding::Code::new($code); )+
+
+        /// The finding codes of this module.
+        pub const CODES: &[$crate::finding::Code] = &[$( $name, )+];
+
+        /// The finding codes of this module with their descriptions.
+        #[must_use]
+        pub fn described_codes() -> Vec<$crate::finding::Described> {
+            vec![$( ($name, $about.trim_ascii()), )+]
+        }
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    /// A request that cannot be read, so its images cannot be judged.
+    INVALID_REQUEST = "invalid-request";
 }
 
 /// What a finding does to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
-    /// The requester is told; the request goes on.
+    /// The requester gets a warning; the request is accepted.
     Warn,
     /// The request is refused.
     Deny,
 }
 
-/// One thing that a rule has to say about a request or about one of its images.
+/// What a rule reports about one image, before exceptions and enforcement are applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The code of the finding.
+    pub code: Code,
+    /// What it does to the request.
+    pub effect: Effect,
+    /// The fact, the rule and the way out. It continues the sentence that begins with the image.
+    pub text: String,
+}
+
+/// What is reported about a request or about one of its images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about.
+    /// The code.
     pub code: Code,
     /// What it does to the request.
     pub effect: Effect,
     /// The container or volume that names the image, as messages call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
-    /// The image as it was written, shortened if need be.
+    /// The image, sanitized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The setting that lets it pass as a warning, where its rule would have refused the request.
+    /// The setting that turned a denial into a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<&'static str>,
-    /// The fact, the rule and the way out. It reads on from the image.
+    /// The fact, the rule and the way out. It continues the sentence that begins with the image.
     pub text: String,
 }
 
 impl Finding {
-    /// A finding about the request as a whole, which is always refused.
+    /// A finding about the request as a whole. It denies the request.
     pub fn about_request(code: Code, text: impl Into<String>) -> Self {
         Self { code, effect: Effect::Deny, site: None, image: None, passed: None, text: text.into() }
     }
 
-    /// A finding about the request as a whole that the requester is told of.
+    /// A warning about the request as a whole.
     pub fn warning(code: Code, text: impl Into<String>) -> Self {
         Self { effect: Effect::Warn, ..Self::about_request(code, text) }
     }
 
-    /// What a rule says of the image at a site.
+    /// A finding about an image. `site` and `image` are as messages show them.
     #[must_use]
-    pub fn about_site(site: &ImageSite<'_>, ruling: Ruling) -> Self {
-        Self {
-            code: ruling.code,
-            effect: ruling.effect,
-            site: Some(site.to_string()),
-            image: Some(Shown(&site.image).to_string()),
-            passed: None,
-            text: ruling.text,
-        }
+    pub fn about_image(site: String, image: String, violation: Violation) -> Self {
+        let Violation { code, effect, text } = violation;
+        Self { code, effect, site: Some(site), image: Some(image), passed: None, text }
     }
 
-    /// An image whose reference cannot be parsed. No rule can judge it, so it is refused whatever the rules say.
-    #[must_use]
-    pub fn invalid_reference(site: &ImageSite<'_>, error: &ReferenceError) -> Self {
-        let text = format!("is no image reference: {error}");
-        Self::about_site(site, Ruling { code: Code::InvalidReference, effect: Effect::Deny, text })
-    }
-
-    /// The finding as a warning, because of a setting that lets it pass.
+    /// The finding as a warning, because of a setting.
     #[must_use]
     pub fn passing(self, setting: &'static str) -> Self {
         Self { effect: Effect::Warn, passed: Some(setting), ..self }
     }
 
-    /// Whether it refuses the request, or would have.
+    /// Whether it denies the request, or would without a setting.
     #[must_use]
     pub fn is_decisive(&self) -> bool {
         self.effect == Effect::Deny || self.passed.is_some()

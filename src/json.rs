@@ -1,5 +1,6 @@
 //! Reading JSON: fast, and with the path of what could not be read.
 
+pub(crate) mod edit;
 mod reader;
 mod skip;
 
@@ -10,8 +11,9 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use crate::shown::Shown;
+use crate::sanitized::Sanitized;
 
 /// Reads an object of a text that a host has written.
 ///
@@ -110,11 +112,11 @@ fn read_tracked<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S:
             let cause = without_position(&cause);
             // Causes and paths repeat what stands in the text.
             match track.path().to_string().as_str() {
-                "." => Shown(cause).to_string(),
-                path => format!("{}: {}", Shown(path), Shown(cause)),
+                "." => Sanitized(cause).to_string(),
+                path => format!("{}: {}", Sanitized(path), Sanitized(cause)),
             }
         } else {
-            Shown(&cause).to_string()
+            Sanitized(&cause).to_string()
         }
     })
 }
@@ -142,4 +144,46 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
         }
         deserializer.deserialize_str(KeyVisitor)
     }
+}
+
+/// The keys of an object and their values, in the order in which they are written.
+#[derive(Debug)]
+pub struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or_default());
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// The JSON at a JSON pointer.
+pub(crate) fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
+    pointer.split('/').skip(1).map(unescape).try_fold(object, |json, key| {
+        if json.trim_start().starts_with('{') {
+            return value_of(json, &key);
+        }
+        let items: Vec<&RawValue> = from_str(json).ok()?;
+        items.get(key.parse::<usize>().ok()?).map(|item| item.get())
+    })
+}
+
+/// A key of a JSON pointer, unescaped (RFC 6901, section 4).
+pub(crate) fn unescape(key: &str) -> String {
+    key.replace("~1", "/").replace("~0", "~")
 }

@@ -2,25 +2,25 @@
 //! workload names are pinned, fresh enough for the patch schedule and built on a current base, and says what to do where
 //! they are not.
 //!
-//! This module holds the entry points that a waPC host calls. The way of a request is told in [`evaluation`].
+//! This module holds the entry points that a waPC host calls. The way of a request is told in [`admission`].
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+pub mod admission;
+pub mod config;
 pub mod enforcement;
-pub mod evaluation;
 pub mod evidence;
 pub mod finding;
 pub mod host;
 pub mod image;
 mod json;
-pub mod mutation;
 pub mod request;
+pub mod response;
 pub mod rules;
+mod sanitized;
 pub mod settings;
-mod shown;
-pub mod verdict;
 pub mod workload;
 
 use serde_json::json;
@@ -28,14 +28,14 @@ use serde_json::json;
 /// Answers waPC's `validate`: a payload with a request and settings in, a `ValidationResponse` out.
 #[must_use]
 pub fn validate(payload: &[u8], host: &dyn host::Host) -> Vec<u8> {
-    evaluation::evaluate(payload, host).into_response()
+    admission::evaluate(payload, host).into_response()
 }
 
 /// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out. The message of valid settings holds
 /// warnings, one a line; they are also written into the log, as Kubewarden shows no such message.
 #[must_use]
 pub fn validate_settings(settings: &[u8], host: &dyn host::Host) -> Vec<u8> {
-    let response = match evaluation::check_settings(settings) {
+    let response = match settings::check(settings) {
         Ok(warnings) if warnings.is_empty() => json!({"valid": true}),
         Ok(warnings) => {
             for warning in &warnings {

@@ -7,18 +7,32 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json;
-use crate::settings::Given;
 
-/// The payload of waPC's `validate`.
+/// The payload of waPC's `validate`, with the settings as `S` reads them.
 #[derive(Debug, Deserialize)]
-pub struct Payload<'a> {
+#[serde(bound(deserialize = "'de: 'a, S: Default + Deserialize<'de>"))]
+pub struct Payload<'a, S> {
     /// The admission request.
     #[serde(borrow, deserialize_with = "json::object")]
     pub request: AdmissionRequest<'a>,
-    /// The settings, where there are any.
-    #[serde(borrow, default)]
-    pub settings: Given<'a>,
+    /// The settings; the default if they are missing.
+    #[serde(default)]
+    pub settings: S,
 }
+
+/// The controllers of kube-controller-manager that create pods, or objects with pod templates, by their service accounts in
+/// `kube-system`. Where `--use-service-account-credentials` is off, all of them have the user name of the manager.
+const CONTROLLERS: [&str; 7] = [
+    "cronjob-controller",
+    "daemon-set-controller",
+    "deployment-controller",
+    "job-controller",
+    "replicaset-controller",
+    "replication-controller",
+    "statefulset-controller",
+];
+const CONTROLLER_ACCOUNT: &str = "system:serviceaccount:kube-system:";
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
 /// The fields that we use of `admission.k8s.io/v1` AdmissionRequest.
 #[derive(Debug, Deserialize)]
@@ -97,7 +111,7 @@ impl GroupVersionKind<'_> {
     }
 }
 
-impl<'a> Payload<'a> {
+impl<'a, S: Default + Deserialize<'a>> Payload<'a, S> {
     /// Reads the payload.
     ///
     /// # Errors
@@ -127,6 +141,13 @@ impl AdmissionRequest<'_> {
         self.user_info.as_ref().and_then(|user| user.username.as_deref()).unwrap_or_default()
     }
 
+    /// Whether the requester is one of Kubernetes' own controllers. Only the authenticated user decides that: every user can write
+    /// an owner reference.
+    #[must_use]
+    pub fn is_by_controller(&self) -> bool {
+        is_controller(self.user())
+    }
+
     /// The groups that the user is in.
     #[must_use]
     pub fn groups(&self) -> &[Cow<'_, str>] {
@@ -153,9 +174,18 @@ impl AdmissionRequest<'_> {
     }
 }
 
+fn is_controller(user: &str) -> bool {
+    let account = user.strip_prefix(CONTROLLER_ACCOUNT);
+    user == CONTROLLER_MANAGER || account.is_some_and(|account| CONTROLLERS.contains(&account))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Given, Payload};
+    use serde::de::IgnoredAny;
+
+    use super::is_controller;
+
+    type Payload<'a> = super::Payload<'a, Option<IgnoredAny>>;
 
     #[test]
     fn only_the_fields_that_we_use_must_be_there() {
@@ -163,7 +193,7 @@ mod tests {
         let payload = Payload::parse(bytes).unwrap();
         assert_eq!(payload.request.kind.kind, "Pod");
         assert!(payload.request.object().is_none());
-        assert!(matches!(payload.settings, Given::Nothing));
+        assert!(payload.settings.is_none());
     }
 
     #[test]
@@ -203,5 +233,29 @@ mod tests {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let bytes = format!(r#"{{"request": {{"kind": {{"kind": "Pod"}}, "operation": "CREATE", "object": {deep}}}}}"#);
         assert!(Payload::parse(bytes.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn controllers_are_known_by_their_user_names() {
+        for user in [
+            "system:kube-controller-manager",
+            "system:serviceaccount:kube-system:replicaset-controller",
+            "system:serviceaccount:kube-system:job-controller",
+        ] {
+            assert!(is_controller(user), "{user}");
+        }
+        for user in [
+            "",
+            "jane",
+            "replicaset-controller",
+            "system:serviceaccount:shop:replicaset-controller",
+            "system:serviceaccount:kube-system:replicaset-controller2",
+            "system:serviceaccount:kube-system:default",
+            "system:serviceaccount:kube-system:generic-garbage-collector",
+            "System:kube-controller-manager",
+            "system:kube-controller-manager ",
+        ] {
+            assert!(!is_controller(user), "{user}");
+        }
     }
 }

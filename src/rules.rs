@@ -1,29 +1,237 @@
-//! The rules, one module each: its settings, its findings and its logic side by side. Rules do no I/O.
+//! The rules: the list that everything about them follows from, and how an image passes through them.
+//!
+//! The settings' sections and overrides, the finding codes and those that can be excepted, the schema, the reference and the order in
+//! which rules run follow from the list. `CONTRIBUTING.md` describes how to add a rule.
 
 pub mod base_image;
 pub mod pinning;
+pub mod rule;
 pub mod scan;
 pub mod schedule;
+pub mod waiver;
 
-use crate::finding::{Code, Effect};
+use std::ops::ControlFlow;
 
-/// What a rule says of one image: the code, how hard it bites, and the text that reads on from the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ruling {
-    /// What it is about.
-    pub code: Code,
-    /// What it does to the request.
-    pub effect: Effect,
-    /// The fact, the rule and the way out.
-    pub text: String,
+use serde_json::Value;
+
+use crate::config::read::{Fields, Path, Problems, Section, Setting};
+use crate::config::schema::{Key, Schema};
+use crate::evidence::Evidence;
+use crate::evidence::build::Build;
+use crate::evidence::registry::ImageAnnotations;
+use crate::finding::{Code, Described, Effect, Finding};
+use crate::workload::site::{ImageSite, Workload};
+use rule::{Context, Edit, Image, Rule, SettingsByImage, Sink};
+
+/// The settings of all rules, by image.
+pub trait RuleSettingsByImage {
+    /// The settings for the image of this normalised name; nothing if it is exempt.
+    fn rule_settings_for(&self, name: &str) -> Option<&RuleSettings>;
+
+    /// Whether an exception for the image of this normalised name covers findings of this code.
+    fn is_excepted(&self, name: &str, code: Code) -> bool;
 }
 
-impl Ruling {
-    /// An image that cannot be rewritten, because its place in the object is not known. It is refused whatever the settings
-    /// say of registries.
-    #[must_use]
-    pub fn unplaced() -> Self {
-        let text = "cannot be pinned: its place in the object is not known".to_owned();
-        Self { code: Code::InvalidRequest, effect: Effect::Deny, text }
+/// The settings of one rule out of those of all.
+struct Of<'a, S>(&'a dyn RuleSettingsByImage, fn(&RuleSettings) -> &S);
+
+impl<S> SettingsByImage<S> for Of<'_, S> {
+    fn settings_for(&self, name: &str) -> Option<&S> {
+        self.0.rule_settings_for(name).map(self.1)
     }
+
+    fn is_excepted(&self, name: &str, code: Code) -> bool {
+        self.0.is_excepted(name, code)
+    }
+}
+
+/// Which annotations and labels of images rules read.
+pub struct RuleAnnotations;
+
+impl RuleSettings {
+    /// Whether digests are written into image fields.
+    #[must_use]
+    pub fn pins(&self) -> bool {
+        self.pinning.action == pinning::settings::PinningAction::Pin
+    }
+}
+
+macro_rules! rules {
+    ($( $key:literal $module:ident: $rule:ident, )+) => {
+        /// The settings of all rules, for one image or at the top.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct RuleSettings {
+            $(
+                #[doc = concat!("The section `", $key, "`.")]
+                pub $module: <$module::$rule as Rule>::Settings,
+            )+
+        }
+
+        impl RuleSettings {
+            /// The keys of the sections.
+            pub const KEYS: &[&str] = &[$( $key, )+];
+
+            /// Takes the sections. Keys that are left out are inherited from `base`, or have their defaults.
+            pub fn take(
+                fields: &mut Fields<'_>,
+                at: Path<'_>,
+                problems: &mut Problems,
+                base: Option<&Self>,
+            ) -> Option<Self> {
+                $(
+                    let $module = match fields.take_unread($key) {
+                        Some(json) => {
+                            let base = base.map(|base| &base.$module);
+                            Section::read_over(json, Path::Key(&at, $key), problems, base)
+                        }
+                        None => Some(base.map_or_else(Default::default, |base| base.$module.clone())),
+                    };
+                )+
+                Some(Self { $( $module: $module?, )+ })
+            }
+
+            /// The keys of the sections, with what they are for.
+            #[must_use]
+            pub fn schema() -> Vec<Key> {
+                let key = |name, schema: Schema| {
+                    let about = if let Schema::Section(section) = &schema { section.about.clone() } else { String::new() };
+                    Key { name, about, schema, default: Some(Value::Object(serde_json::Map::new())) }
+                };
+                vec![$( key($key, <$module::$rule as Rule>::Settings::schema()), )+]
+            }
+
+            /// The sections that are not the default ones.
+            #[must_use]
+            pub fn to_json(&self) -> Vec<(&'static str, Value)> {
+                let default = Self::default();
+                let all = [$( ($key, self.$module.to_json(), self.$module == default.$module), )+];
+                all.into_iter().filter(|(.., is_default)| !is_default).map(|(key, json, _)| (key, json)).collect()
+            }
+        }
+
+        /// All rules, for the time of one request.
+        pub struct Rules {
+            $( $module: $module::$rule, )+
+        }
+
+        impl Rules {
+            /// Begins a request.
+            ///
+            /// # Errors
+            /// The finding for an object that a rule cannot judge as a whole.
+            pub fn begin(
+                context: &Context<'_>,
+                workload: &mut Workload<'_>,
+                settings: &dyn RuleSettingsByImage,
+                evidence: &mut Evidence<'_>,
+            ) -> Result<Self, Finding> {
+                $(
+                    let of_rule = Of(settings, |settings| &settings.$module);
+                    let $module = $module::$rule::begin(context, workload, &of_rule, evidence)?;
+                )+
+                Ok(Self { $( $module, )+ })
+            }
+
+            /// Stage 1 of each rule. Returns the strictest effect for which the registry is asked in stage 2.
+            pub fn judge_reference(
+                &mut self,
+                settings: &RuleSettings,
+                image: &Image<'_>,
+                evidence: &Evidence<'_>,
+                sink: &mut dyn Sink,
+            ) -> Option<Effect> {
+                let mut strictest = None;
+                $( strictest = strictest.max(self.$module.judge_reference(&settings.$module, image, evidence, sink)); )+
+                strictest
+            }
+
+            /// Stage 2 of each rule.
+            pub fn judge_digest(
+                &mut self,
+                settings: &RuleSettings,
+                image: &mut Image<'_>,
+                evidence: &mut Evidence<'_>,
+                sink: &mut dyn Sink,
+            ) -> ControlFlow<()> {
+                $( self.$module.judge_digest(&settings.$module, image, evidence, sink)?; )+
+                ControlFlow::Continue(())
+            }
+
+            /// The strictest effect of a finding of stage 3; nothing if no rule judges the content of this image.
+            #[must_use]
+            pub fn judges_content(&self, settings: &RuleSettings, image: &Image<'_>) -> Option<Effect> {
+                let mut strictest = None;
+                $( strictest = strictest.max(self.$module.judges_content(&settings.$module, image)); )+
+                strictest
+            }
+
+            /// Stage 3 of each rule, for one image that may run.
+            pub fn judge_content(
+                &mut self,
+                settings: &RuleSettings,
+                image: &Image<'_>,
+                build: &Build,
+                evidence: &mut Evidence<'_>,
+                sink: &mut dyn Sink,
+            ) {
+                $(
+                    if self.$module.judges_content(&settings.$module, image).is_some() {
+                        self.$module.judge_content(&settings.$module, image, build, evidence, sink);
+                    }
+                )+
+            }
+
+            /// The changes of the object's JSON text.
+            ///
+            /// # Errors
+            /// The finding for an object that cannot be changed.
+            pub fn edits(self, context: &Context<'_>) -> Result<Vec<Edit>, Finding> {
+                let mut edits = Vec::new();
+                $( edits.extend(self.$module.edits(context)?); )+
+                Ok(edits)
+            }
+        }
+
+        /// The finding codes of all rules.
+        #[must_use]
+        pub fn codes() -> Vec<Code> {
+            [$( $module::$rule::CODES, )+].concat()
+        }
+
+        /// The finding codes of all rules with their descriptions.
+        #[must_use]
+        pub fn described_codes() -> Vec<Described> {
+            [$( $module::described_codes(), )+].concat()
+        }
+
+        /// Whether a rule reads the annotation of a pod that has this key.
+        #[must_use]
+        pub fn reads_pod_annotation(key: &str) -> bool {
+            $( $module::$rule::reads_pod_annotation(key) )||+
+        }
+
+        impl ImageAnnotations for RuleAnnotations {
+            fn reads(key: &str) -> bool {
+                $( $module::$rule::reads_image_annotation(key) )||+
+            }
+        }
+
+        /// The reference by which an image is judged, if it is not the image field itself.
+        #[must_use]
+        pub fn judged_reference(settings: &RuleSettings, site: &ImageSite<'_>, is_unchanged: bool) -> Option<String> {
+            let mut reference = None;
+            $(
+                reference = reference.or_else(|| $module::$rule::judged_reference(&settings.$module, site, is_unchanged));
+            )+
+            reference
+        }
+    };
+}
+
+// Findings about an image come in this order.
+rules! {
+    "pinning" pinning: PinningRule,
+    "schedule" schedule: ScheduleRule,
+    "baseImage" base_image: BaseImageRule,
+    "scan" scan: ScanRule,
 }

@@ -1,295 +1,34 @@
 //! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
 
+pub mod change;
+pub mod custom;
+pub mod kinds;
 mod nodes;
+pub mod record_keys;
 pub mod records;
+pub mod site;
 mod walk;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::image::{Platform, Platforms};
+use crate::finding::codes;
 use crate::request::GroupVersionKind;
-use crate::settings::read::{Path, Problems, Setting, read_string, section};
-use crate::settings::shape::Shape;
-pub use nodes::Nodes;
+use custom::CustomWorkload;
+use kinds::{KINDS, Layout};
+use site::{AnnotationFilter, Workload};
 use walk::ReadError;
 
-/// A kind of object that holds pod templates.
-struct Kind {
-    group: &'static str,
-    kind: &'static str,
-    /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
-    template: &'static str,
-    layout: Layout,
+codes! {
+    /// An object of a kind whose images the policy cannot find.
+    UNKNOWN_KIND = "unknown-kind";
+    /// An image reference that container runtimes do not understand.
+    INVALID_REFERENCE = "invalid-reference";
 }
-
-/// What stands where an object holds what pods are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    /// A pod template: the pod's metadata and `spec`.
-    Template,
-    /// The fields of a pod's `spec` themselves.
-    Spec,
-    /// A pod template in a patch of a form that its writer chooses, which therefore may lack it.
-    Patch,
-}
-
-/// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
-///
-/// EphemeralContainers is what the subresource `pods/ephemeralcontainers` takes before Kubernetes 1.22. A ControllerRevision
-/// holds the patch by which a StatefulSet or DaemonSet becomes what it was; its controller makes pods of it.
-const KINDS: [Kind; 11] = [
-    Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
-    Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },
-    Kind { group: "", kind: "PodTemplate", template: "/template", layout: Layout::Template },
-    Kind { group: "", kind: "ReplicationController", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "ReplicaSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "Deployment", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "StatefulSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "DaemonSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "ControllerRevision", template: "/data/spec/template", layout: Layout::Patch },
-    Kind { group: "batch", kind: "Job", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template", layout: Layout::Template },
-];
 
 /// The kinds whose controllers make pods of ControllerRevisions.
 const REVISED: [&str; 2] = ["StatefulSet", "DaemonSet"];
-
-/// A field of a pod's spec that holds image references: a list, and where in each of its entries the reference stands.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ImageField {
-    /// The list in the pod's spec.
-    pub list: &'static str,
-    /// The keys that lead from an entry of the list to the reference.
-    pub image: &'static [&'static str],
-    /// What messages call an entry of the list.
-    pub noun: &'static str,
-}
-
-/// Every field of a pod's spec that names an image, in the order in which a pod is judged.
-pub const IMAGE_FIELDS: [ImageField; 4] = [
-    ImageField { list: "initContainers", image: &["image"], noun: "init container" },
-    ImageField { list: "containers", image: &["image"], noun: "container" },
-    ImageField { list: "ephemeralContainers", image: &["image"], noun: "ephemeral container" },
-    ImageField { list: "volumes", image: &["image", "reference"], noun: "volume" },
-];
-
-/// A place in an object where an image is named.
-#[derive(Debug, Clone)]
-pub struct ImageSite<'a> {
-    /// Which field of the pod's spec it is.
-    pub field: &'static ImageField,
-    /// Which entry of the list, counted from 0.
-    pub index: usize,
-    /// The name of the container or volume, where it has one.
-    pub name: Option<Cow<'a, str>>,
-    /// The image reference, as it is written.
-    pub image: Cow<'a, str>,
-    /// The record for it in the pod template or the pod. It may be invalid.
-    pub record: Option<Cow<'a, str>>,
-    template: Cow<'a, str>,
-    layout: Layout,
-    /// The JSON of the reference, inside the JSON of the object; none where the reference is a record.
-    json: Option<&'a RawValue>,
-}
-
-impl ImageSite<'_> {
-    /// What stays the same while nobody changes the image: the template and the list that it is in, the name of its container
-    /// and the image, with the digest that its pod template records. A container without a name is always another.
-    #[must_use]
-    pub fn identity(&self) -> Option<(&str, &'static str, &str, Cow<'_, str>)> {
-        let (template, list, name) = self.place()?;
-        Some((template, list, name, self.recorded().map_or(Cow::Borrowed(&self.image), Cow::Owned)))
-    }
-
-    /// The template and the list that it is in, and the name of its container, where it has one.
-    #[must_use]
-    pub fn place(&self) -> Option<(&str, &'static str, &str)> {
-        let name = self.name.as_deref().filter(|name| !name.is_empty())?;
-        Some((&self.template, self.field.list, name))
-    }
-
-    /// The pod template that it is in, as a JSON pointer.
-    #[must_use]
-    pub fn template(&self) -> &str {
-        &self.template
-    }
-
-    /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
-    #[must_use]
-    pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
-        records::span(object.get(), self.json?.get())
-    }
-
-    /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
-    #[must_use]
-    pub fn pointer(&self) -> String {
-        let spec = if self.layout == Layout::Spec { "" } else { "/spec" };
-        format!("{}{spec}/{}/{}/{}", self.template, self.field.list, self.index, self.field.image.join("/"))
-    }
-}
-
-impl fmt::Display for ImageSite<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.as_deref() {
-            Some(name) if !name.is_empty() => write!(f, "{} `{}`", self.field.noun, crate::shown::Shown(name)),
-            _ => write!(f, "{} without a name at {}", self.field.noun, self.pointer()),
-        }
-    }
-}
-
-/// An annotation of a pod, or of the pods that are made of a template.
-#[derive(Debug, Clone)]
-pub struct Annotation<'a> {
-    /// The key, as it is written.
-    pub key: Cow<'a, str>,
-    /// The value.
-    pub value: Cow<'a, str>,
-    template: Cow<'a, str>,
-}
-
-impl Annotation<'_> {
-    /// The pod template that it is of, as a JSON pointer.
-    #[must_use]
-    pub fn template(&self) -> &str {
-        &self.template
-    }
-}
-
-/// What is read of an object.
-#[derive(Debug, Clone, Default)]
-pub struct Workload<'a> {
-    /// Where it names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
-    pub sites: Vec<ImageSite<'a>>,
-    /// The annotations of its templates.
-    pub annotations: Vec<Annotation<'a>>,
-    /// Its templates.
-    pub templates: Vec<Template<'a>>,
-}
-
-/// A pod template of an object.
-#[derive(Debug, Clone)]
-pub struct Template<'a> {
-    /// Where it stands, as a JSON pointer.
-    pub pointer: Cow<'a, str>,
-    /// The nodes that its pods may run on.
-    pub nodes: Nodes,
-    /// Those of its annotations that this policy writes.
-    pub records: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-}
-
-impl Workload<'_> {
-    /// The platforms for which the images of a template are judged. `configured` are those of the cluster, where the settings
-    /// list them.
-    #[must_use]
-    pub fn platforms(&self, template: &str, configured: Option<&[Platform]>) -> Platforms {
-        let found = self.templates.iter().find(|known| known.pointer == template);
-        found.map_or_else(|| Nodes::default().platforms(configured), |known| known.nodes.platforms(configured))
-    }
-}
-
-section! {
-    /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
-    pub struct CustomWorkload {
-        required {
-            /// Group and version as manifests write them, such as `argoproj.io/v1alpha1`; `argoproj.io/*` for every
-            /// version.
-            "apiVersion" api_version: ApiVersion,
-            /// The kind, such as `Rollout`.
-            "kind" kind: String,
-            /// Where the pod template stands: the object that holds the pod's `spec`, such as `/spec/template`.
-            "podTemplate" pod_template: TemplatePointer,
-        }
-    }
-}
-
-/// A group and a version of it, or every version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiVersion {
-    group: String,
-    version: String,
-}
-
-impl ApiVersion {
-    /// Reads `v1`, `apps/v1` or `apps/*`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (group, version) = text.split_once('/').unwrap_or(("", text));
-        let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let plain = |text: &str, more: &[u8]| {
-            text.bytes().all(|byte| alphanumeric(byte) || more.contains(&byte))
-                && [text.bytes().next(), text.bytes().next_back()]
-                    .into_iter()
-                    .all(|byte| byte.is_some_and(alphanumeric))
-        };
-        let is_group = if group.is_empty() { !text.contains('/') } else { plain(group, b"-.") };
-        let is_version = plain(version, b"-") || (version == "*" && !group.is_empty());
-        (is_group && is_version).then(|| Self { group: group.to_owned(), version: version.to_owned() })
-    }
-
-    fn matches(&self, kind: &GroupVersionKind<'_>) -> bool {
-        self.group == kind.group && (self.version == "*" || self.version == kind.version)
-    }
-}
-
-impl Setting for ApiVersion {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "a group and version such as `argoproj.io/v1alpha1`", problems)?;
-        let parsed = Self::parse(&text);
-        if parsed.is_none() {
-            problems.push(at, format_args!("`{text}` is no group and version; write them as manifests do, `argoproj.io/v1alpha1`, or `argoproj.io/*` for every version"));
-        }
-        parsed
-    }
-
-    fn shape() -> Shape {
-        let part = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?";
-        Shape::text("group and version", "groups and versions", format!(r"^({part}|{part}/({part}|\*))$"))
-    }
-
-    fn written(&self) -> Value {
-        if self.group.is_empty() {
-            self.version.as_str().into()
-        } else {
-            format!("{}/{}", self.group, self.version).into()
-        }
-    }
-}
-
-/// A JSON pointer to a pod template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplatePointer(String);
-
-impl Setting for TemplatePointer {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "a JSON pointer such as `/spec/template`", problems)?;
-        let escaped = |key: &str| key.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        // An array index has one spelling (RFC 6901, section 4); two would make one template look like two.
-        let odd_index = |key: &str| key.parse::<usize>().is_ok_and(|index| index.to_string() != key);
-        let sound = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key) && !odd_index(key));
-        let sound = text.strip_prefix('/').is_some_and(sound);
-        if !sound {
-            problems.push(
-                at,
-                format_args!("`{text}` is no JSON pointer to a pod template; write one such as `/spec/template`"),
-            );
-            return None;
-        }
-        Some(Self(text))
-    }
-
-    fn shape() -> Shape {
-        Shape::text("JSON pointer (RFC 6901)", "JSON pointers (RFC 6901)", "^(/([^/~]|~[01])+)+$")
-    }
-
-    fn written(&self) -> Value {
-        self.0.as_str().into()
-    }
-}
 
 /// Why the images of an object cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,6 +41,8 @@ pub enum Unlisted {
 
 /// Reads the images that an object names, and the annotations of its pods.
 ///
+/// `reads` selects the annotations of pods that are kept, besides those of records.
+///
 /// A container without an image is no site: what becomes of it is for the API server to say.
 ///
 /// # Errors
@@ -310,12 +51,13 @@ pub fn read<'a>(
     kind: &GroupVersionKind<'_>,
     object: &'a RawValue,
     custom: &'a [CustomWorkload],
+    reads: AnnotationFilter,
 ) -> Result<Workload<'a>, Unlisted> {
     let mut workload = Workload::default();
     let mut known = false;
     for (template, layout) in templates(kind, custom) {
         known = true;
-        match walk::read_template(object, template, layout, &mut workload) {
+        match walk::read_template(object, template, layout, reads, &mut workload) {
             // The revision of another operator. It holds what that operator likes, and Kubernetes makes no pods of it.
             Err(ReadError::Missing(_)) if layout == Layout::Patch && !is_revision_of_ours(kind, object)? => {}
             outcome => outcome.map_err(|error| Unlisted::Malformed(malformed(kind, error)))?,
@@ -326,7 +68,8 @@ pub fn read<'a>(
 
 /// Whether a ControllerRevision is that of a StatefulSet or DaemonSet.
 fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result<bool, Unlisted> {
-    let owners = walk::owners(object).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Shape(cause))))?;
+    let owners =
+        walk::owners(object).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Schema(cause))))?;
     Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && REVISED.contains(&owner.kind.as_ref())))
 }
 
@@ -334,30 +77,6 @@ fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result
 #[must_use]
 pub fn has_controller(object: &RawValue) -> bool {
     walk::owners(object).is_ok_and(|owners| owners.iter().any(|owner| owner.controller == Some(true)))
-}
-
-/// What the images of an object are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// They run.
-    Pod,
-    /// They run in pods that are made of the object.
-    Template,
-    /// They run in pods that a controller makes of the object. It compares the object with the template that it was made of, so
-    /// that nothing may be written into it.
-    Revision,
-}
-
-impl Placement {
-    /// What the images of objects of this kind are for.
-    #[must_use]
-    pub fn of(kind: &GroupVersionKind<'_>) -> Self {
-        match (kind.group.as_ref(), kind.kind.as_ref()) {
-            ("", "Pod" | "EphemeralContainers") => Self::Pod,
-            ("apps", "ControllerRevision") => Self::Revision,
-            _ => Self::Template,
-        }
-    }
 }
 
 /// Whether an object is already being deleted.
@@ -388,7 +107,7 @@ fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
     let kind = &kind.kind;
     match error {
         ReadError::Missing(path) => format!("this {kind} has no `{path}`, which holds its images"),
-        ReadError::Shape(cause) => format!("this {kind} is not of the shape that its kind has: {cause}"),
+        ReadError::Schema(cause) => format!("this {kind} is not of the shape that its kind has: {cause}"),
     }
 }
 
@@ -399,12 +118,21 @@ mod tests {
     use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
-    use super::{ApiVersion, CustomWorkload, TemplatePointer, Unlisted, read};
+    use super::custom::{ApiVersion, CustomWorkload, TemplatePointer};
+    use super::{Unlisted, Workload};
     use crate::request::GroupVersionKind;
 
     fn kind(api_version: &'static str, kind: &'static str) -> GroupVersionKind<'static> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         GroupVersionKind { group: Cow::Borrowed(group), version: Cow::Borrowed(version), kind: Cow::Borrowed(kind) }
+    }
+
+    fn read<'a>(
+        kind: &GroupVersionKind<'_>,
+        object: &'a serde_json::value::RawValue,
+        custom: &'a [CustomWorkload],
+    ) -> Result<Workload<'a>, Unlisted> {
+        super::read(kind, object, custom, |_| false)
     }
 
     fn sites(of: &GroupVersionKind<'_>, object: &Value) -> Result<Vec<(String, String, String)>, Unlisted> {

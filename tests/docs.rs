@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use container_patch_policy::finding::Code;
+use container_patch_policy::enforcement::codes;
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -12,7 +12,7 @@ fn read(path: &str) -> String {
 #[test]
 fn every_code_has_a_page_with_an_example_and_is_in_the_index() {
     let index = read("docs/README.md");
-    for code in Code::ALL {
+    for code in codes::all() {
         let page = read(&format!("docs/{code}.md"));
         assert!(page.starts_with(&format!("# {code}\n")), "docs/{code}.md begins with its code");
         for part in
@@ -26,7 +26,7 @@ fn every_code_has_a_page_with_an_example_and_is_in_the_index() {
 
 #[test]
 fn a_code_is_written_the_same_in_messages_and_in_audit_annotations() {
-    for code in Code::ALL {
+    for code in codes::all() {
         assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use container_patch_policy::workload::IMAGE_FIELDS;
+use container_patch_policy::workload::site::IMAGE_FIELDS;
 use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::config::read::{Keyword, Path, Problems, Setting, read_string, section};
+use crate::config::schema::Schema;
+use crate::finding::codes;
 use crate::host::{CanI, Host, ResourceAttributes, SubjectAccessReview};
 use crate::json;
 use crate::request::AdmissionRequest;
-use crate::settings::read::{Path, Problems, Setting, Words, read_string, section};
-use crate::settings::shape::Shape;
-use crate::shown::Shown;
+use crate::sanitized::Sanitized;
 
 /// The resource, which exists for its permissions only, and the verb on it, by which RBAC says who may.
 const API_GROUP: &str = "container-patch.dev";
@@ -25,6 +26,11 @@ const VERB: &str = "break-glass";
 
 /// The most characters of a reason that the audit annotations keep.
 const LONGEST_REASON: usize = 1024;
+
+codes! {
+    /// A request that is accepted in spite of its findings, or a requester who may not do that.
+    BREAK_GLASS = "break-glass";
+}
 
 section! {
     /// The door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the request goes on
@@ -53,8 +59,8 @@ pub enum RbacScope {
     Namespace,
 }
 
-impl Words for RbacScope {
-    const WORDS: &'static [(&'static str, Self)] = &[("cluster", Self::Cluster), ("namespace", Self::Namespace)];
+impl Keyword for RbacScope {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("cluster", Self::Cluster), ("namespace", Self::Namespace)];
 }
 
 /// The key of an annotation.
@@ -86,13 +92,13 @@ impl Setting for AnnotationKey {
         Some(Self(text))
     }
 
-    fn shape() -> Shape {
+    fn schema() -> Schema {
         let (first, name) = ("[A-Za-z0-9]", "[-A-Za-z0-9._]");
         let pattern = format!("^{first}([-A-Za-z0-9.]*{first})?/{first}({name}*{first})?$");
-        Shape::text("key of an annotation", "keys of annotations", pattern)
+        Schema::text("key of an annotation", "keys of annotations", pattern)
     }
 
-    fn written(&self) -> Value {
+    fn to_json(&self) -> Value {
         self.0.as_str().into()
     }
 }
@@ -111,18 +117,18 @@ impl Setting for Group {
         Some(Self(group))
     }
 
-    fn shape() -> Shape {
-        Shape::text("group of users", "groups of users", r"\S")
+    fn schema() -> Schema {
+        Schema::text("group of users", "groups of users", r"\S")
     }
 
-    fn written(&self) -> Value {
+    fn to_json(&self) -> Value {
         self.0.as_str().into()
     }
 }
 
 /// A door that was opened, as audit annotations tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Opened {
+pub struct Grant {
     /// Who opened it. The audit log names the user of a request itself.
     #[serde(skip)]
     pub user: String,
@@ -134,40 +140,44 @@ pub struct Opened {
 
 /// What the annotation does for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Door {
+pub enum BreakGlassOutcome {
     /// The object has no such annotation.
-    NotTried,
+    NotRequested,
     /// It goes on.
-    Opened(Opened),
+    Granted(Grant),
     /// It does not, for this reason.
-    Shut(String),
+    Refused(String),
 }
 
 impl BreakGlass {
     /// Tries the door for a request that would be refused otherwise.
     #[must_use]
-    pub fn attempt(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Door {
+    pub fn attempt(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> BreakGlassOutcome {
         let AnnotationKey(key) = &self.annotation;
-        let Some(reason) = request.object().and_then(|object| annotation(object, key)) else { return Door::NotTried };
+        let Some(reason) = request.object().and_then(|object| annotation(object, key)) else {
+            return BreakGlassOutcome::NotRequested;
+        };
         let user = request.user();
         let Some(by) = self.allows(request, host) else {
             let who = shown_user(user);
-            return Door::Shut(format!(
+            return BreakGlassOutcome::Refused(format!(
                 "the annotation `{key}` is honoured only for {}, not for {who}",
                 self.holders()
             ));
         };
         if !reason.chars().any(char::is_alphanumeric) {
-            return Door::Shut(format!("the annotation `{key}` gives no reason; write why this cannot wait"));
+            return BreakGlassOutcome::Refused(format!(
+                "the annotation `{key}` gives no reason; write why this cannot wait"
+            ));
         }
         // The annotation stays on the object, and anybody may have left it there.
         if request.old_object().and_then(|old| annotation(old, key)).as_deref() == Some(reason.as_str()) {
-            return Door::Shut(format!(
+            return BreakGlassOutcome::Refused(format!(
                 "the annotation `{key}` is as it was before this update; write anew why this cannot wait"
             ));
         }
         let reason = reason.trim().chars().take(LONGEST_REASON).collect();
-        Door::Opened(Opened { user: user.to_owned(), reason, by })
+        BreakGlassOutcome::Granted(Grant { user: user.to_owned(), reason, by })
     }
 
     /// What allows the requester to use it: a group, or RBAC.
@@ -185,7 +195,7 @@ impl BreakGlass {
 
     /// Who may use it.
     fn holders(&self) -> String {
-        let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Shown(group))).collect();
+        let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Sanitized(group))).collect();
         let rbac = match self.rbac_scope {
             RbacScope::Cluster => {
                 format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in the whole cluster, by a ClusterRoleBinding")
@@ -202,7 +212,7 @@ impl BreakGlass {
 }
 
 fn shown_user(user: &str) -> String {
-    if user.is_empty() { "somebody without a name".to_owned() } else { Shown(user).to_string() }
+    if user.is_empty() { "somebody without a name".to_owned() } else { Sanitized(user).to_string() }
 }
 
 /// Asks the API server. No answer means no.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Answer, told};
+use super::{Answer, host_error};
 use crate::host::{GetResource, Host, ListResources};
 
 /// A name that no resource has: names of resources do not end with a dash.
-pub(super) const NOBODY: &str = "container-patch-";
+pub(crate) const ACCESS_PROBE: &str = "container-patch-";
 
 /// A kind of resource that holds scan results, and whose it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl<'h> Cluster<'h> {
     pub fn list(&mut self, resource: &Resource, namespace: &str, fields: &[&'static str]) -> Answer<Vec<u8>> {
         // policy-server answers a list from a watch, and waits until the watch has begun. Where it may not read the
         // resource that is for ever, and takes one of its workers. A get is refused at once.
-        self.get(resource, namespace, NOBODY, &["metadata"])?;
+        self.get(resource, namespace, ACCESS_PROBE, &["metadata"])?;
         let request = ListResources {
             api_version: resource.api_version,
             kind: resource.kind,
@@ -105,7 +105,7 @@ impl Resource {
         } else {
             format!("check that {product} is there, and that policy-server may read its reports ({rbac})")
         };
-        format!("{advice}: {kind} of {product} cannot be read: {}", told(error))
+        format!("{advice}: {kind} of {product} cannot be read: {}", host_error(error))
     }
 }
 
@@ -118,7 +118,7 @@ fn is_not_there(error: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{Cluster, NOBODY, Resource};
+    use super::{ACCESS_PROBE, Cluster, Resource};
     use crate::host::in_memory::InMemory;
 
     const REPORT: Resource = Resource {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_that_may_not_be_read() {
-        let probe = format!("Report shop/{NOBODY}");
+        let probe = format!("Report shop/{ACCESS_PROBE}");
         let forbidden = "Host error: ApiError: reports.example.com is forbidden: User \"x\" cannot get resource";
         let host = world().answer("get", &probe, Err(forbidden.to_owned()));
         let error = Cluster::new(&host).list(&REPORT, "shop", &[]).unwrap_err();

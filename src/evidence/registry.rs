@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{Answer, annotations, without_urls};
+use super::{Answer, host_error, without_urls};
 use crate::host::Host;
 use crate::image::{Digest, Platform, Platforms, Reference, ReferenceError, RegistryPattern};
 use crate::json::{self, Key};
-use crate::shown::{Shown, shown_up_to};
+use crate::sanitized::{Sanitized, sanitized_up_to};
 
 /// The media types of the configurations that describe a container image.
 const IMAGE_CONFIGS: [&str; 2] =
@@ -20,20 +21,13 @@ const IMAGE_CONFIGS: [&str; 2] =
 
 /// The annotation, and label, of the OCI image specification for the date on which an image was built.
 pub const CREATED: &str = "org.opencontainers.image.created";
-/// Annotations, or labels, of the OCI image specification for the image that an image was built on.
-pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
-/// The digest of that.
-pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
-/// The label in which Cloud Native Buildpacks write what an image was built of (Platform API,
-/// "io.buildpacks.lifecycle.metadata").
-pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
 /// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
-const MOST_IMAGES: usize = 16;
+const MAX_IMAGES_PER_INDEX: usize = 16;
 
 /// The most questions of one request, for which other requests wait: five for each of as many images as an object may name, which
 /// is a digest, its content, and a base that is outdated. A pod of sixteen images of indexes for four platforms asks a hundred.
-const MOST_QUESTIONS: usize = 5 * 1024;
+const MAX_QUESTIONS: usize = 5 * 1024;
 
 /// The most characters of a platform that are shown.
 const LONGEST_PLATFORM: usize = 40;
@@ -42,9 +36,16 @@ const LONGEST_PLATFORM: usize = 40;
 const LONGEST_LOG: usize = 2000;
 const MOST_LOGGED: usize = 16;
 
+/// Which annotations of images, and labels, rules read.
+pub trait ImageAnnotations {
+    /// Whether a rule reads the annotation, or label, of this key.
+    fn reads(key: &str) -> bool;
+}
+
 /// The registries, and what they have answered so far.
 pub struct Registry<'h> {
     host: &'h dyn Host,
+    read_facts: fn(&[u8]) -> Result<ImageFacts, Failure>,
     /// The registries that the settings list. What others say is not repeated to the requester.
     listed: &'h [RegistryPattern],
     digests: HashMap<String, Result<String, Failure>>,
@@ -100,7 +101,7 @@ impl Runnable {
 /// A platform in a message. A pod may select any text.
 #[must_use]
 pub fn shown_platform(platform: &Platform) -> String {
-    shown_up_to(&platform.to_string(), LONGEST_PLATFORM)
+    sanitized_up_to(&platform.to_string(), LONGEST_PLATFORM)
 }
 
 /// An image that a node may run.
@@ -166,12 +167,13 @@ impl ImageFacts {
 }
 
 impl<'h> Registry<'h> {
-    /// Registries that have been asked nothing yet, and of which the settings list none.
+    /// Registries that have been asked nothing yet. `listed` are those that the settings list.
     #[must_use]
-    pub fn new(host: &'h dyn Host) -> Self {
+    pub fn new<A: ImageAnnotations>(host: &'h dyn Host, listed: &'h [RegistryPattern]) -> Self {
         Self {
             host,
-            listed: &[],
+            read_facts: image_facts::<A>,
+            listed,
             digests: HashMap::new(),
             indexes: HashMap::new(),
             runnable: HashMap::new(),
@@ -182,10 +184,16 @@ impl<'h> Registry<'h> {
         }
     }
 
-    /// The registries, with those that the settings list.
+    /// Whether the registry of an image may be asked about it.
     #[must_use]
-    pub fn with_listed(self, listed: &'h [RegistryPattern]) -> Self {
-        Self { listed, ..self }
+    pub fn may_ask(&self, image: &Reference<'_>) -> bool {
+        self.listed.is_empty() || self.listed.iter().any(|registry| registry.matches(image))
+    }
+
+    /// The registries that the settings list.
+    #[must_use]
+    pub fn listed(&self) -> &'h [RegistryPattern] {
+        self.listed
     }
 
     /// Writes into the log why registries gave no usable answer, as far as the requester is not told.
@@ -277,7 +285,7 @@ impl<'h> Registry<'h> {
         if answer.as_ref().is_err_and(|failure| matches!(failure, Failure::Host(error) if is_foreign(error))) {
             self.foreign.insert(image.to_owned());
         }
-        let answer = answer.and_then(|answer| image_facts(&answer)).map(Rc::new);
+        let answer = answer.and_then(|answer| (self.read_facts)(&answer)).map(Rc::new);
         let answer = answer.map_err(|failure| self.cause(image, &failure));
         self.images.insert(image.to_owned(), answer.clone());
         answer
@@ -349,8 +357,9 @@ impl<'h> Registry<'h> {
             if !may_run || runnable.iter().any(|(known, _)| known == &digest) {
                 continue;
             }
-            if runnable.len() == MOST_IMAGES {
-                let cause = format!("its index has more than {MOST_IMAGES} images that one of the platforms may run");
+            if runnable.len() == MAX_IMAGES_PER_INDEX {
+                let cause =
+                    format!("its index has more than {MAX_IMAGES_PER_INDEX} images that one of the platforms may run");
                 unknown.get_or_insert(Unknown::Unfit(cause));
                 break;
             }
@@ -393,7 +402,7 @@ impl<'h> Registry<'h> {
     /// Whether the request has asked as much as a request may.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.asked > MOST_QUESTIONS
+        self.asked > MAX_QUESTIONS
     }
 
     /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
@@ -402,10 +411,10 @@ impl<'h> Registry<'h> {
     fn cause(&mut self, image: &str, failure: &Failure) -> String {
         let (meaning, detail) = match failure {
             // This is about the policy, not about a registry.
-            Failure::Host(error) if error.contains("host capability") => return super::told(error),
+            Failure::Host(error) if error.contains("host capability") => return host_error(error),
             Failure::TooMany => {
                 return format!(
-                    "this object needs more than {MOST_QUESTIONS} questions to registries; spread its images over several objects"
+                    "this object needs more than {MAX_QUESTIONS} questions to registries; spread its images over several objects"
                 );
             }
             Failure::Host(error) => meaning(error),
@@ -415,7 +424,7 @@ impl<'h> Registry<'h> {
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
             let (Failure::Host(cause) | Failure::Answer(cause)) = failure else { return detail };
-            let line = format!("image `{image}` could not be verified: {}", shown_up_to(cause, LONGEST_LOG));
+            let line = format!("image `{image}` could not be verified: {}", sanitized_up_to(cause, LONGEST_LOG));
             // The same question may fail for several containers.
             if self.unlogged.last() != Some(&line) {
                 self.unlogged.push(line);
@@ -446,7 +455,7 @@ impl<'h> Registry<'h> {
 /// Counts a question. With too many it is not asked.
 fn count(asked: &mut usize) -> Result<(), Failure> {
     *asked += 1;
-    if *asked > MOST_QUESTIONS { Err(Failure::TooMany) } else { Ok(()) }
+    if *asked > MAX_QUESTIONS { Err(Failure::TooMany) } else { Ok(()) }
 }
 
 /// What a host says of a failure, and what that means.
@@ -466,7 +475,7 @@ fn meaning(error: &str) -> (Meaning, String) {
     // What stands in the page of a server that fails says nothing of the image.
     let is_of_server = text.contains("code: 5") || text.contains("code: 429") || text.contains("rate limit");
     if is_of_server {
-        (Meaning::Unreached, super::told(&text))
+        (Meaning::Unreached, host_error(&text))
     } else if text.contains("received Image Index manifest instead") {
         (Meaning::Unclear, "its index has another index in it".to_owned())
     } else if is_foreign(&text) {
@@ -475,9 +484,9 @@ fn meaning(error: &str) -> (Meaning, String) {
     } else if let Some(phrase) = found(&NOT_FOUND).or_else(|| found(&["code: 404"])) {
         (Meaning::NotFound, phrase.to_owned())
     } else if found(&UNAUTHORIZED).is_some() || found(&["code: 401", "code: 403"]).is_some() {
-        (Meaning::Unauthorized, super::told(&text))
+        (Meaning::Unauthorized, host_error(&text))
     } else {
-        (Meaning::Unreached, super::told(&text))
+        (Meaning::Unreached, host_error(&text))
     }
 }
 
@@ -496,10 +505,10 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
     struct Entry {
         digest: String,
         #[serde(default)]
-        platform: Option<Told>,
+        platform: Option<Declared>,
     }
     #[derive(Default, Deserialize)]
-    struct Told {
+    struct Declared {
         #[serde(default)]
         os: Option<String>,
         #[serde(default)]
@@ -508,7 +517,7 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
     let manifest: Manifest = read(bytes)?;
     let mut index = Index::default();
     for Entry { digest, platform } in manifest.manifests {
-        let Told { os, architecture } = platform.unwrap_or_default();
+        let Declared { os, architecture } = platform.unwrap_or_default();
         let (os, architecture) = (os.unwrap_or_default(), architecture.unwrap_or_default());
         // No node is of an unknown system.
         if os == "unknown" {
@@ -516,7 +525,7 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
         }
         if let Err(error) = Digest::parse(&digest) {
             // Digests become names and selectors in the cluster.
-            index.fault.get_or_insert_with(|| format!("its index has `{}` for a digest: {error}", Shown(&digest)));
+            index.fault.get_or_insert_with(|| format!("its index has `{}` for a digest: {error}", Sanitized(&digest)));
             continue;
         }
         index.digests.push(digest);
@@ -525,39 +534,24 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
     Ok(index)
 }
 
-impl Reference<'_> {
-    /// The name by which a registry is asked: by digest where there is one, else by tag.
-    #[must_use]
-    pub fn registry_name(&self) -> String {
-        match (self.digest(), self.effective_tag()) {
-            (Some(digest), _) => self.with_digest(digest.as_str()),
-            (None, tag) => format!("{}/{}:{}", self.registry(), self.repository(), tag.unwrap_or_default()),
-        }
-    }
-
-    /// The name by which a registry is asked for a digest in the repository of this image.
-    #[must_use]
-    pub fn with_digest(&self, digest: &str) -> String {
-        [self.registry(), "/", &self.repository(), "@", digest].concat()
-    }
-}
-
-fn image_facts(bytes: &[u8]) -> Result<ImageFacts, Failure> {
+fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure> {
     #[derive(Deserialize)]
-    struct Response {
+    #[serde(bound = "A: ImageAnnotations")]
+    struct Response<A> {
         #[serde(default)]
         digest: Option<String>,
         #[serde(deserialize_with = "json::object")]
-        manifest: Manifest,
+        manifest: Manifest<A>,
         #[serde(deserialize_with = "json::object")]
-        config: Config,
+        config: Config<A>,
     }
     #[derive(Deserialize)]
-    struct Manifest {
+    #[serde(bound = "A: ImageAnnotations")]
+    struct Manifest<A> {
         #[serde(deserialize_with = "json::object")]
         config: Descriptor,
         #[serde(default)]
-        annotations: Option<Told>,
+        annotations: Option<Annotations<A>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -567,19 +561,20 @@ fn image_facts(bytes: &[u8]) -> Result<ImageFacts, Failure> {
         digest: Option<String>,
     }
     #[derive(Deserialize)]
-    struct Config {
+    #[serde(bound = "A: ImageAnnotations")]
+    struct Config<A> {
         #[serde(default)]
         created: Option<String>,
         #[serde(default, deserialize_with = "json::optional_object")]
-        config: Option<Container>,
+        config: Option<Container<A>>,
         #[serde(default)]
         history: Option<Vec<Option<Layer>>>,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Container {
+    #[serde(rename_all = "PascalCase", bound = "A: ImageAnnotations")]
+    struct Container<A> {
         #[serde(default)]
-        labels: Option<Told>,
+        labels: Option<Annotations<A>>,
     }
     #[derive(Deserialize)]
     struct Layer {
@@ -588,21 +583,23 @@ fn image_facts(bytes: &[u8]) -> Result<ImageFacts, Failure> {
     }
     /// The part that says what the rest is.
     #[derive(Deserialize)]
-    struct Kind {
+    #[serde(bound = "A: ImageAnnotations")]
+    struct Kind<A> {
         #[serde(deserialize_with = "json::object")]
-        manifest: Manifest,
+        manifest: Manifest<A>,
     }
 
-    let no_image = |manifest: &Manifest| {
+    let no_image = |manifest: &Manifest<A>| {
         let media_type = &manifest.config.media_type;
-        (!IMAGE_CONFIGS.contains(&media_type.as_str()))
-            .then(|| format!("it is no container image: its configuration has the media type `{}`", Shown(media_type)))
+        (!IMAGE_CONFIGS.contains(&media_type.as_str())).then(|| {
+            format!("it is no container image: its configuration has the media type `{}`", Sanitized(media_type))
+        })
     };
-    let response: Response = match read(bytes) {
+    let response: Response<A> = match read(bytes) {
         Ok(response) => response,
         // A configuration of another kind need not have the shape of an image's.
         Err(error) => {
-            let reason = read::<Kind>(bytes).ok().and_then(|kind| no_image(&kind.manifest));
+            let reason = read::<Kind<A>>(bytes).ok().and_then(|kind| no_image(&kind.manifest));
             return Err(reason.map_or(error, Failure::Answer));
         }
     };
@@ -615,50 +612,53 @@ fn image_facts(bytes: &[u8]) -> Result<ImageFacts, Failure> {
     Ok(ImageFacts {
         digest: response.digest,
         config_digest: response.manifest.config.digest,
-        annotations: response.manifest.annotations.unwrap_or_default().0,
-        labels: response.config.config.and_then(|container| container.labels).unwrap_or_default().0,
+        annotations: response.manifest.annotations.map(|annotations| annotations.entries).unwrap_or_default(),
+        labels: response
+            .config
+            .config
+            .and_then(|container| container.labels)
+            .map(|labels| labels.entries)
+            .unwrap_or_default(),
         created: response.config.created.filter(|created| !created.is_empty()),
         history: response.config.history.into_iter().flatten().flatten().filter_map(|layer| layer.created).collect(),
     })
 }
 
-/// Those annotations, or labels, that a rule may ask for, and that have a value. There may be any number of others, of any
-/// length: they are what whoever builds an image likes to write.
-#[derive(Default)]
-struct Told(BTreeMap<String, String>);
+/// Those annotations, or labels, that a rule reads and that have a value. There may be any number of others, of any length: the
+/// builder of an image chooses them.
+struct Annotations<A> {
+    entries: BTreeMap<String, String>,
+    read_by: PhantomData<A>,
+}
 
-impl<'de> Deserialize<'de> for Told {
+impl<'de, A: ImageAnnotations> Deserialize<'de> for Annotations<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Told;
+        struct Entries<A>(PhantomData<A>);
+        impl<'de, A: ImageAnnotations> Visitor<'de> for Entries<A> {
+            type Value = Annotations<A>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Told, A::Error> {
-                let mut told = BTreeMap::new();
-                while let Some(Key(key)) = entries.next_key()? {
-                    let value: Option<Key<'_>> = entries.next_value()?;
-                    if !is_asked_for(&key) {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    let value: Option<Key<'_>> = map.next_value()?;
+                    if key != CREATED && !A::reads(&key) {
                         continue;
                     }
                     // Of a key that is given twice the last value counts, as everywhere where configurations are read.
                     match value {
-                        Some(Key(value)) => told.insert(key.into_owned(), value.into_owned()),
-                        None => told.remove(key.as_ref()),
+                        Some(Key(value)) => entries.insert(key.into_owned(), value.into_owned()),
+                        None => entries.remove(key.as_ref()),
                     };
                 }
-                Ok(Told(told))
+                Ok(Annotations { entries, read_by: PhantomData })
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(Entries(PhantomData))
     }
-}
-
-fn is_asked_for(key: &str) -> bool {
-    [CREATED, BASE_NAME, BASE_DIGEST, BUILDPACKS].contains(&key) || annotations::is_about_scans(key)
 }
 
 fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Failure> {
@@ -675,11 +675,22 @@ fn unusable_digest(error: &ReferenceError) -> Failure {
 mod tests {
     use serde_json::json;
 
-    use super::{BASE_NAME, CREATED, ImageFacts, Registry, Unknown};
+    use super::{CREATED, ImageAnnotations, ImageFacts, Registry, Unknown};
     use crate::host::in_memory::InMemory;
     use crate::image::{Platform, Platforms, Reference, RegistryPattern};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// A key of a rule.
+    const BASE_NAME: &str = "org.opencontainers.image.base.name";
+
+    struct Known;
+
+    impl ImageAnnotations for Known {
+        fn reads(key: &str) -> bool {
+            key == BASE_NAME || key.eq_ignore_ascii_case("images.openshift.io/deny-execution")
+        }
+    }
 
     /// A list that every registry is on.
     fn any() -> [RegistryPattern; 1] {
@@ -698,7 +709,7 @@ mod tests {
     fn a_question_is_asked_once() {
         let host = world().digest("a/b:1", DIGEST);
         let listed = any();
-        let mut registry = Registry::new(&host).with_listed(&listed);
+        let mut registry = Registry::new::<Known>(&host, &listed);
         for _ in 0..3 {
             assert_eq!(registry.digest("a/b:1"), Ok(DIGEST.to_owned()));
             assert!(registry.digest("a/b:2").is_err());
@@ -749,11 +760,11 @@ mod tests {
     fn what_an_unlisted_registry_says_is_for_the_log_alone() {
         for (said, listed, unlisted) in FAILURES {
             let host = world().answer("digest", "a", Err(format!("Host error: {said}")));
-            assert_eq!(Registry::new(&host).with_listed(&any()).digest("a"), Err(listed.to_owned()));
+            assert_eq!(Registry::new::<Known>(&host, &any()).digest("a"), Err(listed.to_owned()));
             assert_eq!(host.logged(), [""; 0], "the requester is told all of it");
             let other = [RegistryPattern::parse("docker.io.evil.test").unwrap()];
             for listed in [&[][..], &other] {
-                let mut registry = Registry::new(&host).with_listed(listed);
+                let mut registry = Registry::new::<Known>(&host, listed);
                 assert_eq!(registry.digest("a"), Err(unlisted.to_owned()));
                 registry.log_failures();
                 registry.log_failures();
@@ -776,7 +787,7 @@ mod tests {
             "a",
             Ok(json!({"manifests": [{"digest": "secret"}]})),
         );
-        let mut registry = Registry::new(&host);
+        let mut registry = Registry::new::<Known>(&host, &[]);
         let unclear = "its registry gave no usable answer; the log of the policy has the cause";
         assert_eq!(registry.image("a").unwrap_err(), unclear);
         assert_eq!(registry.manifests("a").unwrap_err(), unclear);
@@ -788,7 +799,7 @@ mod tests {
     #[test]
     fn a_request_fills_the_log_with_a_few_failures_at_most() {
         let host = world();
-        let mut registry = Registry::new(&host);
+        let mut registry = Registry::new::<Known>(&host, &[]);
         for number in 0..1000 {
             assert!(registry.digest(&format!("evil.test/a:{number}")).is_err());
         }
@@ -821,7 +832,7 @@ mod tests {
         let image = Reference::parse("r.test/a:1").unwrap();
         let listed = any();
         let cause = |(Unknown::NoAnswer(cause) | Unknown::Unfit(cause))| cause;
-        let runnable = Registry::new(host).with_listed(&listed).runnable(&image, DIGEST, platforms).map_err(cause)?;
+        let runnable = Registry::new::<Known>(host, &listed).runnable(&image, DIGEST, platforms).map_err(cause)?;
         if let Some(unknown) = &runnable.unknown {
             return Err(cause(unknown.clone()));
         }
@@ -974,7 +985,7 @@ mod tests {
             (json!([]), "the registry's answer cannot be read: invalid type: sequence, expected an object"),
         ] {
             let host = world().answer("digest", "a", Ok(answer));
-            let error = Registry::new(&host).with_listed(&any()).digest("a").unwrap_err();
+            let error = Registry::new::<Known>(&host, &any()).digest("a").unwrap_err();
             assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
         }
     }
@@ -987,7 +998,7 @@ mod tests {
                 "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v", BASE_NAME: "debian:12"}},
                 "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m", CREATED: "2026-07-02", "Images.OpenShift.io/deny-execution": "true"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
             }));
-            let facts = Registry::new(&host).with_listed(&any()).image("a");
+            let facts = Registry::new::<Known>(&host, &any()).image("a");
             assert_eq!(
                 facts.as_deref(),
                 Ok(&ImageFacts {
@@ -1014,7 +1025,7 @@ mod tests {
             let answer = format!(
                 r#"{{"manifest": {{"config": {config}}}, "config": {{"config": {{"Labels": {{{labels}}}}}}}}}"#
             );
-            let facts = super::image_facts(answer.as_bytes()).unwrap();
+            let facts = super::image_facts::<Known>(answer.as_bytes()).unwrap();
             assert_eq!(facts.labels, expected, "{labels}");
         }
     }
@@ -1029,7 +1040,7 @@ mod tests {
             json!({"manifest": {"config": config, "annotations": {CREATED: null}}, "config": {"config": {"Labels": {CREATED: null}}, "history": [null, {}]}}),
         ] {
             let host = world().config("a", answer);
-            assert_eq!(Registry::new(&host).with_listed(&any()).image("a").as_deref(), Ok(&ImageFacts::default()));
+            assert_eq!(Registry::new::<Known>(&host, &any()).image("a").as_deref(), Ok(&ImageFacts::default()));
         }
     }
 
@@ -1064,7 +1075,7 @@ mod tests {
             ),
         ] {
             let host = world().config("a", answer);
-            let error = Registry::new(&host).with_listed(&any()).image("a").unwrap_err();
+            let error = Registry::new::<Known>(&host, &any()).image("a").unwrap_err();
             assert!(error.starts_with(expected), "expected: {expected}\nfound:    {error}");
         }
     }
@@ -1081,7 +1092,7 @@ mod tests {
             )
             .manifest("single", json!({"schemaVersion": 2, "config": {}, "layers": []}));
         let listed = any();
-        let mut registry = Registry::new(&host).with_listed(&listed);
+        let mut registry = Registry::new::<Known>(&host, &listed);
         assert_eq!(registry.manifests("index"), Ok(&[DIGEST.to_owned()][..]));
         assert_eq!(registry.manifests("single"), Ok(&[][..]));
     }

@@ -4,13 +4,15 @@ use chrono::{DateTime, Datelike as _, Utc};
 
 /// Whether something may have been done at a time. Zero, in its many spellings, is what tools write who know none; and sums of
 /// times beyond the years of four digits would leave the calendar.
-pub(super) fn is_plausible(time: DateTime<Utc>) -> bool {
+#[must_use]
+pub fn is_plausible(time: DateTime<Utc>) -> bool {
     (1980..10_000).contains(&time.year())
 }
 
 /// A time by RFC 3339, or in one of the ways in which it is written instead: without a zone, which is UTC; as a day alone;
 /// without seconds; with an offset `+0000`; and as Go prints one, `2026-11-19 08:00:00.5 +0000 UTC`.
-pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
+#[must_use]
+pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }

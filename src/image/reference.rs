@@ -599,6 +599,23 @@ fn is_image_id(path: &str, tag: Option<&str>) -> bool {
     }
 }
 
+impl Reference<'_> {
+    /// The name by which a registry is asked: by digest where there is one, else by tag.
+    #[must_use]
+    pub fn registry_name(&self) -> String {
+        match (self.digest(), self.effective_tag()) {
+            (Some(digest), _) => self.with_digest(digest.as_str()),
+            (None, tag) => format!("{}/{}:{}", self.registry(), self.repository(), tag.unwrap_or_default()),
+        }
+    }
+
+    /// The name by which a registry is asked for a digest in the repository of this image.
+    #[must_use]
+    pub fn with_digest(&self, digest: &str) -> String {
+        [self.registry(), "/", &self.repository(), "@", digest].concat()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Reference, ReferenceError};

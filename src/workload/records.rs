@@ -1,8 +1,4 @@
-//! Records of digests: annotations of a pod template with the digest that the tag of each container had when the template was
-//! written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields stay as they are.
-//!
-//! A record is another way to write a digest. It is valid if the image field has no digest, and the record has the same normalised
-//! name and tag.
+//! Changes of records: what an UPDATE does to them, and the annotations that are written into a pod template or a pod.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,120 +6,15 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::walk::unescape;
-use super::{ImageField, ImageSite, Layout, Template, Workload};
-use crate::image::{Digest, Reference};
-use crate::json::{self, Key};
-use crate::settings::read::Entries;
-use crate::shown::Shown;
-
-/// Prefix of the key of a container's record.
-pub const CONTAINER: &str = "pin.container-patch.dev/";
-/// Prefix of the key of an image volume's record. It differs from that of containers, because a container can have the same name. The
-/// name is not extended instead, because it can have all the 63 characters that are allowed after the `/`.
-pub const VOLUME: &str = "volume.pin.container-patch.dev/";
-/// Prefix of the key for a container named `recorded-at`, because [`RECORDED_AT`] has another meaning.
-pub const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
-
-/// When the records were written: an RFC 3339 time with microseconds.
-pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
-
-/// On a pod, the containers whose digests the pinning policy has looked up itself, separated by commas.
-pub const RESOLVED: &str = "container-patch.dev/resolved";
+use super::kinds::{Layout, Placement};
+use super::record_keys::{RESOLVED, VOLUME, digest_of, is_ours, is_record};
+use super::site::{ImageField, ImageSite, Template, Workload};
+use crate::image::Reference;
+use crate::json::edit::span;
+use crate::json::{self, Entries, Key, at};
 
 /// How deep two templates are compared. What differs deeper counts as different.
 const MOST_DEPTH: usize = 32;
-
-/// Whether an annotation is one of those that this policy writes.
-pub(super) fn is_ours(key: &str) -> bool {
-    is_record(key) || key == RESOLVED
-}
-
-/// Whether an annotation of a pod template belongs to its records, the time included.
-fn is_record(key: &str) -> bool {
-    [CONTAINER, VOLUME, OTHER_CONTAINER].iter().any(|prefix| key.starts_with(prefix))
-}
-
-impl ImageSite<'_> {
-    /// The key of the record for this site. Nothing if its name is not valid in Kubernetes.
-    #[must_use]
-    pub fn record_key(&self) -> Option<String> {
-        let name = self.name.as_deref().filter(|name| is_dns_label(name) && self.json.is_some())?;
-        let prefix = match self.field.noun {
-            "volume" => VOLUME,
-            _ if RECORDED_AT.strip_prefix(CONTAINER) == Some(name) => OTHER_CONTAINER,
-            _ => CONTAINER,
-        };
-        Some([prefix, name].concat())
-    }
-
-    /// How [`RESOLVED`] names this site.
-    #[must_use]
-    pub fn short_name(&self) -> String {
-        let name = self.name.as_deref().unwrap_or_default();
-        if self.field.noun == "volume" { format!("volume/{name}") } else { name.to_owned() }
-    }
-
-    /// The image of a pod template with the digest of its record. Nothing if it has no valid record, or is in a pod.
-    #[must_use]
-    pub fn recorded(&self) -> Option<String> {
-        let record = self.record.as_deref().filter(|_| self.is_of_template())?;
-        let image = Reference::parse(&self.image).ok()?;
-        let digest = recorded_digest(record, &image)?;
-        Some(format!("{image}@{}", digest.as_str()))
-    }
-
-    /// Whether its record is about the name and tag of its image. Where the image field has a digest, the record counts for nothing.
-    fn has_record(&self) -> bool {
-        let image = Reference::parse(&self.image).ok();
-        image.is_some_and(|image| self.record.as_deref().is_some_and(|record| digest_of(record, &image).is_some()))
-    }
-
-    /// Whether it is in a pod template rather than in a pod.
-    #[must_use]
-    pub fn is_of_template(&self) -> bool {
-        !self.template.is_empty()
-    }
-}
-
-/// The digest that a record gives an image that is written without one.
-#[must_use]
-pub fn recorded_digest<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r>> {
-    if image.digest().is_some() { None } else { digest_of(record, image) }
-}
-
-/// The digest of a record that is about the name and tag of an image.
-#[must_use]
-pub fn digest_of<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r>> {
-    let record = Reference::parse(record).ok()?;
-    let digest = record.digest()?;
-    (record.tagged()? == image.tagged()?).then_some(digest)
-}
-
-/// A label by RFC 1123, as names of containers and volumes are.
-fn is_dns_label(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    name.len() <= 63
-        && name.bytes().all(|byte| is_inner(byte) || byte == b'-')
-        && [name.bytes().next(), name.bytes().next_back()].into_iter().all(|byte| byte.is_some_and(is_inner))
-}
-
-/// Gives each site its record.
-///
-/// # Errors
-/// When a key is given twice: a controller may use another of the values than this policy.
-pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
-    let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
-    for (key, value) in records {
-        if by_key.insert(key, value).is_some() {
-            return Err(format!("`{}` is given twice", Shown(key)));
-        }
-    }
-    for site in sites {
-        site.record = site.record_key().and_then(|key| by_key.get(key.as_str()).map(|value| (*value).clone()));
-    }
-    Ok(())
-}
 
 /// Records that no image of their template has, as if they were image fields.
 const UNUSED: [ImageField; 2] = [
@@ -196,17 +87,6 @@ pub fn change(object: &RawValue, now: &Template<'_>, old_object: &RawValue, old:
         Change::RecordsRemoved
     } else {
         Change::Template
-    })
-}
-
-/// The JSON at a JSON pointer.
-fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
-    pointer.split('/').skip(1).map(unescape).try_fold(object, |json, key| {
-        if json.trim_start().starts_with('{') {
-            return json::value_of(json, &key);
-        }
-        let items: Vec<&RawValue> = json::from_str(json).ok()?;
-        items.get(key.parse::<usize>().ok()?).map(|item| item.get())
     })
 }
 
@@ -294,13 +174,6 @@ pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Optio
     }
 }
 
-/// Where a part of a text stands in it.
-pub(super) fn span(text: &str, part: &str) -> Option<Range<usize>> {
-    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-    let span = start..start.checked_add(part.len())?;
-    (text.get(span.clone())? == part).then_some(span)
-}
-
 /// The edit that makes a key the first one of an object.
 fn insert(text: &str, object: &str, key: &str, value: &str) -> Option<(Range<usize>, String)> {
     let start = span(text, object)?.start + 1;
@@ -337,15 +210,103 @@ fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
     Some(json)
 }
 
+/// How the digest of an image came into a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From the pod template, whose image field or record was judged with the workload.
+    Judged,
+    /// It was looked up when the pod was created, or there is no digest.
+    Unrecorded,
+    /// From elsewhere: the record has another digest.
+    Other,
+}
+
+/// How the digest of an image came into a pod. `pins` says whether this policy writes digests into image fields.
+#[must_use]
+pub fn origin(
+    placement: Placement,
+    site: &ImageSite<'_>,
+    image: &Reference<'_>,
+    pins: bool,
+    resolved: &Resolved,
+) -> Origin {
+    if placement != Placement::Pod {
+        return Origin::Judged;
+    }
+    let record = site.record.as_deref().and_then(|record| digest_of(record, image));
+    match (record, image.digest()) {
+        (Some(record), Some(digest)) if record == digest => Origin::Judged,
+        // This policy writes that digest into the image field.
+        (Some(_), None) if pins => Origin::Judged,
+        (Some(_), _) => Origin::Other,
+        (None, Some(_)) if !resolved.lists(site) => Origin::Judged,
+        (None, _) => Origin::Unrecorded,
+    }
+}
+
+/// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
+pub struct Resolved {
+    /// The annotation as the request has it.
+    given: Option<String>,
+    /// The containers with a digest that it lists. Another pinning policy may have looked up these digests.
+    listed: HashSet<String>,
+    /// Those whose digests are looked up now.
+    now: Vec<String>,
+    /// Whether this policy pins images of the pod, and so writes the annotation.
+    pub is_managed: bool,
+}
+
+impl Resolved {
+    /// Reads the annotation of a pod.
+    #[must_use]
+    pub fn of(workload: &Workload<'_>) -> Self {
+        let records = workload.templates.iter().flat_map(|template| &template.records);
+        let given = records.filter(|(key, _)| key == RESOLVED).map(|(_, value)| value.as_ref()).next();
+        let names: HashSet<&str> = given.into_iter().flat_map(|given| given.split(',')).collect();
+        let mut listed = HashSet::new();
+        if given.is_some() {
+            let pinned = workload.sites.iter().filter(|site| site.image.contains('@')).map(ImageSite::short_name);
+            listed.extend(pinned.filter(|name| names.contains(name.as_str())));
+        }
+        Self { given: given.map(str::to_owned), listed, now: Vec::new(), is_managed: false }
+    }
+
+    /// Whether the annotation of the request lists a site.
+    pub fn lists(&self, site: &ImageSite<'_>) -> bool {
+        !self.listed.is_empty() && self.listed.contains(&site.short_name())
+    }
+
+    /// Adds a site whose digest is looked up now.
+    pub fn add(&mut self, site: &ImageSite<'_>) {
+        let name = site.short_name();
+        // Kubernetes refuses other names, and names that are there twice.
+        if site.record_key().is_some() && !self.now.contains(&name) {
+            self.now.push(name);
+        }
+    }
+
+    /// The annotation to write. Nothing if it stays as it is. A name that a requester writes never makes the judgement less strict, so
+    /// names of containers whose image has a digest are kept.
+    pub fn written(&self) -> Option<Written> {
+        let mut left = self.listed.clone();
+        let given = self.given.as_deref().unwrap_or_default();
+        let listed = given.split(',').filter(|name| left.remove(*name));
+        let names: Vec<&str> = listed.chain(self.now.iter().map(String::as_str)).collect();
+        let value = Some(names.join(",")).filter(|value| !value.is_empty());
+        (self.is_managed && value != self.given).then(|| (RESOLVED.to_owned(), value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
     use super::{Change, annotate, change};
-    use crate::mutation::rewrite;
-    use crate::workload::records::RECORDED_AT;
-    use crate::workload::{Workload, read};
+    use crate::json::edit::rewrite;
+    use crate::workload::read;
+    use crate::workload::record_keys::RECORDED_AT;
+    use crate::workload::site::Workload;
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()
@@ -393,7 +354,7 @@ mod tests {
             let kind =
                 crate::request::GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
             let (old, new) = (place(old).to_string(), place(new).to_string());
-            let of = |text| -> Workload<'_> { read(&kind, raw(text), &[]).unwrap() };
+            let of = |text| -> Workload<'_> { read(&kind, raw(text), &[], |_| false).unwrap() };
             let (before, now) = (of(&old), of(&new));
             change(raw(&new), &now.templates[0], raw(&old), &before.templates[0]).unwrap()
         });
@@ -449,7 +410,7 @@ mod tests {
         let old = r#"{"spec":{"template":{"spec":{"a":"é","b":[1, {"c":2,"d":{}}]},"metadata":{"annotations":{"pin.container-patch.dev/x":"r"}}}}}"#;
         let new =
             r#"{"spec":{"template":{"metadata":{"annotations":{}},"spec":{"b":[1,{"d":{ },"c":2}],"a":"\u00e9"}}}}"#;
-        let of = |text| -> Workload<'_> { read(&deployment, raw(text), &[]).unwrap() };
+        let of = |text| -> Workload<'_> { read(&deployment, raw(text), &[], |_| false).unwrap() };
         let (before, now) = (of(old), of(new));
         let change = |(text, now): (&str, &Workload<'_>), (old, before): (&str, &Workload<'_>)| {
             change(raw(text), &now.templates[0], raw(old), &before.templates[0]).unwrap()

@@ -7,18 +7,19 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use super::kinds::Layout;
 use super::nodes::Nodes;
-use super::{Annotation, IMAGE_FIELDS, ImageField, ImageSite, Layout, Template as Found, Workload, records};
-use crate::evidence::annotations;
-use crate::json::{self, Key};
-use crate::settings::read::Entries;
+use super::record_keys;
+use super::site::{Annotation, AnnotationFilter, IMAGE_FIELDS, ImageField, ImageSite, Template as Found, Workload};
+use crate::json::{self, Entries, Key};
+use crate::sanitized::Sanitized;
 
 /// Why an object cannot be walked.
 pub(super) enum ReadError {
     /// There is nothing at this path.
     Missing(String),
     /// Something of another type stands somewhere on the way.
-    Shape(String),
+    Schema(String),
 }
 
 /// Adds what is read of the pod template at a JSON pointer.
@@ -26,16 +27,17 @@ pub(super) fn read_template<'a>(
     object: &'a RawValue,
     template: Cow<'a, str>,
     layout: Layout,
+    reads: AnnotationFilter,
     workload: &mut Workload<'a>,
 ) -> Result<(), ReadError> {
-    let keys: Vec<String> = template.split('/').skip(1).map(unescape).collect();
+    let keys: Vec<String> = template.split('/').skip(1).map(json::unescape).collect();
     let missing = |more: &[&str]| {
         let path: Vec<&str> = keys.iter().map(String::as_str).chain(more.iter().copied()).collect();
         ReadError::Missing(path.join("."))
     };
     let found = match layout {
         Layout::Spec => {
-            let spec = json::read_seed(object.get(), || PodSpec).map_err(ReadError::Shape)?;
+            let spec = json::read_seed(object.get(), || PodSpec).map_err(ReadError::Schema)?;
             Template { spec, ..Template::default() }
         }
         Layout::Template | Layout::Patch => {
@@ -43,12 +45,13 @@ pub(super) fn read_template<'a>(
             if is_patch {
                 check_case(object)?;
             }
-            let descent = || Descent { keys: &keys, depth: 0, is_patch };
-            json::read_seed(object.get(), descent).map_err(ReadError::Shape)?.ok_or_else(|| missing(&[]))?
+            let descent = || Descent { keys: &keys, depth: 0, is_patch, reads };
+            json::read_seed(object.get(), descent).map_err(ReadError::Schema)?.ok_or_else(|| missing(&[]))?
         }
     };
     // A patch may bring records for the images that are there already.
-    let is_patch_of_records = layout == Layout::Patch && found.annotations.iter().any(|(key, _)| records::is_ours(key));
+    let is_patch_of_records =
+        layout == Layout::Patch && found.annotations.iter().any(|(key, _)| record_keys::is_ours(key));
     let no_spec = is_patch_of_records.then(|| Spec { sites: Vec::new(), nodes: Nodes::default() });
     let mut spec = found.spec.or(no_spec).ok_or_else(|| missing(&["spec"]))?;
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
@@ -65,9 +68,10 @@ pub(super) fn read_template<'a>(
         json: Some(site.image.json),
     }));
     let (records, scans): (Pairs<'a>, Pairs<'a>) =
-        found.annotations.into_iter().partition(|(key, _)| records::is_ours(key));
+        found.annotations.into_iter().partition(|(key, _)| record_keys::is_ours(key));
     if !records.is_empty() {
-        records::assign(workload.sites.get_mut(first..).unwrap_or_default(), &records).map_err(ReadError::Shape)?;
+        record_keys::assign(workload.sites.get_mut(first..).unwrap_or_default(), &records)
+            .map_err(ReadError::Schema)?;
     }
     let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
     workload.annotations.extend(scans.into_iter().map(with_template));
@@ -135,8 +139,8 @@ fn check_keys<'a>(object: &'a RawValue, read: &[&str]) -> Result<Fields<'a>, Rea
         let folded = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
         let meant = read.iter().find(|read| **read != key && read.eq_ignore_ascii_case(&folded));
         if let Some(meant) = meant {
-            let key = crate::shown::Shown(key);
-            return Err(ReadError::Shape(format!("its controller reads `{key}` as `{meant}`; write `{meant}`")));
+            let key = Sanitized(key);
+            return Err(ReadError::Schema(format!("its controller reads `{key}` as `{meant}`; write `{meant}`")));
         }
     }
     Ok(fields)
@@ -195,11 +199,6 @@ pub(super) fn has_deletion_timestamp(object: &RawValue) -> Result<bool, String> 
     Ok(object.metadata.is_some_and(|metadata| metadata.deletion_timestamp.is_some()))
 }
 
-/// A key of a JSON pointer, unescaped (RFC 6901, section 4).
-pub(super) fn unescape(key: &str) -> String {
-    key.replace("~1", "/").replace("~0", "~")
-}
-
 /// What is read of a pod template.
 #[derive(Default)]
 struct Template<'a> {
@@ -234,11 +233,12 @@ struct Descent<'k> {
     depth: usize,
     /// Whether the way may end anywhere: what stands there is then of a shape that is not ours.
     is_patch: bool,
+    reads: AnnotationFilter,
 }
 
 impl<'k> Descent<'k> {
     fn next(&self) -> Self {
-        Self { keys: self.keys, depth: self.depth + 1, is_patch: self.is_patch }
+        Self { depth: self.depth + 1, ..*self }
     }
 
     /// What is found where a value stands in the way.
@@ -289,7 +289,7 @@ impl<'de> Visitor<'de> for Descent<'_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         match self.keys.get(self.depth) {
             Some(wanted) => Ok(only_value(map, wanted, || self.next())?.flatten()),
-            None => template(map).map(Some),
+            None => template(map, self.reads).map(Some),
         }
     }
 
@@ -315,7 +315,7 @@ impl<'de> Visitor<'de> for Descent<'_> {
 }
 
 /// Reads the annotations and the image sites of a pod template.
-fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Error> {
+fn template<'de, A: MapAccess<'de>>(mut map: A, reads: AnnotationFilter) -> Result<Template<'de>, A::Error> {
     let mut template = Template::default();
     let (mut metadata, mut spec) = (false, false);
     while let Some(Key(key)) = map.next_key()? {
@@ -331,7 +331,7 @@ fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Erro
             return Err(given_twice(&key));
         }
         if key == "metadata" {
-            template.annotations = map.next_value_seed(Metadata)?;
+            template.annotations = map.next_value_seed(Metadata(reads))?;
         } else {
             template.spec = map.next_value_seed(PodSpec)?;
         }
@@ -343,7 +343,7 @@ fn template<'de, A: MapAccess<'de>>(mut map: A) -> Result<Template<'de>, A::Erro
 type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Reads the annotations in the metadata of a pod template.
-struct Metadata;
+struct Metadata(AnnotationFilter);
 
 impl<'de> DeserializeSeed<'de> for Metadata {
     type Value = Pairs<'de>;
@@ -365,13 +365,13 @@ impl<'de> Visitor<'de> for Metadata {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Ok(only_value(map, "annotations", || Annotations)?.unwrap_or_default())
+        Ok(only_value(map, "annotations", || Annotations(self.0))?.unwrap_or_default())
     }
 }
 
-/// Reads the annotations that are about scans, and those of records. One about scans that is given twice is there twice, so that
-/// the worse of the two counts.
-struct Annotations;
+/// Reads the annotations that rules read, and those of records. An annotation of a rule that is given twice is there twice, so that
+/// the rule can let the worse of the two count.
+struct Annotations(AnnotationFilter);
 
 impl<'de> DeserializeSeed<'de> for Annotations {
     type Value = Pairs<'de>;
@@ -396,12 +396,12 @@ impl<'de> Visitor<'de> for Annotations {
         let mut pairs = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
-            if records::is_ours(&key) {
+            if record_keys::is_ours(&key) {
                 // What is not a string is an invalid record.
                 let value: &RawValue = map.next_value()?;
                 let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |Key(text)| text);
                 pairs.push((key, text));
-            } else if annotations::is_about_scans(&key) {
+            } else if (self.0)(&key) {
                 let value: Option<Key<'_>> = map.next_value()?;
                 pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
             } else {
@@ -607,5 +607,5 @@ fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
 
 /// Two parsers of one document may each follow another one of two equal keys, so an object that has them is refused.
 fn given_twice<E: serde::de::Error>(key: &str) -> E {
-    E::custom(format_args!("`{}` is given twice", crate::shown::Shown(key)))
+    E::custom(format_args!("`{}` is given twice", Sanitized(key)))
 }

@@ -1,13 +1,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Evidence, Scanning};
+use super::result::{Count, Scan, Severity, Vulnerability};
+use super::*;
+use crate::config::read::{Path, Problems, Setting as _};
 use crate::enforcement::exceptions::Exceptions;
-use crate::evidence::scan::{Count, Scan, Severity, Vulnerability};
-use crate::finding::{Code, Effect};
-use crate::rules::Ruling;
+use crate::rules::waiver::{EXCEPTED, EXPIRED_EXCEPTION};
 use crate::settings::Settings;
-use crate::settings::read::{Path, Problems, Setting as _};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -43,14 +42,14 @@ fn report(named: Vec<Vulnerability>) -> Scan {
     scanned("2026-11-19T08:00:00Z", named)
 }
 
-fn judged(settings: &Settings, pod: &[Scan], others: &[Scan], now: &str) -> Vec<Ruling> {
-    let exceptions = Exceptions::for_image(&settings.exceptions, "docker.io/library/a:1", time(now));
-    let evidence = Evidence { pod: pod.to_vec(), others: others.to_vec(), is_complete: true };
-    settings.scan.judge(&evidence, &exceptions, time(now))
+fn judged(settings: &Settings, pod: &[Scan], others: &[Scan], now: &str) -> Vec<Violation> {
+    let exceptions = Exceptions::for_image(&settings.general.exceptions, "docker.io/library/a:1", time(now));
+    let evidence = ScanEvidence { pod: pod.to_vec(), others: others.to_vec(), is_complete: true };
+    settings.rules.scan.judge(&evidence, &exceptions, time(now))
 }
 
-fn codes(rulings: &[Ruling]) -> Vec<(Code, Effect)> {
-    rulings.iter().map(|ruling| (ruling.code, ruling.effect)).collect()
+fn codes(violations: &[Violation]) -> Vec<(Code, Effect)> {
+    violations.iter().map(|violation| (violation.code, violation.effect)).collect()
 }
 
 /// What is found by these settings in a report.
@@ -58,8 +57,8 @@ fn found(scan: Value, others: &[Scan]) -> Vec<(Code, Effect)> {
     codes(&judged(&settings(scan, json!([])), &[], others, NOW))
 }
 
-const VULNERABLE: (Code, Effect) = (Code::VulnerableImage, Effect::Deny);
-const OPEN: (Code, Effect) = (Code::PatchWindowOpen, Effect::Warn);
+const VULNERABLE: (Code, Effect) = (VULNERABLE_IMAGE, Effect::Deny);
+const OPEN: (Code, Effect) = (PATCH_WINDOW_OPEN, Effect::Warn);
 
 #[test]
 fn a_critical_vulnerability_with_a_fix_is_too_much_by_default() {
@@ -70,7 +69,7 @@ fn a_critical_vulnerability_with_a_fix_is_too_much_by_default() {
     assert_eq!(found(json!({"fixableOnly": false}), &[report(vec![unfixable])]), [VULNERABLE]);
     assert_eq!(
         found(json!({"action": "warn"}), &[report(vec![critical("CVE-2026-0001")])]),
-        [(Code::VulnerableImage, Effect::Warn)]
+        [(VULNERABLE_IMAGE, Effect::Warn)]
     );
     assert_eq!(found(json!({"action": "off"}), &[report(vec![critical("CVE-2026-0001")])]), []);
 }
@@ -160,10 +159,10 @@ fn an_open_window_is_told_with_its_day() {
         vulnerability("CVE-2026-0002", Severity::High, "1.2", "2026-11-01T00:00:00Z"),
         vulnerability("CVE-2026-0001", Severity::Critical, "3.0.8", "2026-11-18T00:00:00Z"),
     ];
-    let rulings = judged(&within, &[], &[report(named)], NOW);
-    assert_eq!(codes(&rulings), [OPEN]);
+    let violations = judged(&within, &[], &[report(named)], NOW);
+    assert_eq!(codes(&violations), [OPEN]);
     assert_eq!(
-        rulings[0].text,
+        violations[0].text,
         "has 2 vulnerabilities to be patched by 2026-11-25; deploy a build that has the fixes: CVE-2026-0001 in openssl (fixed \
          in 3.0.8, due 2026-11-25), CVE-2026-0002 in openssl (fixed in 1.2, due 2026-12-01) (by report `x` of Scanner, 2026-11-19)"
     );
@@ -181,7 +180,7 @@ fn counts_without_names_are_told_as_counts() {
 
 #[test]
 fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
-    let unscanned = (Code::UnscannedImage, Effect::Deny);
+    let unscanned = (UNSCANNED_IMAGE, Effect::Deny);
     assert_eq!(found(json!({}), &[]), []);
     assert_eq!(found(json!({"require": true}), &[]), [unscanned]);
     assert_eq!(found(json!({"require": true}), &[report(vec![])]), []);
@@ -195,7 +194,7 @@ fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
 
 #[test]
 fn a_scan_that_the_requester_can_write_keeps_an_image_out_and_is_not_the_one_that_is_required() {
-    let unscanned = (Code::UnscannedImage, Effect::Deny);
+    let unscanned = (UNSCANNED_IMAGE, Effect::Deny);
     let own = |scan: Scan| Scan { is_own: true, ..scan };
     let required = json!({"require": true});
     assert_eq!(found(required.clone(), &[own(report(vec![]))]), [unscanned]);
@@ -204,7 +203,7 @@ fn a_scan_that_the_requester_can_write_keeps_an_image_out_and_is_not_the_one_tha
     assert_eq!(found(json!({}), &[own(report(vec![]))]), []);
     let old = own(scanned("2026-10-01T00:00:00Z", vec![]));
     assert_eq!(found(required, std::slice::from_ref(&old)), [unscanned], "the requester does not choose the finding");
-    assert_eq!(found(json!({}), std::slice::from_ref(&old)), [(Code::StaleScan, Effect::Warn)]);
+    assert_eq!(found(json!({}), std::slice::from_ref(&old)), [(STALE_SCAN, Effect::Warn)]);
     let hint =
         |others: &[Scan]| judged(&settings(json!({"require": true}), json!([])), &[], others, NOW)[0].text.clone();
     assert_eq!(
@@ -266,12 +265,12 @@ fn settings_that_require_what_requesters_can_write_are_warned_about() {
 fn an_old_scan_is_none() {
     let at = |at: &str| [scanned(at, vec![critical("CVE-2026-0001")])];
     assert_eq!(found(json!({}), &at("2026-10-21T12:00:01Z")), [VULNERABLE]);
-    assert_eq!(found(json!({}), &at("2026-10-21T12:00:00Z")), [(Code::StaleScan, Effect::Warn)]);
-    assert_eq!(found(json!({"require": true}), &at("2026-10-21T12:00:00Z")), [(Code::StaleScan, Effect::Deny)]);
+    assert_eq!(found(json!({}), &at("2026-10-21T12:00:00Z")), [(STALE_SCAN, Effect::Warn)]);
+    assert_eq!(found(json!({"require": true}), &at("2026-10-21T12:00:00Z")), [(STALE_SCAN, Effect::Deny)]);
     assert_eq!(found(json!({"require": true}), &[at("2026-10-01T00:00:00Z")[0].clone(), report(vec![])]), []);
-    let rulings = judged(&settings(json!({}), json!([])), &[], &at("2026-10-01T00:00:00Z"), NOW);
+    let violations = judged(&settings(json!({}), json!([])), &[], &at("2026-10-01T00:00:00Z"), NOW);
     assert_eq!(
-        rulings[0].text,
+        violations[0].text,
         "was last scanned 2026-10-01 (50 days ago), and a scan counts for 30 days; scan it again (by report `x` of Scanner)"
     );
     let timeless = Scan { at: None, ..report(vec![critical("CVE-2026-0001")]) };
@@ -280,22 +279,22 @@ fn an_old_scan_is_none() {
 
 #[test]
 fn a_scan_of_the_future_is_flagged_and_clears_nothing() {
-    let flagged = (Code::ScanFlagged, Effect::Deny);
+    let flagged = (SCAN_FLAGGED, Effect::Deny);
     assert_eq!(found(json!({}), &[scanned("2026-11-21T12:00:00Z", vec![])]), [], "clocks may differ by a day");
     assert_eq!(found(json!({}), &[scanned("2026-11-21T12:00:01Z", vec![])]), [flagged]);
     assert_eq!(
         found(json!({"require": true}), &[scanned("2036-11-21T12:00:01Z", vec![])]),
-        [flagged, (Code::UnscannedImage, Effect::Deny)]
+        [flagged, (UNSCANNED_IMAGE, Effect::Deny)]
     );
 }
 
 #[test]
 fn an_objection_is_told_with_its_source() {
     let objecting = Scan::objecting("annotation `k` of the pod".to_owned(), "says that it must not run".to_owned());
-    let rulings = judged(&settings(json!({}), json!([])), &[objecting], &[report(vec![])], NOW);
-    assert_eq!(codes(&rulings), [(Code::ScanFlagged, Effect::Deny)]);
+    let violations = judged(&settings(json!({}), json!([])), &[objecting], &[report(vec![])], NOW);
+    assert_eq!(codes(&violations), [(SCAN_FLAGGED, Effect::Deny)]);
     assert_eq!(
-        rulings[0].text,
+        violations[0].text,
         "is flagged: annotation `k` of the pod says that it must not run; deploy an image that is not flagged, or correct the flag"
     );
 }
@@ -307,7 +306,7 @@ fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
     let of = |annotations: &str| settings(json!({"require": true, "podAnnotations": annotations}), json!([]));
     let verdict = |annotations: &str, pod: &[Scan], others: &[Scan]| codes(&judged(&of(annotations), pod, others, NOW));
     assert_eq!(verdict("flag", &clean, &bad), [VULNERABLE]);
-    assert_eq!(verdict("flag", &clean, &[]), [(Code::UnscannedImage, Effect::Deny)]);
+    assert_eq!(verdict("flag", &clean, &[]), [(UNSCANNED_IMAGE, Effect::Deny)]);
     assert_eq!(verdict("flag", &bad, &clean), [VULNERABLE]);
     assert_eq!(verdict("trust", &clean, &[]), []);
     assert_eq!(verdict("trust", &bad, &clean), [VULNERABLE]);
@@ -315,7 +314,7 @@ fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
     let none = Vec::new();
     let cleared = |annotations: &str, pod: &[Scan]| {
         let exceptions = Exceptions::for_image(&none, "a", time(NOW));
-        of(annotations).scan.is_cleared_by(pod, &exceptions, time(NOW))
+        of(annotations).rules.scan.is_cleared_by(pod, &exceptions, time(NOW))
     };
     assert!(cleared("trust", &clean));
     assert!(!cleared("flag", &clean));
@@ -335,28 +334,28 @@ fn an_excepted_vulnerability_is_a_warning_until_its_exception_ends() {
     let exception = json!([{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-11-20", "reason": "SEC-42"}]);
     let excepted = settings(json!({}), exception);
     let bad = [report(vec![critical("CVE-2026-0001")])];
-    let rulings = judged(&excepted, &[], &bad, "2026-11-20T23:59:59Z");
-    assert_eq!(codes(&rulings), [(Code::Excepted, Effect::Warn)]);
-    assert_eq!(rulings[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
-    let rulings = judged(&excepted, &[], &bad, "2026-11-21T00:00:00Z");
-    assert_eq!(codes(&rulings), [VULNERABLE, (Code::ExpiredException, Effect::Warn)]);
+    let violations = judged(&excepted, &[], &bad, "2026-11-20T23:59:59Z");
+    assert_eq!(codes(&violations), [(EXCEPTED, Effect::Warn)]);
+    assert_eq!(violations[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
+    let violations = judged(&excepted, &[], &bad, "2026-11-21T00:00:00Z");
+    assert_eq!(codes(&violations), [VULNERABLE, (EXPIRED_EXCEPTION, Effect::Warn)]);
     assert!(
-        rulings[0].text.ends_with("; the exception for CVE-2026-0001 ended: 2026-11-20 (SEC-42)"),
+        violations[0].text.ends_with("; the exception for CVE-2026-0001 ended: 2026-11-20 (SEC-42)"),
         "{}",
-        rulings[0].text
+        violations[0].text
     );
     let in_two_packages = [report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0001")])];
-    let rulings = judged(&excepted, &[], &in_two_packages, NOW);
-    assert_eq!(rulings[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
+    let violations = judged(&excepted, &[], &in_two_packages, NOW);
+    assert_eq!(violations[0].text, "is excepted from CVE-2026-0001 until 2026-11-20 (SEC-42)");
     let two = [report(vec![critical("CVE-2026-0001"), critical("CVE-2026-0002")])];
-    let rulings = judged(&excepted, &[], &two, NOW);
-    assert_eq!(codes(&rulings), [VULNERABLE, (Code::Excepted, Effect::Warn)]);
+    let violations = judged(&excepted, &[], &two, NOW);
+    assert_eq!(codes(&violations), [VULNERABLE, (EXCEPTED, Effect::Warn)]);
     assert!(
-        rulings[0].text.starts_with(
+        violations[0].text.starts_with(
             "has 1 critical (0 allowed) vulnerability with a fix; deploy a build that has the fixes: CVE-2026-0002 in"
         ),
         "{}",
-        rulings[0].text
+        violations[0].text
     );
     let allowed = settings(
         json!({"maxAllowed": {"critical": 1}}),
@@ -400,5 +399,5 @@ fn settings_that_are_none_are_refused_with_their_path() {
             "scan.podAnnotations: `true` is none of flag, trust, ignore",
         ]
     );
-    assert_eq!(Scanning::default(), settings(json!({}), json!([])).scan);
+    assert_eq!(Scanning::default(), settings(json!({}), json!([])).rules.scan);
 }

@@ -2,10 +2,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::Schedule;
+use super::settings::Schedule;
+use super::*;
+use crate::config::read::{Path, Problems, Setting};
 use crate::evidence::build_date::BuildDate;
-use crate::finding::{Code, Effect};
-use crate::settings::read::{Path, Problems, Setting};
+use crate::finding::Effect;
 
 fn read(settings: &Value) -> Result<Schedule, Vec<String>> {
     let json = serde_json::value::to_raw_value(settings).unwrap();
@@ -23,8 +24,8 @@ fn time(text: &str) -> DateTime<Utc> {
 }
 
 fn judge(schedule: &Schedule, built: &str, now: &str) -> Option<(Code, Effect)> {
-    let ruling = schedule.judge(&BuildDate::At(time(built)), time(now))?;
-    Some((ruling.code, ruling.effect))
+    let violation = schedule.judge(&BuildDate::At(time(built)), time(now))?;
+    Some((violation.code, violation.effect))
 }
 
 #[test]
@@ -160,16 +161,16 @@ fn an_image_is_warned_about_before_its_deadline_and_stale_from_it_on() {
     let schedule = schedule(json!({"maxAge": "90d", "warnBefore": "14d"}));
     let built = "2026-07-01T00:00:00Z";
     assert_eq!(judge(&schedule, built, "2026-09-14T23:59:59Z"), None);
-    assert_eq!(judge(&schedule, built, "2026-09-15T00:00:00Z"), Some((Code::PatchDue, Effect::Warn)));
-    assert_eq!(judge(&schedule, built, "2026-09-28T23:59:59Z"), Some((Code::PatchDue, Effect::Warn)));
-    assert_eq!(judge(&schedule, built, "2026-09-29T00:00:00Z"), Some((Code::StaleImage, Effect::Deny)));
+    assert_eq!(judge(&schedule, built, "2026-09-15T00:00:00Z"), Some((PATCH_DUE, Effect::Warn)));
+    assert_eq!(judge(&schedule, built, "2026-09-28T23:59:59Z"), Some((PATCH_DUE, Effect::Warn)));
+    assert_eq!(judge(&schedule, built, "2026-09-29T00:00:00Z"), Some((STALE_IMAGE, Effect::Deny)));
 }
 
 #[test]
 fn the_action_decides_how_hard_staleness_bites() {
     let now = "2026-11-20T00:00:00Z";
     let old = "2026-01-01T00:00:00Z";
-    assert_eq!(judge(&schedule(json!({"action": "warn"})), old, now), Some((Code::StaleImage, Effect::Warn)));
+    assert_eq!(judge(&schedule(json!({"action": "warn"})), old, now), Some((STALE_IMAGE, Effect::Warn)));
     assert_eq!(judge(&schedule(json!({"action": "off"})), old, now), None);
 }
 
@@ -201,17 +202,17 @@ fn a_message_names_the_build_date_the_days_the_patch_day_and_the_deadline() {
 fn an_image_that_does_not_say_when_it_was_built_gets_what_the_settings_say() {
     let now = time("2026-11-20T12:00:00Z");
     let judged = |settings: Value, date: &BuildDate| {
-        let ruling = schedule(settings).judge(date, now)?;
-        Some((ruling.code, ruling.effect))
+        let violation = schedule(settings).judge(date, now)?;
+        Some((violation.code, violation.effect))
     };
     let unknown = BuildDate::Unknown(Some("1970-01-01T00:00:00Z".to_owned()));
-    assert_eq!(judged(json!({}), &unknown), Some((Code::UnknownBuildDate, Effect::Warn)));
-    assert_eq!(judged(json!({"unknownBuildDate": "deny"}), &unknown), Some((Code::UnknownBuildDate, Effect::Deny)));
+    assert_eq!(judged(json!({}), &unknown), Some((UNKNOWN_BUILD_DATE, Effect::Warn)));
+    assert_eq!(judged(json!({"unknownBuildDate": "deny"}), &unknown), Some((UNKNOWN_BUILD_DATE, Effect::Deny)));
     assert_eq!(judged(json!({"unknownBuildDate": "allow"}), &unknown), None);
     assert_eq!(judged(json!({"action": "off", "unknownBuildDate": "deny"}), &unknown), None);
     let future = BuildDate::Future(time("2027-01-01T00:00:00Z"));
-    assert_eq!(judged(json!({}), &future), Some((Code::FutureBuildDate, Effect::Deny)));
-    assert_eq!(judged(json!({"action": "warn"}), &future), Some((Code::FutureBuildDate, Effect::Warn)));
+    assert_eq!(judged(json!({}), &future), Some((FUTURE_BUILD_DATE, Effect::Deny)));
+    assert_eq!(judged(json!({"action": "warn"}), &future), Some((FUTURE_BUILD_DATE, Effect::Warn)));
 }
 
 #[test]
@@ -264,8 +265,8 @@ fn schedules_that_make_no_sense_are_refused_with_the_path() {
 fn a_reason_of_several_lines_is_told_in_one() {
     let freeze = json!({"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end\n  freeze\r\n"});
     let schedule = schedule(json!({"maxAge": "90d", "freezes": [freeze]}));
-    let ruling = schedule.judge(&BuildDate::At(time("2026-09-25T00:00:00Z")), time("2027-01-04T00:00:00Z")).unwrap();
-    assert!(ruling.text.contains("by 2027-01-04 (after the freeze `year-end freeze`)"), "{}", ruling.text);
+    let violation = schedule.judge(&BuildDate::At(time("2026-09-25T00:00:00Z")), time("2027-01-04T00:00:00Z")).unwrap();
+    assert!(violation.text.contains("by 2027-01-04 (after the freeze `year-end freeze`)"), "{}", violation.text);
 }
 
 fn any_schedule() -> impl Strategy<Value = Schedule> {
@@ -314,7 +315,7 @@ proptest! {
     ) {
         let severity = |now| match schedule.judge(&BuildDate::At(built), now) {
             None => 0,
-            Some(ruling) if ruling.code == Code::PatchDue => 1,
+            Some(violation) if violation.code == PATCH_DUE => 1,
             Some(_) => 2,
         };
         prop_assert!(severity(now) <= severity(now + TimeDelta::seconds(later)));

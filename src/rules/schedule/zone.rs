@@ -10,8 +10,8 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::settings::read::{Path, Problems, Setting, compared, read_string};
-use crate::settings::shape::Shape;
+use crate::config::read::{Path, Problems, Setting, compared, read_string};
+use crate::config::schema::Schema;
 
 pub(super) use table::Stretch;
 
@@ -145,11 +145,11 @@ impl Setting for Zone {
         None
     }
 
-    fn shape() -> Shape {
-        Shape::text("IANA name", "IANA names", "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
+    fn schema() -> Schema {
+        Schema::text("IANA name", "IANA names", "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
     }
 
-    fn written(&self) -> Value {
+    fn to_json(&self) -> Value {
         self.name.into()
     }
 }

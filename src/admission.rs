@@ -1,0 +1,100 @@
+//! The way of one admission request: parse, scope, images, rules, enforcement, response.
+
+mod images;
+mod refusal;
+
+use crate::config::raw::RawSettings;
+use crate::enforcement::scope::{Scope, scope};
+use crate::evidence::Evidence;
+use crate::finding::Finding;
+use crate::host::Host;
+use crate::request::{AdmissionRequest, Payload};
+use crate::response::Verdict;
+use crate::rules::rule::Context;
+use crate::rules::{self, RuleAnnotations, Rules};
+use crate::settings::{RequestSettings, SettingsAt};
+use crate::workload::change;
+use crate::workload::kinds::Placement;
+use crate::workload::records;
+use crate::{settings, workload};
+use images::Images;
+
+/// Judges the payload of waPC's `validate`.
+#[must_use]
+pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
+    let Payload { request, settings } = match Payload::<RawSettings<'_>>::parse(payload) {
+        Ok(payload) => payload,
+        Err(cause) => return Verdict::refusing(refusal::not_a_request(&cause)),
+    };
+    let settings = match RequestSettings::read(settings) {
+        Ok(settings) => settings,
+        Err(problems) => return Verdict::refusing(settings::invalid(payload, &problems)),
+    };
+    let verdict = judge(&request, &settings, host);
+    if settings.is_broken() {
+        return Verdict::refusing(settings::invalid(payload, &Default::default()));
+    }
+    match settings::evaluate_at_warning(settings.general()) {
+        Some(warning) => verdict.preceded_by(warning),
+        None => verdict,
+    }
+}
+
+fn judge(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>, host: &dyn Host) -> Verdict {
+    let outcome = match scope(request) {
+        Ok(Scope::LetThrough) => return Verdict::default(),
+        Ok(Scope::JudgedIfChanged) if leaves_images_alone(request, settings) => return Verdict::default(),
+        Ok(Scope::Judged | Scope::JudgedIfChanged) => judge_object(request, settings, host),
+        Err(cause) => Err(refusal::not_an_object(request, &cause)),
+    };
+    let verdict = outcome.unwrap_or_else(Verdict::refusing);
+    if verdict.is_accepted() || !verdict.is_readable() {
+        return verdict;
+    }
+    verdict.with_break_glass(settings.general().break_glass.attempt(request, host))
+}
+
+fn judge_object(
+    request: &AdmissionRequest<'_>,
+    settings: &RequestSettings<'_>,
+    host: &dyn Host,
+) -> Result<Verdict, Finding> {
+    let general = settings.general();
+    let read = |object| workload::read(&request.kind, object, &general.custom_workloads, rules::reads_pod_annotation);
+    let object = request.object().ok_or_else(|| refusal::no_object(request))?;
+    let mut workload = read(object).map_err(|cause| refusal::unlisted(request, cause))?;
+    refusal::check_size(request, &workload)?;
+    // What the earlier state does not show counts as changed.
+    let old = request.old_object().filter(|_| request.operation == "UPDATE");
+    let mut before = old.and_then(|old| read(old).ok()).unwrap_or_default();
+    records::add_unused(&mut before);
+    let context = Context { request, object, before: &before, placement: Placement::of(&request.kind) };
+    let now = general.evaluate_at.unwrap_or_else(|| host.now());
+    let failures = general.enforcement.evidence_errors;
+    let mut evidence = Evidence::new::<RuleAnnotations>(host, &general.registries, now, failures);
+    let rules = Rules::begin(&context, &mut workload, &SettingsAt(settings, now), &mut evidence)?;
+    records::add_unused(&mut workload);
+    refusal::check_size(request, &workload)?;
+    let configured = general.configured_platforms();
+    let unchanged = change::unchanged(&workload, &before, configured);
+    let mut images = Images::new(&context, settings, &workload, rules, evidence);
+    for (index, (site, is_unchanged)) in workload.sites.iter().zip(unchanged).enumerate() {
+        images.judge(index, site, is_unchanged, workload.platforms(site.template(), configured));
+    }
+    images.verdict()
+}
+
+/// Whether an UPDATE leaves the images of its object as they were.
+#[cold]
+fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>) -> bool {
+    let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
+    let general = settings.general();
+    let read = |object| workload::read(&request.kind, object, &general.custom_workloads, rules::reads_pod_annotation);
+    match (read(object), read(old)) {
+        (Ok(now), Ok(before)) => change::leaves_images_alone(now, before, general.configured_platforms()),
+        _ => change::leaves_all_but_metadata(object, old),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,531 @@
+//! How settings are read: every problem is collected with its path, so that an admin sees all of them at once.
+//!
+//! Values are borrowed from the JSON text and read one by one. A value that cannot be read costs that value only; its
+//! neighbours are still looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::schema::{Constraint, Schema};
+use crate::json::Entries;
+use crate::sanitized::Sanitized;
+
+/// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
+const SIMILAR: f64 = 0.7;
+/// The most characters of a word that are compared with known ones.
+const MOST_COMPARED: usize = 64;
+
+/// Something that is read from one JSON value of the settings.
+pub trait Setting: Sized {
+    /// Reads the value at the path `at`. Returns nothing when it cannot be read, which is then among the problems.
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// What may be written for it.
+    fn schema() -> Schema;
+
+    /// The value as it would be written.
+    fn to_json(&self) -> Value;
+}
+
+/// A setting that is one of some words.
+pub trait Keyword: Copy + PartialEq + 'static {
+    /// The words, each with what it stands for.
+    const KEYWORDS: &'static [(&'static str, Self)];
+}
+
+/// How many problems are told of. Nobody mends more at once.
+const TOLD: usize = 100;
+
+/// The most characters of a problem that are told. Problems repeat what is written.
+const LONGEST_LINE: usize = 2000;
+
+/// No section has so many keys.
+const TOO_MANY_KEYS: usize = 64;
+
+/// What is wrong with the settings, in the order in which it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    lines: Vec<String>,
+    /// How many more there are than are told of.
+    more: usize,
+    /// What is valid, but probably not what was meant.
+    warnings: Vec<String>,
+}
+
+impl Problems {
+    /// Adds a problem of the value at a path.
+    pub fn push(&mut self, at: Path<'_>, problem: impl fmt::Display) {
+        if self.is_full() {
+            self.more += 1;
+        } else {
+            self.lines.push(line(at, problem));
+        }
+    }
+
+    /// Adds a warning about the value at a path. The settings stay valid.
+    pub fn warn(&mut self, at: Path<'_>, text: impl fmt::Display) {
+        self.warnings.push(line(at, text));
+    }
+
+    /// The warnings, one string each, every one beginning with its path.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Whether what is found from now on is counted only.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lines.len() >= TOLD
+    }
+
+    /// The problems, one string each, every one beginning with its path.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+/// A line about the value at a path, cut where it is very long.
+fn line(at: Path<'_>, text: impl fmt::Display) -> String {
+    let mut line = format!("{at}: {text}");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))?;
+        if self.more > 0 {
+            write!(f, "\n… and {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a value stands in the settings, such as `overrides[1].images`.
+#[derive(Debug, Clone, Copy)]
+pub enum Path<'p> {
+    /// The settings themselves.
+    Root,
+    /// The value of a key.
+    Key(&'p Path<'p>, &'p str),
+    /// An item of a list, counted from 0.
+    Index(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => f.write_str("settings"),
+            Path::Key(Path::Root, key) => Sanitized(key).fmt(f),
+            Path::Key(parent, key) => write!(f, "{parent}.{}", Sanitized(key)),
+            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// What kind of JSON value this is, in the words of YAML's users.
+pub fn kind_of(json: &RawValue) -> &'static str {
+    match json.get().bytes().next() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Reads a string, or says what stands there instead.
+pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut Problems) -> Option<String> {
+    match crate::json::from_str(json.get()) {
+        Ok(text) => Some(text),
+        Err(_) => {
+            let quote = match kind_of(json) {
+                "a number" | "a boolean" => format!("; put it in quotes: \"{}\"", json.get()),
+                _ => String::new(),
+            };
+            problems.push(at, format_args!("expected {expected}, found {}{quote}", kind_of(json)));
+            None
+        }
+    }
+}
+
+impl<T: Keyword> Setting for T {
+    /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`. Where `true` and `false`
+    /// are words themselves, they are read with quotes and without.
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let choices = || T::KEYWORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let has = |wanted: &str| T::KEYWORDS.iter().any(|(word, _)| *word == wanted);
+        let word = match (json.get(), crate::json::from_str::<String>(json.get())) {
+            (boolean @ ("true" | "false"), _) if has(boolean) => boolean.to_owned(),
+            ("false", _) if has("off") => "off".to_owned(),
+            (_, Ok(word)) => word,
+            (_, Err(_)) => {
+                problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));
+                return None;
+            }
+        };
+        let found = T::KEYWORDS.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
+        if found.is_none() {
+            problems.push(at, format_args!("`{word}` is none of {}", choices()));
+        }
+        found
+    }
+
+    fn schema() -> Schema {
+        Schema::Keyword(T::KEYWORDS.iter().map(|(word, _)| *word).collect())
+    }
+
+    fn to_json(&self) -> Value {
+        T::KEYWORDS.iter().find(|(_, value)| value == self).map(|(word, _)| *word).into()
+    }
+}
+
+impl Setting for bool {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json.get() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => {
+                problems.push(at, format_args!("expected true or false, found {}", kind_of(json)));
+                None
+            }
+        }
+    }
+
+    fn schema() -> Schema {
+        Schema::Boolean
+    }
+
+    fn to_json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        T::read(json, at, problems).map(Some)
+    }
+
+    fn schema() -> Schema {
+        T::schema()
+    }
+
+    fn to_json(&self) -> Value {
+        self.as_ref().map(T::to_json).into()
+    }
+}
+
+impl<T: Setting> Setting for Vec<T> {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Ok(items) = crate::json::from_str::<Vec<&RawValue>>(json.get()) else {
+            problems.push(at, format_args!("expected a list, found {}", kind_of(json)));
+            return None;
+        };
+        let mut values = Self::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            values.extend(T::read(item, Path::Index(&at, index), problems));
+        }
+        Some(values)
+    }
+
+    fn schema() -> Schema {
+        Schema::List { items: Box::new(T::schema()), least: 0 }
+    }
+
+    fn to_json(&self) -> Value {
+        self.iter().map(T::to_json).collect()
+    }
+}
+
+/// Whether this is a list without items.
+#[must_use]
+pub fn is_empty_list(json: &RawValue) -> bool {
+    json.get().strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
+}
+
+/// The keys of an object that have not been asked for yet.
+pub struct Fields<'a> {
+    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads an object; a key that is given twice is a problem.
+    pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Ok(entries) = crate::json::from_str(json.get()) else {
+            problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
+            return None;
+        };
+        Self::of(entries, at, problems)
+    }
+
+    /// Takes the keys of an object; a key that is given twice is a problem.
+    pub fn of(Entries(entries): Entries<'a>, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if entries.len() >= TOO_MANY_KEYS {
+            problems.push(at, format_args!("it has {} keys, many more than there are", entries.len()));
+            return None;
+        }
+        let mut fields = Self { entries: Vec::with_capacity(entries.len()) };
+        for (key, value) in entries {
+            if fields.entries.iter().any(|(known, _)| *known == key) {
+                problems.push(Path::Key(&at, &key), "given twice");
+            } else {
+                fields.entries.push((key, value));
+            }
+        }
+        Some(fields)
+    }
+
+    /// Takes and reads the value of a key. A null is as good as no value: YAML writes `key:` for it.
+    pub fn take<T: Setting>(&mut self, key: &str, at: Path<'_>, problems: &mut Problems) -> Option<T> {
+        T::read(self.take_unread(key)?, Path::Key(&at, key), problems)
+    }
+
+    /// Takes the value of a key as it stands there.
+    pub fn take_unread(&mut self, key: &str) -> Option<&'a RawValue> {
+        let index = self.entries.iter().position(|(known, _)| known == key)?;
+        let (_, value) = self.entries.swap_remove(index);
+        (value.get() != "null").then_some(value)
+    }
+
+    /// Whether a key has a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// The value of a key, as it is written.
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.value(key)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a RawValue> {
+        let value = self.entries.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+        value.filter(|value| value.get() != "null")
+    }
+
+    /// Whether the keys are what they must be together.
+    pub fn keep(&self, limit: Constraint) -> bool {
+        match limit {
+            Constraint::NotBoth(keys) => !keys.iter().all(|key| self.has(key)),
+            Constraint::NotAllEmpty(keys) => {
+                keys.iter().any(|key| self.value(key).is_some_and(|value| !is_empty_list(value)))
+            }
+        }
+    }
+
+    /// The keys that are not inherited, because one is given that they may not stand beside.
+    pub fn replaced(&self, constraints: &[Constraint]) -> Vec<&'static str> {
+        let mut replaced = Vec::new();
+        for constraint in constraints {
+            if let Constraint::NotBoth([a, b]) = constraint {
+                replaced.extend(self.has(a).then_some(*b));
+                replaced.extend(self.has(b).then_some(*a));
+            }
+        }
+        replaced
+    }
+
+    /// Reports the keys that nobody asked for, in alphabetical order, each with the known key that it is nearest to.
+    pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
+        self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, _) in &self.entries {
+            // Looking for the nearest of the known words costs more than reading them all.
+            let nearest = if problems.is_full() { None } else { nearest(key, known) };
+            let advice = match nearest {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            problems.push(Path::Key(&at, key), format_args!("unknown key; {advice}"));
+        }
+    }
+}
+
+/// As much of a word as is compared with known ones. None of them is longer, and the time that a comparison takes is the
+/// product of the two lengths.
+pub(crate) fn compared(word: &str) -> &str {
+    let end = word.char_indices().nth(MOST_COMPARED).map(|(end, _)| end);
+    end.and_then(|end| word.get(..end)).unwrap_or(word)
+}
+
+/// The word of some known ones that is most like another.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let word = compared(word);
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, word), *known))
+        .filter(|(similarity, _)| *similarity > SIMILAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+/// A section that can inherit keys from another one, as the sections of `overrides` do from those at the top.
+pub trait Section: Setting + Clone + Default {
+    /// Reads the section. Keys that are left out have their values in `base`, or their defaults. A key that may not stand beside one
+    /// that is given is not inherited.
+    fn read_over(json: &RawValue, at: Path<'_>, problems: &mut Problems, base: Option<&Self>) -> Option<Self>;
+}
+
+/// Declares a section of the settings: a struct, the keys it is read from, and their defaults. The keys of the
+/// `required` block have no default; a section without that block has a `Default`. After the struct may come `constraints`,
+/// each with the message for settings that break it, and a `check` of the whole.
+///
+/// The doc comments of keys are what users read, in `docs/settings.md` and in their editors: Markdown, with links as from
+/// `docs/`. The first sentence is the summary. The last one may be `For example` with a value in backticks.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])*
+        pub struct $name:ident {
+            $( $(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty = $default:expr, )*
+        }
+        $($rest:tt)*
+    ) => {
+        section! {
+            $(#[doc = $about])*
+            pub struct $name {
+                required {}
+                $( $(#[doc = $doc])* $key $field: $type = $default, )*
+            }
+            $($rest)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        impl $crate::config::read::Section for $name {
+            fn read_over(
+                json: &serde_json::value::RawValue,
+                at: $crate::config::read::Path<'_>,
+                problems: &mut $crate::config::read::Problems,
+                base: Option<&Self>,
+            ) -> Option<Self> {
+                let mut fields = $crate::config::read::Fields::read(json, at, problems)?;
+                let section = Self::take(&mut fields, at, problems, base);
+                fields.finish(Self::KEYS, at, problems);
+                section
+            }
+        }
+    };
+    (
+        $(#[doc = $about:literal])*
+        pub struct $name:ident {
+            required {
+                $( $(#[doc = $required_doc:literal])* $required_key:literal $required:ident: $required_type:ty, )*
+            }
+            $( $(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty = $default:expr, )*
+        }
+        $( constraints { $( $constraint:expr => $broken:literal, )* } )?
+        $( check $check:path; )?
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $( $(#[doc = $required_doc])* pub $required: $required_type, )*
+            $( $(#[doc = $doc])* pub $field: $type, )*
+        }
+
+        impl $name {
+            /// The keys of the section.
+            pub(crate) const KEYS: &[&str] = &[$( $required_key, )* $( $key, )*];
+
+            /// Takes the keys of the section. Those that are left out are inherited from `base`, or have their defaults.
+            #[allow(unused_variables, reason = "without optional keys nothing is inherited")]
+            pub(crate) fn take(
+                fields: &mut $crate::config::read::Fields<'_>,
+                at: $crate::config::read::Path<'_>,
+                problems: &mut $crate::config::read::Problems,
+                base: Option<&Self>,
+            ) -> Option<Self> {
+                let constraints: &[$crate::config::schema::Constraint] = &[$( $( $constraint, )* )?];
+                $($(
+                    if !fields.keep($constraint) {
+                        problems.push(at, $broken);
+                    }
+                )*)?
+                let replaced = if base.is_some() { fields.replaced(constraints) } else { Vec::new() };
+                $(
+                    if !fields.has($required_key) {
+                        problems.push(at, concat!("`", $required_key, "` is missing"));
+                    }
+                    let $required: Option<$required_type> = fields.take($required_key, at, problems);
+                )*
+                $( let $field: Option<$type> = fields.take($key, at, problems); )*
+                let section = Self {
+                    $( $required: $required?, )*
+                    $( $field: $field.unwrap_or_else(|| match base {
+                        Some(base) if !replaced.contains(&$key) => base.$field.clone(),
+                        _ => $default,
+                    }), )*
+                };
+                $( $check(&section, at, problems); )?
+                Some(section)
+            }
+        }
+
+        impl $crate::config::read::Setting for $name {
+            fn read(
+                json: &serde_json::value::RawValue,
+                at: $crate::config::read::Path<'_>,
+                problems: &mut $crate::config::read::Problems,
+            ) -> Option<Self> {
+                let mut fields = $crate::config::read::Fields::read(json, at, problems)?;
+                let section = Self::take(&mut fields, at, problems, None);
+                fields.finish(Self::KEYS, at, problems);
+                section
+            }
+
+            fn schema() -> $crate::config::schema::Schema {
+                use $crate::config::schema::{Key, Section, Schema, prose};
+                Schema::Section(Section {
+                    name: stringify!($name),
+                    about: prose(&[$( $about ),*]),
+                    keys: vec![
+                        $( Key {
+                            name: $required_key,
+                            about: prose(&[$( $required_doc ),*]),
+                            schema: <$required_type>::schema(),
+                            default: None,
+                        }, )*
+                        $( Key {
+                            name: $key,
+                            about: prose(&[$( $doc ),*]),
+                            schema: <$type>::schema(),
+                            default: Some(<$type>::to_json(&$default)),
+                        }, )*
+                    ],
+                    constraints: vec![$( $( $constraint, )* )?],
+                })
+            }
+
+            /// Keys that have their defaults are left out.
+            fn to_json(&self) -> serde_json::Value {
+                let mut object = serde_json::Map::new();
+                $( object.insert($required_key.to_owned(), self.$required.to_json()); )*
+                $(
+                    let value = self.$field.to_json();
+                    if value != <$type>::to_json(&$default) {
+                        object.insert($key.to_owned(), value);
+                    }
+                )*
+                object.into()
+            }
+        }
+    };
+}
+pub(crate) use section;

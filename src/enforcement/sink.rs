@@ -1,0 +1,103 @@
+//! Applies exceptions and downgrades to what rules report about an image.
+
+use super::downgrade::{self, Downgrade};
+use super::exceptions::Exceptions;
+use crate::finding::{Code, Effect, Finding, Violation};
+use crate::image::Reference;
+use crate::rules::rule::Sink;
+use crate::sanitized::Sanitized;
+use crate::workload::site::ImageSite;
+
+/// Collects the findings about one image.
+pub struct ImageSink<'s, 'e> {
+    /// The site.
+    pub site: &'s ImageSite<'s>,
+    /// The image field.
+    pub written: &'s Reference<'s>,
+    /// The reference by which the image is judged.
+    pub judged: Reference<'s>,
+    /// The site that had its container before the UPDATE.
+    pub predecessor: Option<&'s ImageSite<'s>>,
+    /// The exceptions for the image.
+    pub exceptions: &'s Exceptions<'e>,
+    /// How its findings are downgraded.
+    pub downgrade: Option<Downgrade>,
+    /// The findings so far.
+    pub findings: &'s mut Vec<Finding>,
+}
+
+impl ImageSink<'_, '_> {
+    fn add(&mut self, image: &str, violation: Violation) -> bool {
+        let image = Sanitized(image).to_string();
+        let mut is_refused = false;
+        for violation in self.exceptions.apply(violation) {
+            let mut finding = Finding::about_image(self.site.to_string(), image.clone(), violation);
+            if let Some(earlier) = self.earlier_record().filter(|_| finding.effect == Effect::Deny) {
+                finding.text = format!("{}; to keep the digest recorded before, write `{earlier}`", finding.text);
+            }
+            let finding = downgrade::apply(self.downgrade, finding);
+            is_refused |= finding.as_ref().is_some_and(|finding| finding.effect == Effect::Deny);
+            self.findings.extend(finding);
+        }
+        is_refused
+    }
+
+    /// The image with the digest that was recorded before the UPDATE, if it differs now.
+    fn earlier_record(&self) -> Option<String> {
+        let predecessor = self.predecessor.filter(|predecessor| predecessor.image == self.site.image)?;
+        predecessor.recorded().filter(|earlier| *earlier != self.judged.as_str())
+    }
+}
+
+impl Sink for ImageSink<'_, '_> {
+    fn report(&mut self, violation: Violation) -> bool {
+        let judged = self.judged.as_str().to_owned();
+        self.add(&judged, violation)
+    }
+
+    fn report_image_field(&mut self, violation: Violation) -> bool {
+        self.add(self.written.as_str(), violation)
+    }
+}
+
+/// Collects the findings about the images that may run of a reference, one image after the other. The images of an index are mostly
+/// built together, so what is reported about one is not repeated for the next.
+pub struct BuildSink<'s> {
+    sink: &'s mut dyn Sink,
+    platform: Option<&'s str>,
+    /// What was reported about the images before.
+    before: Vec<(Code, Effect)>,
+    /// What is reported about this image.
+    now: Vec<(Code, Effect)>,
+}
+
+impl<'s> BuildSink<'s> {
+    /// Nothing is reported yet.
+    pub fn new(sink: &'s mut dyn Sink) -> Self {
+        Self { sink, platform: None, before: Vec::new(), now: Vec::new() }
+    }
+
+    /// The next image, with its platform if messages have to name it.
+    pub fn next(&mut self, platform: Option<&'s str>) {
+        self.before.append(&mut self.now);
+        self.platform = platform;
+    }
+}
+
+impl Sink for BuildSink<'_> {
+    fn report(&mut self, mut violation: Violation) -> bool {
+        let key = (violation.code, violation.effect);
+        if self.before.contains(&key) {
+            return false;
+        }
+        self.now.push(key);
+        if let Some(platform) = self.platform {
+            violation.text = format!("({platform}) {}", violation.text);
+        }
+        self.sink.report(violation)
+    }
+
+    fn report_image_field(&mut self, violation: Violation) -> bool {
+        self.sink.report_image_field(violation)
+    }
+}

@@ -1,0 +1,169 @@
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::values::{Action, Unknown};
+use crate::evidence::build_date::BuildDate;
+use crate::evidence::registry::ImageFacts;
+use crate::finding::{Code, Effect};
+use crate::image::Reference;
+
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+
+fn time(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+fn entries(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn on(name: &str, digest: &str) -> Result<Base, String> {
+    Ok(Base { name: name.to_owned(), digest: digest.to_owned() })
+}
+
+#[test]
+fn annotations_come_first_labels_next_and_buildpacks_last() {
+    let buildpacks = json!({"runImage": {"image": "registry.example.com/run:jammy", "reference": format!("registry.example.com/run@{DIGEST}")}});
+    let mut image = ImageFacts { labels: entries(&[(BUILDPACKS, &buildpacks.to_string())]), ..ImageFacts::default() };
+    assert_eq!(base_of(&image), on("registry.example.com/run:jammy", DIGEST));
+    image.labels.extend(entries(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, OTHER)]));
+    assert_eq!(base_of(&image), on("debian:12", OTHER));
+    image.annotations = entries(&[(BASE_NAME, "debian:13"), (BASE_DIGEST, DIGEST)]);
+    assert_eq!(base_of(&image), on("debian:13", DIGEST));
+}
+
+#[test]
+fn older_buildpacks_name_the_run_image_in_the_stack() {
+    let metadata = json!({"runImage": {"reference": format!("index.docker.io/run@{DIGEST}")}, "stack": {"runImage": {"image": "run:base"}}});
+    let image = ImageFacts { labels: entries(&[(BUILDPACKS, &metadata.to_string())]), ..ImageFacts::default() };
+    assert_eq!(base_of(&image), on("run:base", DIGEST));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_in_one_short_line() {
+    let metadata = json!({"runImage": "x\n".repeat(1 << 20)}).to_string();
+    let image = ImageFacts { labels: entries(&[(BUILDPACKS, &metadata)]), ..ImageFacts::default() };
+    let reason = base_of(&image).unwrap_err();
+    assert!(reason.len() < 600 && !reason.contains('\n'), "{reason}");
+}
+
+#[test]
+fn what_an_image_does_not_say_is_said() {
+    let annotated = |pairs: &[(&str, &str)]| ImageFacts { annotations: entries(pairs), ..ImageFacts::default() };
+    let built = |metadata: Value| ImageFacts {
+        labels: entries(&[(BUILDPACKS, &metadata.to_string())]),
+        ..ImageFacts::default()
+    };
+    for (image, expected) in [
+        (ImageFacts::default(), "does not say what it was built on"),
+        (annotated(&[(BASE_DIGEST, DIGEST)]), "does not say what it was built on"),
+        (annotated(&[(BASE_NAME, "debian:12")]), "names its base `debian:12`, but no digest in"),
+        (
+            annotated(&[(BASE_NAME, "Debian"), (BASE_DIGEST, DIGEST)]),
+            "names a base `Debian` that is none: the repository",
+        ),
+        (
+            annotated(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, "sha256:1")]),
+            "gives `sha256:1` for the digest of its base: the sha256 digest has 1",
+        ),
+        (
+            annotated(&[(BASE_NAME, &format!("debian@{DIGEST}")), (BASE_DIGEST, DIGEST)]),
+            "names its base by digest alone",
+        ),
+        (built(json!([])), "has a label `io.buildpacks.lifecycle.metadata` that cannot be read: "),
+        (
+            built(json!({"runImage": {"reference": DIGEST}})),
+            "has a label `io.buildpacks.lifecycle.metadata` without the name",
+        ),
+        (
+            built(json!({"runImage": {"reference": "5f1b", "image": "run:base"}})),
+            "has a label `io.buildpacks.lifecycle.metadata` without the digest",
+        ),
+    ] {
+        let reason = base_of(&image).unwrap_err();
+        assert!(reason.starts_with(expected), "expected: {expected}\nfound:    {reason}");
+    }
+}
+
+#[test]
+fn a_base_that_is_named_by_tag_and_digest_is_followed_by_its_tag() {
+    let name = format!("debian:12@{OTHER}");
+    let image =
+        ImageFacts { annotations: entries(&[(BASE_NAME, &name), (BASE_DIGEST, DIGEST)]), ..ImageFacts::default() };
+    assert_eq!(base_of(&image), on("docker.io/library/debian:12", DIGEST));
+}
+
+#[test]
+fn an_incomplete_source_does_not_hide_the_next_one() {
+    let labels = entries(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, DIGEST)]);
+    for annotations in [entries(&[(BASE_NAME, ""), (BASE_DIGEST, "")]), entries(&[(BASE_NAME, "alpine:3")])] {
+        let image = ImageFacts { annotations, labels: labels.clone(), ..ImageFacts::default() };
+        assert_eq!(base_of(&image), on("debian:12", DIGEST));
+    }
+    let image = ImageFacts { annotations: entries(&[(BASE_NAME, ""), (BASE_DIGEST, "")]), ..ImageFacts::default() };
+    assert!(base_of(&image).unwrap_err().starts_with("does not say what it was built on; set the annotations"));
+}
+
+#[test]
+fn grace_never_counts_from_before_the_image_was_built() {
+    let rule = BaseImage { action: Action::Deny, ..BaseImage::default() };
+    let (newer, built) = (BuildDate::At(time("2020-11-01T00:00:00Z")), BuildDate::At(time("2026-11-19T00:00:00Z")));
+    assert_eq!(judge(&rule, &newer, &built, "2026-11-20T00:00:00Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
+}
+
+#[test]
+fn only_listed_registries_and_the_images_own_are_asked_about_bases() {
+    let may_ask = |rule: &BaseImage, base, image| {
+        rule.may_ask(&Reference::parse(base).unwrap(), &Reference::parse(image).unwrap())
+    };
+    let rule = BaseImage::default();
+    assert!(may_ask(&rule, "debian:12", "registry.example.com/app:1"));
+    assert!(may_ask(&rule, "Registry.Example.com:443/base:1", "registry.example.com/app:1"));
+    assert!(!may_ask(&rule, "evil.test/base:1", "registry.example.com/app:1"));
+    let closed = BaseImage { registries: vec![], ..BaseImage::default() };
+    assert!(!may_ask(&closed, "debian:12", "registry.example.com/app:1"));
+}
+
+fn judge(rule: &BaseImage, newer: &BuildDate, built: &BuildDate, now: &str) -> Option<(Code, Effect)> {
+    let base = BaseStatus::Outdated { base: "debian:12".to_owned(), newer: newer.clone() };
+    let violation = rule.judge(&base, built, time(now))?;
+    Some((violation.code, violation.effect))
+}
+
+#[test]
+fn grace_counts_from_the_build_of_the_newer_base() {
+    let rule = BaseImage { action: Action::Deny, ..BaseImage::default() };
+    let (newer, built) = (BuildDate::At(time("2026-11-01T00:00:00Z")), BuildDate::At(time("2026-10-01T00:00:00Z")));
+    assert_eq!(judge(&rule, &newer, &built, "2026-11-14T23:59:59Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
+    assert_eq!(judge(&rule, &newer, &built, "2026-11-15T00:00:00Z"), Some((OUTDATED_BASE_IMAGE, Effect::Deny)));
+    let warns = BaseImage::default();
+    assert_eq!(judge(&warns, &newer, &built, "2026-11-15T00:00:00Z"), Some((OUTDATED_BASE_IMAGE, Effect::Warn)));
+    let off = BaseImage { action: Action::Off, ..BaseImage::default() };
+    assert_eq!(judge(&off, &newer, &built, "2026-11-15T00:00:00Z"), None);
+}
+
+#[test]
+fn a_newer_base_without_a_date_is_counted_from_the_build_of_the_image() {
+    let rule = BaseImage::default();
+    let (newer, built) = (BuildDate::Unknown(None), BuildDate::At(time("2026-11-01T00:00:00Z")));
+    assert_eq!(judge(&rule, &newer, &built, "2026-11-14T00:00:00Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
+    assert_eq!(judge(&rule, &newer, &built, "2026-11-16T00:00:00Z"), Some((OUTDATED_BASE_IMAGE, Effect::Warn)));
+    let nothing = BuildDate::Unknown(None);
+    assert_eq!(judge(&rule, &newer, &nothing, "2026-11-16T00:00:00Z"), Some((OUTDATED_BASE_IMAGE, Effect::Warn)));
+}
+
+#[test]
+fn an_unknown_base_gets_what_the_settings_say() {
+    let now = time("2026-11-20T00:00:00Z");
+    let unknown = BaseStatus::Unknown("does not say what it was built on".to_owned());
+    let judged = |unknown_setting| {
+        let rule = BaseImage { unknown: unknown_setting, ..BaseImage::default() };
+        rule.judge(&unknown, &BuildDate::Unknown(None), now).map(|violation| (violation.code, violation.effect))
+    };
+    assert_eq!(judged(Unknown::Allow), None);
+    assert_eq!(judged(Unknown::Warn), Some((UNKNOWN_BASE_IMAGE, Effect::Warn)));
+    assert_eq!(judged(Unknown::Deny), Some((UNKNOWN_BASE_IMAGE, Effect::Deny)));
+    assert_eq!(BaseImage::default().judge(&BaseStatus::Current, &BuildDate::Unknown(None), now), None);
+}

@@ -1,0 +1,240 @@
+//! Rule `pinning`: every image has a digest. A tag says which image was meant when it was written; only a digest says
+//! which one runs.
+
+pub mod decision;
+mod recording;
+pub mod settings;
+
+use std::ops::ControlFlow;
+
+use super::rule::{Context, Edit, Image, Rule, SettingsByImage, Sink, unverified};
+use crate::evidence::{Answer, Evidence};
+use crate::finding::{Code, Effect, Finding, INVALID_REQUEST, Violation, codes};
+use crate::image::{Digest, Reference};
+use crate::sanitized::Sanitized;
+use crate::workload::kinds::Placement;
+use crate::workload::record_keys;
+use crate::workload::records::{self, Resolved};
+use crate::workload::site::{ImageSite, Workload};
+use decision::{Decision, not_pinned, not_renewed, pinned, unpinned};
+use recording::{Recorded, Recorder, Recording};
+use settings::{Pinning, PinningAction, Templates};
+
+codes! {
+    /// An image without a digest.
+    UNPINNED_IMAGE = "unpinned-image";
+    /// An image with a forbidden tag and without a digest.
+    FORBIDDEN_TAG = "forbidden-tag";
+}
+
+/// The rule, for the time of one request.
+pub struct PinningRule {
+    recording: Recording,
+    resolved: Resolved,
+    /// What is done about the image that is judged now.
+    decision: Decision,
+    /// The digests that are written into image fields.
+    edits: Vec<Edit>,
+}
+
+impl Rule for PinningRule {
+    type Settings = Pinning;
+
+    const CODES: &'static [Code] = CODES;
+
+    fn begin(
+        context: &Context<'_>,
+        workload: &mut Workload<'_>,
+        settings: &dyn SettingsByImage<Pinning>,
+        evidence: &mut Evidence<'_>,
+    ) -> Result<Self, Finding> {
+        let recording = Recorder { context, settings, now: evidence.now }.record(workload, &mut evidence.registry);
+        if let Some(bytes) = recording.excess {
+            return Err(Finding::about_request(INVALID_REQUEST, too_many_records(&context.request.kind.kind, bytes)));
+        }
+        let resolved = Resolved::of(workload);
+        Ok(Self { recording, resolved, decision: Decision::LeaveAlone, edits: Vec::new() })
+    }
+
+    fn judged_reference(settings: &Pinning, site: &ImageSite<'_>, is_unchanged: bool) -> Option<String> {
+        let is_rewritten =
+            settings.action == PinningAction::Pin && settings.templates() == Templates::Judge && !is_unchanged;
+        if is_rewritten { None } else { site.recorded() }
+    }
+
+    fn judge_reference(
+        &mut self,
+        settings: &Pinning,
+        image: &Image<'_>,
+        evidence: &Evidence<'_>,
+        sink: &mut dyn Sink,
+    ) -> Option<Effect> {
+        let is_audit = image.context.request.is_audit();
+        let is_pinned_by_record = is_pinned_by_record(settings, image);
+        self.resolved.is_managed |= settings.action == PinningAction::Pin;
+        let recorded = self.recording.of(image.index);
+        let decision = match is_pinned_by_record {
+            true => Decision::Pin,
+            false => settings.decide(reference_to_pin(settings, image, recorded), image.context.placement),
+        };
+        let decision = match decision {
+            // Where an exception or a downgrade allows the tag, the rest of the rule applies.
+            Decision::Refuse { violation, otherwise } => {
+                if sink.report_image_field(violation) {
+                    Decision::LeaveAlone
+                } else {
+                    *otherwise
+                }
+            }
+            decision => decision,
+        };
+        self.decision = match decision {
+            // The audit scanner changes nothing.
+            Decision::Pin if is_audit => Decision::Report(Effect::Warn),
+            // An UPDATE that changes something else does not rewrite an image that was admitted before.
+            Decision::Pin if image.is_unchanged => Decision::LeaveAlone,
+            Decision::Record if matches!(recorded, Recorded::AsItIs | Recorded::Forbidden) => Decision::LeaveAlone,
+            decision => decision,
+        };
+        match self.decision {
+            // A record needs no registry.
+            Decision::Pin if is_pinned_by_record => None,
+            Decision::Pin | Decision::Record => Some(Effect::Deny),
+            Decision::Report(effect) => {
+                if !evidence.registry.may_ask(&image.reference) {
+                    report_unpinned(image, None, effect, sink);
+                    self.decision = Decision::LeaveAlone;
+                }
+                (!is_audit).then_some(effect)
+            }
+            Decision::LeaveAlone | Decision::Refuse { .. } => None,
+        }
+    }
+
+    fn judge_digest(
+        &mut self,
+        _: &Pinning,
+        image: &mut Image<'_>,
+        evidence: &mut Evidence<'_>,
+        sink: &mut dyn Sink,
+    ) -> ControlFlow<()> {
+        match self.decision {
+            Decision::LeaveAlone | Decision::Refuse { .. } => {}
+            Decision::Report(effect) => {
+                // The digest is only advice here, so the audit scanner does not ask for it.
+                if image.digest.is_none() && !image.context.request.is_audit() {
+                    image.digest = evidence.registry.digest_if_known(&image.reference.registry_name());
+                }
+                report_unpinned(image, image.digest.as_deref(), effect, sink);
+            }
+            Decision::Record => match self.recording.of(image.index) {
+                Recorded::NotRenewed(cause) => {
+                    sink.report(not_renewed(cause));
+                }
+                Recorded::NotFound => {
+                    let cause = evidence.registry.digest(&image.reference.registry_name()).err().unwrap_or_default();
+                    sink.report(unverified(Effect::Deny, &cause, evidence));
+                    return ControlFlow::Break(());
+                }
+                Recorded::AsItIs | Recorded::LookedUp | Recorded::Forbidden => {}
+            },
+            Decision::Pin => match self.digest_to_write(image, evidence) {
+                Ok(digest) => {
+                    let json = serde_json::to_string(&pinned(image.written, &digest)).ok();
+                    let Some(edit) = image.site.span(image.context.object).zip(json) else {
+                        sink.report(unplaced());
+                        return ControlFlow::Break(());
+                    };
+                    self.edits.push(edit);
+                    self.recording.remove(image.site);
+                    image.digest = Some(digest);
+                }
+                Err(cause) => {
+                    sink.report(unverified(Effect::Deny, &cause, evidence));
+                    return ControlFlow::Break(());
+                }
+            },
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn edits(self, context: &Context<'_>) -> Result<Vec<Edit>, Finding> {
+        let is_pod =
+            context.placement == Placement::Pod && context.request.operation == "CREATE" && !context.request.is_audit();
+        let mut edits = self.edits;
+        let annotation = if is_pod { self.resolved.written() } else { None };
+        let annotation = match annotation {
+            Some(written) => records::annotate(context.object, "", &[written]).map(Some),
+            None => Some(None),
+        };
+        let of_object = annotation.zip(self.recording.edits(context.object));
+        let Some((annotation, written)) = of_object else {
+            return Err(Finding::about_request(INVALID_REQUEST, "the images of this object cannot be rewritten"));
+        };
+        edits.extend(annotation);
+        edits.extend(written);
+        Ok(edits)
+    }
+}
+
+impl PinningRule {
+    /// The digest that an image field gets: in a pod the one of its record, else what its tag points at.
+    fn digest_to_write(&mut self, image: &Image<'_>, evidence: &mut Evidence<'_>) -> Answer<String> {
+        if image.context.placement == Placement::Pod
+            && let Some(digest) = digest_of_record(image)
+        {
+            return Ok(digest.as_str().to_owned());
+        }
+        let digest = evidence.registry.digest(&image.written.registry_name())?;
+        self.resolved.add(image.site);
+        Ok(digest)
+    }
+}
+
+/// Whether a pod gets the digest of its record.
+fn is_pinned_by_record(settings: &Pinning, image: &Image<'_>) -> bool {
+    image.context.placement == Placement::Pod
+        && settings.action == PinningAction::Pin
+        && digest_of_record(image).is_some()
+}
+
+/// The reference that the rule judges: with the digest of a valid record that is kept as it is. Without it if the record is looked up
+/// in this request, or if the rule requires a digest in the image field.
+fn reference_to_pin<'i>(settings: &Pinning, image: &'i Image<'_>, recorded: &Recorded) -> &'i Reference<'i> {
+    let is_kept = *recorded == Recorded::AsItIs && settings.templates() != Templates::Judge;
+    if is_kept { &image.reference } else { image.written }
+}
+
+/// The digest that a valid record gives the image.
+fn digest_of_record<'i>(image: &'i Image<'_>) -> Option<Digest<'i>> {
+    image.site.record.as_deref().and_then(|record| record_keys::recorded_digest(record, image.written))
+}
+
+/// Reports an image field without a digest. `digest` is the one that the registry or a record gives, if known.
+fn report_unpinned(image: &Image<'_>, digest: Option<&str>, effect: Effect, sink: &mut dyn Sink) {
+    let digest = image.reference.digest().map(|digest| digest.as_str().to_owned()).or(digest.map(str::to_owned));
+    let is_made = image.context.placement == Placement::Pod && image.context.request.is_by_controller();
+    let unused = image.site.record.as_deref().filter(|_| is_made && digest_of_record(image).is_some());
+    sink.report_image_field(match unused {
+        Some(record) => not_pinned(record, effect),
+        None => unpinned(image.written, digest.as_deref(), effect),
+    });
+}
+
+/// An image that cannot be rewritten, because its place in the object is not known. It is refused whatever the settings say about
+/// registries.
+fn unplaced() -> Violation {
+    let text = "cannot be pinned: its place in the object is not known".to_owned();
+    Violation { code: INVALID_REQUEST, effect: Effect::Deny, text }
+}
+
+fn too_many_records(kind: &str, bytes: usize) -> String {
+    let (kind, most) = (Sanitized(kind), recording::MOST_BYTES / 1024);
+    format!(
+        "the records of this {kind} take {bytes} bytes, more than the {most} KiB that are written; write the digests into the image \
+         fields, `name:tag@sha256:…`"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! Judges an image by its scan results.
+//!
+//! Every source is judged for itself, and the worst one counts. What was found in an image is named once, by the source in
+//! which it is worst.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::result::{Scan, Severity, Vulnerability};
+use super::settings::{Number, PodAnnotations, Scanning};
+use super::{PATCH_WINDOW_OPEN, SCAN_FLAGGED, STALE_SCAN, UNSCANNED_IMAGE, VULNERABLE_IMAGE};
+use crate::config::values::Duration;
+use crate::finding::{Effect, Violation};
+use crate::rules::waiver::{EXCEPTED, Terms, Waiver, Waivers};
+use crate::sanitized::Sanitized;
+
+/// How many vulnerabilities a message names.
+const NAMED: usize = 3;
+
+/// What is said of an image.
+#[derive(Debug, Clone, Default)]
+pub struct ScanEvidence {
+    /// By annotations of the pod.
+    pub pod: Vec<Scan>,
+    /// By everybody else.
+    pub others: Vec<Scan>,
+    /// Whether no scan that satisfies `require` can be missing.
+    pub is_complete: bool,
+}
+
+/// How a scan result stands to the limits.
+#[derive(Default)]
+struct Assessment<'a> {
+    /// Severities of which there are more than allowed: how many there are, and how many are allowed where there is a limit.
+    exceeded: Vec<(Severity, u64, Option<u64>)>,
+    /// The named vulnerabilities of those severities, the worst first, each with the day by which it had to be patched.
+    over: Vec<(&'a Vulnerability, Option<DateTime<Utc>>)>,
+    /// Vulnerabilities that have to be patched by some day to come.
+    open: Vec<(&'a Vulnerability, DateTime<Utc>)>,
+    /// Vulnerabilities that would be too many, but for an exception.
+    excepted: Vec<(&'a Vulnerability, Terms<'a>)>,
+    /// Vulnerabilities that are too many since an exception has ended.
+    ended: Vec<(&'a Vulnerability, Terms<'a>)>,
+}
+
+impl Assessment<'_> {
+    /// By how much it is worse than another.
+    fn weight(&self) -> (u64, usize, usize) {
+        let too_many = self.exceeded.iter().map(|(_, count, allowed)| count - allowed.unwrap_or(0));
+        (too_many.fold(0, u64::saturating_add), self.open.len(), self.excepted.len())
+    }
+}
+
+impl Scanning {
+    /// Whether annotations of the pod clear the image, so that nothing else has to be asked.
+    #[must_use]
+    pub fn is_cleared_by(&self, pod: &[Scan], waivers: &dyn Waivers, now: DateTime<Utc>) -> bool {
+        let exceeds = |scan: &Scan| !self.assess(scan, waivers, now).exceeded.is_empty();
+        self.pod_annotations == PodAnnotations::Trust
+            && pod.iter().any(|scan| scan.is_exact && self.counts(scan, now))
+            && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.counts(scan, now) && exceeds(scan)))
+    }
+
+    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else. Where the evidence is not
+    /// complete, nothing is said of scan results that are missing.
+    #[must_use]
+    pub fn judge(&self, evidence: &ScanEvidence, waivers: &dyn Waivers, now: DateTime<Utc>) -> Vec<Violation> {
+        let ScanEvidence { pod, others, is_complete } = evidence;
+        let Some(effect) = self.action.effect() else { return Vec::new() };
+        let mut violations = Vec::new();
+        let fresh = pod.iter().chain(others).filter(|scan| !self.is_stale(scan, now));
+        let mut objections = fresh.filter_map(|scan| objection(scan, now));
+        if let Some(first) = objections.next() {
+            let text = match objections.count() {
+                0 => first,
+                more => format!("{first} (and {more} more flags)"),
+            };
+            violations.push(Violation { code: SCAN_FLAGGED, effect, text });
+        }
+        let counting = pod.iter().chain(others).filter(|scan| self.counts(scan, now));
+        let worst = counting.map(|scan| (scan, self.assess(scan, waivers, now))).reduce(|worst, next| {
+            // Of equals the first one.
+            if next.1.weight() > worst.1.weight() { next } else { worst }
+        });
+        if let Some((scan, assessment)) = &worst {
+            violations.extend(self.violations(scan, assessment, effect));
+        }
+        let clearing: &[Scan] = if self.pod_annotations == PodAnnotations::Trust { pod } else { &[] };
+        if *is_complete {
+            violations.extend(self.missing(clearing, others, pod, effect, now));
+        }
+        violations
+    }
+
+    /// Whether a scan is as much as has to be known of the image. What people can write who may write to the namespace of the
+    /// workload is not what `require` asks for.
+    fn satisfies(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.is_exact && self.counts(scan, now) && !(self.require && scan.is_own)
+    }
+
+    /// Whether a scan is a result that counts.
+    fn counts(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.is_result && !self.is_stale(scan, now) && !is_future(scan, now)
+    }
+
+    fn is_stale(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+        scan.at.is_some_and(|at| now - at >= self.max_age.delta())
+    }
+
+    fn assess<'a>(&self, scan: &'a Scan, waivers: &'a dyn Waivers, now: DateTime<Utc>) -> Assessment<'a> {
+        let mut assessment = Assessment::default();
+        for severity in Severity::ALL {
+            let limit = self.max_allowed.of(severity).map(|Number(limit)| limit);
+            let window = self.patch_within.of(severity).map(Duration::delta);
+            if limit.is_some() || window.is_some() {
+                self.assess_severity(scan, (severity, limit, window), waivers, now, &mut assessment);
+            }
+        }
+        assessment.open.sort_by_key(|(vulnerability, due)| (*due, Reverse(vulnerability.severity)));
+        assessment
+    }
+
+    fn assess_severity<'a>(
+        &self,
+        scan: &'a Scan,
+        (severity, limit, window): (Severity, Option<u64>, Option<TimeDelta>),
+        waivers: &'a dyn Waivers,
+        now: DateTime<Utc>,
+        assessment: &mut Assessment<'a>,
+    ) {
+        let (mut over, mut excepted, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let of_severity = scan.named.iter().filter(|vulnerability| vulnerability.severity == severity);
+        for vulnerability in of_severity.filter(|found| found.fixed_in.is_some() || !self.fixable_only) {
+            let due = window.zip(vulnerability.published).map(|(window, published)| published + window);
+            if due.is_none() && limit.is_none() {
+                continue;
+            }
+            match (waivers.for_vulnerability(&vulnerability.id, &vulnerability.aliases), due) {
+                (Some(Waiver::InForce(terms)), _) => excepted.push((vulnerability, terms)),
+                (_, Some(due)) if now < due => assessment.open.push((vulnerability, due)),
+                (waiver, due) => {
+                    over.push((vulnerability, due));
+                    if let Some(Waiver::Ended(terms)) = waiver {
+                        ended.push((vulnerability, terms));
+                    }
+                }
+            }
+        }
+        // A count has no date, and is judged by the limit alone. In a summary it stands for vulnerabilities that have one,
+        // and some of them may be overdue.
+        let counts = limit.is_some() || scan.is_summary;
+        let counted = scan.counted.iter().filter(|count| counts && count.severity == severity);
+        let counted = counted.map(|count| if self.fixable_only { count.fixable } else { count.all });
+        let count = counted.fold(over.len() as u64, u64::saturating_add);
+        // What has a time to be patched in, and no limit, may not be there when that time is over.
+        let allowed = limit.unwrap_or(0);
+        if count.saturating_add(excepted.len() as u64) > allowed {
+            assessment.excepted.append(&mut excepted);
+        }
+        if count > allowed {
+            over.sort_by(|(a, a_due), (b, b_due)| {
+                (a_due.is_none(), a_due, &a.id).cmp(&(b_due.is_none(), b_due, &b.id))
+            });
+            assessment.exceeded.push((severity, count, limit));
+            assessment.over.append(&mut over);
+            assessment.ended.append(&mut ended);
+        }
+    }
+
+    fn violations(&self, scan: &Scan, assessment: &Assessment<'_>, effect: Effect) -> Vec<Violation> {
+        let by = match scan.at {
+            Some(at) => format!("{}, {}", scan.source, at.date_naive()),
+            None => scan.source.clone(),
+        };
+        let mut violations = Vec::new();
+        if !assessment.exceeded.is_empty() {
+            violations.push(Violation { code: VULNERABLE_IMAGE, effect, text: self.too_many(scan, assessment, &by) });
+        }
+        for (exception, vulnerabilities) in by_exception(&assessment.ended) {
+            violations.push(exception.expired(&listed(&vulnerabilities)));
+        }
+        for (exception, vulnerabilities) in by_exception(&assessment.excepted) {
+            let text = format!("is excepted from {} until {exception}", listed(&vulnerabilities));
+            violations.push(Violation { code: EXCEPTED, effect: Effect::Warn, text });
+        }
+        if !assessment.open.is_empty() {
+            violations.push(Violation {
+                code: PATCH_WINDOW_OPEN,
+                effect: Effect::Warn,
+                text: still_open(assessment, &by),
+            });
+        }
+        violations
+    }
+
+    fn too_many(&self, scan: &Scan, assessment: &Assessment<'_>, by: &str) -> String {
+        let counts: Vec<String> = assessment
+            .exceeded
+            .iter()
+            .map(|(severity, count, allowed)| match allowed {
+                Some(allowed) => format!("{count} {severity} ({allowed} allowed)"),
+                None if scan.is_summary => format!("{count} possibly overdue {severity}"),
+                None => format!("{count} overdue {severity}"),
+            })
+            .collect();
+        let total =
+            assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let (with_fix, way_out) = if self.fixable_only && !scan.is_summary {
+            (" with a fix", "deploy a build that has the fixes")
+        } else {
+            ("", "deploy a build without them")
+        };
+        let had_to = |due: &Option<DateTime<Utc>>| {
+            due.map(|due| format!("had to be patched by {}", due.date_naive())).unwrap_or_default()
+        };
+        let named = assessment.over.iter().map(|(vulnerability, due)| (*vulnerability, had_to(due)));
+        let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
+        let named = named_few(named, total);
+        let named = if named.is_empty() { String::new() } else { format!(": {named}") };
+        let ended: Vec<String> = by_exception(&assessment.ended)
+            .iter()
+            .map(|(exception, ids)| format!("; the exception for {} ended: {exception}", listed(ids)))
+            .collect();
+        // What to do comes before the list: warnings are cut at their end.
+        format!("has {} {noun}{with_fix}; {way_out}{named} (by {by}){}", enumerated(&counts), ended.concat())
+    }
+
+    /// What is said of an image that has no scan result that counts. `clearing` are the annotations of the pod where they can
+    /// clear.
+    fn missing(
+        &self,
+        clearing: &[Scan],
+        others: &[Scan],
+        pod: &[Scan],
+        effect: Effect,
+        now: DateTime<Utc>,
+    ) -> Option<Violation> {
+        if clearing.iter().chain(others).any(|scan| self.satisfies(scan, now)) {
+            return None;
+        }
+        // Which finding an image is refused for is not for its requester to choose: an exception may cover one of the two.
+        let telling = if self.require { clearing } else { pod };
+        let telling = telling.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
+        let stale = telling.filter(|scan| self.is_stale(scan, now));
+        if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
+            let days = (now - at).num_days();
+            let text = format!(
+                "was last scanned {} ({days} days ago), and a scan counts for {}; scan it again (by {})",
+                at.date_naive(),
+                self.max_age,
+                scan.source
+            );
+            let effect = if self.require { effect } else { Effect::Warn };
+            return Some(Violation { code: STALE_SCAN, effect, text });
+        }
+        let is_own_result = |scan: &Scan| scan.is_own && scan.is_exact && self.counts(scan, now);
+        let hint = if others.iter().any(is_own_result) {
+            "; reports in the workload's own namespace do not count for `scan.require`"
+        } else if pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag {
+            "; annotations of the pod itself do not count, see `scan.podAnnotations`"
+        } else if others.iter().any(|scan| !scan.is_exact) {
+            "; only other images of its index were scanned"
+        } else {
+            ""
+        };
+        self.require.then(|| Violation {
+            code: UNSCANNED_IMAGE,
+            effect,
+            text: format!("has no scan result that counts; have it scanned before it is deployed{hint}"),
+        })
+    }
+}
+
+/// Why a source wants an image kept out, where it does.
+fn objection(scan: &Scan, now: DateTime<Utc>) -> Option<String> {
+    let source = &scan.source;
+    if let Some(at) = scan.at.filter(|_| is_future(scan, now)) {
+        let day = at.date_naive();
+        return Some(format!(
+            "is flagged: {source} says that it was scanned {day}, which is in the future; scan it again"
+        ));
+    }
+    let objection = scan.objection.as_ref()?;
+    Some(format!("is flagged: {source} {objection}; deploy an image that is not flagged, or correct the flag"))
+}
+
+/// Clocks may differ by a day.
+fn is_future(scan: &Scan, now: DateTime<Utc>) -> bool {
+    scan.at.is_some_and(|at| at - now > TimeDelta::days(1))
+}
+
+fn still_open(assessment: &Assessment<'_>, by: &str) -> String {
+    let total = assessment.open.len() as u64;
+    let due = |due: &DateTime<Utc>| format!("due {}", due.date_naive());
+    let named = named_few(assessment.open.iter().map(|(vulnerability, at)| (*vulnerability, due(at))), total);
+    let noun = if total == 1 { "vulnerability" } else { "vulnerabilities" };
+    let first = assessment.open.first().map(|(_, due)| format!(" by {}", due.date_naive())).unwrap_or_default();
+    format!("has {total} {noun} to be patched{first}; deploy a build that has the fixes: {named} (by {by})")
+}
+
+/// The worst few vulnerabilities, each once, and how many more there are.
+fn named_few<'a>(vulnerabilities: impl Iterator<Item = (&'a Vulnerability, String)>, total: u64) -> String {
+    let mut named: Vec<(&Vulnerability, String)> = Vec::new();
+    let mut covered = 0;
+    for (vulnerability, remark) in vulnerabilities {
+        let known = named.iter().any(|(known, _)| known.id == vulnerability.id);
+        if !known && named.len() < NAMED {
+            named.push((vulnerability, remark));
+        }
+        if known || named.last().is_some_and(|(last, _)| std::ptr::eq(*last, vulnerability)) {
+            covered += 1;
+        }
+    }
+    let mut items: Vec<String> = named
+        .into_iter()
+        .map(|(vulnerability, remark)| {
+            let id = Sanitized(&vulnerability.id);
+            let package = vulnerability.package.as_ref().map(|package| format!(" in {}", Sanitized(package)));
+            let fix = vulnerability.fixed_in.as_ref().map(|version| format!("fixed in {}", Sanitized(version)));
+            let remarks: Vec<String> = fix.into_iter().chain((!remark.is_empty()).then_some(remark)).collect();
+            let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
+            format!("{id}{}{remarks}", package.unwrap_or_default())
+        })
+        .collect();
+    if items.is_empty() {
+        return String::new();
+    }
+    if total > covered {
+        items.push(format!("and {} more", total - covered));
+    }
+    items.join(", ")
+}
+
+/// Vulnerabilities by the exception that is about them, each once, in the order in which they come.
+fn by_exception<'a>(pairs: &[(&'a Vulnerability, Terms<'a>)]) -> Vec<(Terms<'a>, Vec<&'a str>)> {
+    let mut groups: Vec<(Terms<'_>, Vec<&str>)> = Vec::new();
+    let mut indexes: HashMap<*const str, usize> = HashMap::new();
+    let mut known: HashSet<(usize, &str)> = HashSet::new();
+    for (vulnerability, terms) in pairs {
+        let index = *indexes.entry(std::ptr::from_ref(terms.until)).or_insert(groups.len());
+        if index == groups.len() {
+            groups.push((*terms, Vec::new()));
+        }
+        if known.insert((index, &vulnerability.id))
+            && let Some((_, ids)) = groups.get_mut(index)
+        {
+            ids.push(&vulnerability.id);
+        }
+    }
+    groups
+}
+
+/// The first few ids, and how many more there are.
+fn listed(ids: &[&str]) -> String {
+    let mut shown: Vec<String> = ids.iter().take(NAMED).map(|id| Sanitized(id).to_string()).collect();
+    if let Some(more) = ids.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    enumerated(&shown)
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn enumerated(items: &[String]) -> String {
+    match items.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}

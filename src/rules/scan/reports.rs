@@ -1,0 +1,112 @@
+//! Reports of scanners in the cluster. Each source turns one kind of resource into the common [`Scan`]s.
+
+mod kubescape;
+mod quay;
+mod resource;
+mod sbomscanner;
+mod trivy_operator;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::annotated;
+use super::image::ScannedImage;
+use super::reported::Reported;
+use super::result::Scan;
+use super::settings::{ReportSource, Source};
+use crate::evidence::{Answer, Evidence};
+use resource::once;
+
+/// The reports of the cluster, as far as they have been read.
+pub(super) struct Reports {
+    /// The namespace of the workload.
+    namespace: Option<String>,
+    sbomscanner: HashMap<String, Answer<Vec<sbomscanner::LocatedReport>>>,
+    trivy_operator: trivy_operator::Index,
+    kubescape: kubescape::Index,
+    found: HashMap<(ReportSource, String), Rc<Reported>>,
+    said: HashMap<String, Answer<Rc<[Scan]>>>,
+}
+
+impl Reports {
+    /// Reports for a workload in a namespace; none has been read yet.
+    #[must_use]
+    pub(super) fn new(namespace: Option<&str>) -> Self {
+        Self {
+            namespace: namespace.map(str::to_owned),
+            sbomscanner: HashMap::new(),
+            trivy_operator: trivy_operator::Index::default(),
+            kubescape: kubescape::Index::default(),
+            found: HashMap::new(),
+            said: HashMap::new(),
+        }
+    }
+
+    /// What a source says of an image.
+    pub(super) fn of(
+        &mut self,
+        source: &ReportSource,
+        image: &ScannedImage<'_>,
+        evidence: &mut Evidence<'_>,
+    ) -> Rc<Reported> {
+        let key = (source.clone(), format!("{} {:?}", image.identity(), image.image.tagged()));
+        if let Some(known) = self.found.get(&key) {
+            return Rc::clone(known);
+        }
+        let mut reported = Reported::from(self.read(source, image, evidence));
+        let own = self.namespace.as_deref();
+        let is_own = source.namespace().or(own) == own;
+        if is_own && !source.is_read_by_summaries() {
+            // Also where the settings name that namespace.
+            reported.scans.iter_mut().for_each(|scan| scan.is_own = true);
+            reported.is_incomplete = false;
+        }
+        let reported = Rc::new(reported);
+        self.found.insert(key, Rc::clone(&reported));
+        reported
+    }
+
+    /// What the labels and annotations of an image itself say of scans: the annotations of the manifest first, each in the
+    /// order of their keys.
+    ///
+    /// # Errors
+    /// Why it cannot be known which image they are about.
+    pub(super) fn of_image(&mut self, image: &ScannedImage<'_>, evidence: &mut Evidence<'_>) -> Answer<Rc<[Scan]>> {
+        let key = image.identity();
+        if let Some(known) = self.said.get(&key) {
+            return known.clone();
+        }
+        let scans = annotated::of_image(image, &mut evidence.registry).map(Rc::from);
+        self.said.insert(key, scans.clone());
+        scans
+    }
+
+    fn read(
+        &mut self,
+        source: &ReportSource,
+        image: &ScannedImage<'_>,
+        evidence: &mut Evidence<'_>,
+    ) -> Answer<Reported> {
+        let own = self.namespace.as_deref();
+        let namespace = source.namespace().or(own);
+        let namespace = namespace.ok_or("the request names no namespace to look for reports in")?;
+        let is_own = own == Some(namespace);
+        let Evidence { cluster, registry, .. } = evidence;
+        match source.source {
+            Source::Sbomscanner => {
+                let locate = || sbomscanner::locate(cluster, namespace);
+                let located = once(&mut self.sbomscanner, namespace.to_owned(), locate)?;
+                Ok(sbomscanner::scans(cluster, namespace, located, image, registry))
+            }
+            Source::Quay => quay::scans(cluster, (namespace, is_own), image, registry),
+            Source::TrivyOperator => self.trivy_operator.scans(cluster, namespace, image, registry),
+            Source::Kubescape if source.is_read_by_summaries() => {
+                self.kubescape.scans_by_summaries(cluster, namespace, image, registry)
+            }
+            Source::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), image, registry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

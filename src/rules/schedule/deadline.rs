@@ -1,0 +1,114 @@
+//! Until when an image that was built at some time may be deployed.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+
+use super::settings::{Freeze, PatchDays, Schedule};
+use super::zone::Zone;
+use crate::config::values::Duration;
+
+/// How often images have to be rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cadence<'s> {
+    /// A rolling age.
+    MaxAge(Duration),
+    /// A calendar.
+    PatchDays(&'s PatchDays),
+}
+
+/// Until when an image may be deployed, and how that came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deadline<'s> {
+    /// The first moment at which it may not.
+    pub at: DateTime<Utc>,
+    /// The patch day that it misses, where there is a calendar.
+    pub patch_day: Option<DateTime<Zone>>,
+    /// The last freeze that the deadline was moved by.
+    pub moved_by: Option<&'s Freeze>,
+}
+
+impl Freeze {
+    /// The reason as messages repeat it. In YAML a text easily gets a line break at its end, and a finding is one line.
+    pub(super) fn reason_in_a_line(&self) -> String {
+        let words = self.reason.split(|c: char| c.is_whitespace() || c.is_control());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The first moment of the freeze, and the first after it.
+    #[must_use]
+    pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
+        let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
+        (start_of_day(self.from, zone), start_of_day(after, zone))
+    }
+
+    /// The first moment after the freeze, where a time is inside.
+    fn end_after(&self, time: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
+        // Days begin within a day of those of UTC: most freezes can be told to be far away without knowing when.
+        let day = time.date_naive();
+        if day - self.to > TimeDelta::days(1) || self.from - day > TimeDelta::days(1) {
+            return None;
+        }
+        let (start, end) = self.span(zone);
+        (start <= time && time < end).then_some(end)
+    }
+}
+
+/// The first moment of a day. Where clocks go forward at midnight, the day begins later.
+fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
+    let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
+    let quarters = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
+    quarters
+        .filter_map(|local| zone.from_local_datetime(&local).earliest())
+        .next()
+        .map_or_else(|| midnight.and_utc(), |start| start.to_utc())
+}
+
+impl Schedule {
+    /// How often images have to be rebuilt.
+    #[must_use]
+    pub fn cadence(&self) -> Cadence<'_> {
+        self.patch_days.as_ref().map_or(Cadence::MaxAge(self.max_age), Cadence::PatchDays)
+    }
+
+    /// Until when an image that was built at this time may be deployed.
+    #[must_use]
+    pub fn deadline(&self, built: DateTime<Utc>) -> Deadline<'_> {
+        let (mut at, patch_day) = match self.cadence() {
+            Cadence::MaxAge(age) => (built + age.delta(), None),
+            Cadence::PatchDays(days) => {
+                // A calendar always goes on; were it ever to end, nothing would be fresh any more.
+                let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone));
+                (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
+            }
+        };
+        let zone = self.zone();
+        let mut moved_by = None;
+        let mut freezes: Vec<&Freeze> = self.freezes.iter().collect();
+        // A deadline moves forward only, so that each freeze, from the first to begin on, is looked at once.
+        freezes.sort_unstable_by_key(|freeze| freeze.from);
+        for freeze in freezes {
+            if let Some(end) = freeze.end_after(at, &zone) {
+                at = end;
+                moved_by = Some(freeze);
+            }
+        }
+        Deadline { at, patch_day, moved_by }
+    }
+
+    /// The time zone in which days begin and end.
+    #[must_use]
+    pub fn zone(&self) -> Zone {
+        match self.cadence() {
+            Cadence::MaxAge(_) => Zone::utc(),
+            Cadence::PatchDays(days) => days.time_zone,
+        }
+    }
+}
+
+impl PatchDays {
+    /// The first patch day after a time.
+    #[must_use]
+    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Zone>> {
+        let seconds = self.cron.cron.next_after(time.timestamp(), &self.time_zone)?;
+        DateTime::from_timestamp(seconds, 0).map(|day| day.with_timezone(&self.time_zone))
+    }
+}

@@ -1,0 +1,91 @@
+//! The settings as a request needs them. policy-server has had them validated by `validate_settings` before the first request,
+//! and passes them on with each request: long lists are read as far as the images of the request need.
+
+use chrono::{DateTime, Utc};
+
+use super::lazy::LazyList;
+use super::{General, Override, Settings};
+use crate::config::raw::RawSettings;
+use crate::config::read::{Fields, Path, Problems, Setting as _};
+use crate::enforcement::exceptions::{Exception, Exceptions, Source};
+use crate::finding::Code;
+use crate::image::Name;
+use crate::rules::{RuleSettings, RuleSettingsByImage};
+
+/// The settings of one request.
+#[derive(Debug, Default)]
+pub struct RequestSettings<'a> {
+    /// All but the two lists, which are empty here.
+    settings: Settings,
+    overrides: LazyList<'a, RuleSettings>,
+    exceptions: LazyList<'a, Exception>,
+}
+
+impl<'a> RequestSettings<'a> {
+    /// The settings that came with a request.
+    ///
+    /// # Errors
+    /// What is wrong, as far as it is read now.
+    pub fn read(raw: RawSettings<'a>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let entries = match raw {
+            RawSettings::Nothing => return Ok(Self::default()),
+            RawSettings::Sections(entries) => entries,
+            RawSettings::Other => return Err(problems),
+        };
+        let Some(mut fields) = Fields::of(entries, Path::Root, &mut problems) else { return Err(problems) };
+        let overrides = LazyList::of(fields.take_unread("overrides"));
+        let exceptions = LazyList::of(fields.take_unread("exceptions"));
+        match Settings::take(fields, &mut problems) {
+            Some(settings) if problems.is_empty() => Ok(Self { settings, overrides, exceptions }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The settings that are not about a rule.
+    #[must_use]
+    pub fn general(&self) -> &General {
+        &self.settings.general
+    }
+
+    /// The settings of the rules for the image of this normalised name.
+    #[must_use]
+    pub fn rules_for(&self, normalized: &str) -> &RuleSettings {
+        let base = &self.settings.rules;
+        let mut matching = self.overrides.matching(Name::of(normalized), |json, problems| {
+            Override::read_over(json, Path::Root, problems, base).map(|entry| entry.rules)
+        });
+        matching.next().unwrap_or(base)
+    }
+
+    /// Whether something that was read since the beginning turned out to be wrong.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.overrides.is_broken() || self.exceptions.is_broken()
+    }
+}
+
+impl Source for RequestSettings<'_> {
+    fn exceptions_for(&self, normalized: &str) -> Vec<&Exception> {
+        let read = |json: &_, problems: &mut Problems| Exception::read(json, Path::Root, problems);
+        self.exceptions.matching(Name::of(normalized), read).collect()
+    }
+}
+
+/// The settings at the time of a request.
+pub struct SettingsAt<'s, 'a>(pub &'s RequestSettings<'a>, pub DateTime<Utc>);
+
+impl RuleSettingsByImage for SettingsAt<'_, '_> {
+    fn rule_settings_for(&self, name: &str) -> Option<&RuleSettings> {
+        let Self(settings, _) = self;
+        if settings.general().exempts(name) { None } else { Some(settings.rules_for(name)) }
+    }
+
+    fn is_excepted(&self, name: &str, code: Code) -> bool {
+        let Self(settings, now) = self;
+        Exceptions::for_image(*settings, name, *now).covers(code)
+    }
+}
+
+#[cfg(test)]
+mod tests;

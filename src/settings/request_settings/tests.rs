@@ -1,0 +1,109 @@
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{Problems, RequestSettings};
+use crate::config::read::Setting as _;
+use crate::enforcement::exceptions::Source as _;
+use crate::rules::pinning::settings::PinningAction;
+use crate::settings::Settings;
+
+fn read(json: &RawValue) -> Result<RequestSettings<'_>, Problems> {
+    RequestSettings::read(serde_json::from_str(json.get()).unwrap())
+}
+
+fn raw(settings: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(settings).unwrap()
+}
+
+#[test]
+fn the_first_override_that_matches_changes_the_keys_that_it_gives() {
+    let json = raw(&json!({
+        "pinning": {"action": "deny", "forbiddenTags": ["latest", "dev"]},
+        "overrides": [
+            {"images": ["registry.example.com/a/*"]},
+            {"images": ["quay.io/none:*", "registry.example.com/*"], "pinning": {"action": "warn"}},
+            {"images": ["*"], "pinning": {"action": "off", "forbiddenTags": []}},
+        ],
+    }));
+    let all = Settings::from_json(&json).unwrap();
+    let settings = read(&json).unwrap();
+    assert_eq!(settings.rules_for("registry.example.com/a/app:1"), &all.rules);
+    let second = settings.rules_for("registry.example.com/b/app:1");
+    assert_eq!(second, &all.overrides()[1].rules);
+    assert_eq!(second.pinning.action, PinningAction::Warn);
+    assert!(second.pinning.forbids("dev"), "keys that the override leaves out are inherited");
+    let third = settings.rules_for("quay.io/x:1");
+    assert_eq!(third, &all.overrides()[2].rules);
+    assert!(!third.pinning.forbids("latest"), "a key that is given replaces the whole value");
+    assert_eq!(third.schedule, all.rules.schedule, "other sections stay as they are");
+    assert!(!settings.is_broken());
+}
+
+#[test]
+fn an_override_inherits_nothing_that_may_not_stand_beside_what_it_gives() {
+    let read = |schedule: Value, of_override: Value| {
+        let json = raw(&json!({"schedule": schedule, "overrides": [{"images": ["*"], "schedule": of_override}]}));
+        let settings = Settings::from_json(&json).unwrap();
+        settings.overrides()[0].rules.schedule.to_json()
+    };
+    let calendar = json!({"cron": "0 0 2 * *"});
+    assert_eq!(
+        read(json!({"action": "warn", "maxAge": "30d"}), json!({"maxAge": "120d"})),
+        json!({"action": "warn", "maxAge": "120d"})
+    );
+    assert_eq!(
+        read(json!({"action": "warn", "patchDays": calendar}), json!({"maxAge": "120d"})),
+        json!({"action": "warn", "maxAge": "120d"})
+    );
+    assert_eq!(
+        read(json!({"action": "warn", "maxAge": "30d"}), json!({"patchDays": calendar})),
+        json!({"action": "warn", "patchDays": calendar})
+    );
+    assert_eq!(
+        read(json!({"patchDays": calendar, "warnBefore": "1d"}), json!({"action": "warn"})),
+        json!({"action": "warn", "patchDays": calendar, "warnBefore": "1d"})
+    );
+}
+
+#[test]
+fn all_exceptions_for_an_image_are_found_once_each() {
+    let exception = |images: &[&str], reason: &str| json!({"images": images, "rules": ["stale-image"], "until": "2026-12-31", "reason": reason});
+    let json = raw(&json!({"exceptions": [
+        exception(&["*"], "all"),
+        exception(&["quay.io/*"], "another"),
+        exception(&["docker.io/library/*", "docker.io/*", "DOCKER.io:443/library/a:*"], "some"),
+    ]}));
+    let all = Settings::from_json(&json).unwrap().general.exceptions;
+    let settings = read(&json).unwrap();
+    assert_eq!(settings.exceptions_for("docker.io/library/a:1"), [&all[0], &all[2]]);
+    assert_eq!(settings.exceptions_for("registry.example.com/a:1"), [&all[0]]);
+}
+
+#[test]
+fn what_is_wrong_is_known_once_it_is_read() {
+    let json = raw(&json!({"overrides": [
+        {"images": ["registry.example.com/*"]},
+        {"images": ["*"], "pining": {}},
+    ]}));
+    let settings = read(&json).unwrap();
+    let _ = settings.rules_for("registry.example.com/a:1");
+    assert!(!settings.is_broken());
+    let _ = settings.rules_for("quay.io/a:1");
+    assert!(settings.is_broken());
+    for wrong in [json!({"a": 1}), json!([{"schedule": {}}]), json!([{"images": "*"}]), json!(["*"])] {
+        let json = raw(&json!({ "overrides": wrong, "exceptions": wrong }));
+        let settings = read(&json).unwrap();
+        settings.exceptions_for("quay.io/a:1");
+        assert!(settings.is_broken(), "{wrong}");
+    }
+    for wrong in [json!({"pining": {}}), json!([{}]), json!("x"), json!(true), json!(-1), json!(1), json!(1.5)] {
+        assert!(read(&raw(&wrong)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn no_settings_are_the_default_settings() {
+    for json in [json!({}), Value::Null, json!({"overrides": null, "exceptions": null})] {
+        assert_eq!(read(&raw(&json)).unwrap().general(), &Settings::default().general);
+    }
+}

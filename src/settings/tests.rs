@@ -1,0 +1,113 @@
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Settings;
+use crate::config::read::Setting;
+
+fn read(settings: &Value) -> Result<Settings, Vec<String>> {
+    let json = serde_json::value::to_raw_value(settings).unwrap();
+    Settings::from_json(&json).map_err(|problems| problems.lines().to_vec())
+}
+
+fn problems(settings: &Value) -> Vec<String> {
+    read(settings).expect_err("these settings are not valid")
+}
+
+#[test]
+fn no_settings_are_the_default_settings() {
+    assert_eq!(read(&json!({})), Ok(Settings::default()));
+    assert_eq!(read(&json!(null)), Ok(Settings::default()));
+    assert_eq!(read(&json!({"pinning": null, "exempt": null})), Ok(Settings::default()));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_path() {
+    let found = problems(&json!({
+        "exempt": ["nginx*", 7, "registry.example.com/*"],
+        "pinning": {"action": "denny", "templates": "yes", "forbiddenTags": ["-x", 1.1], "actoin": "deny"},
+        "overrides": [{"pinning": {"action": "warn"}}, {"images": [], "pining": {}}, 3],
+        "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout"}],
+        "exmpt": [],
+        "zzz": 1,
+    }));
+    assert_eq!(
+        found,
+        [
+            "pinning.action: `denny` is none of pin, deny, warn, off",
+            "pinning.templates: `yes` is none of record, true, false",
+            "pinning.forbiddenTags[0]: `-x` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, and starts with none of `.` `-`",
+            "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
+            "pinning.actoin: unknown key; did you mean `action`?",
+            "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
+            "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
+            "customWorkloads[0]: `podTemplate` is missing",
+            "exmpt: unknown key; did you mean `exempt`?",
+            "zzz: unknown key; the keys here are registries, platforms, exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
+            "overrides[0]: `images` is missing",
+            "overrides[1].images: a list without an image pattern; write one, or `*` for every image",
+            "overrides[1].pining: unknown key; did you mean `pinning`?",
+            "overrides[2]: expected an object, found a number",
+        ]
+    );
+}
+
+#[test]
+fn settings_are_written_as_they_are_read() {
+    assert_eq!(Settings::default().to_json(), json!({}), "what has its default is left out");
+    let written = json!({
+        "exempt": ["docker.io/library/*", "*.example.com/x:*", "*/nothing:*"],
+        "pinning": {"action": "off", "templates": "true", "forbiddenTags": []},
+        "schedule": {
+            "patchDays": {"cron": "0 0 2 * *", "timeZone": "Europe/Berlin", "grace": "36h"},
+            "warnBefore": "90s",
+            "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}],
+            "unknownBuildDate": "allow",
+        },
+        "baseImage": {"registries": ["quay.io"]},
+        "scan": {
+            "require": true,
+            "maxAllowed": {"critical": 0, "high": 3},
+            "patchWithin": {"unknown": "7d"},
+            "reports": [{"source": "quay", "namespace": "scans"}, {"source": "kubescape"}],
+            "podAnnotations": "trust",
+        },
+        "exceptions": [
+            {"images": ["*"], "rules": ["stale-image"], "cves": ["RHSA-2026:1234"], "until": "2026-12-31", "reason": "r"},
+        ],
+        "overrides": [{"images": ["*"], "pinning": {}, "scan": {"maxAge": "1d"}}],
+        "enforcement": {"evidenceErrors": "warn"},
+        "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout", "podTemplate": "/spec/template"}],
+        "evaluateAt": "2026-11-20T12:00:00Z",
+    });
+    assert_eq!(read(&written).unwrap().to_json(), written);
+}
+
+#[test]
+fn settings_that_are_no_object_are_refused() {
+    for (settings, found) in [(json!([]), "a list"), (json!("x"), "a string"), (json!(true), "a boolean")] {
+        assert_eq!(problems(&settings), [format!("settings: expected an object, found {found}")]);
+    }
+}
+
+#[test]
+fn many_and_long_problems_are_told_in_short() {
+    let many: Vec<_> = (0..100_000).collect();
+    let told = read(&json!({ "exempt": many })).unwrap_err();
+    assert_eq!(
+        (told.len(), told[0].as_str()),
+        (100, "exempt[0]: expected an image pattern, found a number; put it in quotes: \"0\"")
+    );
+    let json = serde_json::value::to_raw_value(&json!({ "exempt": many })).unwrap();
+    assert!(Settings::from_json(&json).unwrap_err().to_string().ends_with("\n… and 99900 more"));
+    let long = "x".repeat(1 << 20);
+    let told = problems(&json!({"exempt": [long], "pinning": {"action": long, &long: 1}, &long: 1}));
+    assert!(told.iter().all(|line| line.len() < 2100), "{}", told.join("\n").len());
+    let keys: serde_json::Map<_, _> = (0..100_000).map(|key| (format!("key{key}"), json!(1))).collect();
+    assert_eq!(problems(&json!({ "pinning": keys })), ["pinning: it has 100000 keys, many more than there are"]);
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    let json: &RawValue = serde_json::from_str(r#"{"exempt": ["quay.io/infra/*"], "exempt": []}"#).unwrap();
+    assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: given twice"]);
+}

@@ -1,0 +1,149 @@
+//! What is read of an object: the places where it names images, and its pod templates.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::kinds::Layout;
+use super::nodes::Nodes;
+use crate::image::{Platform, Platforms};
+use crate::json::edit::span;
+use crate::sanitized::Sanitized;
+
+/// A field of a pod's spec that holds image references: a list, and where in each of its entries the reference stands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ImageField {
+    /// The list in the pod's spec.
+    pub list: &'static str,
+    /// The keys that lead from an entry of the list to the reference.
+    pub image: &'static [&'static str],
+    /// What messages call an entry of the list.
+    pub noun: &'static str,
+}
+
+/// Every field of a pod's spec that names an image, in the order in which a pod is judged.
+pub const IMAGE_FIELDS: [ImageField; 4] = [
+    ImageField { list: "initContainers", image: &["image"], noun: "init container" },
+    ImageField { list: "containers", image: &["image"], noun: "container" },
+    ImageField { list: "ephemeralContainers", image: &["image"], noun: "ephemeral container" },
+    ImageField { list: "volumes", image: &["image", "reference"], noun: "volume" },
+];
+
+/// A place in an object where an image is named.
+#[derive(Debug, Clone)]
+pub struct ImageSite<'a> {
+    /// Which field of the pod's spec it is.
+    pub field: &'static ImageField,
+    /// Which entry of the list, counted from 0.
+    pub index: usize,
+    /// The name of the container or volume, where it has one.
+    pub name: Option<Cow<'a, str>>,
+    /// The image reference, as it is written.
+    pub image: Cow<'a, str>,
+    /// The record for it in the pod template or the pod. It may be invalid.
+    pub record: Option<Cow<'a, str>>,
+    pub(super) template: Cow<'a, str>,
+    pub(super) layout: Layout,
+    /// The JSON of the reference, inside the JSON of the object; none where the reference is a record.
+    pub(super) json: Option<&'a RawValue>,
+}
+
+impl ImageSite<'_> {
+    /// What stays the same while nobody changes the image: the template and the list that it is in, the name of its container
+    /// and the image, with the digest that its pod template records. A container without a name is always another.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&str, &'static str, &str, Cow<'_, str>)> {
+        let (template, list, name) = self.place()?;
+        Some((template, list, name, self.recorded().map_or(Cow::Borrowed(&self.image), Cow::Owned)))
+    }
+
+    /// The template and the list that it is in, and the name of its container, where it has one.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, &'static str, &str)> {
+        let name = self.name.as_deref().filter(|name| !name.is_empty())?;
+        Some((&self.template, self.field.list, name))
+    }
+
+    /// The pod template that it is in, as a JSON pointer.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
+    #[must_use]
+    pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
+        span(object.get(), self.json?.get())
+    }
+
+    /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        let spec = if self.layout == Layout::Spec { "" } else { "/spec" };
+        format!("{}{spec}/{}/{}/{}", self.template, self.field.list, self.index, self.field.image.join("/"))
+    }
+}
+
+impl fmt::Display for ImageSite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_deref() {
+            Some(name) if !name.is_empty() => write!(f, "{} `{}`", self.field.noun, Sanitized(name)),
+            _ => write!(f, "{} without a name at {}", self.field.noun, self.pointer()),
+        }
+    }
+}
+
+/// Whether a rule reads the annotation of this key.
+pub type AnnotationFilter = fn(&str) -> bool;
+
+/// An annotation of a pod, or of the pods that are made of a template.
+#[derive(Debug, Clone)]
+pub struct Annotation<'a> {
+    /// The key, as it is written.
+    pub key: Cow<'a, str>,
+    /// The value.
+    pub value: Cow<'a, str>,
+    pub(super) template: Cow<'a, str>,
+}
+
+impl Annotation<'_> {
+    /// The pod template that it is of, as a JSON pointer.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+}
+
+/// What is read of an object.
+#[derive(Debug, Clone, Default)]
+pub struct Workload<'a> {
+    /// Where it names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
+    pub sites: Vec<ImageSite<'a>>,
+    /// The annotations of its templates.
+    pub annotations: Vec<Annotation<'a>>,
+    /// Its templates.
+    pub templates: Vec<Template<'a>>,
+}
+
+/// A pod template of an object.
+#[derive(Debug, Clone)]
+pub struct Template<'a> {
+    /// Where it stands, as a JSON pointer.
+    pub pointer: Cow<'a, str>,
+    /// The nodes that its pods may run on.
+    pub nodes: Nodes,
+    /// Those of its annotations that this policy writes.
+    pub records: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl Workload<'_> {
+    /// The platforms for which the images of a template are judged. `configured` are those of the cluster, where the settings
+    /// list them.
+    #[must_use]
+    pub fn platforms(&self, template: &str, configured: Option<&[Platform]>) -> Platforms {
+        let found = self.templates.iter().find(|known| known.pointer == template);
+        found.map_or_else(|| Nodes::default().platforms(configured), |known| known.nodes.platforms(configured))
+    }
+}
