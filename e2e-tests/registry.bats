@@ -199,6 +199,21 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   assert_denied future-build-date
 }
 
+@test "an image that was patched in place is as fresh as its patch" {
+  # Copacetic leaves the configuration as it was, and annotates the manifest.
+  local patched='.annotations = {"org.opencontainers.image.created": "2026-11-01T00:00:00Z", "sh.copa.image.patched": "2026-11-01T00:00:00Z"}'
+  push_image patched/app 1.0 2026-01-01T00:00:00Z
+  push_image patched/app 1.0-patched 2026-01-01T00:00:00Z . "$patched"
+  push_image patched/app rebuilt 2026-11-10T00:00:00Z . "$patched"
+  ask "$(request v1 Pod "$(pod "$REGISTRY/patched/app:1.0")")" "$ONLY_SCHEDULE"
+  assert_denied stale-image
+  ask "$(request v1 Pod "$(pod "$REGISTRY/patched/app:1.0-patched")")" "$ONLY_SCHEDULE"
+  assert_warned evaluate-at-set
+  assert_equal "$(annotation images | jq -r '.[0].built')" 2026-11-01T00:00:00Z
+  ask "$(request v1 Pod "$(pod "$REGISTRY/patched/app:rebuilt")")" "$ONLY_SCHEDULE"
+  assert_equal "$(annotation images | jq -r '.[0].built')" 2026-11-10T00:00:00Z
+}
+
 # on BASE_NAME BASE_DIGEST: a jq program that annotates a manifest with its base.
 on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.opencontainers.image.base.digest": "%s"}' "$1" "$2"; }
 

@@ -1,8 +1,8 @@
-//! When an image was built, as far as it says.
+//! When an image was built, according to its manifest and configuration.
 //!
-//! Build dates lie. Tools that build reproducibly write one instant into every image: 1970-01-01T00:00:00Z or a second
-//! later (distroless, Jib, ko, Nix), 1980-01-01T00:00:01Z (Buildpacks). Such a date is no date, and other places are
-//! asked for one.
+//! Build dates are often wrong. Tools that build reproducibly write the same time into every image: 1970-01-01T00:00:00Z or a
+//! second later (distroless, Jib, ko, Nix), 1980-01-01T00:00:01Z (Buildpacks). Such a date is ignored. Copacetic patches an image
+//! in place: it writes the time of the patch into the annotations of the manifest and leaves the configuration as it was.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
@@ -14,9 +14,9 @@ use super::time;
 pub enum BuildDate {
     /// At this time.
     At(DateTime<Utc>),
-    /// Nowhere a plausible date; at least one that lies in the future, more than a day ahead.
+    /// There is no plausible date, but one that is more than a day ahead.
     Future(DateTime<Utc>),
-    /// Nowhere a plausible date. What the configuration says, where it says something.
+    /// There is no plausible date. The configuration's `created`, if it has one.
     Unknown(Option<String>),
 }
 
@@ -28,25 +28,25 @@ impl BuildDate {
     }
 }
 
-/// The first plausible date of: the configuration's `created`; the label, then the manifest's annotation,
-/// `org.opencontainers.image.created`; the newest `created` in the configuration's history. Plausible is what is later
+/// The newest plausible date of the configuration's `created` and the manifest's annotation `org.opencontainers.image.created`; else
+/// that of the label of the same name; else the newest `created` in the configuration's history. A date is plausible if it is later
 /// than 1980-01-02 and at most a day ahead of `now`.
 #[must_use]
 pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
     let earliest = NaiveDate::from_ymd_opt(1980, 1, 2).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
     let latest = now + TimeDelta::days(1);
+    let is_plausible = |date: &DateTime<Utc>| *date > earliest && *date <= latest;
+    let of_build = [image.created.as_deref(), image.annotation(CREATED)];
+    let of_build: Vec<_> = of_build.into_iter().flatten().filter_map(time::parse).collect();
+    let label = || image.label(CREATED).and_then(time::parse);
     let layers = || image.history.iter().filter_map(|text| time::parse(text));
-    let newest_layer =
-        || layers().filter(|date| *date <= latest).max().filter(|date| *date > earliest).or_else(|| layers().min());
-    let said = [image.created.as_deref(), image.label(CREATED), image.annotation(CREATED)];
-    let dates = said.into_iter().flatten().filter_map(time::parse).chain(std::iter::once_with(newest_layer).flatten());
-    let mut future = None;
-    for date in dates.filter(|date| *date > earliest) {
-        if date <= latest {
-            return BuildDate::At(date);
-        }
-        future = future.or(Some(date));
+    let plausible = of_build.iter().copied().filter(is_plausible).max();
+    let plausible = plausible.or_else(|| label().filter(is_plausible)).or_else(|| layers().filter(is_plausible).max());
+    if let Some(date) = plausible {
+        return BuildDate::At(date);
     }
+    let mut others = of_build.into_iter().chain(label()).chain(layers().min());
+    let future = others.find(|date| *date > latest);
     future.map_or_else(|| BuildDate::Unknown(image.created.clone()), BuildDate::Future)
 }
 
@@ -108,21 +108,38 @@ mod tests {
         assert_eq!(judged(&created("2027-11-20T12:00:00Z")), BuildDate::Future(time("2027-11-20T12:00:00Z")));
     }
 
+    fn entry(text: &str) -> std::collections::BTreeMap<String, String> {
+        [(CREATED.to_owned(), text.to_owned())].into()
+    }
+
     #[test]
-    fn the_label_the_annotation_and_the_history_are_asked_in_this_order() {
-        let entry = |text: &str| [(CREATED.to_owned(), text.to_owned())].into();
+    fn the_history_comes_last_and_the_label_before_it() {
         let mut image = created("1970-01-01T00:00:00Z");
         image.history =
             ["2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z", "1970-01-01T00:00:00Z"].map(str::to_owned).into();
         assert_eq!(judged(&image), BuildDate::At(time("2026-04-01T00:00:00Z")));
-        image.annotations = entry("2026-05-01T00:00:00Z");
-        assert_eq!(judged(&image), BuildDate::At(time("2026-05-01T00:00:00Z")));
-        image.labels = entry("2026-06-01");
-        assert_eq!(judged(&image), BuildDate::At(time("2026-06-01T00:00:00Z")));
-        image.created = Some("2026-07-01T00:00:00Z".to_owned());
-        assert_eq!(judged(&image), BuildDate::At(time("2026-07-01T00:00:00Z")));
-        image.created = Some("2099-01-01T00:00:00Z".to_owned());
-        assert_eq!(judged(&image), BuildDate::At(time("2026-06-01T00:00:00Z")), "a plausible date beats one ahead");
+        image.labels = entry("2026-03-01");
+        assert_eq!(judged(&image), BuildDate::At(time("2026-03-01T00:00:00Z")));
+        image.annotations = entry("2026-02-01T00:00:00Z");
+        assert_eq!(judged(&image), BuildDate::At(time("2026-02-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn the_newest_of_configuration_and_annotation_is_the_build_date() {
+        for (of_config, of_annotation, expected) in [
+            // Copacetic patches in place.
+            ("2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+            ("2026-07-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-07-01T00:00:00Z"),
+            ("2026-07-01T00:00:00Z", "2099-01-01T00:00:00Z", "2026-07-01T00:00:00Z"),
+            ("2026-07-01T00:00:00Z", "yesterday", "2026-07-01T00:00:00Z"),
+            ("2099-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+        ] {
+            let image = ImageFacts { annotations: entry(of_annotation), ..created(of_config) };
+            assert_eq!(judged(&image), BuildDate::At(time(expected)), "{of_config} {of_annotation}");
+        }
+        let label = ImageFacts { labels: entry("2026-06-01"), ..created("2099-01-01T00:00:00Z") };
+        assert_eq!(judged(&label), BuildDate::At(time("2026-06-01T00:00:00Z")), "a plausible date beats one ahead");
     }
 
     #[test]
