@@ -1,15 +1,15 @@
-# The targets have the names that Kubewarden's policies use. `make run` and `make test` set up what is missing.
+# The targets have the names that Kubewarden's policies use. `make run` and `make test` install what is missing.
 
 CARGO_FLAGS ?= --locked
 MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
 CONTAINER_PATCH := target/debug/container-patch
 DO_NOTHING := target/module/wasm32-wasip1/module/do_nothing_policy.wasm
-# Kubewarden's command, where it is installed.
+# Kubewarden's command, if it is installed.
 KWCTL ?= $(shell command -v kwctl)
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find build src -name '*.rs')
 
 .PHONY: run
-run: ## Judge the sample manifests with the policy, and print the verdicts
+run: ## Judge the sample manifests in examples/, and print the verdicts
 	@hack/setup run
 	@echo "==> building the policy module and the host that runs it (the first time takes some minutes)"
 	cargo build $(CARGO_FLAGS) --workspace
@@ -26,23 +26,23 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= all
 
 .PHONY: fuzz
-fuzz: ## Look for inputs that break the policy, for a minute each target (FUZZ_SECONDS=600 FUZZ_TARGETS="validate settings")
+fuzz: ## Look for inputs that break the policy, a minute per target (FUZZ_SECONDS=600 FUZZ_TARGETS="validate settings")
 	@hack/setup fuzz
 	@hack/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 .PHONY: e2e-tests
-e2e-tests: policy.wasm ## Run the end-to-end tests, by kwctl where it is installed (or KWCTL=…), else by container-patch
+e2e-tests: policy.wasm ## Run the end-to-end tests, with kwctl if it is installed (or KWCTL=…), otherwise with container-patch
 	@hack/setup test
 	cargo build $(CARGO_FLAGS) --workspace
 	@if [ -n "$(KWCTL)" ]; then \
-	  $(MAKE) --no-print-directory annotated-policy.wasm && echo "==> end-to-end tests, by $(KWCTL)"; \
+	  $(MAKE) --no-print-directory annotated-policy.wasm && echo "==> end-to-end tests, with $(KWCTL)"; \
 	else \
-	  echo "==> end-to-end tests, by container-patch run (there is no kwctl here)"; \
+	  echo "==> end-to-end tests, with container-patch run (kwctl is not installed)"; \
 	fi
 	KWCTL="$(KWCTL)" bats e2e-tests
 
 .PHONY: e2e-cluster
-e2e-cluster: ## Run the pair of policies in a real control plane, or the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
+e2e-cluster: ## Test both policies in a real control plane, or in the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
 	@e2e-tests/cluster/run
 
 policy.wasm: $(SOURCES) ## Build the module
@@ -51,39 +51,39 @@ policy.wasm: $(SOURCES) ## Build the module
 	cp $(MODULE) policy.wasm
 
 annotated-policy.wasm: policy.wasm metadata.yml README.md ## Add the metadata to the module, for Kubewarden (needs kwctl)
-	$(if $(KWCTL),,$(error annotating a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
+	$(if $(KWCTL),,$(error `make annotated-policy.wasm` needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) annotate --metadata-path metadata.yml --usage-path README.md --output-path annotated-policy.wasm policy.wasm
 
 artifacthub-pkg.yml: metadata.yml questions-ui.yml ## Describe the policy for Artifact Hub (needs kwctl)
-	$(if $(KWCTL),,$(error describing a policy needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
+	$(if $(KWCTL),,$(error `make artifacthub-pkg.yml` needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --questions-path questions-ui.yml --output artifacthub-pkg.yml
 
 .PHONY: bench
-bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json", see docs/performance.md)
+bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json"; see docs/performance.md)
 	@echo "==> building the policy that does nothing, and the benchmark (the first time takes some minutes)"
 	cargo build $(CARGO_FLAGS) --package do-nothing-policy --profile module --target wasm32-wasip1 --target-dir target/module
 	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
 	@target/release/container-patch-bench --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
 
 .PHONY: docs
-docs: ## Renew what is generated from the code: the settings' schema and reference, and the questions in the package
+docs: ## Update generated files: the schema and the reference of the settings, the questions in the package
 	@hack/setup build
 	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --workspace --test settings
 
 .PHONY: fmt
-fmt: ## Check the format of the source
+fmt: ## Check the formatting of the source
 	cargo fmt --all -- --check
 	cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 
 .PHONY: lint
-lint: ## Check the source with clippy; warnings are errors
+lint: ## Check the source with clippy, with warnings as errors
 	@hack/setup build
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
-	@# To check fuzz targets takes no libFuzzer, so it is not compiled.
+	@# Clippy does not need libFuzzer, so it is not compiled.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy $(CARGO_FLAGS) --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: clean
-clean: ## Remove what was built
+clean: ## Remove build output
 	cargo clean
 	cargo clean --manifest-path fuzz/Cargo.toml
 	rm -f policy.wasm annotated-policy.wasm

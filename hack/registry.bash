@@ -1,7 +1,7 @@
-# A registry on loopback, the real one, and images made on the spot. To be sourced by bash.
+# Starts a registry on loopback (docker-registry), and pushes sample images to it. To be sourced by bash.
 
-# start_registry FOLDER [HTPASSWD]: starts a registry that keeps its data in a folder, and waits until it answers.
-# Sets REGISTRY (host:port) and REGISTRY_PID. With a line of htpasswd it asks for that user.
+# start_registry FOLDER [HTPASSWD]: starts a registry with its data in a folder, and waits until it answers.
+# Sets REGISTRY (host:port) and REGISTRY_PID. With an htpasswd line, it requires that user.
 start_registry() {
   local folder="$1" htpasswd="${2:-}" attempt wait
   for attempt in 1 2 3 4 5; do
@@ -16,7 +16,7 @@ EOF
       echo "$htpasswd" > "$folder/htpasswd"
       echo "auth: {htpasswd: {realm: test, path: \"$folder/htpasswd\"}}" >> "$folder/registry.yml"
     fi
-    # Its file descriptors are its own: bats waits for those that it handed out.
+    # Bats waits until its file descriptor 3 is closed, so the registry must not inherit it.
     docker-registry serve "$folder/registry.yml" > "$folder/registry.log" 2>&1 3>&- &
     REGISTRY_PID=$!
     for wait in $(seq 1 100); do
@@ -28,11 +28,11 @@ EOF
     done
     stop_registry
   done
-  echo "Error: no registry could be started; see $folder/registry.log" >&2
+  echo "Error: cannot start a registry; see $folder/registry.log" >&2
   return 1
 }
 
-# stop_registry: stops the one that was started last.
+# stop_registry: stops the registry that was started last.
 stop_registry() {
   if [ -n "${REGISTRY_PID:-}" ]; then
     kill "$REGISTRY_PID" 2> /dev/null || true
@@ -66,9 +66,8 @@ push_manifest() {
   rm -f "$file"
 }
 
-# push_image REPOSITORY TAG CREATED [CONFIG_JQ] [MANIFEST_JQ]: makes an image that says it was built at that time (an
-# empty time says nothing), changed by jq programs, and prints the digest of its manifest. With DOCKER_TYPES=1 it has
-# Docker's media types.
+# push_image REPOSITORY TAG CREATED [CONFIG_JQ] [MANIFEST_JQ]: pushes an image with that build date (an empty one is left
+# out), changed by jq programs, and prints the digest of its manifest. With DOCKER_TYPES=1 it has Docker's media types.
 push_image() {
   local repository="$1" tag="$2" created="$3" config layer manifest_type config_type layer_type
   if [ -n "${DOCKER_TYPES:-}" ]; then
@@ -92,8 +91,8 @@ push_image() {
     | '"${5:-.}" | push_manifest "$repository" "$tag" "$manifest_type"
 }
 
-# push_index REPOSITORY TAG DIGEST…: makes an index of manifests that the repository has, the first one for linux/amd64,
-# and prints its digest.
+# push_index REPOSITORY TAG DIGEST…: pushes an index of manifests in the repository, the first for linux/amd64, the others for
+# linux/arm64, and prints its digest.
 push_index() {
   local repository="$1" tag="$2" digest type manifest_type first=amd64 entries=()
   shift 2
