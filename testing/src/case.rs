@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::fmt;
 
+use container_patch_policy::validate_settings;
+use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Map, Value, json};
 
 use crate::fake_host::FakeHost;
@@ -60,9 +62,19 @@ impl Case {
             settings = corrupted(settings, choices);
         }
         let host = FakeHost::new(choices);
-        // Last, so that the bytes of stored cases keep their meaning.
+        // Additions to the generators come last, so that the bytes of stored cases keep their meaning.
         records::add(&mut request, templates, choices);
-        Self { request, settings, host, templates, addition, annotation, order, outcome: OnceCell::new() }
+        let complete = with_unlisted(&settings, &host, choices);
+        Self {
+            request,
+            settings: complete.unwrap_or(settings),
+            host,
+            templates,
+            addition,
+            annotation,
+            order,
+            outcome: OnceCell::new(),
+        }
     }
 
     /// The outcome of the request. It is evaluated once.
@@ -137,6 +149,18 @@ impl Case {
         }
         request
     }
+}
+
+/// The settings with what their generator does not list. None if that makes valid settings invalid.
+fn with_unlisted(settings: &Value, host: &FakeHost, choices: &mut Choices<'_>) -> Option<Value> {
+    let mut complete = settings.clone();
+    settings::add_unlisted(&mut complete, choices);
+    (complete == *settings || is_valid(&complete, host) || !is_valid(settings, host)).then_some(complete)
+}
+
+fn is_valid(settings: &Value, host: &FakeHost) -> bool {
+    let response = validate_settings(settings.to_string().as_bytes(), host);
+    serde_json::from_slice::<SettingsValidationResponse>(&response).is_ok_and(|response| response.valid)
 }
 
 fn object_of<'r>(request: &'r mut Value, template: &str) -> Option<&'r mut Map<String, Value>> {

@@ -14,7 +14,8 @@ use crate::generators::images::digest;
 use crate::generators::reports::{self, Scanner};
 use crate::generators::scans::{self, TIMES};
 
-const NOWS: [&str; 8] = [
+/// What the clock of the host can show.
+const CLOCK_TIMES: [&str; 8] = [
     "2026-11-20T12:00:00Z",
     "2026-11-20T12:00:00Z",
     "2026-11-20T12:00:00Z",
@@ -25,6 +26,7 @@ const NOWS: [&str; 8] = [
     "2038-01-19T03:14:08Z",
 ];
 
+/// Errors of host calls.
 const ERRORS: [&str; 7] = [
     "Host error: manifest unknown",
     "Callback evaluation failure: sending\n\nCaused by:\n    0: connecting\n    1: connection refused\n",
@@ -68,7 +70,7 @@ impl<T> Response<T> {
                 Ok(corrupted(render(facts), &mut Choices::new(how)).to_string().into_bytes())
             }
             Self::Json(value) => Ok(value.to_string().into_bytes()),
-            Self::Bytes(choices) => Ok(choices.clone()),
+            Self::Bytes(bytes) => Ok(bytes.clone()),
             Self::Error(error) => Err(error.clone()),
         }
     }
@@ -106,7 +108,7 @@ impl FakeHost {
     /// The host that some choices make.
     #[must_use]
     pub fn new(choices: &mut Choices<'_>) -> Self {
-        let now = choices.one_of(&NOWS);
+        let now = choices.one_of(&CLOCK_TIMES);
         Self {
             now: DateTime::parse_from_rfc3339(now).expect("it is a valid time").to_utc(),
             images: some(choices, |choices| Response::generate(choices, image)),

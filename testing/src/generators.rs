@@ -8,4 +8,5 @@ pub(crate) mod records;
 pub mod reports;
 pub(crate) mod request;
 pub(crate) mod scans;
+pub mod schema;
 pub mod settings;

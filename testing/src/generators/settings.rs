@@ -7,11 +7,29 @@ use super::choices::Choices;
 use super::images::PATTERNS;
 use super::request::BREAK_GLASS;
 use super::scans::VULNERABILITIES;
+use super::schema;
 
-const DURATIONS: [&str; 8] = ["90d", "14d", "1s", "12h", "2weeks", "36500d", "1h 30m", "7d"];
+/// The sections that this generator knows. It generates the others from the schema.
+pub(super) const SECTIONS: [&str; 13] = [
+    "registries",
+    "platforms",
+    "exempt",
+    "pinning",
+    "schedule",
+    "baseImage",
+    "scan",
+    "exceptions",
+    "overrides",
+    "enforcement",
+    "breakGlass",
+    "customWorkloads",
+    "evaluateAt",
+];
+
+pub(super) const DURATIONS: [&str; 8] = ["90d", "14d", "1s", "12h", "2weeks", "36500d", "1h 30m", "7d"];
 
 /// The finding codes that exceptions can name.
-const CODES: [&str; 16] = [
+pub(super) const CODES: [&str; 16] = [
     "stale-image",
     "unpinned-image",
     "forbidden-tag",
@@ -30,12 +48,16 @@ const CODES: [&str; 16] = [
     "unknown-registry",
 ];
 
-const REGISTRIES: [&str; 6] =
+pub(super) const CRONS: [&str; 5] = ["0 0 * * TUE#2", "0 0 L * *", "*/5 * * * *", "0 0 * * FRI#L", "0 2 29 2 *"];
+
+pub(super) const TIME_ZONES: [&str; 5] = ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"];
+
+pub(super) const REGISTRIES: [&str; 6] =
     ["docker.io", "registry.example.com", "*.example.com/team/*", "localhost:5000", "quay.io/org", "*"];
 
-const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm64", "windows/amd64"];
+pub(super) const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm64", "windows/amd64"];
 
-/// Valid settings.
+/// Valid settings, with the sections that this generator knows.
 pub fn settings(choices: &mut Choices<'_>) -> Value {
     let mut all = Map::new();
     let mut section = |key: &str, value: Option<Value>| all.extend(value.map(|value| (key.to_owned(), value)));
@@ -74,6 +96,37 @@ pub fn settings(choices: &mut Choices<'_>) -> Value {
         section("platforms", Some(json!([&[one][..], &more[..]].concat())));
     }
     Value::Object(all)
+}
+
+/// Adds what the schema has and this generator does not list. The result can be invalid.
+pub(crate) fn add_unlisted(settings: &mut Value, choices: &mut Choices<'_>) {
+    for name in schema::unlisted_sections() {
+        if choices.once_in(2)
+            && let Some(section) = schema::section(name, choices)
+            && let Some(settings) = settings.as_object_mut()
+        {
+            settings.insert(name.to_owned(), section);
+        }
+    }
+    for name in schema::unlisted_sections_of_overrides() {
+        for override_ in settings.get_mut("overrides").and_then(Value::as_array_mut).into_iter().flatten() {
+            if choices.once_in(2)
+                && let Some(section) = schema::section(name, choices)
+                && let Some(override_) = override_.as_object_mut()
+            {
+                override_.insert(name.to_owned(), section);
+            }
+        }
+    }
+    for code in schema::unlisted_codes() {
+        for exception in settings.get_mut("exceptions").and_then(Value::as_array_mut).into_iter().flatten() {
+            if choices.once_in(4)
+                && let Some(codes) = exception.get_mut("rules").and_then(Value::as_array_mut)
+            {
+                codes.push(json!(code));
+            }
+        }
+    }
 }
 
 fn maybe(choices: &mut Choices<'_>, make: impl FnOnce(&mut Choices<'_>) -> Value) -> Option<Value> {
@@ -143,11 +196,9 @@ fn schedule(choices: &mut Choices<'_>) -> Value {
         0 => {}
         1 => schedule["maxAge"] = json!(choices.one_of(&DURATIONS)),
         _ => {
-            let crons = ["0 0 * * TUE#2", "0 0 L * *", "*/5 * * * *", "0 0 * * FRI#L", "0 2 29 2 *"];
-            let zones = ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"];
             schedule["patchDays"] = json!({
-                "cron": choices.one_of(&crons),
-                "timeZone": choices.one_of(&zones),
+                "cron": choices.one_of(&CRONS),
+                "timeZone": choices.one_of(&TIME_ZONES),
                 "grace": choices.one_of(&DURATIONS),
             });
         }
