@@ -1,5 +1,4 @@
-//! A guest, and how it is run: as policy-server does it, in a fresh instance per evaluation of a module that was compiled
-//! and linked before.
+//! A Wasm module that runs as in policy-server: it is compiled and linked once, and each evaluation gets a new instance.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,27 +8,27 @@ use wapc::WapcHost;
 use wasmtime_provider::wasmtime::{Config, Engine, Module};
 use wasmtime_provider::{EpochDeadlines, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
-use crate::memory;
-use crate::world::World;
+use crate::fake_host::FakeHost;
 
-/// policy-server's default: interrupted after two ticks of its clock. Here nothing ticks, but the checks are compiled in.
+/// policy-server's default: an evaluation is interrupted after two ticks of its clock. No clock ticks here, but the checks
+/// are compiled in.
 pub(crate) const DEADLINE: u64 = 2;
 
 /// A compiled module.
 pub(crate) struct Guest {
     module: Module,
     linked: WasmtimeEngineProviderPre,
-    /// Its size in bytes.
+    /// The size of the module in bytes.
     pub(crate) size: usize,
-    /// How long it took to compile.
-    pub(crate) compiled_in: Duration,
+    /// The time to compile it.
+    pub(crate) compile_time: Duration,
 }
 
 impl Guest {
     /// Compiles a module.
     ///
     /// # Errors
-    /// When it cannot be read, or is no waPC module.
+    /// If it cannot be read, or is not a waPC module.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let name = path.display();
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the module {name}"))?;
@@ -38,35 +37,28 @@ impl Guest {
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
         let start = Instant::now();
         let module = Module::new(&engine, &bytes).map_err(|error| anyhow!("cannot compile {name}: {error:#}"))?;
-        let compiled_in = start.elapsed();
+        let compile_time = start.elapsed();
         let linked = WasmtimeEngineProviderBuilder::new().engine(engine).module(module.clone()).build_pre();
-        let linked = linked.with_context(|| format!("{name} is no waPC module"))?;
-        Ok(Self { module, linked, size: bytes.len(), compiled_in })
+        let linked = linked.with_context(|| format!("{name} is not a waPC module"))?;
+        Ok(Self { module, linked, size: bytes.len(), compile_time })
     }
 
-    /// Judges a request in a fresh instance.
+    /// The compiled module.
+    pub(crate) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Evaluates a request in a new instance.
     ///
     /// # Errors
-    /// When the guest traps, or answers with an error.
-    pub(crate) fn evaluate(&self, payload: &[u8], world: &World) -> Result<Vec<u8>> {
-        evaluate(&self.linked, payload, world)
+    /// If the guest traps or returns an error.
+    pub(crate) fn evaluate(&self, payload: &[u8], host: &FakeHost) -> Result<Vec<u8>> {
+        let host = host.clone();
+        let callback = move |_: u64, _: &str, namespace: &str, operation: &str, payload: &[u8]| {
+            Ok(host.respond(namespace, operation, payload)?)
+        };
+        let instance = self.linked.rehydrate(Some(EpochDeadlines { wapc_init: DEADLINE, wapc_func: DEADLINE }))?;
+        let host = WapcHost::new(Box::new(instance), Some(Box::new(callback)))?;
+        Ok(host.call("validate", payload)?)
     }
-
-    /// The linear memory in bytes that judging a request takes.
-    ///
-    /// # Errors
-    /// When the guest traps.
-    pub(crate) fn linear_memory(&self, payload: &[u8], world: &World) -> Result<usize> {
-        memory::linear_memory(&self.module, payload, world)
-    }
-}
-
-fn evaluate(linked: &WasmtimeEngineProviderPre, payload: &[u8], world: &World) -> Result<Vec<u8>> {
-    let world = world.clone();
-    let callback = move |_: u64, _: &str, namespace: &str, operation: &str, payload: &[u8]| {
-        Ok(world.answer(namespace, operation, payload)?)
-    };
-    let instance = linked.rehydrate(Some(EpochDeadlines { wapc_init: DEADLINE, wapc_func: DEADLINE }))?;
-    let host = WapcHost::new(Box::new(instance), Some(Box::new(callback)))?;
-    Ok(host.call("validate", payload)?)
 }

@@ -1,12 +1,12 @@
-//! Measures what the policy costs at admission, against a policy that does nothing.
+//! Measures the time and memory that the policy takes at admission, compared with a do-nothing policy.
 
+mod fake_host;
 mod guest;
 mod measure;
 mod memory;
 mod plot;
 mod report;
 mod scenario;
-mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,35 +18,35 @@ use guest::Guest;
 use measure::Guests;
 use report::Report;
 
-/// Measure what the policy costs at admission, against a policy that does nothing
+/// Measure the time and memory that the policy takes at admission, compared with a do-nothing policy
 #[derive(Debug, Parser)]
 struct Options {
-    /// The policy, a WebAssembly module
+    /// WebAssembly module of the policy
     #[arg(long, value_name = "FILE.wasm")]
     policy: PathBuf,
-    /// The policy to measure it against, a WebAssembly module
+    /// WebAssembly module of the policy to compare with
     #[arg(long, value_name = "FILE.wasm")]
     against: PathBuf,
-    /// Measure only the scenarios whose names hold this
+    /// Measure only the scenarios whose names contain this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     scenario: String,
-    /// How long to measure each scenario
+    /// Duration of the measurement of each scenario
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// How to print what was measured
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// Draw the time against the number of containers
+    /// Write a chart of the time by number of containers to this file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Output {
-    /// Tables for people
+    /// Tables
     #[default]
     Table,
-    /// One JSON object for programs
+    /// One JSON object
     Json,
 }
 
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
     scenarios.retain(|scenario| scenario.name.contains(&options.scenario));
     if scenarios.is_empty() {
         let names: Vec<String> = scenario::all().into_iter().map(|scenario| scenario.name).collect();
-        bail!("no scenario is called so; there are:\n{}", names.join("\n"));
+        bail!("unknown scenario `{}`; expected part of the name of one of:\n{}", options.scenario, names.join("\n"));
     }
     let time = Duration::from_secs(options.seconds);
     let measured = scenarios.iter().map(|scenario| guests.measure(scenario, time)).collect::<Result<_>>()?;

@@ -1,4 +1,4 @@
-//! Times the policy and the policy that does nothing in turn, so that what slows the machine slows both.
+//! Times the policy and the do-nothing policy alternately, so that other load on the machine slows both.
 
 use std::time::{Duration, Instant};
 
@@ -7,48 +7,49 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::scenario::{Outcome, Scenario, Target};
+use crate::memory::linear_memory;
+use crate::scenario::{AdmissionResult, Scenario, Target};
 
-/// Into how many parts a measurement is cut, to see how far their ratios lie apart.
-const PARTS: usize = 10;
+/// The number of parts of a measurement. The spread is taken over their ratios.
+pub(crate) const PARTS: usize = 10;
 
-/// The linear memory that a policy may take besides four times that of the object, in bytes.
+/// The linear memory that a policy may use in addition to four times the size of the object, in bytes.
 const MEMORY: usize = 4 << 20;
 
-/// The two that are measured.
+/// The two policies that are compared.
 pub(crate) struct Guests {
     /// The policy.
     pub(crate) policy: Guest,
-    /// The policy that does nothing.
+    /// The do-nothing policy.
     pub(crate) nothing: Guest,
 }
 
-/// What came out of one scenario.
+/// The result of one scenario.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Measurement {
-    /// The scenario.
+    /// The name of the scenario.
     pub(crate) scenario: String,
-    /// The containers of the object, where their number is what is measured.
+    /// The number of containers, in scenarios that measure its effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) containers: Option<usize>,
     /// The size of the object in bytes.
     pub(crate) object_bytes: usize,
-    /// How often each of the two was run.
+    /// How often each policy was run.
     pub(crate) evaluations: usize,
     /// The median time of the policy, in microseconds.
     pub(crate) policy_microseconds: f64,
-    /// The median time of the policy that does nothing, in microseconds.
+    /// The median time of the do-nothing policy, in microseconds.
     pub(crate) nothing_microseconds: f64,
-    /// The first over the second.
+    /// The time of the policy divided by that of the do-nothing policy.
     pub(crate) ratio: f64,
     /// The lowest and the highest ratio among the parts of the measurement.
     pub(crate) ratio_spread: [f64; 2],
-    /// The linear memory that the policy took, in bytes.
+    /// The linear memory that the policy used, in bytes.
     pub(crate) linear_memory_bytes: usize,
-    /// Whether it takes no more time and memory than it may.
+    /// Whether the targets for time and memory are met.
     pub(crate) holds: bool,
-    /// What it may cost.
+    /// The target for the time.
     #[serde(skip)]
     pub(crate) target: Option<Target>,
 }
@@ -57,13 +58,13 @@ impl Guests {
     /// Measures one scenario.
     ///
     /// # Errors
-    /// When the policy does not answer as it should, or a guest traps.
+    /// If the response of the policy is not the expected one, or a guest traps.
     pub(crate) fn measure(&self, scenario: &Scenario, time: Duration) -> Result<Measurement> {
         self.measure_checked(scenario, time).with_context(|| format!("scenario `{}`", scenario.name))
     }
 
     fn measure_checked(&self, scenario: &Scenario, time: Duration) -> Result<Measurement> {
-        check(scenario, &self.policy.evaluate(&scenario.payload, &scenario.world)?)?;
+        check(scenario, &self.policy.evaluate(&scenario.payload, &scenario.host)?)?;
         let part = time / u32::try_from(PARTS)?;
         let mut parts = Vec::with_capacity(PARTS);
         for _ in 0..PARTS {
@@ -79,7 +80,7 @@ impl Guests {
         let all = Times::concat(parts);
         let (policy_microseconds, nothing_microseconds, ratio) =
             (median(&all.policy), median(&all.nothing), all.ratio());
-        let linear_memory_bytes = self.policy.linear_memory(&scenario.payload, &scenario.world)?;
+        let linear_memory_bytes = linear_memory(&self.policy, &scenario.payload, &scenario.host)?;
         let is_fast = scenario.target.is_none_or(|target| match target {
             Target::Ratio(most) => ratio <= most,
             Target::Milliseconds(most) => policy_microseconds <= most * 1000.0,
@@ -103,7 +104,7 @@ impl Guests {
     }
 }
 
-/// The times of both, in microseconds.
+/// The times of both policies, in microseconds.
 #[derive(Default)]
 struct Times {
     policy: Vec<f64>,
@@ -127,7 +128,7 @@ impl Times {
 
 fn timed(guest: &Guest, scenario: &Scenario) -> Result<f64> {
     let start = Instant::now();
-    let response = guest.evaluate(&scenario.payload, &scenario.world)?;
+    let response = guest.evaluate(&scenario.payload, &scenario.host)?;
     let time = start.elapsed();
     std::hint::black_box(response);
     Ok(time.as_secs_f64() * 1e6)
@@ -139,20 +140,20 @@ fn median(times: &[f64]) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Whether the answer of the policy is what the scenario wants measured.
+/// Checks that the response of the policy is the one that the scenario is about.
 fn check(scenario: &Scenario, response: &[u8]) -> Result<()> {
-    let response: Value = serde_json::from_slice(response).context("the answer is no JSON")?;
-    let outcome = match (response["accepted"].as_bool(), response.get("mutated_object")) {
-        (Some(true), None) => Outcome::Accepted,
-        (Some(true), Some(_)) => Outcome::Pinned,
-        _ => Outcome::Denied,
+    let response: Value = serde_json::from_slice(response).context("the response is not valid JSON")?;
+    let found = match (response["accepted"].as_bool(), response.get("mutated_object")) {
+        (Some(true), None) => AdmissionResult::Accepted,
+        (Some(true), Some(_)) => AdmissionResult::Pinned,
+        _ => AdmissionResult::Denied,
     };
-    if outcome != scenario.outcome {
+    if found != scenario.expected {
         let message = response["message"].as_str().unwrap_or_default();
-        bail!("it should come out as {:?}, and came out as {outcome:?}: {message}", scenario.outcome);
+        bail!("expected {:?}, found {found:?}: {message}", scenario.expected);
     }
     if let Some(warning) = response["warnings"].as_array().and_then(|warnings| warnings.first()) {
-        bail!("it should come out without warnings, and came out with {warning}");
+        bail!("expected no warnings, found {warning}");
     }
     Ok(())
 }

@@ -1,52 +1,53 @@
-//! The linear memory that a guest takes for a request. waPC's host does not tell, so the few calls of waPC that a
-//! judgement needs are answered here (<https://wapc.io/docs/spec/>).
+//! The linear memory that a guest uses for a request. `WapcHost` does not expose it, so this module implements the few waPC
+//! functions that an evaluation needs (<https://wapc.io/docs/spec/>).
 
 use anyhow::{Context, Result, anyhow};
-use wasmtime_provider::wasmtime::{Caller, Extern, Instance, Linker, Memory, Module, Store};
+use wasmtime_provider::wasmtime::{Caller, Extern, Instance, Linker, Memory, Store};
 use wasmtime_provider::wasmtime_wasi::{WasiCtxBuilder, p1};
 
-use crate::guest::DEADLINE;
-use crate::world::World;
+use crate::fake_host::FakeHost;
+use crate::guest::{DEADLINE, Guest};
 
 const OPERATION: &str = "validate";
 
-/// The memory of a guest: a place and a length in it are what its calls are made of.
-type Place = (i32, i32);
+/// Offset and length of a slice of the guest's memory.
+type Slice = (i32, i32);
 
-/// What a call says of an error in memory or in the guest's use of it.
+/// The error of a host function, for example an access outside of the memory.
 type Trap = wasmtime_provider::wasmtime::Error;
 
 struct State {
     wasi: p1::WasiP1Ctx,
     payload: Vec<u8>,
-    world: World,
-    answer: Result<Vec<u8>, String>,
+    host: FakeHost,
+    response: Result<Vec<u8>, String>,
 }
 
-/// The linear memory in bytes when a guest has judged a request.
+/// The size of the linear memory, in bytes, after a guest has evaluated a request.
 ///
 /// # Errors
-/// When the guest traps.
-pub(crate) fn linear_memory(module: &Module, payload: &[u8], world: &World) -> Result<usize> {
-    run(module, payload, world).map_err(|error| anyhow!("{error:#}")).context("cannot measure the linear memory")
+/// If the guest traps.
+pub(crate) fn linear_memory(guest: &Guest, payload: &[u8], host: &FakeHost) -> Result<usize> {
+    run(guest, payload, host).map_err(|error| anyhow!("{error:#}")).context("cannot measure the linear memory")
 }
 
-fn run(module: &Module, payload: &[u8], world: &World) -> Result<usize, Trap> {
+fn run(guest: &Guest, payload: &[u8], host: &FakeHost) -> Result<usize, Trap> {
+    let module = guest.module();
     let mut linker = Linker::new(module.engine());
     p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi)?;
     add_wapc(&mut linker)?;
     let state = State {
         wasi: WasiCtxBuilder::new().build_p1(),
         payload: payload.to_vec(),
-        world: world.clone(),
-        answer: Ok(Vec::new()),
+        host: host.clone(),
+        response: Ok(Vec::new()),
     };
     let mut store = Store::new(module.engine(), state);
     store.set_epoch_deadline(DEADLINE);
     let instance: Instance = linker.instantiate(&mut store, module)?;
     instance.get_typed_func::<(), ()>(&mut store, "wapc_init")?.call(&mut store, ())?;
     let lengths = (i32::try_from(OPERATION.len())?, i32::try_from(payload.len())?);
-    instance.get_typed_func::<Place, i32>(&mut store, "__guest_call")?.call(&mut store, lengths)?;
+    instance.get_typed_func::<Slice, i32>(&mut store, "__guest_call")?.call(&mut store, lengths)?;
     let memory = instance.get_memory(&mut store, "memory").ok_or_else(no_memory)?;
     Ok(memory.data_size(&store))
 }
@@ -63,30 +64,30 @@ fn add_wapc(linker: &mut Linker<State>) -> Result<(), Trap> {
         |mut guest: Caller<'_, State>,
          _: i32,
          _: i32,
-         space: i32,
-         space_len: i32,
-         call: i32,
-         call_len: i32,
-         question: i32,
-         len: i32| {
-            let space = String::from_utf8(read(&mut guest, (space, space_len))?)?;
-            let call = String::from_utf8(read(&mut guest, (call, call_len))?)?;
-            let question = read(&mut guest, (question, len))?;
-            let answer = guest.data().world.answer(&space, &call, &question);
-            let is_answer = i32::from(answer.is_ok());
-            guest.data_mut().answer = answer;
-            Ok::<i32, Trap>(is_answer)
+         namespace: i32,
+         namespace_len: i32,
+         operation: i32,
+         operation_len: i32,
+         payload: i32,
+         payload_len: i32| {
+            let namespace = String::from_utf8(read(&mut guest, (namespace, namespace_len))?)?;
+            let operation = String::from_utf8(read(&mut guest, (operation, operation_len))?)?;
+            let payload = read(&mut guest, (payload, payload_len))?;
+            let response = guest.data().host.respond(&namespace, &operation, &payload);
+            let is_ok = i32::from(response.is_ok());
+            guest.data_mut().response = response;
+            Ok::<i32, Trap>(is_ok)
         },
     )?;
     for name in ["__host_response_len", "__host_error_len"] {
         linker.func_wrap("wapc", name, |guest: Caller<'_, State>| {
-            Ok::<i32, Trap>(i32::try_from(guest.data().answered().len())?)
+            Ok::<i32, Trap>(i32::try_from(guest.data().response_bytes().len())?)
         })?;
     }
     for name in ["__host_response", "__host_error"] {
         linker.func_wrap("wapc", name, |mut guest: Caller<'_, State>, at: i32| {
-            let answer = guest.data().answered().to_vec();
-            write(&mut guest, at, &answer)
+            let response = guest.data().response_bytes().to_vec();
+            write(&mut guest, at, &response)
         })?;
     }
     for name in ["__guest_response", "__guest_error", "__console_log"] {
@@ -96,9 +97,9 @@ fn add_wapc(linker: &mut Linker<State>) -> Result<(), Trap> {
 }
 
 impl State {
-    fn answered(&self) -> &[u8] {
-        match &self.answer {
-            Ok(answer) => answer,
+    fn response_bytes(&self) -> &[u8] {
+        match &self.response {
+            Ok(response) => response,
             Err(error) => error.as_bytes(),
         }
     }
@@ -117,7 +118,7 @@ fn write(guest: &mut Caller<'_, State>, at: i32, bytes: &[u8]) -> Result<(), Tra
     Ok(memory.write(guest, usize::try_from(at)?, bytes)?)
 }
 
-fn read(guest: &mut Caller<'_, State>, (at, len): Place) -> Result<Vec<u8>, Trap> {
+fn read(guest: &mut Caller<'_, State>, (at, len): Slice) -> Result<Vec<u8>, Trap> {
     let memory = memory(guest)?;
     let mut bytes = vec![0; usize::try_from(len)?];
     memory.read(guest, usize::try_from(at)?, &mut bytes)?;

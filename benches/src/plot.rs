@@ -1,4 +1,4 @@
-//! The time against the number of containers, as a picture.
+//! A chart of the time by number of containers.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,10 +11,10 @@ use plotters::prelude::{
 
 const SIZE: (u32, u32) = (720, 420);
 
-/// Draws the times in microseconds. Both axes are logarithmic: what grows with the containers becomes a straight line.
+/// Draws the times, given in microseconds. Both axes are logarithmic, so linear growth is a straight line.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub(crate) fn draw(times: &[(usize, f64)], path: &Path) -> Result<()> {
     draw_times(times, path).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
 }
@@ -23,7 +23,7 @@ pub(crate) fn draw(times: &[(usize, f64)], path: &Path) -> Result<()> {
 fn draw_times(times: &[(usize, f64)], path: &Path) -> std::result::Result<(), Box<dyn Error>> {
     let points: Vec<(f64, f64)> = times.iter().map(|(containers, time)| (*containers as f64, time / 1000.0)).collect();
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return Err("no scenario with a number of containers was measured".into());
+        return Err("none of the measured scenarios has a number of containers".into());
     };
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;

@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The results, as tables and as JSON.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::guest::Guest;
-use crate::measure::{Guests, Measurement};
+use crate::measure::{Guests, Measurement, PARTS};
 use crate::scenario::Target;
 
-/// Everything that a run tells.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
@@ -21,7 +21,7 @@ pub(crate) struct Report {
     growth: Option<Growth>,
 }
 
-/// Where it was measured.
+/// The machine of the measurement.
 #[derive(Debug, Serialize)]
 struct Machine {
     processor: String,
@@ -29,7 +29,7 @@ struct Machine {
     architecture: &'static str,
 }
 
-/// What a guest is before it is run.
+/// Size and compile time of a module.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Module {
@@ -37,7 +37,7 @@ struct Module {
     compile_milliseconds: f64,
 }
 
-/// How the time grows with the number of containers, between the two largest numbers.
+/// The growth of the time between the two largest numbers of containers.
 #[derive(Debug, Serialize)]
 struct Growth {
     containers: [usize; 2],
@@ -45,11 +45,11 @@ struct Growth {
     holds: bool,
 }
 
-/// Ten times the containers may take so many times as long.
+/// The most growth of the time for ten times as many containers.
 const MOST_GROWTH: f64 = 12.0;
 
 impl Report {
-    /// Puts together what was measured.
+    /// Collects the results.
     #[must_use]
     pub(crate) fn new(guests: &Guests, scenarios: Vec<Measurement>) -> Self {
         let growth = growth(&scenarios);
@@ -68,7 +68,7 @@ impl Report {
         by_containers(&self.scenarios).collect()
     }
 
-    /// The tables for people.
+    /// The results as tables.
     #[must_use]
     pub(crate) fn text(&self) -> String {
         let mut text =
@@ -76,7 +76,7 @@ impl Report {
         for (name, module) in [("policy", &self.policy), ("do-nothing policy", &self.nothing)] {
             let _ = writeln!(text, "{name}: {} bytes, compiled in {:.0} ms", module.bytes, module.compile_milliseconds);
         }
-        let header = ["SCENARIO", "OBJECT", "POLICY", "NOTHING", "RATIO", "SPREAD", "MEMORY", "TARGET", "HOLDS"];
+        let header = ["SCENARIO", "OBJECT", "POLICY", "DO-NOTHING", "RATIO", "SPREAD", "MEMORY", "TARGET", "MET"];
         let rows = self.scenarios.iter().map(|measured| {
             [
                 measured.scenario.clone(),
@@ -91,7 +91,9 @@ impl Report {
             ]
         });
         text += &table(header.map(str::to_owned), rows);
-        text += "\nMemory is the linear memory after the call; it may be four times the object and 4 MiB.\n";
+        let _ = writeln!(text, "\nSPREAD is the lowest and the highest ratio among {PARTS} parts of the measurement.");
+        text +=
+            "MEMORY is the linear memory after the call. Its target is less than four times the object plus 4 MiB.\n";
         let rows = by_containers(&self.scenarios).map(|(containers, microseconds)| {
             #[expect(clippy::cast_precision_loss, reason = "there are few containers")]
             let each = microseconds / containers as f64;
@@ -105,7 +107,7 @@ impl Report {
             let holds = yes_or_no(*holds);
             let _ = writeln!(
                 text,
-                "\n{to} containers take {ratio:.1} times as long as {from}; target: at most {MOST_GROWTH}; holds: {holds}"
+                "\n{to} containers take {ratio:.1} times as long as {from}; target: at most {MOST_GROWTH}, met: {holds}"
             );
         }
         text
@@ -126,7 +128,7 @@ impl Machine {
 
 impl Module {
     fn of(guest: &Guest) -> Self {
-        Self { bytes: guest.size, compile_milliseconds: guest.compiled_in.as_secs_f64() * 1000.0 }
+        Self { bytes: guest.size, compile_milliseconds: guest.compile_time.as_secs_f64() * 1000.0 }
     }
 }
 
@@ -170,7 +172,7 @@ fn time(microseconds: f64) -> String {
 }
 
 fn bytes(bytes: usize) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts single bytes here")]
+    #[expect(clippy::cast_precision_loss, reason = "the precision of a single byte is not needed")]
     let kib = bytes as f64 / 1024.0;
     match kib {
         ..1024.0 => format!("{kib:.1} KiB"),

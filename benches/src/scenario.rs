@@ -1,50 +1,50 @@
-//! What is measured.
+//! The scenarios that are measured.
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::world::{Answers, World, digest_of};
+use crate::fake_host::{FakeHost, digest_of};
 
-/// One request with its settings, the world in which it is judged, and what is to come of it.
+/// One request with its settings, the responses of the host, and the expected result.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// What it is called in the results.
+    /// The name in the results.
     pub(crate) name: String,
-    /// What waPC's `validate` is called with.
+    /// The payload of waPC's `validate`.
     pub(crate) payload: Vec<u8>,
-    /// The object in bytes.
+    /// The size of the object in bytes.
     pub(crate) object: usize,
-    /// What the host answers.
-    pub(crate) world: World,
-    /// What is to come of it.
-    pub(crate) outcome: Outcome,
-    /// What it may cost.
+    /// The responses to host calls.
+    pub(crate) host: FakeHost,
+    /// The expected result.
+    pub(crate) expected: AdmissionResult,
+    /// The target for the time.
     pub(crate) target: Option<Target>,
-    /// The containers of the object, where their number is what is measured.
+    /// The number of containers, in scenarios that measure its effect.
     pub(crate) containers: Option<usize>,
 }
 
-/// What is to come of a request. A policy that answers otherwise is not measured.
+/// The result of a request. A policy with another result than the expected one is not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It is let in as it is.
+pub(crate) enum AdmissionResult {
+    /// The object is accepted unchanged.
     Accepted,
-    /// It is let in with its images pinned, or recorded.
+    /// The object is accepted, and its images are pinned or recorded.
     Pinned,
-    /// It is refused.
+    /// The object is denied.
     Denied,
 }
 
-/// What a scenario may cost at most.
+/// The most time that a scenario may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    /// So many times what a policy costs that does nothing.
+    /// A multiple of the time of the do-nothing policy.
     Ratio(f64),
-    /// So many milliseconds.
+    /// Milliseconds.
     Milliseconds(f64),
 }
 
-/// How an image is written.
+/// How an image reference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spelling {
     Pinned,
@@ -59,7 +59,7 @@ fn image(number: usize, spelling: Spelling) -> String {
     }
 }
 
-/// The name by which the policy asks for an image once it knows its digest.
+/// The reference that the policy requests once it knows the digest.
 fn by_digest(number: usize) -> String {
     format!("registry.example.com/team/app-{number}@{}", digest_of(number))
 }
@@ -117,7 +117,7 @@ fn pod(containers: usize, spelling: Spelling) -> Value {
     })
 }
 
-/// A pod as a controller makes it of a template with records.
+/// A pod that a controller makes from a template with records.
 fn recorded_pod(containers: usize) -> Value {
     let mut pod = pod(containers, Spelling::Tagged);
     for number in 0..containers {
@@ -140,7 +140,7 @@ fn deployment(containers: usize, spelling: Spelling) -> Value {
     })
 }
 
-/// The payload that policy-server hands to a policy when an object is created, and the size of the object in it.
+/// The payload that policy-server gives to a policy when an object is created, and the size of the object in it.
 fn payload(object: &Value, settings: &Value) -> (Vec<u8>, usize) {
     let (kind, resource) = match object["kind"].as_str() {
         Some("Pod") => (json!({"group": "", "version": "v1", "kind": "Pod"}), "pods"),
@@ -159,9 +159,9 @@ fn payload(object: &Value, settings: &Value) -> (Vec<u8>, usize) {
     (payload.to_string().into_bytes(), object.to_string().len())
 }
 
-fn scenario(name: &str, object: &Value, settings: &Value, world: World, outcome: Outcome) -> Scenario {
+fn scenario(name: &str, object: &Value, settings: &Value, host: FakeHost, expected: AdmissionResult) -> Scenario {
     let (payload, object) = payload(object, settings);
-    Scenario { name: name.to_owned(), payload, object, world, outcome, target: None, containers: None }
+    Scenario { name: name.to_owned(), payload, object, host, expected, target: None, containers: None }
 }
 
 impl Scenario {
@@ -170,18 +170,18 @@ impl Scenario {
     }
 }
 
-/// A registry that holds images which were built some days ago.
-fn registry(images: usize) -> Answers {
-    let mut answers = Answers::default();
+/// A registry with images that were built ten days ago.
+fn registry(images: usize) -> FakeHost {
+    let mut host = FakeHost::default();
     let created = (Utc::now() - TimeDelta::days(10)).to_rfc3339_opts(SecondsFormat::Secs, true);
     for number in 0..images {
-        answers.image(&by_digest(number), &digest_of(number), &created);
-        answers.digest(&image(number, Spelling::Tagged), &digest_of(number));
+        host.add_image(&by_digest(number), &digest_of(number), &created);
+        host.add_tag(&image(number, Spelling::Tagged), &digest_of(number));
     }
-    answers
+    host
 }
 
-/// Pinning and nothing else.
+/// Settings with no other rule than pinning.
 fn pinning(action: &str) -> Value {
     json!({
         "pinning": {"action": action}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"},
@@ -202,7 +202,7 @@ fn calendar() -> Value {
     })
 }
 
-/// Settings of a large organisation, in which the images of the scenario are named last.
+/// The settings of a large organisation. Only the last override matches the images of the scenario.
 fn many_rules() -> Value {
     let overrides = (0..200).map(|team| {
         let team = if team == 199 { "registry.example.com/team/*".to_owned() } else { format!("registry.example.com/team-{team}/*") };
@@ -219,7 +219,7 @@ fn many_rules() -> Value {
     let mut settings = pinning("deny");
     settings["overrides"] = overrides.collect();
     settings["exceptions"] = exceptions.collect();
-    // The overrides replace the schedule, which is what the registry would be asked for.
+    // The overrides replace the schedule. Switched off, it needs nothing from the registry.
     settings["overrides"]
         .as_array_mut()
         .into_iter()
@@ -235,98 +235,104 @@ fn reports() -> Value {
     })
 }
 
-/// A pod of about so many bytes, most of them in what a client left in its metadata.
+/// A pod of about `bytes` bytes. Most of them are in an annotation, as a client writes it.
 fn large_pod(bytes: usize) -> Value {
     let mut pod = pod(3, Spelling::Tagged);
     let entry = r#"{"name":"SETTING","value":"0123456789 abcdefghijklmnopqrstuvwxyz"},"#;
     let rest = bytes.saturating_sub(pod.to_string().len());
-    // Each entry grows by the backslashes that its quotation marks take inside of a string.
+    // In a string, each quotation mark of an entry is written with a backslash.
     let entries = rest / (entry.len() + 8);
     pod["metadata"]["annotations"] = json!({"example.com/applied-configuration": entry.repeat(entries)});
     pod
 }
 
-/// All scenarios, in the order in which they are told of.
+/// All scenarios, in the order of the results.
 #[must_use]
 pub(crate) fn all() -> Vec<Scenario> {
-    let nobody = World::default;
+    let empty = FakeHost::default;
     let mut scenarios = vec![
         scenario(
             "pod with 3 pinned containers",
             &pod(3, Spelling::Pinned),
             &pinning("deny"),
-            nobody(),
-            Outcome::Accepted,
+            empty(),
+            AdmissionResult::Accepted,
         )
         .at_most(1.5),
-        scenario("the same unpinned, denied", &pod(3, Spelling::Tagged), &pinning("deny"), nobody(), Outcome::Denied)
-            .at_most(1.6),
+        scenario(
+            "the same unpinned, denied",
+            &pod(3, Spelling::Tagged),
+            &pinning("deny"),
+            empty(),
+            AdmissionResult::Denied,
+        )
+        .at_most(1.6),
         scenario(
             "the same unpinned, pinned by the policy",
             &pod(3, Spelling::Tagged),
             &pinning("pin"),
-            registry(3).into_world(),
-            Outcome::Pinned,
+            registry(3),
+            AdmissionResult::Pinned,
         ),
         scenario(
             "the same unpinned, pinned by its records",
             &recorded_pod(3),
             &pinning("pin"),
-            nobody(),
-            Outcome::Pinned,
+            empty(),
+            AdmissionResult::Pinned,
         ),
         scenario(
             "the same pinned, `settings: {}`",
             &pod(3, Spelling::Pinned),
             &json!({}),
-            registry(3).into_world(),
-            Outcome::Accepted,
+            registry(3),
+            AdmissionResult::Accepted,
         ),
         scenario(
             "calendar with time zone and freezes",
             &pod(3, Spelling::Pinned),
             &calendar(),
-            registry(3).into_world(),
-            Outcome::Accepted,
+            registry(3),
+            AdmissionResult::Accepted,
         )
         .at_most(2.0),
         scenario(
             "200 overrides and 200 exceptions",
             &pod(3, Spelling::Pinned),
             &many_rules(),
-            nobody(),
-            Outcome::Accepted,
+            empty(),
+            AdmissionResult::Accepted,
         )
         .at_most(2.5),
         scenario(
             "Deployment with 3 tags, digests recorded",
             &deployment(3, Spelling::Tagged),
             &pinning("pin"),
-            registry(3).into_world(),
-            Outcome::Pinned,
+            registry(3),
+            AdmissionResult::Pinned,
         ),
     ];
     let mut scanned = registry(1);
-    scanned.sbomscanner("sbomscanner", &digest_of(0), 400, 50);
+    scanned.add_sbomscanner_report("sbomscanner", &digest_of(0), 400, 50);
     scenarios.push(scenario(
         "scan report of 400 vulnerabilities",
         &pod(1, Spelling::Pinned),
         &reports(),
-        scanned.into_world(),
-        Outcome::Accepted,
+        scanned,
+        AdmissionResult::Accepted,
     ));
     scenarios.extend([1, 10, 100, 1000].map(|containers| {
         let name = format!("Deployment, {containers} container{}", if containers == 1 { "" } else { "s" });
         let object = deployment(containers, Spelling::Pinned);
-        let scenario = scenario(&name, &object, &json!({}), registry(containers).into_world(), Outcome::Accepted);
+        let scenario = scenario(&name, &object, &json!({}), registry(containers), AdmissionResult::Accepted);
         Scenario { containers: Some(containers), ..scenario }
     }));
     let large = scenario(
         "object of 3 MiB, pinned by the policy",
         &large_pod(3 << 20),
         &pinning("pin"),
-        registry(3).into_world(),
-        Outcome::Pinned,
+        registry(3),
+        AdmissionResult::Pinned,
     );
     scenarios.push(Scenario { target: Some(Target::Milliseconds(250.0)), ..large });
     scenarios

@@ -4,7 +4,7 @@ use container_patch_testing::targets;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Err(broken) = targets::validate(bytes) {
-        panic!("{broken}");
+    if let Err(failure) = targets::validate(bytes) {
+        panic!("{failure}");
     }
 });

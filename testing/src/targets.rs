@@ -1,15 +1,19 @@
-//! The fuzz targets: what each does with bytes. `fuzz/` runs them for long, on bytes that it looks for; the tests run them on
-//! the bytes that are kept.
+//! The fuzz targets. `fuzz/` runs them with the inputs of libFuzzer, and the tests run them with the stored inputs.
 
-use crate::Trial;
-use crate::properties::{self, Broken, settings_are_judged_alike};
-use crate::references::{are_read_as_the_library_reads_them, name_each_registry_in_one_way};
-use crate::reports::{self, Source};
+use crate::case::Case;
+use crate::failure::Failure;
+use crate::generators::reports::Scanner;
+use crate::properties::admission::{self, any_payload_gets_a_well_formed_response};
+use crate::properties::references::{each_registry_has_one_name, parses_like_oci_spec};
+use crate::properties::scans::{
+    a_list_of_reports_alone_does_not_admit, only_a_clean_report_admits, only_a_trusted_clean_annotation_admits,
+};
+use crate::properties::settings::validation_and_requests_agree;
 
-/// What a target does with bytes.
-pub type Target = fn(&[u8]) -> Result<(), Broken>;
+/// Checks one input.
+pub type Target = fn(&[u8]) -> Result<(), Failure>;
 
-/// Every target, by its name.
+/// All targets, with their names.
 pub const ALL: [(&str, Target); 9] = [
     ("validate", validate),
     ("validate_bytes", validate_bytes),
@@ -22,95 +26,95 @@ pub const ALL: [(&str, Target); 9] = [
     ("report_kubescape", report_kubescape),
 ];
 
-/// Requests, settings and worlds of the right shape, or nearly so: all that holds in every trial.
+/// A case that is generated from the input, checked for every property.
 ///
 /// # Errors
-/// What breaks, and the trial.
-pub fn validate(bytes: &[u8]) -> Result<(), Broken> {
-    let trial = Trial::new(bytes);
-    properties::ALL.iter().try_for_each(|(name, property)| {
-        property(&trial).map_err(|broken| format!("broken: {name}\n{broken}\n{trial:?}"))
+/// If a property does not hold; with the case.
+pub fn validate(bytes: &[u8]) -> Result<(), Failure> {
+    let case = Case::new(bytes);
+    admission::ALL.iter().try_for_each(|(name, property)| {
+        property(&case).map_err(|failure| format!("property failed: {name}\n{failure}\n{case:?}"))
     })
 }
 
-/// Any bytes in place of a payload.
+/// Any bytes as the payload.
 ///
 /// # Errors
-/// What breaks.
-pub fn validate_bytes(payload: &[u8]) -> Result<(), Broken> {
-    properties::any_payload_is_answered(payload, &Trial::new(&[]).world)
+/// If a property does not hold.
+pub fn validate_bytes(payload: &[u8]) -> Result<(), Failure> {
+    any_payload_gets_a_well_formed_response(payload, &Case::new(&[]).host)
 }
 
-/// Settings: what begins as JSON does is taken as it stands, anything else as choices of which settings are made.
+/// Settings: the input itself if it begins like JSON, else settings that are generated from it.
 ///
 /// # Errors
-/// What breaks, and the settings.
-pub fn settings(bytes: &[u8]) -> Result<(), Broken> {
+/// If a property does not hold; with the settings.
+pub fn settings(bytes: &[u8]) -> Result<(), Failure> {
     let settings = match bytes.first() {
         Some(b'{' | b'[' | b'"' | b' ') => bytes.to_vec(),
-        _ => Trial::new(bytes).settings.to_string().into_bytes(),
+        _ => Case::new(bytes).settings.to_string().into_bytes(),
     };
-    settings_are_judged_alike(&settings)
-        .map_err(|broken| format!("{broken}\nsettings: {}", String::from_utf8_lossy(&settings)))
+    validation_and_requests_agree(&settings)
+        .map_err(|failure| format!("{failure}\nsettings: {}", String::from_utf8_lossy(&settings)))
 }
 
-/// Image references, held against the parsers of other libraries.
+/// An image reference, compared with the parsers of other libraries.
 ///
 /// # Errors
-/// What breaks.
-pub fn references(text: &[u8]) -> Result<(), Broken> {
+/// If a property does not hold.
+pub fn references(text: &[u8]) -> Result<(), Failure> {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(()) };
-    are_read_as_the_library_reads_them(text)?;
-    name_each_registry_in_one_way(text)
+    parses_like_oci_spec(text)?;
+    each_registry_has_one_name(text)
 }
 
-/// The text of annotations about scans.
+/// The text of an annotation about scans.
 ///
 /// # Errors
-/// What breaks.
-pub fn annotations(text: &[u8]) -> Result<(), Broken> {
+/// If a property does not hold.
+pub fn annotations(text: &[u8]) -> Result<(), Failure> {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(()) };
     let keys = [
         "scan.container-patch.dev/app",
         "quality.images.openshift.io/vulnerability.trivy",
         "images.openshift.io/deny-execution",
     ];
-    keys.iter().try_for_each(|key| reports::lets_in_by_a_clean_annotation_only(key, text))
+    keys.iter().try_for_each(|key| only_a_trusted_clean_annotation_admits(key, text))
 }
 
-/// Any bytes in place of a report of SBOMscanner, and of a list of them.
+/// Any bytes as a report of SBOMscanner, and as a list of its reports.
 ///
 /// # Errors
-/// What breaks.
-pub fn report_sbomscanner(bytes: &[u8]) -> Result<(), Broken> {
-    report(Source::Sbomscanner, bytes)
+/// If a property does not hold.
+pub fn report_sbomscanner(bytes: &[u8]) -> Result<(), Failure> {
+    report(Scanner::Sbomscanner, bytes)
 }
 
-/// Any bytes in place of a report of Trivy operator, and of a list of them.
+/// Any bytes as a report of the Trivy operator, and as a list of its reports.
 ///
 /// # Errors
-/// What breaks.
-pub fn report_trivy_operator(bytes: &[u8]) -> Result<(), Broken> {
-    report(Source::TrivyOperator, bytes)
+/// If a property does not hold.
+pub fn report_trivy_operator(bytes: &[u8]) -> Result<(), Failure> {
+    report(Scanner::TrivyOperator, bytes)
 }
 
-/// Any bytes in place of a report of Quay's container security operator.
+/// Any bytes as a report of Quay's container security operator, and as a list of its reports.
 ///
 /// # Errors
-/// What breaks.
-pub fn report_quay(bytes: &[u8]) -> Result<(), Broken> {
-    report(Source::Quay, bytes)
+/// If a property does not hold.
+pub fn report_quay(bytes: &[u8]) -> Result<(), Failure> {
+    report(Scanner::Quay, bytes)
 }
 
-/// Any bytes in place of a report of Kubescape, and of a list of them.
+/// Any bytes as a report of Kubescape, and as a list of its reports.
 ///
 /// # Errors
-/// What breaks.
-pub fn report_kubescape(bytes: &[u8]) -> Result<(), Broken> {
-    report(Source::Kubescape, bytes)
+/// If a property does not hold.
+pub fn report_kubescape(bytes: &[u8]) -> Result<(), Failure> {
+    report(Scanner::Kubescape, bytes)
 }
 
-fn report(source: Source, bytes: &[u8]) -> Result<(), Broken> {
-    reports::lets_in_by_a_clean_report_only(source, bytes)?;
-    reports::lets_in_by_no_list_of_reports(source, bytes)
+fn report(scanner: Scanner, bytes: &[u8]) -> Result<(), Failure> {
+    only_a_clean_report_admits(scanner, bytes)?;
+    a_list_of_reports_alone_does_not_admit(scanner, bytes)
 }

@@ -1,68 +1,69 @@
-//! What holds of every request, under whatever settings, and whatever the world answers.
+//! Properties of any request, with any settings and any responses of the host.
 
-use container_patch_testing::Trial;
-use container_patch_testing::properties::{self, Broken};
+use container_patch_testing::case::Case;
+use container_patch_testing::failure::Failure;
+use container_patch_testing::properties::admission;
 use proptest::prelude::*;
 
-fn any_trial() -> impl Strategy<Value = Trial> {
-    prop::collection::vec(any::<u8>(), 0..700).prop_map(|bytes| Trial::new(&bytes))
+fn any_case() -> impl Strategy<Value = Case> {
+    prop::collection::vec(any::<u8>(), 0..700).prop_map(|bytes| Case::new(&bytes))
 }
 
-/// The property, so that proptest looks for a smaller trial that breaks it.
-fn holds(property: Result<(), Broken>) -> Result<(), TestCaseError> {
+/// Converts a failure, so that proptest looks for a smaller case.
+fn check(property: Result<(), Failure>) -> Result<(), TestCaseError> {
     property.map_err(TestCaseError::fail)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 4 * ProptestConfig::default().cases,
-        // What is found becomes a test of its own, with a name.
+        // A failure becomes a test of its own, with a name.
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn every_answer_is_well_formed_and_agrees_with_its_findings(trial in any_trial()) {
-        holds(properties::every_answer_is_well_formed(&trial))?;
+    fn every_response_is_well_formed_and_agrees_with_its_findings(case in any_case()) {
+        check(admission::every_response_is_well_formed_and_agrees_with_its_findings(&case))?;
     }
 
     #[test]
-    fn the_same_is_answered_the_same(trial in any_trial()) {
-        holds(properties::the_same_is_answered_the_same(&trial))?;
+    fn evaluation_is_deterministic(case in any_case()) {
+        check(admission::evaluation_is_deterministic(&case))?;
     }
 
     #[test]
-    fn one_more_container_clears_nothing(trial in any_trial()) {
-        holds(properties::one_more_container_clears_nothing(&trial))?;
+    fn an_added_container_hides_no_denial(case in any_case()) {
+        check(admission::an_added_container_hides_no_denial(&case))?;
     }
 
     #[test]
-    fn the_order_of_containers_does_not_matter(trial in any_trial()) {
-        holds(properties::the_order_of_containers_does_not_matter(&trial))?;
+    fn the_order_of_containers_does_not_matter(case in any_case()) {
+        check(admission::the_order_of_containers_does_not_matter(&case))?;
     }
 
     #[test]
-    fn what_is_rewritten_is_let_in_as_it_is(trial in any_trial()) {
-        holds(properties::what_is_rewritten_is_let_in_as_it_is(&trial))?;
+    fn a_rewritten_object_is_accepted_unchanged(case in any_case()) {
+        check(admission::a_rewritten_object_is_accepted_unchanged(&case))?;
     }
 
     #[test]
-    fn records_are_written_for_users_only(trial in any_trial()) {
-        holds(properties::records_are_written_for_users_only(&trial))?;
+    fn records_are_written_for_users_only(case in any_case()) {
+        check(admission::records_are_written_for_users_only(&case))?;
     }
 
     #[test]
-    fn a_record_on_a_pod_is_not_a_digest(trial in any_trial()) {
-        holds(properties::a_record_on_a_pod_is_not_a_digest(&trial))?;
+    fn a_record_on_a_pod_does_not_count_as_a_digest(case in any_case()) {
+        check(admission::a_record_on_a_pod_does_not_count_as_a_digest(&case))?;
     }
 
     #[test]
-    fn an_annotation_of_a_requester_clears_nothing(trial in any_trial()) {
-        holds(properties::an_annotation_clears_nothing(&trial))?;
+    fn an_annotation_of_the_requester_hides_no_denial(case in any_case()) {
+        check(admission::an_annotation_of_the_requester_hides_no_denial(&case))?;
     }
 
     #[test]
-    fn only_listed_registries_are_asked(trial in any_trial()) {
-        holds(properties::only_listed_registries_are_asked(&trial))?;
+    fn only_listed_registries_are_contacted(case in any_case()) {
+        check(admission::only_listed_registries_are_contacted(&case))?;
     }
 }

@@ -1,11 +1,11 @@
-//! Trials are worth what they come to.
+//! The generated cases cover the policy.
 
 use std::collections::BTreeMap;
 
 use container_patch_policy::finding::Code;
-use container_patch_testing::Trial;
+use container_patch_testing::case::Case;
 
-/// Bytes of no pattern, the same every time.
+/// Pseudorandom bytes, the same ones in every run.
 fn bytes(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -18,29 +18,29 @@ fn bytes(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn trials_come_to_every_finding_and_every_verdict() {
+fn cases_reach_every_finding_code_and_every_verdict() {
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..4000 {
-        let trial = Trial::new(&bytes(seed));
-        let said = trial.said();
-        let response = String::from_utf8_lossy(&said.response);
+        let case = Case::new(&bytes(seed));
+        let outcome = case.outcome();
+        let response = String::from_utf8_lossy(&outcome.response);
         let is_rewritten = response.contains(r#""mutated_object":"#);
-        // Whether it writes records into a pod template.
+        // Whether the policy writes records into a pod template.
         let count = |text: &str| text.matches("pin.container-patch.dev/").count();
-        if is_rewritten && count(&response) > count(&trial.request["object"].to_string()) {
+        if is_rewritten && count(&response) > count(&case.request["object"].to_string()) {
             *reached.entry("recorded".to_owned()).or_default() += 1;
         }
-        let verdict = match (said.accepts(), is_rewritten) {
+        let verdict = match (outcome.is_accepted(), is_rewritten) {
             (true, true) => "rewritten",
             (true, false) => "accepted",
             (false, _) => "denied",
         };
         *reached.entry(verdict.to_owned()).or_default() += 1;
-        for (code, _) in &said.findings {
+        for (code, _) in &outcome.findings {
             *reached.entry(code.to_string()).or_default() += 1;
         }
     }
     let expected = Code::ALL.iter().map(|code| code.as_str()).chain(["rewritten", "recorded", "accepted", "denied"]);
     let rare: Vec<&str> = expected.filter(|what| reached.get(*what).unwrap_or(&0) < &3).collect();
-    assert!(rare.is_empty(), "hardly any trial comes to {rare:?}: {reached:#?}");
+    assert!(rare.is_empty(), "hardly any case reaches {rare:?}: {reached:#?}");
 }

@@ -1,12 +1,12 @@
-//! Image references are read as others read them.
+//! The policy parses image references as other libraries do.
 
-use container_patch_testing::references::{are_read_as_the_library_reads_them, name_each_registry_in_one_way};
+use container_patch_testing::properties::references::{each_registry_has_one_name, parses_like_oci_spec};
 use proptest::prelude::*;
 
 const SHA256: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Texts made of the pieces that decide, so that most are nearly right.
-fn nearly_a_reference() -> impl Strategy<Value = String> {
+/// Texts that are made of the parts of a reference, so that most are almost valid.
+fn almost_a_reference() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         Just(String::new()),
         Just("localhost/".to_owned()),
@@ -39,23 +39,23 @@ fn nearly_a_reference() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 16 * ProptestConfig::default().cases,
-        // What was found is kept as a case of the tables beside the parser, or is explained.
+        // A failure becomes a row of the tables beside the parser, or is explained.
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn nearly_valid_references_are_read_as_the_library_reads_them(text in nearly_a_reference()) {
-        are_read_as_the_library_reads_them(&text).map_err(TestCaseError::fail)?;
+    fn almost_valid_references_are_parsed_as_oci_spec_parses_them(text in almost_a_reference()) {
+        parses_like_oci_spec(&text).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn each_registry_has_one_name(text in nearly_a_reference()) {
-        name_each_registry_in_one_way(&text).map_err(TestCaseError::fail)?;
+    fn references_to_the_same_registry_name_it_alike(text in almost_a_reference()) {
+        each_registry_has_one_name(&text).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn any_text_is_read_as_the_library_reads_it(text in "[a-zA-Z0-9._:/@\\[\\] -]{0,40}|\\PC{0,12}") {
-        are_read_as_the_library_reads_them(&text).map_err(TestCaseError::fail)?;
+    fn any_text_is_parsed_as_oci_spec_parses_it(text in "[a-zA-Z0-9._:/@\\[\\] -]{0,40}|\\PC{0,12}") {
+        parses_like_oci_spec(&text).map_err(TestCaseError::fail)?;
     }
 }

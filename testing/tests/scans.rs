@@ -1,12 +1,14 @@
-//! What nobody vouches for lets no image in: reports and annotations of any content.
+//! Reports and annotations of any content: only a clean and trusted one admits an image.
 
-use container_patch_testing::Trial;
-use container_patch_testing::reports::{
-    Source, lets_in_by_a_clean_annotation_only, lets_in_by_a_clean_report_only, lets_in_by_no_list_of_reports,
+use container_patch_testing::case::Case;
+use container_patch_testing::generators::reports::Scanner;
+use container_patch_testing::properties::scans::{
+    a_list_of_reports_alone_does_not_admit, only_a_clean_report_admits, only_a_trusted_clean_annotation_admits,
+    report_admits,
 };
 use proptest::prelude::*;
 
-const SOURCES: [Source; 4] = [Source::Sbomscanner, Source::TrivyOperator, Source::Quay, Source::Kubescape];
+const SCANNERS: [Scanner; 4] = [Scanner::Sbomscanner, Scanner::TrivyOperator, Scanner::Quay, Scanner::Kubescape];
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..300)
@@ -20,28 +22,28 @@ proptest! {
     })]
 
     #[test]
-    fn an_image_is_let_in_by_a_clean_report_only(bytes in bytes(), source in prop::sample::select(&SOURCES[..])) {
-        let report = source.nearly_a_report(&bytes);
-        lets_in_by_a_clean_report_only(source, &report).map_err(TestCaseError::fail)?;
-        lets_in_by_a_clean_report_only(source, &bytes).map_err(TestCaseError::fail)?;
+    fn only_a_clean_report_admits_an_image(bytes in bytes(), scanner in prop::sample::select(&SCANNERS[..])) {
+        let report = scanner.report_from(&bytes);
+        only_a_clean_report_admits(scanner, &report).map_err(TestCaseError::fail)?;
+        only_a_clean_report_admits(scanner, &bytes).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn no_list_of_reports_lets_an_image_in(bytes in bytes(), source in prop::sample::select(&SOURCES[..])) {
-        let list = source.nearly_a_list(&bytes);
-        lets_in_by_no_list_of_reports(source, &list).map_err(TestCaseError::fail)?;
+    fn a_list_of_reports_alone_does_not_admit_an_image(bytes in bytes(), scanner in prop::sample::select(&SCANNERS[..])) {
+        let list = scanner.list_from(&bytes);
+        a_list_of_reports_alone_does_not_admit(scanner, &list).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn an_image_is_let_in_by_a_clean_annotation_only(bytes in bytes()) {
-        let (key, text) = Trial::new(&bytes).annotation;
-        lets_in_by_a_clean_annotation_only(&key, &text).map_err(TestCaseError::fail)?;
+    fn only_a_trusted_clean_annotation_admits_an_image(bytes in bytes()) {
+        let (key, text) = Case::new(&bytes).annotation;
+        only_a_trusted_clean_annotation_admits(&key, &text).map_err(TestCaseError::fail)?;
     }
 }
 
 #[test]
-fn a_clean_report_of_each_source_lets_an_image_in() {
-    for source in SOURCES {
-        assert_eq!(source.lets_in(&source.nearly_a_report(&[])), Ok(true), "{source:?}");
+fn a_clean_report_of_each_scanner_admits_an_image() {
+    for scanner in SCANNERS {
+        assert_eq!(report_admits(scanner, &scanner.report_from(&[])), Ok(true), "{scanner:?}");
     }
 }

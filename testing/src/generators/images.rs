@@ -1,6 +1,9 @@
-//! The images that trials are about. They are few, so that the patterns of settings match them.
+//! Image references, and the names of the containers that use them. There are few, so that patterns and annotations match them.
 
-use crate::Bytes;
+use super::choices::Choices;
+
+/// Names of containers and volumes.
+pub(crate) const CONTAINER_NAMES: [&str; 6] = ["app", "side", "setup", "data", "", "a/b`\u{202e}"];
 
 pub(crate) const DIGESTS: [&str; 5] = [
     "sha256:0000000000000000000000000000000000000000000000000000000000000001",
@@ -27,22 +30,22 @@ const NAMES: [&str; 11] = [
 const INVALID: [&str; 6] =
     ["", "Nginx:1", "nginx:1:2", "nginx@sha256:abc", "https://registry.example.com/app:1", "nginx`\n"];
 
-/// An image as a workload names it: mostly a valid one, with or without a digest.
-pub(crate) fn image(bytes: &mut Bytes<'_>) -> String {
-    match bytes.up_to(15) {
-        0..=8 => bytes.one_of(&NAMES).to_owned(),
-        9..=13 => format!("{}@{}", bytes.one_of(&NAMES), digest(bytes)),
-        14 => bytes.one_of(&INVALID).to_owned(),
-        _ => bytes.text(40),
+/// An image reference of a workload. Most are valid, with or without a digest.
+pub(crate) fn image(choices: &mut Choices<'_>) -> String {
+    match choices.up_to(15) {
+        0..=8 => choices.one_of(&NAMES).to_owned(),
+        9..=13 => format!("{}@{}", choices.one_of(&NAMES), digest(choices)),
+        14 => choices.one_of(&INVALID).to_owned(),
+        _ => choices.text(40),
     }
 }
 
-/// A digest that is known to trials. One of them is everywhere, so that what is said of an image is often about it.
-pub(crate) fn digest(bytes: &mut Bytes<'_>) -> &'static str {
-    if bytes.once_in(2) { bytes.one_of(&DIGESTS) } else { DIGESTS[1] }
+/// One of the digests. Half of them are the same one, so that reports and annotations often match the image.
+pub(crate) fn digest(choices: &mut Choices<'_>) -> &'static str {
+    if choices.once_in(2) { choices.one_of(&DIGESTS) } else { DIGESTS[1] }
 }
 
-/// A pattern of the settings: all of them match some image.
+/// Image patterns for settings. Each matches one of the images.
 pub(crate) const PATTERNS: [&str; 12] = [
     "*",
     "docker.io/library/nginx:*",

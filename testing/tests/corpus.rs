@@ -1,4 +1,5 @@
-//! The inputs that are kept: those that once broke something, in `regressions/`, and those that fuzzing begins with.
+//! The stored inputs of the fuzz targets: `regressions/` has inputs of earlier failures, `fuzz/seeds/` those that fuzzing begins
+//! with.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use container_patch_testing::targets;
 
 #[test]
-fn what_once_broke_something_and_what_fuzzing_begins_with_hold() {
+fn every_seed_and_every_regression_passes_its_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, target) in targets::ALL {
         let seeds = root.join("../fuzz/seeds").join(name);
@@ -16,8 +17,8 @@ fn what_once_broke_something_and_what_fuzzing_begins_with_hold() {
             for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
                 let path = entry.unwrap().path();
                 let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                if let Err(broken) = target(&bytes) {
-                    panic!("{}: {broken}", path.display());
+                if let Err(failure) = target(&bytes) {
+                    panic!("{}: {failure}", path.display());
                 }
                 inputs += 1;
             }
@@ -27,7 +28,7 @@ fn what_once_broke_something_and_what_fuzzing_begins_with_hold() {
 }
 
 #[test]
-fn every_target_is_fuzzed() {
+fn every_target_has_a_fuzz_binary() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/Cargo.toml");
     let manifest = fs::read_to_string(manifest).unwrap();
     for (name, _) in targets::ALL {
@@ -36,12 +37,17 @@ fn every_target_is_fuzzed() {
 }
 
 #[test]
-fn every_folder_of_inputs_is_of_a_target() {
+fn every_folder_of_inputs_belongs_to_a_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in [root.join("../fuzz/seeds"), root.join("regressions")] {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let name = entry.unwrap().file_name();
-            assert!(targets::ALL.iter().any(|(known, _)| name == *known), "{} in {}", name.display(), folder.display());
+            assert!(
+                targets::ALL.iter().any(|(known, _)| name == *known),
+                "{} in {} is not a target",
+                name.display(),
+                folder.display()
+            );
         }
     }
 }

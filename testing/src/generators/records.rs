@@ -1,18 +1,18 @@
 //! Records of digests in pods and pod templates.
 
 use container_patch_policy::image::Reference;
+use container_patch_policy::workload::records::{RECORDED_AT, RESOLVED};
 use serde_json::{Map, Value, json};
 
-use crate::Bytes;
-use crate::changes::{RECORDED_AT, RESOLVED, record_key};
-use crate::images::{self, DIGESTS, digest};
-use crate::request::LISTS;
+use super::choices::Choices;
+use super::images::{self, DIGESTS, digest};
+use crate::pod_template::{LISTS, record_key};
 
-/// Adds records to some of the pod templates of a request, now and before. One time in four an UPDATE changes nothing else.
-pub(crate) fn add(request: &mut Value, templates: &[&str], bytes: &mut Bytes<'_>) {
+/// Adds records to some pod templates of the object and of the old object. In one of four UPDATEs nothing else changes.
+pub(crate) fn add(request: &mut Value, templates: &[&str], choices: &mut Choices<'_>) {
     for template in templates {
         let [now, before] = ["object", "oldObject"].map(|object| format!("/{object}{template}"));
-        if bytes.once_in(4)
+        if choices.once_in(4)
             && let Some(same) = request.pointer(&now).cloned()
             && let Some(before) = request.pointer_mut(&before)
         {
@@ -20,13 +20,13 @@ pub(crate) fn add(request: &mut Value, templates: &[&str], bytes: &mut Bytes<'_>
         }
         let mut known = None;
         for pointer in [before, now] {
-            if !bytes.once_in(2) {
+            if !choices.once_in(2) {
                 continue;
             }
             let Some(template) = request.pointer_mut(&pointer) else { continue };
-            let records = match known.take().filter(|_| bytes.once_in(2)) {
+            let records = match known.take().filter(|_| choices.once_in(2)) {
                 Some(records) => records,
-                None => records(template, bytes),
+                None => records(template, choices),
             };
             let Some(template) = template.as_object_mut() else { continue };
             let metadata = template.entry("metadata").or_insert(json!({}));
@@ -40,17 +40,17 @@ pub(crate) fn add(request: &mut Value, templates: &[&str], bytes: &mut Bytes<'_>
     }
 }
 
-/// A valid record for each image of a pod template that has no digest.
+/// A valid record for each image of a pod template without a digest.
 pub(crate) fn valid(template: &Map<String, Value>) -> Map<String, Value> {
     let images = normalized(template.get("spec").unwrap_or(&Value::Null));
-    let undecided = images.filter(|(_, image)| !image.contains('@'));
-    undecided.map(|(key, image)| (key, json!(format!("{image}@{}", DIGESTS[1])))).collect()
+    let unpinned = images.filter(|(_, image)| !image.contains('@'));
+    unpinned.map(|(key, image)| (key, json!(format!("{image}@{}", DIGESTS[1])))).collect()
 }
 
 /// The normalised images of a pod's spec, each with the key of its record.
 fn normalized(spec: &Value) -> impl Iterator<Item = (String, String)> {
     LISTS.into_iter().flat_map(move |list| {
-        // Some trials have many containers, and bytes for few.
+        // Some templates have more containers than there are choices.
         spec[list].as_array().into_iter().flatten().take(8).filter_map(move |entry| {
             let image = if list == "volumes" { &entry["image"]["reference"] } else { &entry["image"] };
             let image = image.as_str()?;
@@ -60,29 +60,29 @@ fn normalized(spec: &Value) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Records for some of the images of a pod template, most of them valid.
-fn records(template: &Value, bytes: &mut Bytes<'_>) -> Map<String, Value> {
+/// Records for some of the images of a pod template. Most are valid.
+fn records(template: &Value, choices: &mut Choices<'_>) -> Map<String, Value> {
     let mut records = Map::new();
     for (key, image) in normalized(&template["spec"]) {
         let tagged = image.split('@').next().unwrap_or_default();
-        let record = match bytes.up_to(7) {
-            0..=4 => format!("{tagged}@{}", digest(bytes)),
+        let record = match choices.up_to(7) {
+            0..=4 => format!("{tagged}@{}", digest(choices)),
             5 => continue,
             6 => tagged.to_owned(),
-            _ => images::image(bytes),
+            _ => images::image(choices),
         };
         records.insert(key, json!(record));
     }
-    if bytes.once_in(4) {
-        records.insert(record_key("containers", "leftover"), json!(images::image(bytes)));
+    if choices.once_in(4) {
+        records.insert(record_key("containers", "leftover"), json!(images::image(choices)));
     }
-    if bytes.once_in(4) {
-        records.insert(RESOLVED.to_owned(), json!(bytes.one_of(&["app", "app,side", "volume/data", ",", ""])));
+    if choices.once_in(4) {
+        records.insert(RESOLVED.to_owned(), json!(choices.one_of(&["app", "app,side", "volume/data", ",", ""])));
     }
     let times =
         ["2026-11-20T08:00:00.123456Z", "2026-11-19T08:00:00.000000Z", "2026-11-20T12:00:00.000000Z", "now", ""];
-    if !bytes.once_in(4) {
-        records.insert(RECORDED_AT.to_owned(), json!(bytes.one_of(&times)));
+    if !choices.once_in(4) {
+        records.insert(RECORDED_AT.to_owned(), json!(choices.one_of(&times)));
     }
     records
 }

@@ -2,25 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::images::image;
-use crate::mangled::{any, mangled};
-use crate::{Bytes, scans};
+use super::choices::Choices;
+use super::corruption::corrupted;
+use super::pods;
+use crate::pod_template::LISTS;
 
-/// The names of containers and volumes.
-pub(crate) const NAMES: [&str; 6] = ["app", "side", "setup", "data", "", "a/b`\u{202e}"];
-
-/// The lists of a pod's spec that name images.
-pub(crate) const LISTS: [&str; 4] = ["containers", "initContainers", "ephemeralContainers", "volumes"];
-
-pub(crate) struct Kind {
-    pub(crate) group: &'static str,
-    pub(crate) version: &'static str,
-    pub(crate) kind: &'static str,
-    /// Where its pod templates are.
-    pub(crate) templates: &'static [&'static str],
+struct Kind {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    /// The JSON pointers of its pod templates.
+    templates: &'static [&'static str],
 }
 
-pub(crate) const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 12] = [
     Kind { group: "", version: "v1", kind: "Pod", templates: &[""] },
     Kind { group: "apps", version: "v1", kind: "Deployment", templates: &["/spec/template"] },
     Kind { group: "argoproj.io", version: "v1alpha1", kind: "Rollout", templates: &["/spec/template"] },
@@ -53,12 +48,12 @@ const USERS: [(&str, &[&str]); 8] = [
 
 pub(crate) const BREAK_GLASS: &str = "container-patch.dev/break-glass";
 
-/// A request, and where the pod templates of its object are.
-pub(crate) fn request(bytes: &mut Bytes<'_>) -> (Value, &'static [&'static str]) {
-    let kind = if bytes.once_in(2) { &KINDS[bytes.up_to(KINDS.len() - 1)] } else { &KINDS[0] };
-    let object = object(kind, bytes);
-    let operation = bytes.one_of(&["CREATE", "CREATE", "UPDATE", "UPDATE", "CREATE", "UPDATE", "DELETE", "CONNECT"]);
-    let (user, groups) = bytes.one_of(&USERS);
+/// A request, and the JSON pointers of the pod templates of its object.
+pub(crate) fn request(choices: &mut Choices<'_>) -> (Value, &'static [&'static str]) {
+    let kind = if choices.once_in(2) { &KINDS[choices.up_to(KINDS.len() - 1)] } else { &KINDS[0] };
+    let object = object(kind, choices);
+    let operation = choices.one_of(&["CREATE", "CREATE", "UPDATE", "UPDATE", "CREATE", "UPDATE", "DELETE", "CONNECT"]);
+    let (user, groups) = choices.one_of(&USERS);
     let mut request = json!({
         "uid": "1299d386-525b-4032-98ae-1949f69f9cfc",
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
@@ -69,36 +64,36 @@ pub(crate) fn request(bytes: &mut Bytes<'_>) -> (Value, &'static [&'static str])
         "userInfo": {"username": user, "groups": groups},
         "object": object,
     });
-    match bytes.up_to(15) {
+    match choices.up_to(15) {
         0..=8 => {}
         9 => request["subResource"] = json!("ephemeralcontainers"),
-        10 => request["subResource"] = json!(bytes.one_of(&["scale", "status", "exec", ""])),
+        10 => request["subResource"] = json!(choices.one_of(&["scale", "status", "exec", ""])),
         11 => request["namespace"] = Value::Null,
         12 => request["dryRun"] = json!(true),
         13 => request["object"] = Value::Null,
-        // So asks the audit scanner.
+        // A request of the audit scanner.
         14 => {
             request["userInfo"] = json!({});
             request["resource"]["resource"] = json!(kind.kind);
         }
-        _ => request = mangled(request, bytes),
+        _ => request = corrupted(request, choices),
     }
     if let Some(request) = request.as_object_mut()
-        && (operation == "UPDATE" || bytes.once_in(8))
+        && (operation == "UPDATE" || choices.once_in(8))
     {
-        let old = old_object(request.get("object").unwrap_or(&Value::Null), kind, bytes);
+        let old = old_object(request.get("object").unwrap_or(&Value::Null), kind, choices);
         request.insert("oldObject".to_owned(), old);
     }
     (request, kind.templates)
 }
 
-fn object(kind: &Kind, bytes: &mut Bytes<'_>) -> Value {
+fn object(kind: &Kind, choices: &mut Choices<'_>) -> Value {
     let mut metadata = json!({"name": "web", "namespace": "shop"});
     let mut annotations = Map::new();
-    match bytes.up_to(11) {
+    match choices.up_to(11) {
         0..=6 => {}
         7 | 8 => {
-            let reason = bytes.one_of(&["SEC-7: payments are down", " ", "é\n\u{7}x", ""]);
+            let reason = choices.one_of(&["SEC-7: payments are down", " ", "é\n\u{7}x", ""]);
             annotations.insert(BREAK_GLASS.to_owned(), json!(reason));
         }
         9 => metadata["deletionTimestamp"] = json!("2026-11-20T00:00:00Z"),
@@ -107,9 +102,9 @@ fn object(kind: &Kind, bytes: &mut Bytes<'_>) -> Value {
     }
     let mut object = json!({"apiVersion": "v1", "kind": kind.kind, "metadata": metadata});
     for pointer in kind.templates {
-        let mut template = template(bytes);
+        let mut template = pods::template(choices);
         if pointer.is_empty() {
-            // A pod is a template itself.
+            // A pod has the fields of a pod template.
             annotations.extend(template["metadata"]["annotations"].as_object().cloned().unwrap_or_default());
             object["spec"] = template["spec"].take();
         } else {
@@ -119,7 +114,7 @@ fn object(kind: &Kind, bytes: &mut Bytes<'_>) -> Value {
     if !annotations.is_empty() {
         object["metadata"]["annotations"] = Value::Object(annotations);
     }
-    if bytes.once_in(10) { mangled(object, bytes) } else { object }
+    if choices.once_in(10) { corrupted(object, choices) } else { object }
 }
 
 fn place(object: &mut Value, pointer: &str, template: Value) {
@@ -136,76 +131,23 @@ fn place(object: &mut Value, pointer: &str, template: Value) {
     *at = template;
 }
 
-fn template(bytes: &mut Bytes<'_>) -> Value {
-    let mut containers: Vec<_> = (0..1 + bytes.up_to(2)).map(|_| container(bytes)).collect();
-    if bytes.once_in(80) {
-        // So many that not all of what is found can be told.
-        containers = (0..60).flat_map(|_| containers.clone()).collect();
-    }
-    let mut spec = json!({ "containers": containers });
-    for list in [LISTS[1], LISTS[2]] {
-        if bytes.once_in(4) {
-            spec[list] = json!(bytes.few(2, container));
-        }
-    }
-    if bytes.once_in(4) {
-        spec["volumes"] = json!(bytes.few(3, volume));
-    }
-    let annotations = if bytes.once_in(2) { scans::annotations(bytes) } else { Map::new() };
-    if bytes.once_in(8) {
-        let architecture = bytes.one_of(&["amd64", "arm64", "x"]);
-        spec["nodeSelector"] = json!({"kubernetes.io/arch": architecture});
-    }
-    json!({"metadata": {"annotations": annotations}, "spec": spec})
-}
-
-/// An entry of one of the lists of a pod's spec.
-pub(crate) fn entry(list: &str, bytes: &mut Bytes<'_>) -> Value {
-    match (bytes.once_in(20), list) {
-        (true, _) => any(bytes),
-        (_, "volumes") => volume(bytes),
-        _ => container(bytes),
-    }
-}
-
-fn container(bytes: &mut Bytes<'_>) -> Value {
-    let mut container = json!({"name": bytes.one_of(&NAMES), "image": image(bytes)});
-    match bytes.up_to(15) {
-        0..=11 => {}
-        12 => drop(container.as_object_mut().map(|container| container.remove("name"))),
-        13 => drop(container.as_object_mut().map(|container| container.remove("image"))),
-        14 => container["unknown"] = any(bytes),
-        _ => container["image"] = Value::Null,
-    }
-    container
-}
-
-fn volume(bytes: &mut Bytes<'_>) -> Value {
-    let name = bytes.one_of(&["data", "app", "tmp"]);
-    match bytes.up_to(3) {
-        0 => json!({"name": name, "emptyDir": {}}),
-        1 => json!({"name": name, "image": {"pullPolicy": "Always"}}),
-        _ => json!({"name": name, "image": {"reference": image(bytes), "pullPolicy": "Always"}}),
-    }
-}
-
-/// What the object was like before an UPDATE: mostly the same but for some of its images.
-fn old_object(object: &Value, kind: &Kind, bytes: &mut Bytes<'_>) -> Value {
+/// The object before an UPDATE. In most cases only some of the images differ.
+fn old_object(object: &Value, kind: &Kind, choices: &mut Choices<'_>) -> Value {
     let mut old = object.clone();
     for template in kind.templates {
         for list in LISTS {
             let entries = old.pointer_mut(&format!("{template}/spec/{list}")).and_then(Value::as_array_mut);
             for entry in entries.into_iter().flatten().filter(|entry| entry.is_object()) {
-                if bytes.once_in(3) {
-                    *entry = self::entry(list, bytes);
+                if choices.once_in(3) {
+                    *entry = pods::entry(list, choices);
                 }
             }
         }
     }
-    match bytes.up_to(15) {
+    match choices.up_to(15) {
         0..=11 => {}
         13 => return Value::Null,
-        15 => return mangled(old, bytes),
+        15 => return corrupted(old, choices),
         what => {
             let metadata = old.get_mut("metadata").and_then(Value::as_object_mut);
             match (what, metadata) {

@@ -1,4 +1,4 @@
-//! The world of a scenario: what the host answers, from memory.
+//! A host that answers the policy's host calls from memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,46 +6,40 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Answers in JSON, by capability and by what is asked.
-type Known = HashMap<&'static str, HashMap<Vec<u8>, Vec<u8>>>;
+/// JSON responses by operation and by payload of the host call.
+type Responses = HashMap<&'static str, HashMap<Vec<u8>, Vec<u8>>>;
 
-/// What the host knows.
+/// The responses to the host calls of one scenario. A clone shares them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct World(Arc<Known>);
+pub(crate) struct FakeHost(Arc<Responses>);
 
-/// The parts of a question about Kubernetes that tell the resources of a scenario apart.
+/// The fields that identify a resource among those of a scenario.
 #[derive(Deserialize)]
-struct Resource<'a> {
+struct ResourceId<'a> {
     kind: &'a str,
     namespace: &'a str,
     #[serde(default)]
     name: Option<&'a str>,
 }
 
-impl World {
-    /// What the host answers to the question of a guest.
+impl FakeHost {
+    /// The response to a host call.
     ///
     /// # Errors
-    /// In policy-server's words, that nothing of the kind is there.
-    pub(crate) fn answer(&self, namespace: &str, operation: &str, payload: &[u8]) -> Result<Vec<u8>, String> {
-        let found = self.0.get(operation).and_then(|known| {
+    /// With policy-server's message for a missing resource.
+    pub(crate) fn respond(&self, namespace: &str, operation: &str, payload: &[u8]) -> Result<Vec<u8>, String> {
+        let found = self.0.get(operation).and_then(|responses| {
             if namespace != "kubernetes" {
-                return known.get(payload);
+                return responses.get(payload);
             }
-            let Resource { kind, namespace, name } = serde_json::from_slice(payload).ok()?;
-            known.get(format!("{kind} {namespace}/{}", name.unwrap_or_default()).as_bytes())
+            let ResourceId { kind, namespace, name } = serde_json::from_slice(payload).ok()?;
+            responses.get(format!("{kind} {namespace}/{}", name.unwrap_or_default()).as_bytes())
         });
         found.cloned().ok_or_else(|| "Host error: Cannot find it named 'so'".to_owned())
     }
-}
 
-/// Puts a world together.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(Known);
-
-impl Answers {
-    /// An image on a registry, under the reference by which the policy asks for it.
-    pub(crate) fn image(&mut self, reference: &str, digest: &str, created: &str) {
+    /// Adds an image of a registry. `reference` is the one that the policy requests.
+    pub(crate) fn add_image(&mut self, reference: &str, digest: &str, created: &str) {
         let media_type = |what: &str| format!("application/vnd.oci.image.{what}");
         let layer = json!({"mediaType": media_type("layer.v1.tar+gzip"), "digest": digest, "size": 32_654});
         let step = json!({
@@ -75,18 +69,24 @@ impl Answers {
             "rootfs": {"type": "layers", "diff_ids": vec![digest; 8]},
             "history": vec![step; 16],
         });
-        self.put("v1/oci_manifest", &quoted(reference), &manifest);
-        let answer = json!({"manifest": manifest, "digest": digest, "config": config});
-        self.put("v1/oci_manifest_config", &quoted(reference), &answer);
+        self.add("v1/oci_manifest", &quoted(reference), &manifest);
+        let response = json!({"manifest": manifest, "digest": digest, "config": config});
+        self.add("v1/oci_manifest_config", &quoted(reference), &response);
     }
 
-    /// What a tag points at.
-    pub(crate) fn digest(&mut self, reference: &str, digest: &str) {
-        self.put("v1/manifest_digest", &quoted(reference), &json!({ "digest": digest }));
+    /// Adds a tag and the digest that it points at.
+    pub(crate) fn add_tag(&mut self, reference: &str, digest: &str) {
+        self.add("v1/manifest_digest", &quoted(reference), &json!({ "digest": digest }));
     }
 
-    /// A report of SBOMscanner, with no more than the fields that the policy asks for, among others of its namespace.
-    pub(crate) fn sbomscanner(&mut self, namespace: &str, digest: &str, vulnerabilities: usize, others: usize) {
+    /// Adds a report of SBOMscanner and `others` more in its namespace. They have only the fields that the policy requests.
+    pub(crate) fn add_sbomscanner_report(
+        &mut self,
+        namespace: &str,
+        digest: &str,
+        vulnerabilities: usize,
+        others: usize,
+    ) {
         let resource = |name: &str, rest: Value| {
             let mut resource = json!({
                 "apiVersion": "storage.sbomscanner.kubewarden.io/v1alpha1",
@@ -103,7 +103,7 @@ impl Answers {
         items.extend(
             (0..others).map(|other| resource(&format!("report-{other}"), identity(&digest_of(1_000_000 + other)))),
         );
-        self.put(
+        self.add(
             "list_resources_by_namespace",
             &format!("VulnerabilityReport {namespace}/"),
             &json!({ "items": items }),
@@ -120,27 +120,21 @@ impl Answers {
         let found: Vec<Value> = (0..vulnerabilities).map(found).collect();
         let mut report = identity(digest);
         report["report"] = json!({"results": [{ "vulnerabilities": found }]});
-        self.put("get_resource", &format!("VulnerabilityReport {namespace}/report"), &resource("report", report));
+        self.add("get_resource", &format!("VulnerabilityReport {namespace}/report"), &resource("report", report));
     }
 
-    fn put(&mut self, operation: &'static str, question: &str, answer: &Value) {
-        let known = self.0.entry(operation).or_default();
-        known.insert(question.as_bytes().to_vec(), answer.to_string().into_bytes());
-    }
-
-    /// All that was put in.
-    #[must_use]
-    pub(crate) fn into_world(self) -> World {
-        World(Arc::new(self.0))
+    fn add(&mut self, operation: &'static str, payload: &str, response: &Value) {
+        let responses = Arc::make_mut(&mut self.0).entry(operation).or_default();
+        responses.insert(payload.as_bytes().to_vec(), response.to_string().into_bytes());
     }
 }
 
-/// A reference as the question about it.
+/// The payload of a host call about a reference.
 fn quoted(reference: &str) -> String {
     Value::from(reference).to_string()
 }
 
-/// A digest for each number.
+/// A different digest for each number.
 #[must_use]
 pub(crate) fn digest_of(number: usize) -> String {
     format!("sha256:{number:064x}")
