@@ -1,5 +1,6 @@
 //! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
 
+pub mod kinds;
 mod nodes;
 pub mod records;
 mod walk;
@@ -15,46 +16,9 @@ use crate::image::{Platform, Platforms};
 use crate::request::GroupVersionKind;
 use crate::settings::read::{Path, Problems, Setting, read_string, section};
 use crate::settings::shape::Shape;
+use kinds::{KINDS, Layout};
 pub use nodes::Nodes;
 use walk::ReadError;
-
-/// A kind of object that holds pod templates.
-struct Kind {
-    group: &'static str,
-    kind: &'static str,
-    /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
-    template: &'static str,
-    layout: Layout,
-}
-
-/// What stands where an object holds what pods are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    /// A pod template: the pod's metadata and `spec`.
-    Template,
-    /// The fields of a pod's `spec` themselves.
-    Spec,
-    /// A pod template in a patch of a form that its writer chooses, which therefore may lack it.
-    Patch,
-}
-
-/// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
-///
-/// EphemeralContainers is what the subresource `pods/ephemeralcontainers` takes before Kubernetes 1.22. A ControllerRevision
-/// holds the patch by which a StatefulSet or DaemonSet becomes what it was; its controller makes pods of it.
-const KINDS: [Kind; 11] = [
-    Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
-    Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },
-    Kind { group: "", kind: "PodTemplate", template: "/template", layout: Layout::Template },
-    Kind { group: "", kind: "ReplicationController", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "ReplicaSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "Deployment", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "StatefulSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "DaemonSet", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "apps", kind: "ControllerRevision", template: "/data/spec/template", layout: Layout::Patch },
-    Kind { group: "batch", kind: "Job", template: "/spec/template", layout: Layout::Template },
-    Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template", layout: Layout::Template },
-];
 
 /// The kinds whose controllers make pods of ControllerRevisions.
 const REVISED: [&str; 2] = ["StatefulSet", "DaemonSet"];
