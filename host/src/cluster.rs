@@ -2,7 +2,6 @@
 //!
 //! What the answers hold, and how errors begin, is as with policy-server, so that a policy reads the same everywhere.
 
-mod field_mask;
 mod kubeconfig;
 
 use std::collections::BTreeSet;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use container_patch_policy::host::field_mask::FieldMask;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
@@ -23,7 +23,6 @@ use kube::core::{DynamicObject, ObjectList, Status, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::runtime::Runtime;
 
-use self::field_mask::FieldMask;
 use crate::answers::Answers;
 use crate::capabilities::{self, Answer, CanI, Get, ListAll, ListByNamespace, answer};
 use crate::causes::causes;
@@ -264,7 +263,7 @@ fn selected(label_selector: &Option<String>, field_selector: &Option<String>) ->
 }
 
 fn mask(paths: Option<&BTreeSet<String>>) -> FieldMask {
-    paths.map(FieldMask::of).unwrap_or_default()
+    paths.map(|paths| FieldMask::from_paths(paths.iter().map(String::as_str))).unwrap_or_default()
 }
 
 /// An object as it stands in a list: without what only those who write objects need.
