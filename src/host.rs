@@ -1,5 +1,7 @@
 //! What the policy asks of the world. Everything else is a pure function of the request and the settings.
 
+pub mod field_mask;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -172,6 +174,7 @@ pub(crate) mod in_memory {
     use chrono::{DateTime, Utc};
     use serde_json::Value;
 
+    use super::field_mask::FieldMask;
     use super::{CanI, GetResource, Host, ListResources};
 
     /// Answers what it was told to answer, and remembers what it was asked.
@@ -233,39 +236,16 @@ pub(crate) mod in_memory {
             }
         }
 
-        /// Passes the fields that the question does not name over, as the host does.
+        /// Drops the fields that are in no mask, as the host does. Identity and metadata are always there.
         fn masked(answer: Vec<u8>, masks: &std::collections::BTreeSet<&str>) -> Vec<u8> {
             let mut answer: Value = serde_json::from_slice(&answer).expect("answers are JSON");
-            let masks: Vec<Vec<&str>> = masks.iter().map(|mask| mask.split('.').collect()).collect();
+            let mask = FieldMask::from_paths(masks.iter().copied().chain(["apiVersion", "kind", "metadata"]));
             match answer.get_mut("items") {
-                Some(items) => items.as_array_mut().into_iter().flatten().for_each(|item| prune(item, &masks)),
-                None => prune(&mut answer, &masks),
+                Some(items) => mask.prune(items),
+                None => mask.prune(&mut answer),
             }
             answer.to_string().into_bytes()
         }
-    }
-
-    /// What is in no mask is dropped; identity and metadata are always there, and lists are looked into.
-    fn prune(resource: &mut Value, masks: &[Vec<&str>]) {
-        fn inner(value: &mut Value, masks: &[&[&str]]) {
-            if masks.iter().any(|mask| mask.is_empty()) {
-                return;
-            }
-            match value {
-                Value::Object(fields) => fields.retain(|key, value| {
-                    let rest: Vec<&[&str]> =
-                        masks.iter().filter(|mask| mask[0] == key).map(|mask| &mask[1..]).collect();
-                    inner(value, &rest);
-                    !rest.is_empty()
-                }),
-                Value::Array(items) => items.iter_mut().for_each(|item| inner(item, masks)),
-                _ => {}
-            }
-        }
-        let always = [["apiVersion"], ["kind"], ["metadata"]];
-        let masks: Vec<&[&str]> =
-            masks.iter().map(Vec::as_slice).chain(always.iter().map(<[_; 1]>::as_slice)).collect();
-        inner(resource, &masks);
     }
 
     impl Host for InMemory {

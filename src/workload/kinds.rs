@@ -1,34 +1,35 @@
-//! Kubernetes' own kinds that hold pod templates.
+//! Kubernetes' own kinds that hold pod templates, and where each of them has its template.
 
 use crate::request::GroupVersionKind;
 
-/// A kind of object that holds pod templates.
+/// A kind of object that holds a pod template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// The API group; the core group is the empty string.
+    /// The API group; empty for the core group.
     pub group: &'static str,
-    /// The kind.
+    /// The name of the kind.
     pub kind: &'static str,
-    /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
+    /// The place of the pod template, as a JSON pointer. It is empty for a Pod, which is a template itself.
     pub template: &'static str,
-    /// What stands there.
+    /// What is at that place.
     pub layout: Layout,
 }
 
-/// What stands where an object holds what pods are made of.
+/// What an object has at the place of its pod template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pod template: the pod's metadata and `spec`.
     Template,
-    /// The fields of a pod's `spec` themselves.
+    /// The fields of a pod's `spec`, without the `spec` around them.
     Spec,
-    /// A pod template in a patch of a form that its writer chooses, which therefore may lack it.
+    /// A pod template in a patch. Each controller chooses the form of its patches, so the template may be missing.
     Patch,
 }
 
-/// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
+/// The kinds. The version of a group does not matter: the place of the template is the same in all versions.
 ///
-/// EphemeralContainers is what the subresource `pods/ephemeralcontainers` takes before Kubernetes 1.22. A ControllerRevision
-/// holds the patch by which a StatefulSet or DaemonSet becomes what it was; its controller makes pods of it.
+/// EphemeralContainers is the object of the subresource `pods/ephemeralcontainers` before Kubernetes 1.22. A
+/// ControllerRevision holds the patch with an earlier state of a StatefulSet or DaemonSet; its controller creates pods from it.
 pub const KINDS: [Kind; 11] = [
     Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
     Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },

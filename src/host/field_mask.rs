@@ -1,16 +1,27 @@
-//! The fields of an object that a policy wants to see.
+//! Kubewarden's field masks: which fields of a resource a policy asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Fields to keep, as a tree of their names. One without any below it keeps everything; so does an empty mask.
-#[derive(Debug, Default)]
-pub(super) struct FieldMask(BTreeMap<String, Self>);
+/// The fields to keep, as a tree of their names. A field without fields below it is kept whole. An empty mask keeps
+/// everything.
+///
+/// ```
+/// use container_patch_policy::host::field_mask::FieldMask;
+/// use serde_json::json;
+///
+/// let mut pod = json!({"spec": {"nodeName": "a", "containers": [{"name": "app", "image": "web:1"}]}});
+/// FieldMask::from_paths(["spec.containers.image"]).prune(&mut pod);
+/// assert_eq!(pod, json!({"spec": {"containers": [{"image": "web:1"}]}}));
+/// ```
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct FieldMask(BTreeMap<String, Self>);
 
 impl FieldMask {
-    /// The mask of paths such as `spec.containers.image`, in which arrays go without saying.
-    pub(super) fn of(paths: &BTreeSet<String>) -> Self {
+    /// The mask of paths such as `spec.containers.image`. A path continues in the items of a list without an index.
+    #[must_use]
+    pub fn from_paths<'p>(paths: impl IntoIterator<Item = &'p str>) -> Self {
         let mut mask = Self::default();
         for path in paths {
             path.split('.').fold(&mut mask, |mask, name| mask.0.entry(name.to_owned()).or_default());
@@ -18,8 +29,8 @@ impl FieldMask {
         mask
     }
 
-    /// Removes what the mask does not name.
-    pub(super) fn prune(&self, value: &mut Value) {
+    /// Removes the fields that are not in the mask.
+    pub fn prune(&self, value: &mut Value) {
         if self.0.is_empty() {
             return;
         }
@@ -44,12 +55,12 @@ mod tests {
     use super::FieldMask;
 
     fn pruned(paths: &[&str], mut value: Value) -> Value {
-        FieldMask::of(&paths.iter().map(|path| (*path).to_owned()).collect()).prune(&mut value);
+        FieldMask::from_paths(paths.iter().copied()).prune(&mut value);
         value
     }
 
     #[test]
-    fn what_no_path_names_is_removed() {
+    fn fields_that_are_not_in_the_mask_are_removed() {
         let status = json!({"spec": {"replicas": 2, "paused": true}, "status": {"replicas": 1}});
         assert_eq!(pruned(&["spec.replicas"], status.clone()), json!({"spec": {"replicas": 2}}));
         assert_eq!(
@@ -59,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_through_arrays() {
+    fn a_path_continues_in_the_items_of_a_list() {
         let spec = json!({"report": [{"results": [{"cve": "CVE-2026-1", "title": "x"}, {"cve": "CVE-2026-2"}]}, 3]});
         assert_eq!(
             pruned(&["report.results.cve"], spec),
@@ -68,18 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_nowhere_keeps_what_is_above_it() {
+    fn a_path_that_ends_nowhere_keeps_the_fields_above_it() {
         assert_eq!(pruned(&["a.b.c", "x"], json!({"a": {"b": "text", "c": 1}})), json!({"a": {"b": "text"}}));
         assert_eq!(pruned(&["x"], json!({"a": 1})), json!({}));
     }
 
     #[test]
-    fn the_longer_of_two_paths_counts() {
+    fn the_longer_of_two_paths_wins() {
         assert_eq!(pruned(&["a", "a.b"], json!({"a": {"b": 1, "c": 2}})), json!({"a": {"b": 1}}));
     }
 
     #[test]
-    fn no_paths_keep_everything() {
+    fn an_empty_mask_keeps_everything() {
         assert_eq!(pruned(&[], json!({"a": {"b": 1}})), json!({"a": {"b": 1}}));
     }
 }
