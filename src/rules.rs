@@ -198,10 +198,10 @@ macro_rules! rules {
             [$( $module::$rule::CODES, )+].concat()
         }
 
-        /// The finding codes of all rules with their descriptions.
+        /// The finding codes of all rules with their descriptions, by the section of the settings.
         #[must_use]
-        pub fn described_codes() -> Vec<Described> {
-            [$( $module::described_codes(), )+].concat()
+        pub fn described_codes() -> Vec<(&'static str, Vec<Described>)> {
+            vec![$( ($key, $module::described_codes()), )+]
         }
 
         /// Whether a rule reads the annotation of a pod that has this key.

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
-use container_patch_policy::evidence::annotations::VULNERABILITY;
 use container_patch_policy::image::Digest;
+use container_patch_policy::rules::scan::annotations::VULNERABILITY;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 

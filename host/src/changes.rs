@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use container_patch_policy::workload::{IMAGE_FIELDS, records};
+use container_patch_policy::workload::record_keys;
+use container_patch_policy::workload::site::IMAGE_FIELDS;
 use serde::Serialize;
 use serde_json::Value;
 
 /// Prefixes of the records of containers. The longer one is for a container named `recorded-at`.
-const CONTAINER_PREFIXES: [&str; 2] = [records::CONTAINER, records::OTHER_CONTAINER];
+const CONTAINER_PREFIXES: [&str; 2] = [record_keys::CONTAINER, record_keys::OTHER_CONTAINER];
 
 /// The digest that is recorded for a container or volume of a pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,10 +35,10 @@ pub enum RecordTarget {
 impl RecordTarget {
     /// Reads the key of an annotation, if it is a record.
     fn of_key(key: &str) -> Option<Self> {
-        if key == records::RECORDED_AT {
+        if key == record_keys::RECORDED_AT {
             return None;
         }
-        if let Some(name) = key.strip_prefix(records::VOLUME) {
+        if let Some(name) = key.strip_prefix(record_keys::VOLUME) {
             return Some(Self::Volume(name.to_owned()));
         }
         let name = CONTAINER_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix))?;

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use clap::Args;
-use container_patch_policy::rules::schedule::{Cadence, Freeze, PatchDays, Schedule};
+use container_patch_policy::rules::schedule::deadline::Cadence;
+use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
 use container_patch_policy::settings::Settings;
 use serde_json::value::to_raw_value;
 
@@ -43,10 +44,11 @@ pub fn exec(options: &Options) -> Result<()> {
         bail!("invalid --from: expected a day of the years 1970 to 4900");
     }
     let to = from.checked_add_months(Months::new(options.months)).context("--months is too large")?;
-    let mut text = explain(&settings.schedule, from, to);
-    for (index, entry) in settings.overrides.iter().enumerate() {
-        if let Some(schedule) = &entry.schedule {
-            let _ = write!(text, "\nImages of overrides[{index}]:\n{}", explain(schedule, from, to));
+    let schedule = &settings.rules.schedule;
+    let mut text = explain(schedule, from, to);
+    for (index, entry) in settings.overrides().iter().enumerate() {
+        if entry.rules.schedule != *schedule {
+            let _ = write!(text, "\nImages of overrides[{index}]:\n{}", explain(&entry.rules.schedule, from, to));
         }
     }
     stdout::print(&text)

@@ -29,7 +29,7 @@ pub fn described() -> Vec<Described> {
         config::described_codes(),
         workload::described_codes(),
         evidence::described_codes(),
-        rules::described_codes(),
+        rules::described_codes().into_iter().flat_map(|(_, codes)| codes).collect(),
         waiver::described_codes(),
         break_glass::described_codes(),
     ];

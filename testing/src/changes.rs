@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use container_patch_policy::workload::records::{RECORDED_AT, RESOLVED};
+use container_patch_policy::workload::record_keys::{RECORDED_AT, RESOLVED};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;

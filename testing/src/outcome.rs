@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use container_patch_policy::evaluation;
+use container_patch_policy::admission;
 use container_patch_policy::finding::{Code, Effect};
 use container_patch_policy::host::Host;
 
@@ -22,7 +22,7 @@ impl Outcome {
     /// Evaluates the payload of waPC's `validate`.
     #[must_use]
     pub fn of(payload: &[u8], host: &dyn Host) -> Self {
-        let verdict = evaluation::evaluate(payload, host);
+        let verdict = admission::evaluate(payload, host);
         let mut findings: Vec<_> = verdict.findings().iter().map(|finding| (finding.code, finding.effect)).collect();
         findings.sort_unstable();
         Self { response: verdict.into_response(), findings, host_calls: Vec::new() }

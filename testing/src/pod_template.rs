@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use container_patch_policy::workload::records::{CONTAINER, OTHER_CONTAINER, RECORDED_AT, VOLUME};
+use container_patch_policy::workload::record_keys::{CONTAINER, OTHER_CONTAINER, RECORDED_AT, VOLUME};
 use serde_json::Value;
 
 /// The lists of a pod's spec that name images.

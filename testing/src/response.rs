@@ -1,6 +1,6 @@
 //! What makes a response of the policy well-formed.
 
-use container_patch_policy::finding::Code;
+use container_patch_policy::enforcement::codes;
 use kubewarden_policy_sdk::response::ValidationResponse;
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ fn lines_end_with_codes(message: &str) -> bool {
 
 fn ends_with_code(line: &str) -> bool {
     let code = line.strip_suffix(']').and_then(|line| line.rsplit_once(" [")).map(|(_, code)| code);
-    code.is_some_and(|code| Code::ALL.iter().any(|known| known.as_str() == code))
+    code.is_some_and(|code| codes::all().iter().any(|known| known.as_str() == code))
 }
 
 /// Whether a line counts omitted findings.

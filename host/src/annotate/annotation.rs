@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use anyhow::{Result, bail};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use container_patch_policy::evidence::scan::Severity;
+use container_patch_policy::rules::scan::result::Severity;
 use serde::Serialize;
 
 use super::report::{PackageVulnerability, ScanReport};
@@ -205,7 +205,7 @@ pub(super) fn summary(vulnerabilities: &[PackageVulnerability], annotation: &Ann
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use container_patch_policy::evidence::scan::Severity;
+    use container_patch_policy::rules::scan::result::Severity;
     use serde_json::{Value, json};
 
     use super::super::report::{PackageVulnerability, ScanReport};

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use container_patch_policy::evidence::scan::Severity;
+use container_patch_policy::rules::scan::result::Severity;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! The containers of a manifest, and the annotations of their pods.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use container_patch_policy::evidence::annotations::CONTAINER;
-use container_patch_policy::workload::IMAGE_FIELDS;
+use container_patch_policy::rules::scan::annotations::CONTAINER;
 use container_patch_policy::workload::kinds::{KINDS, Layout};
+use container_patch_policy::workload::site::IMAGE_FIELDS;
 use serde_json::{Map, Value};
 
 use crate::manifest;
@@ -245,7 +245,7 @@ mod tests {
             );
             let of = GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
             let json = serde_json::value::to_raw_value(&object).unwrap();
-            let sites = container_patch_policy::workload::read(&of, &json, &[]).unwrap().sites;
+            let sites = container_patch_policy::workload::read(&of, &json, &[], |_| false).unwrap().sites;
             let places: Vec<_> = sites.iter().map(|site| site.pointer()).collect();
             let own = ["initContainers/0/image", "containers/0/image", "volumes/0/image/reference"];
             assert_eq!(places, own.map(|place| format!("{path}/spec/{place}")));

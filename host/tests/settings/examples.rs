@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use container_patch::manifest;
-use container_patch_policy::settings::shape::{Section, Shape};
+use container_patch_policy::config::schema::{Schema, Section};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ fn every_example_of_a_key_is_valid() {
                 assert!(validator.accepts(&settings), "{settings}");
                 *count += 1;
             }
-            if let Shape::Section(section) = &key.shape {
+            if let Schema::Section(section) = &key.schema {
                 check(section, &path, validator, count);
             }
         }

@@ -11,9 +11,9 @@ mod validator;
 use std::path::{Path, PathBuf};
 
 use container_patch::manifest;
+use container_patch_policy::config::read::Setting as _;
+use container_patch_policy::config::schema::{Schema, Section};
 use container_patch_policy::settings::Settings;
-use container_patch_policy::settings::read::Setting as _;
-use container_patch_policy::settings::shape::{Section, Shape};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
@@ -50,7 +50,7 @@ fn keep_up(path: &str, expected: &str) {
 
 /// All settings, as the code describes them.
 fn settings() -> Section {
-    let Shape::Section(settings) = Settings::shape() else { panic!("settings are a section") };
+    let Schema::Section(settings) = Settings::schema() else { panic!("settings are a section") };
     settings
 }
 
@@ -67,7 +67,12 @@ fn the_schema_is_that_of_the_code() {
 
 #[test]
 fn the_reference_is_that_of_the_code() {
-    keep_up("docs/settings.md", &reference::renewed("docs/settings.md", &settings()));
+    keep_up("docs/settings.md", &reference::renewed_reference("docs/settings.md", &settings()));
+}
+
+#[test]
+fn the_index_of_the_findings_is_that_of_the_code() {
+    keep_up("docs/README.md", &reference::renewed("docs/README.md", &settings()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `questions-ui.yml`, the form in which Rancher asks for the settings that a first user needs.
+//! `questions-ui.yml`, the format in which Rancher asks for the settings that a first user needs.
 //!
 //! Rancher's extension for Kubewarden leaves empty answers out of the settings. It shows the questions of one group without
 //! headings of groups; a map without an input is one. A question below a map would be cleared with every change of an enum
@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use container_patch_policy::config::read::Setting as _;
+use container_patch_policy::config::schema::{Schema, StringFormat};
 use container_patch_policy::settings::Settings;
-use container_patch_policy::settings::read::Setting as _;
-use container_patch_policy::settings::shape::{Form, Shape};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -43,16 +43,16 @@ fn questions() -> Vec<Question> {
     serde_json::from_value(file["questions"].take()).unwrap_or_else(|error| panic!("questions-ui.yml: {error}"))
 }
 
-/// What the code says of a variable, by its path: its shape and its default.
-fn described(variable: &str) -> (Shape, Value) {
-    let start = (Settings::shape(), json!({}));
-    variable.split('.').fold(start, |(shape, value), part| {
-        let known = match &shape {
-            Shape::Section(section) => section.key(part).map(|key| {
+/// What the code says of a variable, by its path: its schema and its default.
+fn described(variable: &str) -> (Schema, Value) {
+    let start = (Settings::schema(), json!({}));
+    variable.split('.').fold(start, |(schema, value), part| {
+        let known = match &schema {
+            Schema::Section(section) => section.key(part).map(|key| {
                 let default = value.get(part).or(key.default.as_ref());
-                (key.shape.clone(), default.cloned().unwrap_or_default())
+                (key.schema.clone(), default.cloned().unwrap_or_default())
             }),
-            Shape::Each { keys, values, .. } if keys.contains(&part) => {
+            Schema::Each { keys, values, .. } if keys.contains(&part) => {
                 Some(((**values).clone(), value.get(part).cloned().unwrap_or_default()))
             }
             _ => None,
@@ -65,18 +65,18 @@ fn described(variable: &str) -> (Shape, Value) {
 fn every_question_is_about_a_setting_and_has_its_type_its_words_and_its_default() {
     let mut variables = BTreeSet::new();
     for question in questions() {
-        let (shape, default) = described(&question.variable);
-        let (kind, words) = match &shape {
-            Shape::Boolean => ("boolean", None),
-            Shape::Number => ("int", None),
-            Shape::Words(words) => ("enum", Some(words.clone())),
-            Shape::Text(text) => match &text.form {
-                Form::OneOf(words) => ("enum", Some(words.clone())),
-                Form::Pattern(_) => ("string", None),
+        let (schema, default) = described(&question.variable);
+        let (kind, words) = match &schema {
+            Schema::Boolean => ("boolean", None),
+            Schema::Number => ("int", None),
+            Schema::Keyword(words) => ("enum", Some(words.clone())),
+            Schema::Text(text) => match &text.format {
+                StringFormat::OneOf(words) => ("enum", Some(words.clone())),
+                StringFormat::Pattern(_) => ("string", None),
             },
             // As Kubewarden's policies write them.
-            Shape::List { .. } => ("array[", None),
-            Shape::Each { .. } | Shape::Section(_) => ("map[", None),
+            Schema::List { .. } => ("array[", None),
+            Schema::Each { .. } | Schema::Section(_) => ("map[", None),
         };
         let Question { variable, .. } = &question;
         assert_eq!(question.r#type, kind, "{variable}");

@@ -1,8 +1,11 @@
-//! The reference of the settings, in Markdown: an overview of all of them, and a table for each section. Both stand between
-//! markers, and everything around them is written by hand.
+//! The reference of the settings and of the findings, in Markdown: an overview of all settings, a table for each section, and a
+//! table of the finding codes. They are between markers; the text around them is written by hand.
 
+use container_patch_policy::config::schema::{Key, Schema, Section};
+use container_patch_policy::enforcement::codes;
+use container_patch_policy::finding::Code;
+use container_patch_policy::rules;
 use container_patch_policy::settings::Settings;
-use container_patch_policy::settings::shape::{Key, Section, Shape};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
@@ -18,11 +21,30 @@ const SHOWN: usize = 40;
 
 const END: &str = "<!-- end -->";
 
+/// The reference of the settings with its generated parts made anew. Keys that it lacks get a place.
+pub(crate) fn renewed_reference(page: &str, settings: &Section) -> String {
+    let mut text = read(page);
+    let heading = |key: &Key| format!("\n## {}\n", key.name);
+    for (index, key) in settings.keys.iter().enumerate() {
+        if text.contains(&heading(key)) {
+            continue;
+        }
+        let markers: String =
+            paths(key, settings).iter().map(|path| format!("\n<!-- generated: {path} -->\n\n{END}\n")).collect();
+        let next = settings.keys.iter().skip(index + 1).find_map(|next| text.find(&heading(next)));
+        text.insert_str(next.unwrap_or(text.len()), &format!("{}{markers}", heading(key)));
+    }
+    with_parts(page, &text, settings)
+}
+
 /// A page with its generated parts made anew.
 pub(crate) fn renewed(page: &str, settings: &Section) -> String {
-    let text = read(page);
+    with_parts(page, &read(page), settings)
+}
+
+fn with_parts(page: &str, text: &str, settings: &Section) -> String {
     let mut renewed = String::new();
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some((before, (path, after))) =
         rest.split_once("<!-- generated: ").and_then(|(before, part)| Some((before, part.split_once(" -->\n")?)))
     {
@@ -39,30 +61,63 @@ fn part(path: &str, settings: &Section) -> Option<String> {
     if path == "settings" {
         return Some(format!("```yaml\n{}```\n", overview(settings)));
     }
+    if path == "findings" {
+        return Some(findings());
+    }
     let key = find(settings, path)?;
     let nested = path.contains('.');
-    let intro = if nested || matches!(key.shape, Shape::Section(_)) { String::new() } else { intro(key) };
-    let head = match (nested, &key.shape) {
+    let of_rule = rules::described_codes().into_iter().find(|(section, _)| *section == path);
+    let intro = match (of_rule, &key.schema) {
+        (Some((_, codes)), _) => {
+            let codes: Vec<String> = codes.iter().map(|(code, _)| format!("[`{code}`]({code}.md)")).collect();
+            format!("{} Findings: {}.\n", key.about, codes.join(", "))
+        }
+        (None, Schema::Section(_)) => String::new(),
+        _ if nested => String::new(),
+        _ => intro(key),
+    };
+    let head = match (nested, &key.schema) {
         (false, _) => "key".to_owned(),
-        (true, Shape::List { .. }) => format!("key of an entry of `{}`", key.name),
+        (true, Schema::List { .. }) => format!("key of an entry of `{}`", key.name),
         (true, _) => format!("key of `{}`", key.name),
     };
-    let table = inner(&key.shape).map(|section| table(section, &head, settings));
+    let table = inner(&key.schema).map(|section| table(section, &head, settings));
     Some([intro, table.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"))
+}
+
+/// The finding codes, each with its page and its description.
+fn findings() -> String {
+    let row = |(code, about): &(Code, &str)| {
+        format!("| [`{code}`]({code}.md) | {} |\n", decapitalised(about.trim_end_matches('.')))
+    };
+    format!("| code | in short |\n| --- | --- |\n{}", codes::described().iter().map(row).collect::<String>())
+}
+
+/// The paths of the generated parts about a key: its own, and those of the sections in it.
+fn paths(key: &Key, settings: &Section) -> Vec<String> {
+    let mut paths = vec![key.name.to_owned()];
+    for nested in inner(&key.schema).iter().flat_map(|section| &section.keys) {
+        let is_known =
+            settings.keys.iter().any(|key| inner(&key.schema).is_some() && inner(&key.schema) == inner(&nested.schema));
+        if inner(&nested.schema).is_some() && !is_known {
+            paths.push(format!("{}.{}", key.name, nested.name));
+        }
+    }
+    paths
 }
 
 fn find<'s>(settings: &'s Section, path: &str) -> Option<&'s Key> {
     match path.split_once('.') {
         None => settings.key(path),
-        Some((first, rest)) => find(inner(&settings.key(first)?.shape)?, rest),
+        Some((first, rest)) => find(inner(&settings.key(first)?.schema)?, rest),
     }
 }
 
 /// The section that a value is, or that the items of a list are.
-fn inner(shape: &Shape) -> Option<&Section> {
-    match shape {
-        Shape::Section(section) => Some(section),
-        Shape::List { items, .. } => inner(items),
+fn inner(schema: &Schema) -> Option<&Section> {
+    match schema {
+        Schema::Section(section) => Some(section),
+        Schema::List { items, .. } => inner(items),
         _ => None,
     }
 }
@@ -70,9 +125,9 @@ fn inner(shape: &Shape) -> Option<&Section> {
 fn intro(key: &Key) -> String {
     let default =
         key.default.iter().filter(|default| !default.is_null()).map(|default| format!("; default `{}`", flow(default)));
-    let kind = match &key.shape {
-        Shape::List { items, .. } if inner(items).is_some() => "list of entries".to_owned(),
-        shape => words_for(shape, &[]),
+    let kind = match &key.schema {
+        Schema::List { items, .. } if inner(items).is_some() => "list of entries".to_owned(),
+        schema => words_for(schema, &[]),
     };
     let (first, rest) = kind.split_at(1);
     format!("{}{rest}{}. {}\n", first.to_uppercase(), default.collect::<String>(), key.about)
@@ -87,27 +142,27 @@ fn table(section: &Section, head: &str, settings: &Section) -> String {
             Some(default) => format!("`{}`", flow(default)),
         };
         let about = decapitalised(key.about.trim_end_matches('.'));
-        let row = [&format!("`{}`", key.name), &words_for(&key.shape, &settings.keys), &default, &about];
+        let row = [&format!("`{}`", key.name), &words_for(&key.schema, &settings.keys), &default, &about];
         table += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | ").replace("  ", " "));
     }
     table
 }
 
 /// What a value may be, in words.
-fn words_for(shape: &Shape, top: &[Key]) -> String {
-    match shape {
-        Shape::Boolean => "boolean".to_owned(),
-        Shape::Number => "number".to_owned(),
-        Shape::Words(words) => enumeration(words),
-        Shape::Text(text) => text.one.to_owned(),
-        Shape::List { items, .. } if inner(items).is_some() => "list, see below".to_owned(),
-        Shape::List { items, least } => {
+fn words_for(schema: &Schema, top: &[Key]) -> String {
+    match schema {
+        Schema::Boolean => "boolean".to_owned(),
+        Schema::Number => "number".to_owned(),
+        Schema::Keyword(words) => enumeration(words),
+        Schema::Text(text) => text.one.to_owned(),
+        Schema::List { items, .. } if inner(items).is_some() => "list, see below".to_owned(),
+        Schema::List { items, least } => {
             let least = if *least > 0 { ", at least one" } else { "" };
             format!("list of {}{least}", plural(items))
         }
-        Shape::Each { by, values, .. } => format!("{} by {by}", plural(values)),
-        Shape::Section(section) => {
-            let same = top.iter().find(|key| inner(&key.shape).is_some_and(|known| known.name == section.name));
+        Schema::Each { by, values, .. } => format!("{} by {by}", plural(values)),
+        Schema::Section(section) => {
+            let same = top.iter().find(|key| inner(&key.schema).is_some_and(|known| known.name == section.name));
             same.map_or_else(
                 || "see below".to_owned(),
                 |key| format!("as [`{}`](#{})", key.name, key.name.to_lowercase()),
@@ -116,10 +171,10 @@ fn words_for(shape: &Shape, top: &[Key]) -> String {
     }
 }
 
-fn plural(shape: &Shape) -> String {
-    match shape {
-        Shape::Number => "numbers".to_owned(),
-        Shape::Text(text) => text.many.to_owned(),
+fn plural(schema: &Schema) -> String {
+    match schema {
+        Schema::Number => "numbers".to_owned(),
+        Schema::Text(text) => text.many.to_owned(),
         other => words_for(other, &[]),
     }
 }
@@ -136,7 +191,7 @@ fn enumeration(words: &[&str]) -> String {
 fn overview(settings: &Section) -> String {
     let mut text = String::new();
     for key in &settings.keys {
-        let Shape::Section(section) = &key.shape else {
+        let Schema::Section(section) = &key.schema else {
             text += &line("", key);
             continue;
         };
@@ -154,8 +209,8 @@ fn line(indent: &str, key: &Key) -> String {
         ..=SHOWN => format!("{indent}{}: {default}", key.name),
         _ => format!("{indent}# {}: […]", key.name),
     };
-    let sentence = match &key.shape {
-        Shape::Words(words) => format!("{}: {}", words.join(" | "), sentence(key)),
+    let sentence = match &key.schema {
+        Schema::Keyword(words) => format!("{}: {}", words.join(" | "), sentence(key)),
         _ => sentence(key),
     };
     let Some(example) = example(key) else { return commented(setting, &sentence) };
@@ -217,17 +272,7 @@ fn every_key_has_its_place_in_the_reference() {
     for key in &settings.keys {
         let heading = format!("\n## {}\n", key.name);
         assert!(page.contains(&heading), "docs/settings.md lacks the heading `{}`", heading.trim());
-        let mut paths = vec![key.name.to_owned()];
-        for nested in inner(&key.shape).iter().flat_map(|section| &section.keys) {
-            let known = settings
-                .keys
-                .iter()
-                .any(|key| inner(&key.shape).is_some() && inner(&key.shape) == inner(&nested.shape));
-            if inner(&nested.shape).is_some() && !known {
-                paths.push(format!("{}.{}", key.name, nested.name));
-            }
-        }
-        for path in paths {
+        for path in paths(key, &settings) {
             let marker = format!("<!-- generated: {path} -->\n");
             let count = page.matches(&marker).count();
             assert_eq!(count, 1, "docs/settings.md has once: {marker}{END}\nThen run `make docs`.");
@@ -244,7 +289,7 @@ fn every_key_is_told_of_in_whole_sentences() {
         for key in &section.keys {
             let about = &key.about;
             assert!(about.starts_with(char::is_uppercase) && about.ends_with('.'), "{}: {about:?}", key.name);
-            inner(&key.shape).into_iter().for_each(check);
+            inner(&key.schema).into_iter().for_each(check);
         }
     }
     check(&settings());

@@ -1,6 +1,6 @@
 //! The JSON Schema of the settings, with which editors complete and check them.
 
-use container_patch_policy::settings::shape::{Form, Key, Limit, Section, Shape};
+use container_patch_policy::config::schema::{Constraint, Key, Schema, Section, StringFormat};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub(crate) fn text(settings: &Section) -> String {
     ]);
     schema.extend(section(settings));
     let mut parts = Vec::new();
-    settings.keys.iter().for_each(|key| collect(&key.shape, &mut parts));
+    settings.keys.iter().for_each(|key| collect(&key.schema, &mut parts));
     let parts = parts.into_iter().map(|part| (part.name.to_owned(), Json::Object(section(part))));
     schema.push(("$defs".to_owned(), Json::Object(parts.collect())));
     serde_json::to_string_pretty(&Json::Object(schema)).unwrap() + "\n"
@@ -61,17 +61,17 @@ pub(crate) fn value(settings: &Section) -> Value {
     serde_json::from_str(&text(settings)).unwrap()
 }
 
-/// Every section that a shape is made of, each once.
-fn collect<'s>(shape: &'s Shape, found: &mut Vec<&'s Section>) {
-    match shape {
-        Shape::List { items: inner, .. } | Shape::Each { values: inner, .. } => collect(inner, found),
-        Shape::Section(section) => {
+/// Every section that a schema is made of, each once.
+fn collect<'s>(schema: &'s Schema, found: &mut Vec<&'s Section>) {
+    match schema {
+        Schema::List { items: inner, .. } | Schema::Each { values: inner, .. } => collect(inner, found),
+        Schema::Section(section) => {
             if let Some(known) = found.iter().find(|known| known.name == section.name) {
                 assert_eq!(*known, section, "two sections have one name");
                 return;
             }
             found.push(section);
-            section.keys.iter().for_each(|key| collect(&key.shape, found));
+            section.keys.iter().for_each(|key| collect(&key.schema, found));
         }
         _ => (),
     }
@@ -90,8 +90,8 @@ fn section(section: &Section) -> Entries {
         schema.push(("required".to_owned(), required.into()));
     }
     schema.push(("additionalProperties".to_owned(), false.into()));
-    if !section.limits.is_empty() {
-        schema.push(("allOf".to_owned(), Json::List(section.limits.iter().map(|kept| limit(*kept)).collect())));
+    if !section.constraints.is_empty() {
+        schema.push(("allOf".to_owned(), Json::List(section.constraints.iter().map(|kept| limit(*kept)).collect())));
     }
     schema
 }
@@ -99,31 +99,31 @@ fn section(section: &Section) -> Entries {
 fn property(key: &Key) -> Json {
     let mut schema = entries([("description", plain(&key.about).into())]);
     // A null is as good as no value.
-    schema.extend(value_of(&key.shape, key.default.is_some()));
+    schema.extend(value_of(&key.schema, key.default.is_some()));
     if let Some(default) = &key.default {
         schema.push(("default".to_owned(), default.clone().into()));
     }
     Json::Object(schema)
 }
 
-fn value_of(shape: &Shape, nullable: bool) -> Entries {
+fn value_of(schema: &Schema, nullable: bool) -> Entries {
     let kind = |name: &str| if nullable { json!([name, "null"]) } else { json!(name) }.into();
-    match shape {
-        Shape::Boolean => entries([("type", kind("boolean"))]),
-        Shape::Number => entries([("type", kind("integer")), ("minimum", 0.into())]),
-        Shape::Words(words) => one_of(words, nullable),
-        Shape::Text(text) => match &text.form {
-            Form::Pattern(pattern) => entries([("type", kind("string")), ("pattern", pattern.as_str().into())]),
-            Form::OneOf(words) => one_of(words, nullable),
+    match schema {
+        Schema::Boolean => entries([("type", kind("boolean"))]),
+        Schema::Number => entries([("type", kind("integer")), ("minimum", 0.into())]),
+        Schema::Keyword(words) => one_of(words, nullable),
+        Schema::Text(text) => match &text.format {
+            StringFormat::Pattern(pattern) => entries([("type", kind("string")), ("pattern", pattern.as_str().into())]),
+            StringFormat::OneOf(words) => one_of(words, nullable),
         },
-        Shape::List { items, least } => {
+        Schema::List { items, least } => {
             let mut schema = entries([("type", kind("array")), ("items", Json::Object(value_of(items, false)))]);
             if *least > 0 {
                 schema.push(("minItems".to_owned(), (*least).into()));
             }
             schema
         }
-        Shape::Each { keys, values, .. } => {
+        Schema::Each { keys, values, .. } => {
             let values = keys.iter().map(|key| ((*key).to_owned(), Json::Object(value_of(values, true))));
             entries([
                 ("type", kind("object")),
@@ -131,7 +131,7 @@ fn value_of(shape: &Shape, nullable: bool) -> Entries {
                 ("additionalProperties", false.into()),
             ])
         }
-        Shape::Section(section) => {
+        Schema::Section(section) => {
             let mut schema = entries([("$ref", format!("#/$defs/{}", section.name).into())]);
             if !nullable {
                 schema.push(("type".to_owned(), "object".into()));
@@ -156,9 +156,9 @@ fn one_of(words: &[&str], nullable: bool) -> Entries {
     entries([("enum", values.into())])
 }
 
-fn limit(limit: Limit) -> Json {
+fn limit(limit: Constraint) -> Json {
     match limit {
-        Limit::NotBoth(keys) => {
+        Constraint::NotBoth(keys) => {
             let given = |key| (key, object([("not", object([("type", "null".into())]))]));
             let both = object([
                 ("type", "object".into()),
@@ -167,7 +167,7 @@ fn limit(limit: Limit) -> Json {
             ]);
             object([("not", both)])
         }
-        Limit::NotAllEmpty(keys) => {
+        Constraint::NotAllEmpty(keys) => {
             let filled = |key: &&str| {
                 let items = object([("type", "array".into()), ("minItems", 1.into())]);
                 object([("properties", object([(*key, items)])), ("required", vec![*key].into())])

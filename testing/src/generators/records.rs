@@ -1,7 +1,7 @@
 //! Records of digests in pods and pod templates.
 
 use container_patch_policy::image::Reference;
-use container_patch_policy::workload::records::{RECORDED_AT, RESOLVED};
+use container_patch_policy::workload::record_keys::{RECORDED_AT, RESOLVED};
 use serde_json::{Map, Value, json};
 
 use super::choices::Choices;

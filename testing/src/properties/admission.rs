@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::DateTime;
-use container_patch_policy::finding::{Code, Effect};
+use container_patch_policy::config::INVALID_SETTINGS;
+use container_patch_policy::finding::{Code, Effect, INVALID_REQUEST};
 use container_patch_policy::image::{ImagePattern, Reference, RegistryPattern};
 use container_patch_policy::validate;
-use container_patch_policy::workload::records::{RECORDED_AT, RESOLVED};
+use container_patch_policy::workload::record_keys::{RECORDED_AT, RESOLVED};
 use serde_json::Value;
 
 use crate::case::Case;
@@ -45,7 +46,7 @@ pub fn every_response_is_well_formed_and_agrees_with_its_findings(case: &Case) -
     let outcome = case.outcome();
     let response = well_formed(&outcome.response)?;
     ensure!(response.accepted == outcome.is_accepted(), "the verdict contradicts the findings: {outcome}");
-    let is_unreadable = |code: &Code| matches!(code, Code::InvalidRequest | Code::InvalidSettings);
+    let is_unreadable = |code: &Code| [INVALID_REQUEST, INVALID_SETTINGS].contains(code);
     let is_admitted = outcome.findings.iter().any(|(code, effect)| is_unreadable(code) && *effect == Effect::Warn);
     ensure!(!is_admitted, "invalid input is not denied: {outcome}");
     if let Some(object) = &response.mutated_object {
@@ -81,7 +82,7 @@ pub fn an_added_container_hides_no_denial(case: &Case) -> Result<(), Failure> {
     let Some(request) = case.with_addition().filter(|_| is_denied) else { return Ok(()) };
     let after = case.outcome_of(&request);
     ensure!(!after.is_accepted(), "the added container turns a denial into acceptance:\n{before}\n{after}");
-    let is_unreadable = |(code, _): &(Code, Effect)| matches!(code, Code::InvalidRequest | Code::InvalidSettings);
+    let is_unreadable = |(code, _): &(Code, Effect)| [INVALID_REQUEST, INVALID_SETTINGS].contains(code);
     if !after.findings.iter().any(is_unreadable) {
         let (few, many) = (before.denials(), after.denials());
         let lost = few.iter().find(|(code, count)| many.get(code).unwrap_or(&0) < count);
@@ -99,7 +100,7 @@ pub fn the_order_of_containers_does_not_matter(case: &Case) -> Result<(), Failur
     let (one, other) = (case.outcome(), &case.outcome_of(&request));
     // An object that is being deleted and has unreadable images is accepted only if the UPDATE does not change it.
     let is_being_deleted = !case.request["oldObject"]["metadata"]["deletionTimestamp"].is_null();
-    if is_being_deleted && one.findings.is_empty() && other.findings == [(Code::InvalidRequest, Effect::Deny)] {
+    if is_being_deleted && one.findings.is_empty() && other.findings == [(INVALID_REQUEST, Effect::Deny)] {
         return Ok(());
     }
     ensure!(one.findings == other.findings, "the findings differ:\n{one}\n{other}");

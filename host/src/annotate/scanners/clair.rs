@@ -94,7 +94,7 @@ fn fixed_version(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use container_patch_policy::evidence::scan::Severity;
+    use container_patch_policy::rules::scan::result::Severity;
     use serde_json::{Value, json};
 
     use super::super::{ScanReport, read as read_report};

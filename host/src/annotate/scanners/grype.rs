@@ -131,7 +131,7 @@ fn package_vulnerability(found: Match) -> Result<PackageVulnerability> {
 
 #[cfg(test)]
 mod tests {
-    use container_patch_policy::evidence::scan::Severity;
+    use container_patch_policy::rules::scan::result::Severity;
     use serde_json::{Value, json};
 
     use super::super::{ScanReport, read as read_report};

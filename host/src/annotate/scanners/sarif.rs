@@ -4,7 +4,7 @@
 //! lines of texts, into tags and into properties.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use container_patch_policy::evidence::scan::Severity;
+use container_patch_policy::rules::scan::result::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -206,7 +206,7 @@ fn read_score(score: &Value, id: &str) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use container_patch_policy::evidence::scan::Severity;
+    use container_patch_policy::rules::scan::result::Severity;
     use serde_json::{Value, json};
 
     use super::super::{ScanReport, read as read_report};
