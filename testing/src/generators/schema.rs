@@ -65,8 +65,9 @@ fn value(schema: &'static Value, choices: &mut Choices<'_>) -> Option<Value> {
     if let Some(options) = schema["enum"].as_array() {
         return Some(choices.one_of(options));
     }
-    let kind = if schema["type"].is_array() { &schema["type"][0] } else { &schema["type"] };
-    match kind.as_str()? {
+    let kinds = schema["type"].as_array().map_or(std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    let kind = kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null")?;
+    match kind {
         "object" => object(schema, choices),
         "array" => {
             let least = usize::from(schema["minItems"].as_u64().is_some_and(|least| least > 0));
