@@ -115,7 +115,7 @@ field() { written | jq -c "$1"; }
   [ "$(field .vulnerabilities)" = '[{"id":"GHSA-aaaa-bbbb-cccc","severity":"medium","package":"lodash","fixedVersion":"1.2.1","published":"2026-10-01","aliases":["CVE-2026-0005"]}]' ]
 }
 
-@test "a Clair report becomes an annotation, with a time that is given or that of the file" {
+@test "a Clair report becomes an annotation, with the time of --timestamp or of the file" {
   clair > scan.json; deployment "registry.example.com/shop/web@$DIGEST" > web.yaml
   touch -d 2026-11-18T07:00:00Z scan.json
   annotate scan.json web.yaml
@@ -126,7 +126,7 @@ field() { written | jq -c "$1"; }
   [ "$(field .timestamp)" = '"2026-11-20T09:00:00Z"' ]
 }
 
-@test "SARIF becomes an annotation, with the severities in words" {
+@test "SARIF becomes an annotation, with the severities as words" {
   sarif > scan.sarif; deployment > web.yaml
   annotate scan.sarif web.yaml
   [ "$status" -eq 0 ]
@@ -134,25 +134,25 @@ field() { written | jq -c "$1"; }
   [ "$(field .vulnerabilities)" = '[{"id":"CVE-2026-0001","severity":"high","package":"openssl","fixedVersion":"3.0.8"}]' ]
 }
 
-@test "SARIF without severities is an error: a level is none" {
+@test "SARIF without severities is an error, since a level is not a severity" {
   sarif 'del(.runs[0].tool.driver.rules[0].properties) | .runs[0].results[0].message.text = "CVE-2026-0001 in openssl"' > scan.sarif
   deployment > web.yaml
   annotate scan.sarif web.yaml
   [ "$status" -eq 1 ]
   [ "$output" = "" ]
   assert_contains "$stderr" "scan.sarif: this looks like a SARIF report"
-  assert_contains "$stderr" '`level` alone is no severity'
+  assert_contains "$stderr" 'a `level` is not enough'
 }
 
-@test "a time that the report has is not overridden" {
+@test "--timestamp does not override the report's own time" {
   trivy > scan.json; deployment > web.yaml
   annotate scan.json web.yaml --timestamp 2026-11-20T10:00:00Z
   [ "$status" -eq 0 ]
   [ "$(field .timestamp)" = '"2026-11-19T08:00:00Z"' ]
-  assert_contains "$stderr" "made at 2026-11-19T08:00:00Z; --timestamp is left out of account"
+  assert_contains "$stderr" "Warning: the report has its own time, 2026-11-19T08:00:00Z; --timestamp is ignored"
 }
 
-@test "an image in which nothing was found is compliant" {
+@test "an image without vulnerabilities is compliant" {
   trivy 'del(.Results)' > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$(field '[.compliant, .vulnerabilities]')" = '[true,[]]' ]
@@ -181,7 +181,7 @@ field() { written | jq -c "$1"; }
   assert_contains "$(cat shop/web.yaml)" '"timestamp":"2026-11-20T08:00:00Z"'
 }
 
-@test "Pods, CronJobs, lists, JSON and other kinds are annotated where their pods are described" {
+@test "Pods, CronJobs, lists, JSON and custom kinds are annotated in their pod templates" {
   trivy > scan.json
   local pod='{"containers": [{"name": "app", "image": "registry.example.com/shop/web:1.4"}]}'
   jq -n --argjson spec "$pod" '{apiVersion: "v1", kind: "List", items: [
@@ -195,7 +195,7 @@ field() { written | jq -c "$1"; }
   done
 }
 
-@test "a pointer leads through lists, into a kind of another group that is called like one of Kubernetes'" {
+@test "a pointer leads through lists, in a custom kind with the name of one of Kubernetes' kinds" {
   trivy > scan.json
   cat > job.yaml <<EOF
 apiVersion: batch.volcano.sh/v1alpha1
@@ -216,10 +216,10 @@ EOF
   annotate scan.json job.yaml --pod-template /spec/tasks/0/template
   [ "$status" -eq 1 ]
   [ "$output" = "" ]
-  [ "$stderr" = "Error: job.yaml: there is nothing at /spec/tasks/0/template in Job shop/x" ]
+  [ "$stderr" = "Error: job.yaml: /spec/tasks/0/template does not exist in Job shop/x" ]
 }
 
-@test "an image volume is annotated as a container is" {
+@test "an image volume is annotated like a container" {
   trivy > scan.json
   cat > pod.yaml <<EOF
 apiVersion: v1
@@ -247,7 +247,7 @@ many() {
     FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-01T17:15:00Z"}]'
 }
 
-@test "a list for which there is no room is cut, and it is said what that means" {
+@test "a list that does not fit is cut, with a note on what that means" {
   many 1000 > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 0 ]
@@ -256,17 +256,17 @@ many() {
   local listed
   listed="$(field '.vulnerabilities | length')"
   [ "$listed" -gt 300 ]
-  [ "$stderr" = "annotated container app of Deployment shop/web: 1000 high; there is room for the worst $listed of 1000, the other $((1000 - listed)) are only counted: neither \`patchWithin\` nor an exception for a vulnerability reaches them" ]
+  [ "$stderr" = "annotated container app of Deployment shop/web: 1000 high; only the worst $listed of 1000 fit into the annotation, the other $((1000 - listed)) are only counted: \`patchWithin\` and exceptions for a vulnerability do not apply to them" ]
 }
 
 @test "packages are left out before vulnerabilities are" {
   many 340 > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$(field '[.vulnerabilities | length, (map(select(.fixedVersion and .published)) | length)]')" = '[340,340]' ]
-  assert_contains "$stderr" "340 high; there is room for the packages of the worst $(field '[.vulnerabilities[] | select(.package)] | length') of 340"
+  assert_contains "$stderr" "340 high; only the packages of the worst $(field '[.vulnerabilities[] | select(.package)] | length') of 340 fit"
 }
 
-@test "all annotations of a pod together have no more room than Kubernetes gives them" {
+@test "all annotations of a pod together fit into Kubernetes' limit" {
   many 1000 > scan.json
   jq -n '{apiVersion: "v1", kind: "Pod", metadata: {name: "x", annotations: {note: ("n" * 100000)}},
     spec: {containers: [range(20) | {name: "c\(.)", image: "registry.example.com/shop/web:1.4"}]}}' > pod.json
@@ -286,10 +286,10 @@ many() {
   annotate scan.json full.json -c c0
   [ "$status" -eq 1 ]
   [ "$output" = "" ]
-  assert_contains "$stderr" 'full.json: there is no room for the annotation of container `c0` of Pod x, since all annotations of an object together have at most 262144 bytes'
+  assert_contains "$stderr" 'full.json: the annotation of container `c0` of Pod x does not fit: all annotations of an object together have at most 262144 bytes'
 }
 
-@test "a container is found by any spelling of its image, or chosen by its name" {
+@test "a container is found by any spelling of its image, or chosen by name" {
   trivy '.ArtifactName = "nginx:1.27" | .Metadata.RepoTags = ["nginx:1.27"] | .Metadata.RepoDigests = ["nginx@\($digest)"]' > scan.json
   deployment docker.io/library/nginx:1.27 > web.yaml
   annotate scan.json web.yaml
@@ -298,22 +298,22 @@ many() {
   annotate scan.json web.yaml -c proxy
   [ "$status" -eq 0 ]
   [ "$(written proxy | jq -r .name)" = trivy ]
-  assert_contains "$stderr" 'container proxy of Deployment shop/web has the image `registry.example.com/infra/proxy:2`, and what was scanned is `nginx:1.27`'
+  assert_contains "$stderr" 'container proxy of Deployment shop/web has the image `registry.example.com/infra/proxy:2`, but the scanned image is `nginx:1.27`'
 }
 
-@test "where no container has the image, the error lists those that there are" {
+@test "if no container has the image, the error lists the containers" {
   trivy > scan.json; deployment registry.example.com/shop/web:1.5 > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
   [ "$output" = "" ]
-  assert_contains "$stderr" 'web.yaml: no container has the image that was scanned, `registry.example.com/shop/web:1.4`'
+  assert_contains "$stderr" 'web.yaml: no container has the scanned image `registry.example.com/shop/web:1.4`'
   assert_contains "$stderr" 'container `app` of Deployment shop/web: `registry.example.com/shop/web:1.5`'
   annotate scan.json web.yaml -c nobody
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'no container is called `nobody`'
+  assert_contains "$stderr" 'unknown container `nobody`'
 }
 
-@test "a container that is pinned to another digest is an error, unless the digest is given" {
+@test "a container pinned to another digest is an error without --digest" {
   trivy > scan.json; deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
@@ -324,7 +324,7 @@ many() {
   [ "$(field .image)" = "\"$OTHER\"" ]
 }
 
-@test "without a digest in a repository, that of the container counts, then that of the configuration" {
+@test "without a digest in a repository, the digest of the container is used, then that of the configuration" {
   trivy '.Metadata.RepoDigests = []' > scan.json
   deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
   annotate scan.json web.yaml
@@ -338,11 +338,11 @@ many() {
   assert_contains "$stderr" "--digest sha256:…"
 }
 
-@test "a report that names no image needs a container that is named, and a digest where it knows none" {
+@test "a report without a name needs --container, and --digest if it has no digest" {
   clair > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'web.yaml: the report names no image; say with --container whose image it is; there are:'
+  assert_contains "$stderr" 'web.yaml: the report does not name its image; choose a container with --container; the manifest has:'
   annotate scan.json web.yaml --container app
   [ "$status" -eq 0 ]
   [ "$stderr" = "annotated container app of Deployment shop/web: 2 high" ]
@@ -350,10 +350,10 @@ many() {
   sarif '.runs[0].tool.driver = {name: "grype", version: "0.104.0"} | .runs[0].results = [] | del(.runs[0].properties)' > clean.sarif
   annotate clean.sarif web.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'the report names no image; say with --container whose image it is, and with --digest which digest was scanned; there are:'
+  assert_contains "$stderr" 'the report does not name its image; choose a container with --container, and the scanned digest with --digest; the manifest has:'
   annotate clean.sarif web.yaml --container app
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'the report names no image, and not which digest was scanned; give the digest of the image that was: --digest sha256:…'
+  assert_contains "$stderr" 'the report has neither name nor digest of its image; set the scanned digest: --digest sha256:…'
   annotate clean.sarif web.yaml --container app --digest "$DIGEST"
   [ "$status" -eq 0 ]
   [ "$(field '[.image, .compliant]')" = '["'"$DIGEST"'",true]' ]
@@ -380,17 +380,17 @@ many() {
   [ "$(jq -c '[has("image"), .summary[1].data, .vulnerabilities[1].fixedVersion]' <<< "${output#*=}")" = '[false,"1","a=b"]' ]
 }
 
-@test "what no scanner wrote is an error that says what is understood" {
+@test "an unknown report is an error that lists the supported ones" {
   echo '{"findings": []}' > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'scan.json: no scanner is recognised in an object with the fields `findings`'
+  assert_contains "$stderr" 'scan.json: unknown scanner: the report has the fields `findings`'
   for command in "trivy image --format json" "grype -o json" "clairctl report --out json" SARIF; do
     assert_contains "$stderr" "$command"
   done
 }
 
-@test "a report of another kind is an error with the command that is right" {
+@test "a report of another kind is an error with the right command" {
   deployment > web.yaml
   trivy '.ArtifactType = "filesystem"' > scan.json
   annotate scan.json web.yaml
@@ -406,14 +406,14 @@ many() {
   assert_contains "$stderr" "CycloneDX bill of materials"
 }
 
-@test "a severity that is not known is an error that names the vulnerability" {
+@test "an unknown severity is an error that names the vulnerability" {
   trivy '.Results[0].Vulnerabilities[0].Severity = "SEVERE"' > scan.json
   annotate scan.json
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'CVE-2026-0002 has the severity `SEVERE`'
+  assert_contains "$stderr" 'CVE-2026-0002 has the unknown severity `SEVERE`'
 }
 
-@test "YAML in which one line means several places is left alone" {
+@test "YAML with anchors and aliases is not changed" {
   trivy > scan.json
   deployment | sed 's/^    metadata:$/    metadata: \&meta/; s/^metadata: .*/metadata: {name: web}/' > web.yaml
   printf -- '---\nkind: Pod\napiVersion: v1\nmetadata: &m {name: a}\nx: *m\nspec: {containers: [{name: app, image: "registry.example.com/shop/web:1.4"}]}\n' >> web.yaml

@@ -48,7 +48,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   check all.yaml
   [ "$status" -eq 2 ]
   assert_contains "$output" "failed"
-  assert_contains "$output" "this is no YAML: line 8"
+  assert_contains "$output" "invalid YAML: line 8"
   assert_contains "$output" "accepted  Pod default/a"
   assert_contains "$output" "denied    Pod default/b"
   assert_contains "$output" "2 objects judged: 1 accepted, 0 accepted with warnings, 1 denied; 1 could not be judged"
@@ -58,7 +58,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
   check all.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$output" "2 skipped, of kinds that hold no pods (ConfigMap, Service)"
+  assert_contains "$output" "2 skipped, of kinds without pods (ConfigMap, Service)"
 }
 
 @test "a workload of an unknown kind is not skipped but denied" {
@@ -174,7 +174,7 @@ EOF
   : > empty.yaml
   check empty.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "there is no object in empty.yaml"
+  assert_contains "$stderr" "no objects in empty.yaml"
   pinned_pod a > a.yaml
   check a.yaml --settings-json '{"nonsense": 1}'
   [ "$status" -eq 2 ]
@@ -342,7 +342,7 @@ EOF
   assert_contains "$output" "On 2027-01-20, images built before 2026-10-22 00:00 are too old."
   run --separate-stderr "$CONTAINER_PATCH" schedule --from=-262143-01-01
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" "--from is a day of the years 1970 to 4900"
+  assert_contains "$stderr" "invalid --from: expected a day of the years 1970 to 4900"
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from tomorrow
   [ "$status" -eq 2 ]
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'

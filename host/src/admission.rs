@@ -1,7 +1,6 @@
-//! `admission.k8s.io/v1`: requests as the module gets them, responses as the API server gets them.
+//! `admission.k8s.io/v1`: requests to the module, and responses to the API server.
 //!
-//! Both have the fields that policy-server gives them, so that a request that is judged here is the request that is
-//! judged in the cluster.
+//! Both have the same fields as in policy-server, so that a request is judged here as in a cluster.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,9 @@ use kubewarden_policy_sdk::response::ValidationResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An admission request, with the fields that policy-server passes on to a policy.
+use crate::json_type::json_type;
+
+/// An admission request, with the fields that policy-server passes to a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of admission.k8s.io/v1 AdmissionRequest")]
@@ -44,7 +45,7 @@ pub struct AdmissionRequest {
     pub options: Option<Value>,
 }
 
-/// Names a kind.
+/// A kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of meta/v1 GroupVersionKind")]
 pub struct GroupVersionKind {
@@ -53,7 +54,7 @@ pub struct GroupVersionKind {
     pub kind: String,
 }
 
-/// Names a resource.
+/// A resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of meta/v1 GroupVersionResource")]
 pub struct GroupVersionResource {
@@ -62,7 +63,7 @@ pub struct GroupVersionResource {
     pub resource: String,
 }
 
-/// Who makes the request.
+/// The user of the request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of authentication.k8s.io/v1 UserInfo")]
 pub struct UserInfo {
@@ -76,7 +77,7 @@ pub struct UserInfo {
     pub username: Option<String>,
 }
 
-/// An admission response, printed as kwctl prints it.
+/// An admission response, in the format of kwctl.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of admission.k8s.io/v1 AdmissionResponse")]
@@ -94,7 +95,7 @@ pub struct AdmissionResponse {
     pub warnings: Option<Vec<String>>,
 }
 
-/// Why a request is not allowed.
+/// The reason of a rejection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of meta/v1 Status")]
 pub struct Status {
@@ -105,67 +106,67 @@ pub struct Status {
 }
 
 impl AdmissionRequest {
-    /// Reads a request from an AdmissionReview, or from the request that stands in one.
+    /// Reads a request from an AdmissionReview, or from the request inside of one.
     ///
     /// # Errors
-    /// What was missing or of another type, and where.
+    /// When a field is missing or has another type.
     pub fn from_review(review: &Value) -> Result<Self> {
         let request = if review.get("kind").and_then(Value::as_str) == Some("AdmissionReview") {
-            review.get("request").context("this AdmissionReview has no `request`")?
+            review.get("request").context("invalid AdmissionReview: `request` is required")?
         } else {
             review
         };
         if !request.is_object() {
-            bail!("expected an AdmissionReview or an AdmissionRequest, found {}", kind_of(request));
+            bail!("expected an AdmissionReview or an AdmissionRequest, found {}", json_type(request));
         }
         serde_path_to_error::deserialize(request)
-            .map_err(|error| anyhow::anyhow!("this is no AdmissionRequest: {}: {}", error.path(), error.inner()))
+            .map_err(|error| anyhow::anyhow!("invalid AdmissionRequest: {}: {}", error.path(), error.inner()))
     }
 }
 
 impl AdmissionResponse {
-    /// The response of a policy that answered.
+    /// The response for a policy's answer.
     ///
     /// # Errors
-    /// When the policy mutates a request that has no object.
+    /// When the policy mutates a request without an object.
     pub fn of_policy(request: &AdmissionRequest, response: ValidationResponse) -> Result<Self> {
         let patch = match (&response.mutated_object, &request.object) {
             (None, _) => None,
-            (Some(_), None) => bail!("the policy mutates a request that has no object"),
+            (Some(_), None) => bail!("the policy mutates a request without an object"),
             (Some(mutated), Some(object)) => {
                 let patch = json_patch::diff(object, mutated);
                 if patch.is_empty() { None } else { Some(STANDARD.encode(serde_json::to_vec(&patch)?)) }
             }
         };
-        let told = response.message.is_some() || response.code.is_some();
+        let has_status = response.message.is_some() || response.code.is_some();
         Ok(Self {
             uid: request.uid.clone(),
             allowed: response.accepted,
             patch_type: patch.is_some().then_some("JSONPatch"),
             patch,
-            status: told.then_some(Status { message: response.message, code: response.code }),
+            status: has_status.then_some(Status { message: response.message, code: response.code }),
             audit_annotations: response.audit_annotations.map(|annotations| annotations.into_iter().collect()),
             warnings: response.warnings,
         })
     }
 
-    /// The response for a policy that did not answer.
+    /// The response for a policy that does not answer.
     #[must_use]
     pub fn internal_error(uid: &str, cause: &str) -> Self {
         Self::rejected(uid, &format!("internal server error: {cause}"), 500)
     }
 
-    /// A refusal that is not the policy's.
+    /// A rejection by the host.
     #[must_use]
     pub fn rejected(uid: &str, message: &str, code: u16) -> Self {
         let status = Status { message: Some(message.to_owned()), code: Some(code) };
         Self { uid: uid.to_owned(), status: Some(status), ..Self::default() }
     }
 
-    /// The patched object. Nothing if there is no patch.
+    /// The patched object. None without a patch.
     ///
     /// # Errors
-    /// When the patch cannot be read, or cannot be applied to this object.
+    /// When the patch is invalid, or cannot be applied to this object.
     pub fn patched(&self, object: &Value) -> Result<Option<Value>> {
         let Some(patch) = &self.patch else { return Ok(None) };
         let patch: json_patch::Patch = serde_json::from_slice(&STANDARD.decode(patch)?)?;
@@ -178,18 +179,6 @@ impl AdmissionResponse {
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.audit_annotations.as_ref()?.get(key).map(String::as_str)
-    }
-}
-
-/// What kind of JSON value this is.
-pub(crate) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 
@@ -225,23 +214,20 @@ mod tests {
         let bare = AdmissionRequest::from_review(&request()).unwrap();
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request()});
         assert_eq!(AdmissionRequest::from_review(&review).unwrap(), bare);
-        assert_eq!(serde_json::to_value(&bare).unwrap(), request(), "nothing is lost on the way to the module");
+        assert_eq!(serde_json::to_value(&bare).unwrap(), request(), "the module gets all fields");
     }
 
     #[test]
-    fn what_is_no_request_is_refused_with_the_place() {
-        let refusal = |value: &Value| AdmissionRequest::from_review(value).unwrap_err().to_string();
-        assert_eq!(refusal(&json!([])), "expected an AdmissionReview or an AdmissionRequest, found a list");
-        assert_eq!(refusal(&json!({"kind": "AdmissionReview"})), "this AdmissionReview has no `request`");
+    fn an_invalid_request_is_refused_with_the_field() {
+        let error = |value: &Value| AdmissionRequest::from_review(value).unwrap_err().to_string();
+        assert_eq!(error(&json!([])), "expected an AdmissionReview or an AdmissionRequest, found a list");
+        assert_eq!(error(&json!({"kind": "AdmissionReview"})), "invalid AdmissionReview: `request` is required");
         let mut no_user = request();
         no_user.as_object_mut().unwrap().remove("userInfo");
-        assert_eq!(refusal(&no_user), "this is no AdmissionRequest: .: missing field `userInfo`");
+        assert_eq!(error(&no_user), "invalid AdmissionRequest: .: missing field `userInfo`");
         let mut wrong = request();
         wrong["kind"]["group"] = json!(7);
-        assert_eq!(
-            refusal(&wrong),
-            "this is no AdmissionRequest: kind.group: invalid type: integer `7`, expected a string"
-        );
+        assert_eq!(error(&wrong), "invalid AdmissionRequest: kind.group: invalid type: integer `7`, expected a string");
     }
 
     #[test]
@@ -260,7 +246,7 @@ mod tests {
         assert_eq!(response.patch_type, Some("JSONPatch"));
         let object = request.object.as_ref().unwrap();
         assert_eq!(response.patched(object).unwrap(), Some(mutated));
-        assert!(response.patched(&json!({})).is_err(), "the patch is of another object");
+        assert!(response.patched(&json!({})).is_err(), "the patch is for another object");
 
         let same = AdmissionResponse::of_policy(&request, policy_response(request.object.clone())).unwrap();
         assert_eq!(same.patch, None);
@@ -268,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_prints_as_kwctl_prints_it() {
+    fn a_response_has_the_format_of_kwctl() {
         let request = AdmissionRequest::from_review(&request()).unwrap();
         let accepted = AdmissionResponse::of_policy(&request, policy_response(None)).unwrap();
         assert_eq!(

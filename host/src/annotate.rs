@@ -1,14 +1,11 @@
-//! `container-patch annotate`: writes what a scanner found where the policy reads it.
+//! `container-patch annotate`: writes the vulnerabilities of a scanner's report into an annotation that the policy reads.
 
 mod annotation;
-mod clair;
-mod grype;
+mod budget;
 mod image;
-mod room;
-mod sarif;
-mod scan;
+mod report;
+mod scanners;
 mod splice;
-mod trivy;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -25,17 +22,17 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::stdout;
-use crate::table::printable;
-use annotation::{Annotation, in_words};
-use image::{Relation, Scanned};
-use room::{MOST_OF_ALL, Room};
-use scan::Scan;
+use crate::terminal::printable;
+use annotation::{Annotation, MAX_BYTES, summary};
+use budget::{ByteBudget, MAX_BYTES_OF_ALL};
+use image::{Match, ScannedImage};
+use report::ScanReport;
 use workload::Container;
 
-/// Write a scanner's findings into the annotations of a manifest, or print them as an annotation for the image
+/// Write the vulnerabilities of a scanner's report into the annotations of a manifest, or print an annotation for the image
 ///
-/// With a manifest, the pod templates of the containers, and image volumes, whose image was scanned are annotated, and
-/// the manifest is printed. Without one, an annotation for the image itself is printed, for `docker buildx build
+/// With a manifest, the command annotates the pod templates of the containers and image volumes that use the scanned image,
+/// and prints the manifest. Without one, it prints an annotation for the image itself, for `docker buildx build
 /// --annotation` or `crane mutate --annotation`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -45,20 +42,19 @@ pub struct Options {
     /// Manifest to annotate, in YAML or JSON; `-` for standard input
     #[arg(value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
-    /// Container, or image volume, to annotate, whatever its image is called; may be given several times
+    /// Container or image volume to annotate, whatever its image; can be repeated [default: those with the scanned image]
     #[arg(short, long = "container", value_name = "NAME", requires = "manifest")]
     containers: Vec<String>,
-    /// Digest that was scanned, where the report does not say it or says another
+    /// Digest of the scanned image [default: the one in the report]
     #[arg(long, value_name = "DIGEST", value_parser = digest, requires = "manifest")]
     digest: Option<String>,
-    /// Time of the scan in RFC 3339, where the report does not say it; that of the file if left out
+    /// Time of the scan in RFC 3339, for reports without one [default: the time of the file]
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     timestamp: Option<DateTime<Utc>>,
     /// Rewrite the manifest instead of printing it
     #[arg(short, long, requires = "manifest")]
     in_place: bool,
-    /// Where the pod template stands in kinds that are not Kubernetes' own, as a JSON pointer such as
-    /// `/spec/tasks/0/template`; `/spec/template` if left out
+    /// JSON pointer to the pod template in custom kinds, such as `/spec/tasks/0/template` [default: /spec/template]
     #[arg(long, value_name = "POINTER", requires = "manifest")]
     pod_template: Option<String>,
 }
@@ -69,15 +65,15 @@ fn digest(text: &str) -> Result<String, String> {
 
 fn timestamp(text: &str) -> Result<DateTime<Utc>, String> {
     let time = DateTime::parse_from_rfc3339(text);
-    time.map(|time| time.to_utc()).map_err(|error| format!("{error}; write a time such as 2026-11-19T08:00:00Z"))
+    time.map(|time| time.to_utc()).map_err(|error| format!("{error}; expected RFC 3339, such as 2026-11-19T08:00:00Z"))
 }
 
 /// Annotates the manifest, or prints an annotation for the image.
 ///
 /// # Errors
-/// When the report or the manifest cannot be read, or it is not clear what is to be annotated, and with what.
+/// When the report or the manifest cannot be read, or the container or the digest is ambiguous.
 pub fn exec(options: &Options) -> Result<()> {
-    // What scanners found is text of others, and so are manifests.
+    // Reports and manifests may hold control characters.
     run(options).map_err(|error| anyhow!(format!("{error:#}").lines().map(printable).collect::<Vec<_>>().join("\n")))
 }
 
@@ -89,27 +85,27 @@ fn run(options: &Options) -> Result<()> {
             bail!("the report and the manifest cannot both come from standard input");
         }
         if options.in_place {
-            bail!("--in-place rewrites a file, and the manifest comes from {}", target.name());
+            bail!("--in-place needs a file, but the manifest comes from {}", target.name());
         }
     }
-    let scan = scan::read(&source.read()?).with_context(|| source.name())?;
-    let time = time(&scan, options.timestamp, &source)?;
+    let report = scanners::read(&source.read()?).with_context(|| source.name())?;
+    let time = scan_time(&report, options.timestamp, &source)?;
     let Some(target) = target else {
-        let annotation = Annotation::new(&scan, time, None, annotation::MOST)?;
-        eprintln!("annotation for an image: {}", in_words(&scan.findings, &annotation));
-        return stdout::print(&format!("{VULNERABILITY}{}={}\n", scan.scanner, annotation.json));
+        let annotation = Annotation::new(&report, time, None, MAX_BYTES)?;
+        eprintln!("annotation for an image: {}", summary(&report.vulnerabilities, &annotation));
+        return stdout::print(&format!("{VULNERABILITY}{}={}\n", report.scanner, annotation.json));
     };
-    let (annotated, done) = annotate(&target.read()?, &scan, time, options).with_context(|| target.name())?;
+    let (annotated, log) = annotate(&target.read()?, &report, time, options).with_context(|| target.name())?;
     if options.in_place {
         replace(target.path, &annotated)?;
     } else {
         stdout::print(&annotated)?;
     }
-    eprint!("{done}");
+    eprint!("{log}");
     Ok(())
 }
 
-/// A file that is read, or standard input.
+/// A file to read, or standard input.
 struct Input<'a> {
     path: &'a Path,
 }
@@ -138,12 +134,12 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The time of the scan: the report's own, the one that is given, or that of the file.
-fn time(scan: &Scan, given: Option<DateTime<Utc>>, source: &Input<'_>) -> Result<DateTime<Utc>> {
-    let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if let Some(time) = scan.time {
+/// The time of the scan: that of the report, else the one on the command line, else that of the file.
+fn scan_time(report: &ScanReport, given: Option<DateTime<Utc>>, source: &Input<'_>) -> Result<DateTime<Utc>> {
+    if let Some(time) = report.time {
         if given.is_some_and(|given| given != time) {
-            eprintln!("the report says itself that it was made at {}; --timestamp is left out of account", shown(time));
+            let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+            eprintln!("Warning: the report has its own time, {time}; --timestamp is ignored");
         }
         return Ok(time);
     }
@@ -154,26 +150,26 @@ fn time(scan: &Scan, given: Option<DateTime<Utc>>, source: &Input<'_>) -> Result
         return Ok(Utc::now());
     }
     let modified = std::fs::metadata(source.path).and_then(|metadata| metadata.modified());
-    let modified = modified.with_context(|| format!("cannot tell how old {} is; give --timestamp", source.name()))?;
+    let modified = modified.with_context(|| format!("cannot read the time of {}; set --timestamp", source.name()))?;
     Ok(modified.into())
 }
 
-/// Writes the scan into a manifest, and says in words where.
-fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> Result<(String, String)> {
-    let scanned = Scanned::new(scan, options.digest.as_deref());
+/// Writes the annotations into a manifest. Returns it with a line for each annotation.
+fn annotate(text: &str, report: &ScanReport, time: DateTime<Utc>, options: &Options) -> Result<(String, String)> {
+    let scanned = ScannedImage::new(report, options.digest.as_deref());
     let mut expected = workload::objects(text)?;
     let containers = workload::containers(&expected, options.pod_template.as_deref())?;
     let chosen = choose(&containers, &options.containers, &scanned)?;
-    let (mut annotated, mut done) = (text.to_owned(), String::new());
+    let (mut annotated, mut log) = (text.to_owned(), String::new());
     for container in &chosen {
         let digest = scanned.digest(&container.label(), &container.image)?;
         let key = container.annotation()?;
-        let object = expected.get_mut(container.object).context("an object is not where it was")?;
-        let room = room(container, object, &containers, &chosen);
-        let annotation = Annotation::new(scan, time, Some(&digest), room.of(&key)).with_context(|| {
+        let object = expected.get_mut(container.object).context("an object is missing")?;
+        let budget = budget(container, object, &containers, &chosen);
+        let annotation = Annotation::new(report, time, Some(&digest), budget.for_key(&key)).with_context(|| {
             format!(
-                "there is no room for the annotation of {} of {}, since all annotations of an object together have at \
-                 most {MOST_OF_ALL} bytes",
+                "the annotation of {} of {} does not fit: all annotations of an object together have at most \
+                 {MAX_BYTES_OF_ALL} bytes",
                 container.label(),
                 container.title
             )
@@ -184,73 +180,74 @@ fn annotate(text: &str, scan: &Scan, time: DateTime<Utc>, options: &Options) -> 
         workload::annotate(object, &container.template, &key, &annotation.json)?;
         let what = format!("{} {} of {}", container.noun, container.name, container.title);
         // Writing to a `String` cannot fail.
-        let _ = writeln!(done, "annotated {}: {}", printable(&what), in_words(&scan.findings, &annotation));
+        let _ = writeln!(log, "annotated {}: {}", printable(&what), summary(&report.vulnerabilities, &annotation));
     }
     if workload::objects(&annotated).ok().as_ref() != Some(&expected) {
         bail!(
-            "the manifest cannot be annotated without changing more of it than the annotation: write the metadata of \
-             the pod template out, without anchors, aliases and merge keys"
+            "annotating this manifest would also change other parts of it; write the metadata of the pod template \
+             without anchors, aliases and merge keys"
         );
     }
-    Ok((annotated, done))
+    Ok((annotated, log))
 }
 
-/// The room for the annotation of a container, beside the others of its pod.
-fn room(container: &Container, object: &Value, containers: &[Container], chosen: &[&Container]) -> Room {
-    // One that can have no annotation needs no room.
-    let key = |other: &Container| container.is_beside(other).then(|| other.annotation().ok())?;
+/// The bytes for the annotation of a container, next to the other annotations of its pod.
+fn budget(container: &Container, object: &Value, containers: &[Container], chosen: &[&Container]) -> ByteBudget {
+    // A container with a name that no annotation can have takes no bytes.
+    let key = |other: &Container| container.shares_pod_with(other).then(|| other.annotation().ok())?;
     let own: BTreeSet<_> = containers.iter().filter_map(key).collect();
     let written = chosen.iter().copied().filter_map(key).collect();
-    Room::beside(workload::annotations(object, &container.template), &own, &written)
+    ByteBudget::new(workload::annotations(object, &container.template), &own, &written)
 }
 
-/// The containers to annotate: those that are named, else those whose image was scanned.
-fn choose<'a>(containers: &'a [Container], named: &[String], scanned: &Scanned<'_>) -> Result<Vec<&'a Container>> {
+/// The containers to annotate: the named ones, else those with the scanned image.
+fn choose<'a>(containers: &'a [Container], named: &[String], scanned: &ScannedImage<'_>) -> Result<Vec<&'a Container>> {
     for name in named {
         if !containers.iter().any(|container| container.name == *name) {
-            bail!("no container is called `{name}`; {}", list(containers));
+            bail!("unknown container `{name}`; {}", list(containers));
         }
     }
-    let related = |wanted: Relation| move |container: &&Container| scanned.relation(&container.image) == wanted;
+    let matching = |wanted: Match| move |container: &&Container| scanned.compare(&container.image) == wanted;
     if !named.is_empty() {
         let chosen: Vec<_> = containers.iter().filter(|container| named.contains(&container.name)).collect();
-        for other in chosen.iter().copied().filter(|_| scanned.has_name()).filter(related(Relation::Other)) {
-            say(other, &format!("has the image `{}`, and what was scanned is {scanned}", other.image));
+        for other in chosen.iter().copied().filter(|_| scanned.has_name()).filter(matching(Match::Other)) {
+            warn(other, &format!("has the image `{}`, but the scanned image is {scanned}", other.image));
         }
         return Ok(chosen);
     }
-    let same: Vec<_> = containers.iter().filter(related(Relation::Same)).collect();
-    let mut conflicting = containers.iter().filter(related(Relation::Conflicting));
+    let same: Vec<_> = containers.iter().filter(matching(Match::Same)).collect();
+    let mut with_other_digest = containers.iter().filter(matching(Match::OtherDigest));
     if !same.is_empty() {
-        for other in conflicting {
-            say(other, &format!("is left alone: its image `{}` is pinned to another digest", other.image));
+        for other in with_other_digest {
+            warn(other, &format!("is not annotated: its image `{}` is pinned to another digest", other.image));
         }
         return Ok(same);
     }
-    if let Some(container) = conflicting.next() {
-        // The digests are what is wrong, and the error says so.
+    if let Some(container) = with_other_digest.next() {
+        // This is an error that names both digests.
         scanned.digest(&container.label(), &container.image)?;
     }
     if !scanned.has_name() {
-        let digest = if scanned.has_digest() { "" } else { ", and with --digest which digest was scanned" };
-        bail!("the report names no image; say with --container whose image it is{digest}; {}", list(containers));
+        let digest = if scanned.has_digest() { "" } else { ", and the scanned digest with --digest" };
+        bail!("the report does not name its image; choose a container with --container{digest}; {}", list(containers));
     }
-    bail!("no container has the image that was scanned, {scanned}; choose one with --container; {}", list(containers));
+    bail!("no container has the scanned image {scanned}; choose a container with --container; {}", list(containers));
 }
 
-fn say(container: &Container, what: &str) {
-    eprintln!("{}", printable(&format!("{} {} of {} {what}", container.noun, container.name, container.title)));
+fn warn(container: &Container, problem: &str) {
+    let text = format!("Warning: {} {} of {} {problem}", container.noun, container.name, container.title);
+    eprintln!("{}", printable(&text));
 }
 
 fn list(containers: &[Container]) -> String {
     if containers.is_empty() {
-        return "there are no containers in the manifest".to_owned();
+        return "the manifest has no containers".to_owned();
     }
     let lines = containers.iter().map(|of| format!("\n  {} of {}: `{}`", of.label(), of.title, of.image));
-    format!("there are:{}", lines.collect::<String>())
+    format!("the manifest has:{}", lines.collect::<String>())
 }
 
-/// Puts the text in the place of a file, at once, so that nobody ever reads half of it.
+/// Replaces a file atomically, so that no reader sees half of it.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let cannot_write = || format!("cannot write {}", path.display());
     // A link stays a link.

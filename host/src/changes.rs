@@ -1,41 +1,38 @@
-//! What the policy changes in an object: images that it rewrites, and records of digests that it writes into pod templates.
+//! The changes of the policy to an object: rewritten images, and records of digests in pod templates.
 
 use std::fmt;
 
-use container_patch_policy::workload::records;
+use container_patch_policy::workload::{IMAGE_FIELDS, records};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The lists of a pod's spec whose entries are containers.
-const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
-
 /// Prefixes of the records of containers. The longer one is for a container named `recorded-at`.
-const OF_CONTAINERS: [&str; 2] = [records::CONTAINER, records::OTHER_CONTAINER];
+const CONTAINER_PREFIXES: [&str; 2] = [records::CONTAINER, records::OTHER_CONTAINER];
 
 /// The digest that is recorded for a container or volume of a pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// The container or volume with the image.
     #[serde(flatten)]
-    pub holder: Holder,
+    pub target: RecordTarget,
     /// The name and tag of the image, and its digest.
     pub image: String,
-    /// The pod template, as a JSON pointer: an object of a custom kind may have several.
+    /// The pod template, as a JSON pointer. An object of a custom kind may have several.
     pub template: String,
 }
 
-/// What names an image in a pod template.
+/// A container or volume of a pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Holder {
-    /// A container of this name, init and ephemeral ones included.
+pub enum RecordTarget {
+    /// A container, init container or ephemeral container of this name.
     Container(String),
     /// A volume of this name.
     Volume(String),
 }
 
-impl Holder {
-    /// Reads the key of an annotation that is a record.
+impl RecordTarget {
+    /// Reads the key of an annotation, if it is a record.
     fn of_key(key: &str) -> Option<Self> {
         if key == records::RECORDED_AT {
             return None;
@@ -43,12 +40,12 @@ impl Holder {
         if let Some(name) = key.strip_prefix(records::VOLUME) {
             return Some(Self::Volume(name.to_owned()));
         }
-        let name = OF_CONTAINERS.iter().find_map(|prefix| key.strip_prefix(prefix))?;
+        let name = CONTAINER_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix))?;
         Some(Self::Container(name.to_owned()))
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for RecordTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container(name) => write!(f, "container `{name}`"),
@@ -57,19 +54,19 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The images and records that differ.
+/// The changed images and records.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// The new values of image fields.
     pub(crate) pinned: Vec<String>,
-    /// Records that are added or replaced. Removed records are left out.
+    /// The records that are added or replaced. Removed records are not listed.
     pub(crate) recorded: Vec<Record>,
 }
 
 impl Changes {
     /// Compares an object before and after the policy changed it.
     ///
-    /// The whole object is searched, because only the settings say where a custom kind has its pod templates.
+    /// It searches the whole object, since only the settings know where custom kinds have their pod templates.
     pub(crate) fn between(before: &Value, after: &Value) -> Self {
         let mut changes = Self::default();
         changes.compare(Some(before), after, &mut Vec::new());
@@ -97,19 +94,26 @@ impl Changes {
         }
     }
 
-    /// Adds a changed text, if it is an image or a record.
+    /// Adds a changed string, if it is an image or a record.
     fn add(&mut self, path: &[String], text: &str) {
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
         match keys[..] {
-            [.., list, _, "image"] if CONTAINERS.contains(&list) => self.pinned.push(text.to_owned()),
-            [.., "volumes", _, "image", "reference"] => self.pinned.push(text.to_owned()),
             [ref template @ .., "metadata", "annotations", key] => {
-                let record = |holder| Record { holder, image: text.to_owned(), template: pointer(template) };
-                self.recorded.extend(Holder::of_key(key).map(record));
+                let record = |target| Record { target, image: text.to_owned(), template: pointer(template) };
+                self.recorded.extend(RecordTarget::of_key(key).map(record));
             }
+            ref path if is_image(path) => self.pinned.push(text.to_owned()),
             _ => {}
         }
     }
+}
+
+/// Whether a path leads to an image in a pod's spec.
+fn is_image(path: &[&str]) -> bool {
+    IMAGE_FIELDS.iter().any(|field| {
+        let entry = path.strip_suffix(field.image);
+        entry.is_some_and(|entry| matches!(entry, [.., list, _] if *list == field.list))
+    })
 }
 
 /// The JSON pointer (RFC 6901) of these keys.
@@ -123,19 +127,19 @@ mod tests {
 
     use super::Changes;
 
-    /// The changes as `check` prints them.
+    /// The changes, in the format of `check`.
     fn changes(before: &Value, after: &Value) -> (Vec<String>, Value) {
         let Changes { pinned, recorded } = Changes::between(before, after);
         (pinned, serde_json::to_value(recorded).unwrap())
     }
 
-    /// An object with this at a JSON pointer without escapes.
+    /// An object with a template at a JSON pointer without escapes.
     fn at(pointer: &str, template: Value) -> Value {
         pointer.rsplit('/').filter(|key| !key.is_empty()).fold(template, |object, key| json!({ (key): object }))
     }
 
     #[test]
-    fn a_record_is_told_of_any_template() {
+    fn records_of_any_template_are_listed() {
         let spec = json!({"containers": [{"name": "app", "image": "web:1"}]});
         let bare = json!({ "spec": spec });
         let recorded = json!({"spec": spec, "metadata": {"annotations": {
@@ -148,7 +152,7 @@ mod tests {
             ]);
             let (before, after) = (at(pointer, bare.clone()), at(pointer, recorded.clone()));
             assert_eq!(changes(&before, &after), (vec![], expected.clone()), "{pointer}");
-            // What the manifest says of metadata makes no difference.
+            // The metadata in the manifest makes no difference.
             for metadata in [json!(null), json!({}), json!({"annotations": null}), json!({"annotations": {"a": "b"}})] {
                 let mut bare = bare.clone();
                 bare["metadata"] = metadata;
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_in_lists_are_told_apart() {
+    fn templates_in_lists_are_distinguished() {
         let before = json!({"spec": {"a/b": [{"spec": {}}, {"spec": {}}]}});
         let mut after = before.clone();
         for (index, digest) in ["n:1@sha256:a", "n:1@sha256:b"].into_iter().enumerate() {
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_and_volumes_are_told_apart_whatever_their_names() {
+    fn containers_and_volumes_are_distinguished_even_with_the_same_name() {
         let before = json!({"spec": {"template": {}}});
         let after = json!({"spec": {"template": {"metadata": {"annotations": {
             "container.pin.container-patch.dev/recorded-at": "a:1@sha256:a",
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_stay_or_go_are_not_told() {
+    fn unchanged_and_removed_records_are_not_listed() {
         let template = |annotations: Value| json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
         let before = template(json!({
             "pin.container-patch.dev/gone": "a:1@sha256:a",
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn image_fields_are_pinned_and_nothing_else_is() {
+    fn only_image_fields_are_listed_as_pinned() {
         let spec = |digest: &str| {
             let image = |name: &str| json!([{"name": "a", "image": format!("{name}{digest}")}]);
             json!({
@@ -221,10 +225,10 @@ mod tests {
         let pinned = ["one@sha256:a", "three@sha256:a", "two@sha256:a", "four@sha256:a"];
         let pod = |digest| json!({"metadata": {}, "spec": spec(digest)});
         let (before, mut after) = (pod(""), pod("@sha256:a"));
-        // Not a record: which digests the policy looked up.
+        // This annotation is not a record: it lists the digests that the policy looked up.
         after["metadata"]["annotations"] = json!({"container-patch.dev/resolved": "a,volume/v"});
         assert_eq!(changes(&before, &after), (pinned.map(str::to_owned).to_vec(), json!([])));
-        // Before Kubernetes 1.22 ephemeral containers came in an object of their own.
+        // Before Kubernetes 1.22 ephemeral containers had an object of their own.
         let ephemeral = |image: &str| json!({"ephemeralContainers": [{"name": "a", "image": image}]});
         assert_eq!(changes(&ephemeral("a"), &ephemeral("a@sha256:a")).0, ["a@sha256:a"]);
         let other = |image: &str| json!({"spec": {"image": image, "screenshots": [{"image": image}]}});

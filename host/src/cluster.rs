@@ -1,6 +1,7 @@
-//! Answers about what is in a cluster, from its API server.
+//! Answers about the resources of a cluster, from its API server.
 //!
-//! What the answers hold, and how errors begin, is as with policy-server, so that a policy reads the same everywhere.
+//! The answers have the same content as those of policy-server, and errors begin in the same way, so that a policy gets the
+//! same answers everywhere.
 
 mod kubeconfig;
 
@@ -23,53 +24,53 @@ use kube::core::{DynamicObject, ObjectList, Status, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::runtime::Runtime;
 
-use crate::answers::Answers;
+use crate::cache::Cache;
 use crate::capabilities::{self, Answer, CanI, Get, ListAll, ListByNamespace, answer};
-use crate::causes::causes;
+use crate::error_chain::error_chain;
 
-/// How many objects the API server is asked for at a time: as many as kubectl and policy-server ask for.
+/// The number of objects in a page of a list, as in kubectl and policy-server.
 const PAGE: u32 = 500;
 
-/// Where kubectl keeps the whole object once more.
+/// The annotation in which kubectl keeps a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The reason that the library makes up for an answer that is not in the words of Kubernetes, as a proxy's.
+/// The library's reason for an error that is not from Kubernetes, such as that of a proxy.
 const NO_REASON: &str = "Failed to parse error data";
 
-/// How the cluster is reached. None is needed until the policy asks about one.
+/// How the cluster is reached. It is needed only if the policy asks about it.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
-pub struct Access {
-    /// Kubeconfig of the cluster that the policy may ask about; if left out, what kubectl would use
+pub struct ClusterOptions {
+    /// Kubeconfig of the cluster that the policy may ask about [default: that of kubectl]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; its current one if left out
+    /// Context of the kubeconfig [default: the current context]
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Seconds after which an API server that does not answer is given up
+    /// Seconds to wait for the answer of the API server
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     cluster_timeout: u64,
 }
 
-/// Asks the API server of a cluster.
+/// The client for a cluster.
 pub struct Cluster {
-    access: Access,
+    options: ClusterOptions,
     connection: OnceLock<Result<Connection, String>>,
     /// The kinds that the API server knows, by `apiVersion`.
-    kinds: Answers<Arc<Vec<APIResource>>>,
+    kinds: Cache<Arc<Vec<APIResource>>>,
 }
 
 impl Cluster {
-    /// Prepares to ask; no kubeconfig is read, and nothing is reached, until there is a question.
+    /// Prepares the client. The kubeconfig is read, and the API server reached, at the first question.
     #[must_use]
-    pub fn new(access: &Access) -> Self {
-        Self { access: access.clone(), connection: OnceLock::new(), kinds: Answers::default() }
+    pub fn new(options: &ClusterOptions) -> Self {
+        Self { options: options.clone(), connection: OnceLock::new(), kinds: Cache::default() }
     }
 
     /// `kubernetes/get_resource`: one object.
     ///
     /// # Errors
-    /// When there is no such object, or why the cluster could not be asked.
+    /// When the object does not exist, or the cluster cannot be request.
     pub fn get(&self, question: &Get) -> Answer {
         let Get { api_version, kind, name, namespace, field_masks, .. } = question;
         let connection = self.connection()?;
@@ -91,7 +92,7 @@ impl Cluster {
     /// `kubernetes/list_resources_by_namespace`: the objects of a kind in a namespace.
     ///
     /// # Errors
-    /// When objects of this kind are in no namespace, or why the cluster could not be asked.
+    /// When the kind is not namespaced, or the cluster cannot be request.
     pub fn list_by_namespace(&self, question: &ListByNamespace) -> Answer {
         let ListByNamespace { api_version, kind, namespace, label_selector, field_selector, field_masks } = question;
         let known = self.kind(api_version, kind)?;
@@ -103,20 +104,20 @@ impl Cluster {
         self.list(&known, Some(namespace), selected(label_selector, field_selector), &mask(field_masks.as_ref()))
     }
 
-    /// `kubernetes/list_resources_all`: the objects of a kind in all of the cluster.
+    /// `kubernetes/list_resources_all`: the objects of a kind in all namespaces.
     ///
     /// # Errors
-    /// Why the cluster could not be asked.
+    /// When the cluster cannot be request.
     pub fn list_all(&self, question: &ListAll) -> Answer {
         let ListAll { api_version, kind, label_selector, field_selector, field_masks } = question;
         let known = self.kind(api_version, kind)?;
         self.list(&known, None, selected(label_selector, field_selector), &mask(field_masks.as_ref()))
     }
 
-    /// `kubernetes/can_i`: whether somebody may do something.
+    /// `kubernetes/can_i`: whether a user may do something.
     ///
     /// # Errors
-    /// Why the cluster could not be asked.
+    /// When the cluster cannot be request.
     pub fn can_i(&self, question: &CanI) -> Answer {
         let connection = self.connection()?;
         let reviews: Api<SubjectAccessReview> = Api::all(connection.client.clone());
@@ -127,20 +128,21 @@ impl Cluster {
     }
 
     fn connection(&self) -> Result<&Connection, String> {
-        let open = || Connection::open(&self.access).map_err(|error| format!("{error:#}"));
+        let open = || Connection::open(&self.options).map_err(|error| format!("{error:#}"));
         self.connection.get_or_init(open).as_ref().map_err(Clone::clone)
     }
 
-    /// What the API server knows of a kind.
+    /// Finds a kind in the API server's discovery.
     fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, String> {
         let connection = self.connection()?;
-        let served =
-            self.kinds.once(api_version, || connection.kinds(api_version).map(|list| Arc::new(list.resources)));
+        let served = self
+            .kinds
+            .get_or_compute(api_version, || connection.kinds(api_version).map(|list| Arc::new(list.resources)));
         let served = served.map_err(|error| match api_version {
             "v1" => error,
             _ => format!("error finding resource {api_version} / {kind}: {error}"),
         })?;
-        // Subresources are served with the kind that they take.
+        // Subresources are listed with the kind of their objects.
         let found = served.iter().find(|served| served.kind == kind && !served.name.contains('/'));
         let found = found.ok_or_else(|| format!("Cannot find resource {api_version}/{kind}"))?;
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -172,13 +174,13 @@ impl Cluster {
     }
 }
 
-/// A kind that the API server knows.
+/// A kind of the API server.
 struct Kind {
     resource: ApiResource,
     namespaced: bool,
 }
 
-/// An API server, and what is needed to wait for it.
+/// A client for an API server, with its runtime.
 struct Connection {
     runtime: Runtime,
     client: Client,
@@ -187,20 +189,20 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(access: &Access) -> Result<Self> {
+    fn open(options: &ClusterOptions) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context("cannot start the threads that ask the cluster")?;
-        let found = kubeconfig::find(access.kubeconfig.as_deref(), access.context.as_deref());
+        let found = kubeconfig::find(options.kubeconfig.as_deref(), options.context.as_deref());
         let mut config = runtime.block_on(found)?;
-        // Else an API server that refuses is asked again until the time is over, and what it said is lost.
+        // With retries, an API server that refuses is asked again until the timeout, and its error is lost.
         config.default_retry = false;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = {
             let _inside = runtime.enter();
             Client::try_from(config)
         };
-        let client = client.map_err(|error| anyhow!("cannot log in to {server}: {}", trouble(&error)))?;
-        Ok(Self { runtime, client, server, timeout: Duration::from_secs(access.cluster_timeout) })
+        let client = client.map_err(|error| anyhow!("cannot log in to {server}: {}", failure(&error)))?;
+        Ok(Self { runtime, client, server, timeout: Duration::from_secs(options.cluster_timeout) })
     }
 
     fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -222,34 +224,34 @@ impl Connection {
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(kube::Error::Api(status))) => Err(refusal(&status)),
-            Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, trouble(&error))),
+            Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, failure(&error))),
             Err(_) => Err(format!("{} did not answer within {} s", self.server, self.timeout.as_secs())),
         }
     }
 }
 
-/// Why the API server could not be asked.
-fn trouble(error: &kube::Error) -> String {
+/// Why the API server could not be request.
+fn failure(error: &kube::Error) -> String {
     match error {
-        // The library shows the command with its environment, which may hold what is secret.
+        // The message of the library has the environment of the command, which may contain secrets.
         kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
-            let told = String::from_utf8_lossy(&out.stderr);
-            let last = told.lines().last().unwrap_or("it does not say why");
+            let stderr = String::from_utf8_lossy(&out.stderr);
+            let last = stderr.lines().last().unwrap_or("no error message");
             format!("the credential plugin in the kubeconfig failed with {}: {last}", out.status)
         }
-        other => causes(other),
+        other => error_chain(other),
     }
 }
 
-/// What the API server says when it does not do what it is asked.
+/// The error of an API server that refuses a request.
 fn refusal(status: &Status) -> String {
     let message = status.message.lines().next().unwrap_or_default();
-    let told: Vec<&str> =
+    let causes: Vec<&str> =
         [message, &status.reason].into_iter().filter(|text| !text.is_empty() && *text != NO_REASON).collect();
-    let told = if told.is_empty() { "the API server does not say why".to_owned() } else { told.join(": ") };
+    let causes = if causes.is_empty() { "the API server gives no reason".to_owned() } else { causes.join(": ") };
     match status.code {
-        0 => format!("ApiError: {told}"),
-        code => format!("ApiError: {told} ({code})"),
+        0 => format!("ApiError: {causes}"),
+        code => format!("ApiError: {causes} ({code})"),
     }
 }
 
@@ -266,7 +268,7 @@ fn mask(paths: Option<&BTreeSet<String>>) -> FieldMask {
     paths.map(|paths| FieldMask::from_paths(paths.iter().map(String::as_str))).unwrap_or_default()
 }
 
-/// An object as it stands in a list: without what only those who write objects need.
+/// An object of a list, without the fields that matter only for writing it.
 fn trimmed(mut object: DynamicObject, mask: &FieldMask) -> DynamicObject {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove(LAST_APPLIED);
@@ -275,26 +277,26 @@ fn trimmed(mut object: DynamicObject, mask: &FieldMask) -> DynamicObject {
 }
 
 impl From<capabilities::SubjectAccessReview> for SubjectAccessReviewSpec {
-    fn from(asked: capabilities::SubjectAccessReview) -> Self {
+    fn from(request: capabilities::SubjectAccessReview) -> Self {
         Self {
-            user: Some(asked.user),
-            groups: asked.groups,
-            resource_attributes: Some(asked.resource_attributes.into()),
+            user: Some(request.user),
+            groups: request.groups,
+            resource_attributes: Some(request.resource_attributes.into()),
             ..Self::default()
         }
     }
 }
 
 impl From<capabilities::ResourceAttributes> for ResourceAttributes {
-    fn from(asked: capabilities::ResourceAttributes) -> Self {
+    fn from(request: capabilities::ResourceAttributes) -> Self {
         Self {
-            group: asked.group,
-            name: asked.name,
-            namespace: asked.namespace,
-            resource: Some(asked.resource),
-            subresource: asked.subresource,
-            verb: Some(asked.verb),
-            version: asked.version,
+            group: request.group,
+            name: request.name,
+            namespace: request.namespace,
+            resource: Some(request.resource),
+            subresource: request.subresource,
+            verb: Some(request.verb),
+            version: request.version,
             ..Self::default()
         }
     }
@@ -308,17 +310,17 @@ mod tests {
     use super::refusal;
 
     #[test]
-    fn a_refusal_is_told_in_the_words_of_the_api_server() {
-        let told = |status| refusal(&serde_json::from_value::<Status>(status).unwrap());
+    fn a_refusal_has_the_message_of_the_api_server() {
+        let message = |status| refusal(&serde_json::from_value::<Status>(status).unwrap());
         assert_eq!(
-            told(json!({"message": "pods is forbidden: no", "reason": "Forbidden", "code": 403})),
+            message(json!({"message": "pods is forbidden: no", "reason": "Forbidden", "code": 403})),
             "ApiError: pods is forbidden: no: Forbidden (403)"
         );
         assert_eq!(
-            told(json!({"message": "bad\ngateway", "reason": super::NO_REASON, "code": 502})),
+            message(json!({"message": "bad\ngateway", "reason": super::NO_REASON, "code": 502})),
             "ApiError: bad (502)"
         );
-        assert_eq!(told(json!({"code": 500})), "ApiError: the API server does not say why (500)");
-        assert_eq!(told(json!({"message": "Unauthorized"})), "ApiError: Unauthorized");
+        assert_eq!(message(json!({"code": 500})), "ApiError: the API server gives no reason (500)");
+        assert_eq!(message(json!({"message": "Unauthorized"})), "ApiError: Unauthorized");
     }
 }

@@ -1,16 +1,18 @@
-//! `container-patch`: hosts the policy module that Kubewarden deploys where there is no Kubewarden.
+//! `container-patch`: runs the policy module outside of Kubewarden, on the module that Kubewarden deploys.
 //!
-//! The module itself runs, in a fresh instance per evaluation as policy-server runs it, so that what is tested is what
-//! is deployed.
+//! It runs the module itself, in a fresh instance for each evaluation as policy-server does, so that the tested module is
+//! the deployed one.
 
 pub mod admission;
 pub mod annotate;
-mod answers;
+mod cache;
 pub mod capabilities;
-mod causes;
 pub mod changes;
 pub mod check;
 pub mod cluster;
+mod error_chain;
+mod json_type;
+pub mod live;
 pub mod manifest;
 pub mod policy;
 pub mod registry;
@@ -20,5 +22,6 @@ pub mod session;
 pub mod settings;
 mod stdout;
 mod table;
+mod terminal;
 pub mod timeout;
-pub mod world;
+pub mod verdict;

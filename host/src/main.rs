@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use container_patch::{annotate, check, run, schedule};
 
-/// Judges the images that workloads name, with the policy that Kubewarden enforces in the cluster.
+/// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -1,30 +1,30 @@
-//! Kubernetes manifests as people have them: YAML of several documents, JSON, lists of objects.
+//! Kubernetes manifests: YAML with several documents, JSON, and lists of objects.
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Number, Value};
 
-use crate::admission::kind_of;
+use crate::json_type::json_type;
 
-/// An object of a manifest, or what stands in its place and cannot be read.
+/// An object of a manifest, or an error in its place.
 #[derive(Debug)]
 pub struct Document {
-    /// Where it stands: the line on which the document begins, and which item of a list it is.
+    /// The line on which the document begins, and the index in a list.
     pub place: String,
-    /// The object, or why there is none.
+    /// The object, or the reason why it cannot be read.
     pub object: Result<Value>,
 }
 
-/// Reads every object of a manifest. A document that cannot be read does not hide the others.
+/// Reads all objects of a manifest. A broken document does not affect the others.
 #[must_use]
 pub fn read(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     documents(text).into_iter().flat_map(|(line, document)| objects(&line.to_string(), document)).collect()
 }
 
-/// Reads one YAML document, such as a settings file. Nothing at all is a null.
+/// Reads one YAML document, such as a settings file. An empty document is null.
 ///
 /// # Errors
-/// When the text is no YAML, or holds what JSON cannot hold.
+/// When the text is not YAML, or cannot be expressed in JSON.
 pub fn from_yaml(text: &str) -> Result<Value> {
     from_yaml_at(text, 1)
 }
@@ -34,7 +34,7 @@ fn documents(text: &str) -> Vec<(usize, Result<Value>)> {
         return yaml_documents(text);
     }
     let json = json_documents(text);
-    // YAML may begin with a brace, too.
+    // YAML can also begin with a brace.
     if json.iter().any(|(_, document)| document.is_err()) {
         let yaml = yaml_documents(text);
         if yaml.iter().all(|(_, document)| document.is_ok()) {
@@ -44,7 +44,7 @@ fn documents(text: &str) -> Vec<(usize, Result<Value>)> {
     json
 }
 
-/// Reads JSON objects, one after the other. After a fault it goes on at the next line that begins with an object.
+/// Reads a sequence of JSON objects. After an error it continues at the next line that begins with an object.
 fn json_documents(text: &str) -> Vec<(usize, Result<Value>)> {
     let mut documents = Vec::new();
     let mut start = 0;
@@ -62,7 +62,7 @@ fn json_documents(text: &str) -> Vec<(usize, Result<Value>)> {
                 let message = error.to_string();
                 let cause = message.split(" at line ").next().unwrap_or(&message);
                 let at = line + error.line().saturating_sub(1);
-                documents.push((line, Err(anyhow!("this is no JSON: line {at}: {cause}"))));
+                documents.push((line, Err(anyhow!("invalid JSON: line {at}: {cause}"))));
                 let next = text.get(begin..).and_then(|rest| rest.find("\n{"));
                 let Some(next) = next else { break };
                 start = begin + next;
@@ -76,13 +76,13 @@ fn yaml_documents(text: &str) -> Vec<(usize, Result<Value>)> {
     yaml_texts(text).into_iter().map(|(line, text)| (line, from_yaml_at(&text, line))).collect()
 }
 
-/// Splits a stream of YAML documents by its markers, so that a fault in one does not reach the next. Documents with
-/// nothing in them are left out.
+/// Splits a stream of YAML documents by its markers, so that an error in one does not affect the next. Empty documents are
+/// skipped.
 fn yaml_texts(text: &str) -> Vec<(usize, String)> {
     let mut documents = vec![(1, String::new())];
     for (index, line) in text.lines().enumerate() {
         match (marker(line), documents.last_mut()) {
-            // The rest of the marker's line belongs to the document, at its place in the line.
+            // The rest of the marker's line belongs to the document, at the same column.
             (Some(rest), _) => documents.push((index + 1, format!("    {rest}\n"))),
             (None, Some((_, document))) => {
                 document.push_str(line);
@@ -102,7 +102,7 @@ fn yaml_texts(text: &str) -> Vec<(usize, String)> {
     documents
 }
 
-/// What stands behind a marker between documents, where the line is one.
+/// The text after a marker between documents, if the line has one.
 fn marker(line: &str) -> Option<&str> {
     let line = line.trim_end();
     match line.strip_prefix("---") {
@@ -116,10 +116,10 @@ fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
-        anyhow!("this is no YAML: line {at}: {cause}")
+        anyhow!("invalid YAML: line {at}: {cause}")
     })?;
     let templated = if text.contains("{{") { "; render templates first, as `helm template` does" } else { "" };
-    to_json(value).map_err(|error| anyhow!("this is no manifest: line {line} and on: {error}{templated}"))
+    to_json(value).map_err(|error| anyhow!("invalid manifest from line {line}: {error}{templated}"))
 }
 
 fn to_json(value: yaml_serde::Value) -> Result<Value> {
@@ -134,12 +134,12 @@ fn to_json(value: yaml_serde::Value) -> Result<Value> {
             let entries = entries.into_iter().map(|(key, value)| Ok((to_json_key(key)?, to_json(value)?)));
             Value::Object(merged(entries.collect::<Result<Map<_, _>>>()?)?)
         }
-        Yaml::Tagged(tagged) => bail!("the YAML tag `{}` means nothing in a manifest", tagged.tag),
+        Yaml::Tagged(tagged) => bail!("unsupported YAML tag `{}`", tagged.tag),
     })
 }
 
-/// Resolves the merge key `<<` (<https://yaml.org/type/merge.html>): keys that the mapping has itself come first, then
-/// those of the mappings that it merges, in their order. What is merged was resolved before.
+/// Resolves the merge key `<<` (<https://yaml.org/type/merge.html>). The mapping's own keys take precedence, then those of
+/// the merged mappings, in their order. The merged mappings are resolved already.
 fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
     let sources = match mapping.remove("<<") {
         None => return Ok(mapping),
@@ -148,7 +148,7 @@ fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
     };
     for source in sources {
         let Value::Object(source) = source else {
-            bail!("the merge key `<<` takes objects, not {}", kind_of(&source));
+            bail!("the merge key `<<`: expected an object, found {}", json_type(&source));
         };
         for (key, value) in source {
             mapping.entry(key).or_insert(value);
@@ -159,17 +159,15 @@ fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
 
 fn to_json_number(number: &yaml_serde::Number) -> Result<Number> {
     let whole = number.as_u64().map(Number::from).or_else(|| number.as_i64().map(Number::from));
-    whole
-        .or_else(|| number.as_f64().and_then(Number::from_f64))
-        .with_context(|| format!("the number {number} cannot stand in a manifest"))
+    whole.or_else(|| number.as_f64().and_then(Number::from_f64)).with_context(|| format!("unsupported number {number}"))
 }
 
-/// `kubectl` takes scalar keys such as `8080:` for strings.
+/// Like `kubectl`, reads scalar keys such as `8080:` as strings.
 fn to_json_key(key: yaml_serde::Value) -> Result<String> {
     match to_json(key)? {
         Value::String(key) => Ok(key),
         scalar @ (Value::Bool(_) | Value::Number(_)) => Ok(scalar.to_string()),
-        other => bail!("{} cannot be a key", kind_of(&other)),
+        other => bail!("invalid key: expected a scalar, found {}", json_type(&other)),
     }
 }
 
@@ -180,7 +178,7 @@ fn objects(place: &str, document: Result<Value>) -> Vec<Document> {
         Ok(Value::Object(object)) => object,
         Ok(Value::Null) => return vec![],
         Ok(other) => {
-            let object = Err(anyhow!("{} is no Kubernetes object", kind_of(&other)));
+            let object = Err(anyhow!("invalid Kubernetes object: expected an object, found {}", json_type(&other)));
             return vec![Document { place, object }];
         }
         Err(error) => return vec![Document { place, object: Err(error) }],
@@ -200,7 +198,7 @@ fn objects(place: &str, document: Result<Value>) -> Vec<Document> {
     }
 }
 
-/// An item of a list, with what the API server leaves out of items because the list says it for all of them.
+/// An item of a list, with the kind and version that the API server omits in the items of a list.
 fn completed(mut item: Value, list: &Map<String, Value>) -> Value {
     let kind = list.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
     if let (Some(kind), Some(item)) = (kind.filter(|kind| !kind.is_empty()), item.as_object_mut()) {
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_line_ends_byte_order_marks_and_directives_are_no_harm() {
+    fn windows_line_endings_byte_order_marks_and_directives_are_accepted() {
         assert_eq!(
             places("\u{feff}%YAML 1.2\r\n---\r\nkind: A\r\n---\r\nkind: B\r\n"),
             [found("3", json!({"kind": "A"})), found("5", json!({"kind": "B"})),]
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_inside_a_block_of_text_is_text() {
+    fn a_marker_inside_a_block_scalar_is_text() {
         let text = "kind: ConfigMap\ndata:\n  a: |\n    ---\n    b\n  c: '--- d'\n";
         assert_eq!(places(text), [found("1", json!({"kind": "ConfigMap", "data": {"a": "---\nb\n", "c": "--- d"}}))]);
     }
@@ -257,28 +255,25 @@ mod tests {
         assert_eq!(documents.len(), 3);
         assert_eq!(documents[0], found("1", json!({"kind": "A"})));
         let error = documents[1].1.as_ref().unwrap_err();
-        assert!(
-            error.starts_with("this is no YAML: line 5") || error.starts_with("this is no YAML: line 6"),
-            "{error}"
-        );
+        assert!(error.starts_with("invalid YAML: line 5") || error.starts_with("invalid YAML: line 6"), "{error}");
         assert_eq!(documents[2], found("7", json!({"kind": "C"})));
     }
 
     #[test]
-    fn a_key_that_is_given_twice_is_a_broken_document() {
+    fn a_duplicate_key_is_an_error() {
         let error = places("kind: A\nspec:\n  image: good\n  image: bad\n")[0].1.clone().unwrap_err();
-        assert!(error.starts_with("this is no YAML: line ") && error.contains("duplicate"), "{error}");
+        assert!(error.starts_with("invalid YAML: line ") && error.contains("duplicate"), "{error}");
     }
 
     #[test]
-    fn json_is_read_one_object_after_the_other() {
+    fn a_sequence_of_json_objects_is_read() {
         assert_eq!(
             places("{\"kind\": \"A\"}\n{\n\"kind\": \"B\"}"),
             [found("1", json!({"kind": "A"})), found("2", json!({"kind": "B"})),]
         );
         let documents = places("{\"kind\": \"A\"}\n{\"kind\": }");
         assert_eq!(documents[0], found("1", json!({"kind": "A"})));
-        assert_eq!(documents[1].1, Err("this is no JSON: line 2: expected value".to_owned()));
+        assert_eq!(documents[1].1, Err("invalid JSON: line 2: expected value".to_owned()));
         let documents = places("{\"kind\": \"A\"}\n{\"kind\":\n}\n{\"kind\": \"C\"}");
         assert_eq!(
             documents.iter().map(|(place, object)| (place.as_str(), object.is_ok())).collect::<Vec<_>>(),
@@ -296,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_items_of_a_list_are_read_for_themselves() {
+    fn the_items_of_a_list_are_read_as_objects() {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]});
         assert_eq!(
             places(&list.to_string()),
@@ -320,15 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_reported() {
-        assert_eq!(places("just text"), [("1".to_owned(), Err("a string is no Kubernetes object".to_owned()))]);
-        assert_eq!(places("- a"), [("1".to_owned(), Err("a list is no Kubernetes object".to_owned()))]);
+    fn a_document_that_is_not_an_object_is_an_error() {
+        assert_eq!(
+            places("just text"),
+            [("1".to_owned(), Err("invalid Kubernetes object: expected an object, found a string".to_owned()))]
+        );
+        assert_eq!(
+            places("- a"),
+            [("1".to_owned(), Err("invalid Kubernetes object: expected an object, found a list".to_owned()))]
+        );
         assert_eq!(places(""), []);
         assert_eq!(places("null\n---\t# nothing\n~\n"), []);
     }
 
     #[test]
-    fn merge_keys_are_resolved_however_long_their_chain() {
+    fn merge_keys_are_resolved_in_chains_of_any_length() {
         let text = "- &a {name: a, image: one}\n- &b {<<: *a, name: b, image: two}\n- &c {<<: *b, name: c}\n- {<<: *c, name: d}\n- {<<: [*a, *b], name: e}\n- {<<: {<<: *b, name: f}}\n";
         let names =
             |value: &Value| (value["name"].as_str().unwrap().to_owned(), value["image"].as_str().unwrap().to_owned());
@@ -336,11 +337,11 @@ mod tests {
         let resolved: Vec<_> = resolved.as_array().unwrap().iter().map(names).collect();
         let expected = [("a", "one"), ("b", "two"), ("c", "two"), ("d", "two"), ("e", "one"), ("f", "two")];
         assert_eq!(resolved, expected.map(|(name, image)| (name.to_owned(), image.to_owned())));
-        assert!(from_yaml("<<: 7").unwrap_err().to_string().contains("takes objects, not a number"));
+        assert!(from_yaml("<<: 7").unwrap_err().to_string().contains("expected an object, found a number"));
     }
 
     #[test]
-    fn yaml_is_turned_into_the_json_that_kubectl_sends() {
+    fn yaml_becomes_the_json_that_kubectl_sends() {
         let text = "base: &base {a: 1, b: 2}\nmerged: {<<: *base, b: 3}\n8080: x\ntrue: y\nbig: 18446744073709551615\nf: 1.5\n";
         assert_eq!(
             from_yaml(text).unwrap(),
@@ -350,15 +351,15 @@ mod tests {
         );
         assert_eq!(
             from_yaml("a: !secret x").unwrap_err().to_string(),
-            "this is no manifest: line 1 and on: the YAML tag `!secret` means nothing in a manifest"
+            "invalid manifest from line 1: unsupported YAML tag `!secret`"
         );
         assert_eq!(
             from_yaml("a: .nan").unwrap_err().to_string(),
-            "this is no manifest: line 1 and on: the number .nan cannot stand in a manifest"
+            "invalid manifest from line 1: unsupported number .nan"
         );
         assert_eq!(
             from_yaml("? [a]\n: b").unwrap_err().to_string(),
-            "this is no manifest: line 1 and on: a list cannot be a key"
+            "invalid manifest from line 1: invalid key: expected a scalar, found a list"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The policy module, and how it is run: as policy-server runs it, in a fresh instance per evaluation.
+//! The policy module. As in policy-server, each evaluation runs in a fresh instance.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,18 +17,18 @@ use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
 use crate::timeout::{Clock, Interrupted, Timeout};
 
-/// The module that this binary carries, and its metadata.
+/// The module in this binary, and its metadata.
 const MODULE: &[u8] = include_bytes!(env!("POLICY_MODULE"));
 const METADATA: &str = include_str!(env!("POLICY_METADATA"));
 
-/// The custom section in which kwctl puts the metadata of a module.
+/// The custom section of a module in which kwctl writes the metadata.
 const METADATA_SECTION: &str = "io.kubewarden.metadata";
 
-/// Whether guests can be interrupted. The library sets the deadline after it has made the instance. Without a memory file,
-/// which is Linux's, the instance copies its data by code of its own, and so would be interrupted before it begins.
+/// Whether guests can be interrupted. The library sets the deadline after it has created the instance. Only Linux has memory
+/// files; elsewhere code of the instance copies its data, and would be interrupted at once.
 const CAN_INTERRUPT: bool = cfg!(target_os = "linux");
 
-/// How often a memory file is tried again.
+/// The number of retries for creating a memory file.
 const SEALING_TRIES: usize = 16;
 
 /// A compiled policy, ready to be instantiated.
@@ -38,7 +38,7 @@ pub struct Policy {
     clock: Clock,
 }
 
-/// The metadata that matters to a host.
+/// The part of the metadata for hosts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -47,7 +47,7 @@ struct Metadata {
 }
 
 impl Policy {
-    /// The policy that this binary carries.
+    /// The policy in this binary.
     ///
     /// # Errors
     /// When the module does not compile on this machine.
@@ -59,9 +59,9 @@ impl Policy {
     /// A policy from a file, annotated or not.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no waPC module.
+    /// When the file cannot be read, or is not a waPC module.
     pub fn from_file(path: &Path) -> Result<Self> {
-        // kwctl also knows policies by URL; of those a local file can be had here.
+        // kwctl also accepts URLs. Here only those of local files work.
         let path = path.to_str().and_then(|path| path.strip_prefix("file://")).map_or(path, Path::new);
         let name = path.display();
         let module = std::fs::read(path).with_context(|| format!("cannot read the policy {name}"))?;
@@ -69,10 +69,10 @@ impl Policy {
         Self::compile(&module, metadata.unwrap_or_default()).with_context(|| format!("cannot load the policy {name}"))
     }
 
-    /// A policy from a file where one is named, else the one that this binary carries.
+    /// The policy of a file, or the one in this binary.
     ///
     /// # Errors
-    /// As the policy is loaded.
+    /// When the policy cannot be loaded.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         path.map_or_else(Self::embedded, Self::from_file)
     }
@@ -81,7 +81,7 @@ impl Policy {
         let mut config = Config::new();
         config.epoch_interruption(CAN_INTERRUPT);
         config.memory_init_cow(CAN_INTERRUPT);
-        // Compiling takes longer than judging. Without a place to keep the outcome, it is done each time.
+        // Compiling takes longer than judging. Without a cache folder the module is compiled each time.
         config.cache(Cache::new(CacheConfig::new()).ok());
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
         let clock = Clock::new(engine.clone(), Timeout::OF_POLICY_SERVER);
@@ -91,20 +91,20 @@ impl Policy {
         Ok(Self { module, metadata, clock })
     }
 
-    /// The policy with another timeout than policy-server gives it.
+    /// The policy with another timeout than that of policy-server.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Timeout) -> Self {
         self.clock = self.clock.with_timeout(timeout);
         self
     }
 
-    /// The clock by which evaluations are interrupted. While nobody starts it, none is.
+    /// The clock that interrupts evaluations. Without a started clock, evaluations are not interrupted.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The kinds of resources that the policy declares to read.
+    /// The kinds of resources that the policy declares in its metadata.
     #[must_use]
     pub fn declared_resources(&self) -> AllowedResources {
         self.metadata.context_aware_resources.clone().into()
@@ -113,7 +113,7 @@ impl Policy {
     /// Calls a function of the module in a fresh instance.
     ///
     /// # Errors
-    /// When the module cannot be instantiated, traps, or answers with an error; [`Interrupted`] when it takes too long.
+    /// When the module cannot be instantiated, traps, or returns an error; [`Interrupted`] when it takes too long.
     pub fn call(
         &self,
         function: &str,
@@ -131,7 +131,7 @@ impl Policy {
                 return Ok(Vec::new());
             }
             let call = host_call(namespace, operation, payload, &allowed)?;
-            let _waiting = clock.waiting();
+            let _wait = clock.wait_for_host();
             Ok(capabilities.answer(call)?)
         };
         let instance = self.module.rehydrate(Some(self.clock.timeout().deadlines()))?;
@@ -140,18 +140,18 @@ impl Policy {
         answer.map_err(|error| if Interrupted::is_in(&error) { Interrupted.into() } else { error.into() })
     }
 
-    /// Asks the policy about its settings. What is valid in them but probably not what was meant it writes into its log.
+    /// Asks the policy about its settings. Its warnings about valid settings are printed to standard error.
     ///
     /// # Errors
-    /// With what the policy says of settings that are not valid.
+    /// With the policy's message about invalid settings.
     pub fn validate_settings(&self, settings: &Value) -> Result<()> {
         let nothing: Arc<dyn Capabilities> = Arc::new(crate::capabilities::Nothing);
         let payload = serde_json::to_vec(settings)?;
         let response = self.call("validate_settings", &payload, &nothing, &AllowedResources::default())?;
         let response: SettingsValidationResponse =
-            serde_json::from_slice(&response).context("the policy's answer about its settings cannot be read")?;
+            serde_json::from_slice(&response).context("invalid answer of the policy about its settings")?;
         if !response.valid {
-            bail!("{}", response.message.unwrap_or_else(|| "the policy does not say why".to_owned()));
+            bail!("{}", response.message.unwrap_or_else(|| "the policy gives no reason".to_owned()));
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Policy {
     /// Judges a request.
     ///
     /// # Errors
-    /// When the policy does not answer, or its answer cannot be read.
+    /// When the policy does not answer, or its answer is invalid.
     pub fn validate(
         &self,
         request: &AdmissionRequest,
@@ -169,15 +169,13 @@ impl Policy {
     ) -> Result<AdmissionResponse> {
         let payload = serde_json::to_vec(&json!({"request": request, "settings": settings}))?;
         let response = self.call("validate", &payload, capabilities, allowed)?;
-        let response: ValidationResponse =
-            serde_json::from_slice(&response).context("the policy's answer cannot be read")?;
+        let response: ValidationResponse = serde_json::from_slice(&response).context("invalid answer of the policy")?;
         AdmissionResponse::of_policy(request, response)
     }
 }
 
-/// Shows what a policy logs, on standard error: each line once, however many objects it is about.
+/// Prints a warning or error from the log of a policy.
 fn log(payload: &[u8]) {
-    static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     #[derive(Deserialize)]
     struct Event {
         level: String,
@@ -189,16 +187,21 @@ fn log(payload: &[u8]) {
             "ERROR" => "Error",
             _ => return,
         };
-        let line = format!("{level}: {message}");
-        if SHOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
-            eprintln!("{line}");
-        }
+        print_once(&format!("{level}: {message}"));
     }
 }
 
-/// Makes the image of the module's memory with which instances begin.
+/// Prints a line to standard error, once: a policy repeats its log for every object, and its settings' warnings in its log.
+fn print_once(line: &str) {
+    static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+        eprintln!("{line}");
+    }
+}
+
+/// Creates the image of the initial memory of instances.
 fn seal_data(module: &Module) -> Result<()> {
-    // Under load, Linux now and then refuses to seal a memory file ("cannot add seals to the memfd"), and the next one not.
+    // Under load, Linux sometimes refuses to seal a memory file ("cannot add seals to the memfd"). A retry helps.
     let mut outcome = module.initialize_copy_on_write_image();
     for _ in 0..SEALING_TRIES {
         if outcome.is_ok() {
@@ -206,7 +209,7 @@ fn seal_data(module: &Module) -> Result<()> {
         }
         outcome = module.initialize_copy_on_write_image();
     }
-    outcome.map_err(|error| anyhow!("cannot keep the data of the module in memory: {error:#}"))
+    outcome.map_err(|error| anyhow!("cannot create the initial memory of the module: {error:#}"))
 }
 
 fn annotated_metadata(module: &[u8]) -> Result<Option<Metadata>> {

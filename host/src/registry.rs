@@ -1,4 +1,4 @@
-//! Answers about images, from the registries that hold them.
+//! Answers about images, from their registries.
 
 use std::error::Error;
 use std::future::Future;
@@ -15,24 +15,24 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::capabilities::{Answer, answer};
-use crate::causes::causes;
+use crate::error_chain::error_chain;
 
-/// The name under which docker keeps the credentials for Docker Hub.
+/// The key of Docker Hub in docker's credentials.
 const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 
-/// How registries are reached. Credentials are those of docker: `config.json` in `$DOCKER_CONFIG`, or in `~/.docker`.
+/// How registries are reached. Credentials are those of docker, from `config.json` in `$DOCKER_CONFIG` or `~/.docker`.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct Access {
-    /// Registry that is asked by plain HTTP, as `host` or `host:port`; can be repeated
+pub struct RegistryOptions {
+    /// Registry to ask over plain HTTP, as `host` or `host:port`; can be repeated
     #[arg(long, value_name = "HOST", value_parser = host)]
     insecure_registry: Vec<String>,
-    /// Seconds after which a registry that does not answer is given up
+    /// Seconds to wait for the answer of a registry
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     registry_timeout: u64,
 }
 
-/// Asks registries.
+/// The clients for registries.
 pub struct Registries {
     runtime: Runtime,
     client: Client,
@@ -40,30 +40,30 @@ pub struct Registries {
 }
 
 impl Registries {
-    /// Prepares to ask registries; none is reached yet.
+    /// Prepares the client. No registry is reached before the first question.
     ///
     /// # Errors
-    /// When this machine has no room for another thread.
-    pub fn new(access: &Access) -> Result<Self> {
-        // An error means that a provider is installed already, which will do as well.
+    /// When the system cannot start a thread.
+    pub fn new(options: &RegistryOptions) -> Result<Self> {
+        // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let config = ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(access.insecure_registry.clone()),
+            protocol: ClientProtocol::HttpsExcept(options.insecure_registry.clone()),
             platform_resolver: Some(Box::new(linux_image)),
             ..ClientConfig::default()
         };
         Ok(Self {
             runtime: runtime.context("cannot start the threads that ask registries")?,
             client: Client::new(config),
-            timeout: Duration::from_secs(access.registry_timeout),
+            timeout: Duration::from_secs(options.registry_timeout),
         })
     }
 
     /// `oci/v1/manifest_digest`: the digest that a reference points at.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why there is no answer.
     pub fn manifest_digest(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
             let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
@@ -74,7 +74,7 @@ impl Registries {
     /// `oci/v1/oci_manifest`: the manifest, or the index, that a reference points at.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why there is no answer.
     pub fn manifest(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
             let (manifest, _) = self.wait(reference, self.client.pull_manifest(reference, auth))?;
@@ -85,25 +85,24 @@ impl Registries {
     /// `oci/v1/oci_manifest_config`: manifest, digest and configuration of an image.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why there is no answer.
     pub fn manifest_and_config(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
             let (manifest, digest, config) =
                 self.wait(reference, self.client.pull_manifest_and_config(reference, auth))?;
             let config: Value =
-                serde_json::from_str(&config).map_err(|error| format!("its configuration is no JSON: {error}"))?;
+                serde_json::from_str(&config).map_err(|error| format!("invalid JSON in the configuration: {error}"))?;
             answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
         })
     }
 
     fn ask(&self, image: &str, question: impl FnOnce(&Reference, &RegistryAuth) -> Answer) -> Answer {
-        let reference: Reference = image
-            .parse()
-            .map_err(|error| format!("`{image}` is no image that a registry can be asked for: {error}"))?;
-        let (auth, unused) = credentials(reference.resolve_registry());
-        // Whoever has credentials that could not be used wants to know when a registry asks for some.
+        let reference: Reference =
+            image.parse().map_err(|error| format!("invalid image reference `{image}`: {error}"))?;
+        let (auth, problem) = credentials(reference.resolve_registry());
+        // A registry may refuse the question because the credentials could not be used.
         question(&reference, &auth)
-            .map_err(|error| unused.map_or_else(|| error.clone(), |unused| format!("{error} ({unused})")))
+            .map_err(|error| problem.map_or_else(|| error.clone(), |problem| format!("{error} ({problem})")))
     }
 
     fn wait<T, E: Error>(
@@ -114,23 +113,22 @@ impl Registries {
         let within_time = async { tokio::time::timeout(self.timeout, question).await };
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(causes(&error)),
+            Ok(Err(error)) => Err(error_chain(&error)),
             Err(_) => Err(format!("{} did not answer within {} s", reference.registry(), self.timeout.as_secs())),
         }
     }
 }
 
-/// The host of a registry, with or without the scheme that people put before it.
+/// Reads the host of a registry, with or without a scheme before it.
 fn host(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
-        return Err("write `host` or `host:port`".to_owned());
+        return Err("expected `host` or `host:port`".to_owned());
     }
     Ok(host.to_owned())
 }
 
-/// The image of an index that is judged: what a cluster of this machine's architecture would run, else what most clusters
-/// would, else any.
+/// The image of an index to judge: the Linux image for the architecture of this machine, else the one for amd64, else any.
 fn linux_image(entries: &[ImageIndexEntry]) -> Option<String> {
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "arm64",
@@ -148,8 +146,8 @@ fn linux_image(entries: &[ImageIndexEntry]) -> Option<String> {
     on(architecture).or_else(|| on("amd64")).or_else(|| on("")).or(entries.first()).map(|entry| entry.digest.clone())
 }
 
-/// How to ask a registry, and why credentials that there are cannot be used. Without any, a registry is asked as anybody
-/// may ask it.
+/// The credentials for a registry, and why existing credentials cannot be used. Without credentials, a registry is asked
+/// anonymously.
 fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
     let server = if registry == "index.docker.io" { DOCKER_HUB_CREDENTIALS } else { registry };
     match docker_credential::get_credential(server) {

@@ -9,31 +9,33 @@ use clap::Args;
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::AllowedResources;
+use crate::live::{Live, LiveOptions};
 use crate::policy::Policy;
+use crate::session::SessionOptions;
+use crate::settings::SettingsOptions;
+use crate::stdout;
 use crate::timeout::{Interrupted, Timeout};
-use crate::world::{self, World};
-use crate::{session, settings, stdout};
 
 /// Run the policy on one admission request, with the flags and the output of `kwctl run`
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Policy to run, a WebAssembly module; the one in this binary if left out
+    /// Policy to run, a WebAssembly module [default: the one in this binary]
     #[arg(value_name = "POLICY")]
     policy: Option<PathBuf>,
     /// File containing the Kubernetes admission request object in JSON format; `-` for standard input
     #[arg(short, long, value_name = "PATH")]
     request_path: PathBuf,
     #[command(flatten)]
-    settings: settings::Source,
+    settings: SettingsOptions,
     /// Grant access to the Kubernetes resources that the policy's metadata declares in `contextAwareResources`
     #[arg(long)]
     allow_context_aware: bool,
     #[command(flatten)]
-    session: session::Flags,
+    session: SessionOptions,
     #[command(flatten)]
-    world: world::Access,
-    /// Interrupt policy evaluation after this many seconds and refuse the request, as policy-server does; waiting for
-    /// registries and the cluster counts
+    live: LiveOptions,
+    /// Seconds after which the evaluation is interrupted and the request denied, as in policy-server, with the time that
+    /// the policy waits for registries and the cluster
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
     policy_timeout: u64,
     /// Disable policy timeout protection
@@ -44,19 +46,19 @@ pub struct Options {
 /// Runs the policy, and prints its response.
 ///
 /// # Errors
-/// When the policy, its settings or the request cannot be read, or the settings are not valid.
+/// When the policy, its settings or the request cannot be read, or the settings are invalid.
 pub fn exec(options: &Options) -> Result<()> {
     let request = read_request(&options.request_path)?;
     let settings = options.settings.read()?;
-    let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::OfAll(options.policy_timeout));
-    let _ticking = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
+    let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Total(options.policy_timeout));
+    let _clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
     policy.validate_settings(&settings).map_err(|error| match error.is::<Interrupted>() {
-        true => error.context("the settings cannot be checked"),
+        true => error.context("cannot check the settings"),
         false => anyhow!("Provided settings are not valid: {error:#}"),
     })?;
 
     let allowed = if options.allow_context_aware { policy.declared_resources() } else { AllowedResources::default() };
-    let session = options.session.open(|| Ok(Arc::new(World::new(&options.world)?)))?;
+    let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
     let response = policy
         .validate(&request, &settings, &session.capabilities(), &allowed)
         .unwrap_or_else(|error| no_answer(&request, &error, options.policy_timeout));
@@ -65,7 +67,7 @@ pub fn exec(options: &Options) -> Result<()> {
     session.close()
 }
 
-/// Who asked for what, and the verdict. The response itself says only what the audit log of a cluster lacks.
+/// User, operation, object and verdict. The response does not repeat them, since the audit log of a cluster has them.
 fn summary(request: &AdmissionRequest, response: &AdmissionResponse) -> String {
     let user = request.user_info.username.as_deref().filter(|user| !user.is_empty()).unwrap_or("(no user)");
     let name = request.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("(no name)");
@@ -82,14 +84,14 @@ fn summary(request: &AdmissionRequest, response: &AdmissionResponse) -> String {
     )
 }
 
-/// The response where the policy has none, which is that of policy-server.
+/// The response of policy-server for a policy that does not answer.
 fn no_answer(request: &AdmissionRequest, error: &Error, seconds: u64) -> AdmissionResponse {
     if !error.is::<Interrupted>() {
         return AdmissionResponse::internal_error(&request.uid, &format!("{error:#}"));
     }
     eprintln!(
-        "Warning: the policy did not answer within {seconds} s, waiting for registries and the cluster included; \
-         --policy-timeout gives it more time here, `timeoutEvalSeconds` of the policy in a cluster"
+        "Warning: the policy did not answer within {seconds} s, with the time that it waited for registries and the cluster; \
+         for more time, set --policy-timeout here, and `timeoutEvalSeconds` of the policy in a cluster"
     );
     AdmissionResponse::rejected(&request.uid, &Interrupted.to_string(), 500)
 }
@@ -103,6 +105,6 @@ fn read_request(path: &Path) -> Result<AdmissionRequest> {
         let name = path.display().to_string();
         (std::fs::read_to_string(path).with_context(|| format!("cannot open request file {name}"))?, name)
     };
-    let review = serde_json::from_str(&text).with_context(|| format!("the request in {name} is no JSON"))?;
-    AdmissionRequest::from_review(&review).with_context(|| format!("cannot use the request in {name}"))
+    let review = serde_json::from_str(&text).with_context(|| format!("invalid JSON in the request {name}"))?;
+    AdmissionRequest::from_review(&review).with_context(|| format!("cannot use the request {name}"))
 }

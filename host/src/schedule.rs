@@ -1,4 +1,4 @@
-//! `container-patch schedule`: shows what a patch schedule means, before it is trusted.
+//! `container-patch schedule`: shows the dates of a patch schedule, to check it before use.
 
 use std::fmt::Write as _;
 
@@ -9,20 +9,21 @@ use container_patch_policy::rules::schedule::{Cadence, Freeze, PatchDays, Schedu
 use container_patch_policy::settings::Settings;
 use serde_json::value::to_raw_value;
 
-use crate::{settings, stdout};
+use crate::settings::SettingsOptions;
+use crate::stdout;
 
-/// The most patch days that are printed of one schedule.
-const MOST: usize = 500;
+/// The maximum number of patch days to print for a schedule.
+const MAX_PATCH_DAYS: usize = 500;
 
-/// Print the coming patch days, deadlines and freezes of the settings' schedule
+/// Print the next patch days, deadlines and freezes of the schedule in the settings
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    settings: settings::Source,
-    /// First day to look at; today if left out
+    settings: SettingsOptions,
+    /// First day [default: today]
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
-    /// How many months to look ahead
+    /// Number of months to look ahead
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=120))]
     months: u32,
 }
@@ -30,7 +31,7 @@ pub struct Options {
 /// Prints the schedule.
 ///
 /// # Errors
-/// When the settings cannot be read or are not valid.
+/// When the settings cannot be read, or are invalid.
 pub fn exec(options: &Options) -> Result<()> {
     let json = to_raw_value(&options.settings.read()?)?;
     let settings = match Settings::from_json(&json) {
@@ -39,9 +40,9 @@ pub fn exec(options: &Options) -> Result<()> {
     };
     let from = options.from.unwrap_or_else(|| Utc::now().date_naive());
     if !(1970..=4900).contains(&from.year()) {
-        bail!("--from is a day of the years 1970 to 4900");
+        bail!("invalid --from: expected a day of the years 1970 to 4900");
     }
-    let to = from.checked_add_months(Months::new(options.months)).context("that is too far ahead")?;
+    let to = from.checked_add_months(Months::new(options.months)).context("--months is too large")?;
     let mut text = explain(&settings.schedule, from, to);
     for (index, entry) in settings.overrides.iter().enumerate() {
         if let Some(schedule) = &entry.schedule {
@@ -51,7 +52,7 @@ pub fn exec(options: &Options) -> Result<()> {
     stdout::print(&text)
 }
 
-/// What a schedule asks between two days, in words. Writing to a `String` cannot fail.
+/// Describes a schedule between two days. Writing to a `String` cannot fail.
 fn explain(schedule: &Schedule, from: NaiveDate, to: NaiveDate) -> String {
     let mut text = String::new();
     if schedule.action.effect().is_none() {
@@ -70,7 +71,7 @@ fn explain(schedule: &Schedule, from: NaiveDate, to: NaiveDate) -> String {
     let coming: Vec<&Freeze> =
         schedule.freezes.iter().filter(|freeze| freeze.to >= from && freeze.from <= to).collect();
     if !coming.is_empty() {
-        let _ = writeln!(text, "\nFreezes, out of which deadlines move to the day after:");
+        let _ = writeln!(text, "\nFreezes (a deadline during a freeze moves to the day after it):");
         for freeze in coming {
             let _ = writeln!(text, "  {} to {}  {}", freeze.from, freeze.to, freeze.reason);
         }
@@ -82,25 +83,25 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
     let zone = schedule.zone();
     let _ = writeln!(
         text,
-        "Images are good until the first patch day after their build, plus {}. Days begin and end in {zone}.\n",
+        "Images may be deployed until the first patch day after their build, plus {}. Days begin and end in {zone}.\n",
         days.grace
     );
     let _ = writeln!(text, "{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES ARE REFUSED FROM");
     let start = zone.from_local_datetime(&from.and_time(NaiveTime::MIN)).earliest();
     let start = start.map_or_else(|| from.and_time(NaiveTime::MIN).and_utc(), |start| start.to_utc());
-    // A patch day of before may have its deadline still to come: by grace, and by every freeze that moves it.
+    // The deadline of an earlier patch day may be after the start, because of the grace period and of freezes.
     let frozen: TimeDelta = schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
     let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
     let mut count = 0;
     while let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) {
         time = day.to_utc();
-        // An image that was built just before this day is the newest that the day is about.
+        // The newest image that this patch day concerns was built just before it.
         let deadline = schedule.deadline(day.to_utc() - TimeDelta::seconds(1));
         if deadline.at < start {
             continue;
         }
-        if count == MOST {
-            let _ = writeln!(text, "… and more; look at fewer months");
+        if count == MAX_PATCH_DAYS {
+            let _ = writeln!(text, "… and more; choose fewer --months");
             break;
         }
         count += 1;
@@ -117,11 +118,11 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
     }
 }
 
-/// The build date from which on images may be deployed at a time, by a rolling age: those of before are past their deadline.
+/// The earliest build date that may be deployed at a time, for a maximum age.
 fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
     let zone = schedule.zone();
     let mut oldest = now - age;
-    // Each freeze that holds deadlines back lets images of its whole length live on.
+    // A freeze that postpones deadlines allows images that are older by its length.
     for _ in &schedule.freezes {
         let earlier = schedule.freezes.iter().map(|freeze| freeze.span(&zone).0 - age);
         let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();

@@ -1,5 +1,5 @@
-//! Recorded sessions, in the format of kwctl: a YAML list of exchanges, each with the question as YAML text and the
-//! answer as text.
+//! Recorded sessions, in the format of kwctl: a YAML list of exchanges. In each, the question is a string of YAML, and the
+//! answer a string.
 //!
 //! ```yaml
 //! - type: Exchange
@@ -21,68 +21,68 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Capabilities, HostCall};
 
-/// Whether the policy's questions are recorded, or answered from a record.
+/// Whether a session is recorded or replayed.
 #[derive(Debug, Args)]
-pub struct Flags {
-    /// Record the policy's questions to the host, and the answers, to this file
+pub struct SessionOptions {
+    /// File in which the policy's questions to the host and the answers are recorded
     #[arg(long, value_name = "FILE")]
     record_host_capabilities_interactions: Option<PathBuf>,
-    /// Answer the policy's questions to the host from this file, in its order
+    /// Recorded file from which the policy's questions to the host are answered, in its order
     #[arg(long, value_name = "FILE", conflicts_with = "record_host_capabilities_interactions")]
     replay_host_capabilities_interactions: Option<PathBuf>,
 }
 
-impl Flags {
-    /// Opens the session: a recorded one, or one with the world.
+impl SessionOptions {
+    /// Opens the session. Only a replay does not need the live answers.
     ///
     /// # Errors
-    /// When a recorded session cannot be read, or the world cannot be asked.
-    pub fn open(&self, world: impl FnOnce() -> Result<Arc<dyn Capabilities>>) -> Result<Session> {
+    /// When a recorded session cannot be read, or the clients cannot be created.
+    pub fn open(&self, live: impl FnOnce() -> Result<Arc<dyn Capabilities>>) -> Result<Session> {
         if let Some(file) = &self.replay_host_capabilities_interactions {
             return Ok(Session::Replaying(Arc::new(Replay::from_file(file)?)));
         }
-        let world = world()?;
+        let live = live()?;
         Ok(match &self.record_host_capabilities_interactions {
-            Some(file) => Session::Recording(Arc::new(Recorder::new(world)), file.clone()),
-            None => Session::Asking(world),
+            Some(file) => Session::Recording(Arc::new(Recorder::new(live)), file.clone()),
+            None => Session::Live(live),
         })
     }
 }
 
-/// A session that is under way.
+/// An open session.
 pub enum Session {
-    /// The world answers.
-    Asking(Arc<dyn Capabilities>),
-    /// The world answers, and its answers are to be written to a file.
+    /// Answers are live.
+    Live(Arc<dyn Capabilities>),
+    /// Answers are live, and recorded in a file.
     Recording(Arc<Recorder>, PathBuf),
-    /// A record answers.
+    /// Answers come from a recorded session.
     Replaying(Arc<Replay>),
 }
 
 impl Session {
-    /// What answers the policy's questions.
+    /// The answers to the policy's questions.
     #[must_use]
     pub fn capabilities(&self) -> Arc<dyn Capabilities> {
         match self {
-            Self::Asking(world) => Arc::clone(world),
+            Self::Live(live) => Arc::clone(live),
             Self::Recording(recorder, _) => Arc::<Recorder>::clone(recorder),
             Self::Replaying(replay) => Arc::<Replay>::clone(replay),
         }
     }
 
-    /// Whether the order of questions matters, so that they cannot be asked side by side.
+    /// Whether the order of questions matters, so that objects cannot be judged in parallel.
     #[must_use]
     pub fn keeps_order(&self) -> bool {
-        !matches!(self, Self::Asking(_))
+        !matches!(self, Self::Live(_))
     }
 
-    /// Ends the session: writes the record, or tells on standard error what did not go as it was recorded.
+    /// Ends the session: writes the recorded file, or prints the mismatches of a replay to standard error.
     ///
     /// # Errors
-    /// When the record cannot be written.
+    /// When the file cannot be written.
     pub fn close(&self) -> Result<()> {
         match self {
-            Self::Asking(_) => {}
+            Self::Live(_) => {}
             Self::Recording(recorder, file) => recorder.save(file)?,
             Self::Replaying(replay) => {
                 for mismatch in replay.mismatches() {
@@ -108,7 +108,7 @@ enum Response {
     Error { message: String },
 }
 
-/// Answers questions from a recorded session: in its order, and only the questions that stand in it.
+/// Answers the questions of a recorded session, in their order.
 #[derive(Debug)]
 pub struct Replay {
     state: Mutex<State>,
@@ -124,29 +124,29 @@ impl Replay {
     /// Reads a session from a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no session; then with the exchange that is wrong.
+    /// When the file cannot be read, or is invalid; then with the number of the exchange.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the recorded session {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} is no recorded session", path.display()))
+        Self::parse(&text).with_context(|| format!("invalid recorded session {}", path.display()))
     }
 
     /// Reads a session.
     ///
     /// # Errors
-    /// When the text is no session; then with the exchange that is wrong.
+    /// When the text is invalid; then with the number of the exchange.
     pub fn parse(text: &str) -> Result<Self> {
         let exchanges: Vec<Exchange> = yaml_serde::from_str(text)?;
         let mut calls = VecDeque::with_capacity(exchanges.len());
         for (index, exchange) in exchanges.into_iter().enumerate() {
             let call: HostCall = yaml_serde::from_str(&exchange.request)
-                .with_context(|| format!("exchange {}: the request cannot be read", index + 1))?;
+                .with_context(|| format!("exchange {}: invalid request", index + 1))?;
             calls.push_back((call, exchange.response));
         }
         Ok(Self { state: Mutex::new(State { exchanges: calls, mismatches: Vec::new() }) })
     }
 
-    /// What did not go as it was recorded: questions that were not expected, and exchanges that were left over.
+    /// The differences from the recorded session: unexpected questions, and exchanges that were not replayed.
     #[must_use]
     pub fn mismatches(&self) -> Vec<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,29 +167,29 @@ impl Capabilities for Replay {
                 };
             }
             Some((expected, _)) => {
-                format!("replay: the recorded session expects {}, the policy asks {}", line(&expected), line(&call))
+                format!("replay: expected the question {}, found {}", line(&expected), line(&call))
             }
-            None => format!("replay: the recorded session is at its end, the policy asks {}", line(&call)),
+            None => format!("replay: expected no more questions, found {}", line(&call)),
         };
         state.mismatches.push(mismatch.clone());
         Err(mismatch)
     }
 }
 
-/// Passes questions on, and remembers them with their answers.
+/// Forwards questions, and records them with their answers.
 pub struct Recorder {
     inner: Arc<dyn Capabilities>,
     exchanges: Mutex<Vec<Exchange>>,
 }
 
 impl Recorder {
-    /// Records what is asked of another host.
+    /// Records the questions to another host.
     #[must_use]
     pub fn new(inner: Arc<dyn Capabilities>) -> Self {
         Self { inner, exchanges: Mutex::default() }
     }
 
-    /// Writes the session so far into a file.
+    /// Writes the recorded session to a file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -213,7 +213,7 @@ impl Capabilities for Recorder {
     }
 }
 
-/// A question on one line.
+/// A question in one line.
 fn line(call: &HostCall) -> String {
     serde_json::to_string(call).unwrap_or_else(|_| format!("{call:?}"))
 }
@@ -269,22 +269,22 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_was_not_recorded_is_reported() {
+    fn an_unexpected_question_is_reported() {
         let replay = Replay::parse(SESSION).unwrap();
         let error = replay.answer(digest_of("other")).unwrap_err();
         assert_eq!(
             error,
-            r#"replay: the recorded session expects {"OciManifestDigest":{"image":"registry.example.com/app:1"}}, the policy asks {"OciManifestDigest":{"image":"other"}}"#
+            r#"replay: expected the question {"OciManifestDigest":{"image":"registry.example.com/app:1"}}, found {"OciManifestDigest":{"image":"other"}}"#
         );
         assert_eq!(replay.mismatches()[0], error);
         let empty = Replay::parse("[]").unwrap();
-        assert!(empty.answer(digest_of("a")).unwrap_err().contains("is at its end"));
+        assert!(empty.answer(digest_of("a")).unwrap_err().contains("expected no more questions"));
     }
 
     #[test]
     fn a_recorded_session_can_be_replayed() {
-        struct World;
-        impl Capabilities for World {
+        struct Fake;
+        impl Capabilities for Fake {
             fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
                 match call {
                     HostCall::OciManifestDigest(_) => Ok(b"{}".to_vec()),
@@ -292,7 +292,7 @@ mod tests {
                 }
             }
         }
-        let recorder = Recorder::new(Arc::new(World));
+        let recorder = Recorder::new(Arc::new(Fake));
         let manifest = HostCall::OciManifest(Image { image: "b".to_owned() });
         let answers = [recorder.answer(digest_of("a")), recorder.answer(manifest.clone())];
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -305,10 +305,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_is_refused_with_the_exchange() {
+    fn an_invalid_session_is_refused_with_the_exchange() {
         assert!(Replay::parse("a: b").is_err());
         let broken = SESSION.replace("!KubernetesGetResource", "!NoSuchCall");
         let error = Replay::parse(&broken).unwrap_err().to_string();
-        assert_eq!(error, "exchange 2: the request cannot be read");
+        assert_eq!(error, "exchange 2: invalid request");
     }
 }

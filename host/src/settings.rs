@@ -1,4 +1,4 @@
-//! Where the settings of a policy come from.
+//! The settings of a policy, from the command line.
 
 use std::path::PathBuf;
 
@@ -6,26 +6,26 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::admission::kind_of;
+use crate::json_type::json_type;
 use crate::manifest;
 
 /// The settings of the policy.
 #[derive(Debug, Default, Args)]
-pub struct Source {
-    /// File containing the settings for this policy, as YAML or JSON; or a ClusterAdmissionPolicy or AdmissionPolicy
-    /// that holds them
+pub struct SettingsOptions {
+    /// File containing the settings for this policy in YAML or JSON, or a ClusterAdmissionPolicy or AdmissionPolicy with
+    /// the settings
     #[arg(short, long, value_name = "PATH")]
     settings_path: Option<PathBuf>,
-    /// JSON string containing the settings for this policy; a file of settings comes first
+    /// JSON string containing the settings for this policy; --settings-path takes precedence
     #[arg(long, value_name = "VALUE")]
     settings_json: Option<String>,
 }
 
-impl Source {
-    /// Reads the settings; without a source they are empty.
+impl SettingsOptions {
+    /// Reads the settings. Without a flag they are empty.
     ///
     /// # Errors
-    /// When the source cannot be read or holds no object.
+    /// When the settings cannot be read, or are not an object.
     pub fn read(&self) -> Result<Value> {
         let (settings, source) = if let Some(path) = &self.settings_path {
             let name = path.display().to_string();
@@ -39,22 +39,22 @@ impl Source {
         match settings {
             Value::Null => Ok(json!({})),
             Value::Object(_) => Ok(settings),
-            other => bail!("{source} holds {}, and settings are an object", kind_of(&other)),
+            other => bail!("invalid settings in {source}: expected an object, found {}", json_type(&other)),
         }
     }
 }
 
-/// The settings in the one resource of a file that deploys a policy; a file without one is taken for settings itself.
+/// The settings of a file: those of its policy resource, or the whole file if it has none.
 fn of_file(text: &str) -> Result<Value> {
     let objects: Vec<Value> = manifest::read(text).into_iter().filter_map(|document| document.object.ok()).collect();
-    match objects.iter().filter(|object| deploys_a_policy(object)).collect::<Vec<_>>()[..] {
+    match objects.iter().filter(|object| is_policy(object)).collect::<Vec<_>>()[..] {
         [] => manifest::from_yaml(text),
         [policy] => Ok(policy["spec"]["settings"].clone()),
-        _ => bail!("it holds several policies, and it is not clear which one is meant"),
+        _ => bail!("the file has several policies; expected one"),
     }
 }
 
-fn deploys_a_policy(object: &Value) -> bool {
+fn is_policy(object: &Value) -> bool {
     object["apiVersion"].as_str().is_some_and(|version| version.starts_with("policies.kubewarden.io/"))
         && matches!(object["kind"].as_str(), Some("ClusterAdmissionPolicy" | "AdmissionPolicy"))
 }
@@ -65,25 +65,25 @@ mod tests {
 
     use serde_json::json;
 
-    use super::Source;
+    use super::SettingsOptions;
 
     fn from_file(text: &str) -> anyhow::Result<serde_json::Value> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        Source { settings_path: Some(file.path().to_owned()), settings_json: None }.read()
+        SettingsOptions { settings_path: Some(file.path().to_owned()), settings_json: None }.read()
     }
 
     #[test]
-    fn settings_are_an_object_or_nothing() {
-        assert_eq!(Source::default().read().unwrap(), json!({}));
+    fn settings_are_an_object_or_empty() {
+        assert_eq!(SettingsOptions::default().read().unwrap(), json!({}));
         assert_eq!(from_file("").unwrap(), json!({}));
         assert_eq!(from_file("exempt: ['*']").unwrap(), json!({"exempt": ["*"]}));
-        assert!(from_file("- a").unwrap_err().to_string().ends_with("holds a list, and settings are an object"));
+        assert!(from_file("- a").unwrap_err().to_string().ends_with("expected an object, found a list"));
         assert!(from_file("a: [").is_err());
     }
 
     #[test]
-    fn the_settings_in_a_policy_resource_are_found() {
+    fn the_settings_of_a_policy_resource_are_read() {
         let policy =
             "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {settings: {exempt: []}}";
         assert_eq!(from_file(policy).unwrap(), json!({"exempt": []}));

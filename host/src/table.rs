@@ -1,32 +1,24 @@
-//! The verdicts as a table for people.
+//! Verdicts as a table for people.
 
 use std::fmt::Write as _;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use crate::changes::Record;
-use crate::check::{Judged, Summary, Verdict};
+use crate::terminal::{Style, printable};
+use crate::verdict::{JudgedObject, Summary, Verdict};
 
-/// How the table may look.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Style {
-    /// Whether it is read on a terminal, whose width it should keep to.
-    pub(crate) terminal: bool,
-    /// Whether it may have colours.
-    pub(crate) color: bool,
-}
+/// The minimum width of a terminal for which lines are wrapped. Some terminals report a width of 0.
+const MIN_WIDTH: u16 = 40;
 
-/// Terminals that are narrower, or say so for want of knowing, are left to break lines by themselves.
-const NARROWEST: u16 = 40;
-
-/// The table and the line of sums below it. What is skipped is counted there, by kind.
-pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> String {
+/// The table, with a line of totals below it. Skipped objects are only counted there.
+pub(crate) fn render(objects: &[JudgedObject], summary: Summary, style: Style) -> String {
     let mut text = String::new();
-    let rows: Vec<&Judged> = judged.iter().filter(|object| object.verdict != Verdict::Skipped).collect();
+    let rows: Vec<&JudgedObject> = objects.iter().filter(|object| object.verdict != Verdict::Skipped).collect();
     if !rows.is_empty() {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        if style.terminal && table.width().is_some_and(|width| width >= NARROWEST) {
+        if style.terminal && table.width().is_some_and(|width| width >= MIN_WIDTH) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         } else {
             table.force_no_tty();
@@ -34,9 +26,9 @@ pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> Strin
         if style.color {
             table.enforce_styling();
         }
-        table.set_header(["VERDICT", "OBJECT", "FINDINGS"].map(|title| emphasised(title, style)));
+        table.set_header(["VERDICT", "OBJECT", "FINDINGS"].map(|title| header(title, style)));
         for object in rows {
-            table.add_row([verdict(object.verdict, style), Cell::new(names(object)), Cell::new(findings(object))]);
+            table.add_row([verdict(object.verdict, style), Cell::new(name(object)), Cell::new(findings(object))]);
         }
         for line in table.lines() {
             text.push_str(line.trim_end());
@@ -44,11 +36,11 @@ pub(crate) fn render(judged: &[Judged], summary: Summary, style: Style) -> Strin
         }
         text.push('\n');
     }
-    text.push_str(&sums(judged, summary));
+    text.push_str(&totals(objects, summary));
     text
 }
 
-fn emphasised(title: &str, style: Style) -> Cell {
+fn header(title: &str, style: Style) -> Cell {
     let cell = Cell::new(title);
     if style.color { cell.add_attribute(Attribute::Bold) } else { cell }
 }
@@ -66,7 +58,7 @@ fn verdict(verdict: Verdict, style: Style) -> Cell {
     })
 }
 
-fn names(object: &Judged) -> String {
+fn name(object: &JudgedObject) -> String {
     let source = printable(&object.source);
     match &object.object {
         Some(name) => format!("{}\n{source}", printable(name)),
@@ -74,29 +66,16 @@ fn names(object: &Judged) -> String {
     }
 }
 
-fn findings(object: &Judged) -> String {
+fn findings(object: &JudgedObject) -> String {
     let pinned = object.pinned.iter().map(|image| format!("would be pinned: `{}`", printable(image)));
-    let recorded = object.recorded.iter().map(|Record { holder, image, .. }| {
-        format!("would be recorded for {}: `{}`", printable(&holder.to_string()), printable(image))
+    let recorded = object.recorded.iter().map(|Record { target, image, .. }| {
+        format!("would be recorded for {}: `{}`", printable(&target.to_string()), printable(image))
     });
-    let said = object.messages.iter().chain(&object.warnings).map(|text| printable(text));
-    said.chain(pinned).chain(recorded).collect::<Vec<_>>().join("\n")
+    let reasons = object.messages.iter().chain(&object.warnings).map(|text| printable(text));
+    reasons.chain(pinned).chain(recorded).collect::<Vec<_>>().join("\n")
 }
 
-/// Text of a manifest, fit for a terminal: control characters would steer it.
-pub(crate) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            printable.extend(character.escape_default());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
-}
-
-fn sums(judged: &[Judged], summary: Summary) -> String {
+fn totals(objects: &[JudgedObject], summary: Summary) -> String {
     let Summary { accepted, warned, denied, skipped, failed } = summary;
     let total = accepted + warned + denied;
     let mut text = format!(
@@ -108,43 +87,37 @@ fn sums(judged: &[Judged], summary: Summary) -> String {
         let _ = write!(text, "; {failed} could not be judged");
     }
     if skipped > 0 {
-        let skipped_ones = judged.iter().filter(|object| object.verdict == Verdict::Skipped);
+        let skipped_objects = objects.iter().filter(|object| object.verdict == Verdict::Skipped);
         let mut kinds: Vec<String> =
-            skipped_ones.filter_map(|object| object.object.as_deref()?.split(' ').next().map(printable)).collect();
+            skipped_objects.filter_map(|object| object.object.as_deref()?.split(' ').next().map(printable)).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let _ = write!(text, "; {skipped} skipped, of kinds that hold no pods ({})", kinds.join(", "));
+        let _ = write!(text, "; {skipped} skipped, of kinds without pods ({})", kinds.join(", "));
     }
     text + "\n"
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::findings;
-    use crate::changes::{Holder, Record};
-    use crate::check::{Judged, Verdict};
+    use super::{Summary, findings, render};
+    use crate::changes::{Record, RecordTarget};
+    use crate::terminal::Style;
+    use crate::verdict::{JudgedObject, Verdict};
 
     #[test]
-    fn records_are_told_after_what_is_found_and_do_not_steer_the_terminal() {
-        let record = |holder, image: &str| {
+    fn records_come_after_findings_and_cannot_control_the_terminal() {
+        let record = |target, image: &str| {
             let (image, template) = (image.to_owned(), "/spec/template".to_owned());
-            Record { holder, image, template }
+            Record { target, image, template }
         };
-        let object = Judged {
-            verdict: Verdict::Warned,
-            object: None,
-            source: "web.yaml:1".to_owned(),
-            messages: vec![],
+        let object = JudgedObject {
             warnings: vec!["a warning".to_owned()],
             pinned: vec!["web:1@sha256:a".to_owned()],
             recorded: vec![
-                record(Holder::Container("app".to_owned()), "web:1@sha256:a"),
-                record(Holder::Volume("a\u{1b}[31m".to_owned()), "data:1\n"),
+                record(RecordTarget::Container("app".to_owned()), "web:1@sha256:a"),
+                record(RecordTarget::Volume("a\u{1b}[31m".to_owned()), "data:1\n"),
             ],
-            findings: json!([]),
-            images: json!([]),
+            ..JudgedObject::with_verdict(Verdict::Warned, None, "web.yaml:1".to_owned())
         };
         assert_eq!(
             findings(&object).lines().collect::<Vec<_>>(),
@@ -155,5 +128,18 @@ mod tests {
                 r"would be recorded for volume `a\u{1b}[31m`: `data:1\n`",
             ]
         );
+    }
+
+    #[test]
+    fn reasons_are_complete_whatever_their_length() {
+        let reason = format!(
+            "container `app`: image `{}` could not be verified: {}",
+            "r.test/a".repeat(40),
+            "a cause ".repeat(60)
+        );
+        let object = JudgedObject::failed(None, "web.yaml:1".to_owned(), reason.trim_end().to_owned());
+        let objects = [object];
+        let text = render(&objects, Summary::of(&objects), Style { terminal: false, color: false });
+        assert!(text.contains(reason.trim_end()), "{text}");
     }
 }

@@ -1,8 +1,8 @@
-//! How long a policy may take: the timeout protection of policy-server.
+//! The timeout protection of policy-server.
 //!
-//! A [`Clock`] ticks once a second, and whoever evaluates a policy says after how many ticks the guest is interrupted. As in
-//! policy-server that happens only while the guest computes: a guest that waits for its host is interrupted when the host
-//! has answered. The clock stands still until somebody starts it, so that tests can move it by hand.
+//! A [`Clock`] ticks once a second, and each evaluation is interrupted after a number of ticks. As in policy-server, only a
+//! guest that computes can be interrupted: a guest that waits for its host is interrupted after the host has answered. The
+//! clock does not tick before it is started, so tests can tick it themselves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use anyhow::{Context, Result};
 use wasmtime_provider::EpochDeadlines;
 use wasmtime_provider::wasmtime::Engine;
 
-/// As often as policy-server's clock ticks.
+/// The interval of policy-server's clock.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long one evaluation may take.
+/// The time limit of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeout {
-    /// This many seconds, in which the guest computes or waits for its host: policy-server's `timeoutEvalSeconds`.
-    OfAll(u64),
-    /// This many seconds in which the guest computes. While somebody waits for the host, the clock stands still.
-    OfComputing(u64),
+    /// Seconds of computing and of waiting for the host: policy-server's `timeoutEvalSeconds`.
+    Total(u64),
+    /// Seconds of computing. The clock stops while an evaluation waits for the host.
+    Computing(u64),
 }
 
 impl Timeout {
-    /// What policy-server gives a policy that does not say `timeoutEvalSeconds`.
-    pub const OF_POLICY_SERVER: Self = Self::OfAll(2);
+    /// The default of policy-server.
+    pub const OF_POLICY_SERVER: Self = Self::Total(2);
 
     pub(crate) fn deadlines(self) -> EpochDeadlines {
         let ticks = match self {
-            Self::OfAll(seconds) => seconds,
-            // The first tick may come at once: one more, so that nobody gets less than what was said.
-            Self::OfComputing(seconds) => seconds + 1,
+            Self::Total(seconds) => seconds,
+            // The first tick may come at once, so one more gives each evaluation its full time.
+            Self::Computing(seconds) => seconds + 1,
         };
         EpochDeadlines { wapc_init: ticks, wapc_func: ticks }
     }
@@ -46,7 +46,7 @@ impl Timeout {
 pub struct Clock {
     engine: Engine,
     timeout: Timeout,
-    /// How many evaluations wait for their host.
+    /// The number of evaluations that wait for their host.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -63,30 +63,30 @@ impl Clock {
         self.timeout
     }
 
-    /// A second is over.
+    /// Counts one second.
     pub fn tick(&self) {
-        // Evaluations share the clock, and nothing tells whose second it was. So it is nobody's: a runaway guest is
-        // interrupted a little later, and a slow network interrupts none.
-        let stands_still = matches!(self.timeout, Timeout::OfComputing(_)) && self.waiting.load(Ordering::Relaxed) > 0;
-        if !stands_still {
+        // Evaluations share the clock, so a second of waiting counts for none of them: a runaway guest is interrupted a
+        // little later, and a slow network does not interrupt any.
+        let is_stopped = matches!(self.timeout, Timeout::Computing(_)) && self.waiting.load(Ordering::Relaxed) > 0;
+        if !is_stopped {
             self.engine.increment_epoch();
         }
     }
 
-    /// An evaluation waits for its host until this is dropped.
-    pub(crate) fn waiting(&self) -> Waiting<'_> {
+    /// An evaluation waits for its host until the result is dropped.
+    pub(crate) fn wait_for_host(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(&self.waiting)
     }
 
-    /// Starts the clock. It goes on until what is returned is dropped.
+    /// Starts the clock. It ticks until the result is dropped.
     ///
     /// # Errors
-    /// When this machine has no room for another thread.
-    pub fn start(&self) -> Result<Ticking> {
+    /// When the system cannot start a thread.
+    pub fn start(&self) -> Result<RunningClock> {
         let clock = self.clone();
         let (running, stopped) = mpsc::channel::<()>();
-        // Ticks that a busy machine misses are not made up for: each is counted from the one before.
+        // A busy machine may delay a tick. The next one comes a full interval later.
         let tick = move || {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 clock.tick();
@@ -94,7 +94,7 @@ impl Clock {
         };
         let thread =
             std::thread::Builder::new().name("clock".to_owned()).spawn(tick).context("cannot start the clock")?;
-        Ok(Ticking { clock: Some((running, thread)) })
+        Ok(RunningClock { clock: Some((running, thread)) })
     }
 }
 
@@ -106,28 +106,28 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A clock that goes.
+/// A clock that ticks.
 #[must_use]
-pub struct Ticking {
+pub struct RunningClock {
     clock: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
-impl Drop for Ticking {
+impl Drop for RunningClock {
     fn drop(&mut self) {
         if let Some((running, thread)) = self.clock.take() {
             drop(running);
-            // It does nothing that could panic, and is over at once.
+            // The thread cannot panic, and ends at once.
             let _ = thread.join();
         }
     }
 }
 
-/// An evaluation that took longer than it may, and was interrupted.
+/// An evaluation was interrupted because it took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interrupted;
 
 impl Interrupted {
-    /// Whether that is what an error of the library says. It has no type for it.
+    /// Whether an error of the library has this cause. The library has no type for it.
     pub(crate) fn is_in(error: &wapc::errors::Error) -> bool {
         match error {
             wapc::errors::Error::GuestCallFailure(cause) => {
@@ -141,7 +141,7 @@ impl Interrupted {
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The words of policy-server.
+        // This is the message of policy-server.
         f.write_str("Policy execution interrupted because it exceeded the allowed execution time")
     }
 }
@@ -157,11 +157,11 @@ mod tests {
     use super::{Clock, Timeout};
 
     #[test]
-    fn a_clock_that_is_dropped_leaves_no_thread_behind() {
+    fn dropping_a_clock_stops_its_thread() {
         let clock = Clock::new(Engine::default(), Timeout::OF_POLICY_SERVER);
-        let ticking = clock.start().unwrap();
+        let running = clock.start().unwrap();
         assert_eq!(Arc::strong_count(&clock.waiting), 2, "the thread holds the clock");
-        drop(ticking);
+        drop(running);
         assert_eq!(Arc::strong_count(&clock.waiting), 1);
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 
 use clap::Parser;
 use container_patch::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
-use container_patch::world::{Access, World};
+use container_patch::live::{Live, LiveOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ const PATIENT: &str = "60";
 #[command(args_override_self = true)]
 struct Flags {
     #[command(flatten)]
-    access: Access,
+    live: LiveOptions,
 }
 
 /// A request to the API server.
@@ -78,11 +78,11 @@ impl ApiServer {
         )
     }
 
-    /// The world of somebody with the kubeconfig, and these flags.
-    fn world(&self, flags: &[&str]) -> World {
+    /// The live answers for a user with the kubeconfig and these flags.
+    fn live(&self, flags: &[&str]) -> Live {
         let kubeconfig = self.kubeconfig();
         let given = ["test", "--cluster-timeout", PATIENT, "--kubeconfig", kubeconfig.to_str().unwrap()];
-        World::new(&Flags::parse_from(given.iter().chain(flags)).access).unwrap()
+        Live::new(&Flags::parse_from(given.iter().chain(flags)).live).unwrap()
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -205,8 +205,8 @@ fn rule(name: &str) -> Value {
         "status": {"seen": 3}})
 }
 
-/// What a policy is told that sends this question, and that may read everything of the shop.
-fn told(world: &World, operation: &str, question: &Value) -> Result<Value, String> {
+/// The answer to a policy that may read all resources of the shop.
+fn ask(live: &Live, operation: &str, question: &Value) -> Result<Value, String> {
     let kinds = [("v1", "Namespace"), ("v1", "Pod"), ("v1", "Secret"), ("v1", "Nothing"), ("example.com/v1", "Rule")];
     let kinds = kinds.iter().chain(&[("example.org/v1", "Rule"), ("example.com/v1", "Ruler")]);
     let allowed: Vec<ContextAwareResource> = kinds
@@ -216,26 +216,26 @@ fn told(world: &World, operation: &str, question: &Value) -> Result<Value, Strin
         })
         .collect();
     let call = host_call("kubernetes", operation, question.to_string().as_bytes(), &AllowedResources::from(allowed));
-    world.answer(call.unwrap()).map(|answer| serde_json::from_slice(&answer).unwrap())
+    live.answer(call.unwrap()).map(|answer| serde_json::from_slice(&answer).unwrap())
 }
 
-fn get(world: &World, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<Value, String> {
+fn get(live: &Live, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<Value, String> {
     let question = json!({"api_version": api_version, "kind": kind, "name": name, "namespace": namespace,
         "disable_cache": false, "field_masks": null});
-    told(world, "get_resource", &question)
+    ask(live, "get_resource", &question)
 }
 
-fn list(world: &World, api_version: &str, kind: &str, namespace: &str) -> Result<Value, String> {
+fn list(live: &Live, api_version: &str, kind: &str, namespace: &str) -> Result<Value, String> {
     let question = json!({"api_version": api_version, "kind": kind, "namespace": namespace});
-    told(world, "list_resources_by_namespace", &question)
+    ask(live, "list_resources_by_namespace", &question)
 }
 
 #[test]
 fn an_object_is_told_as_the_api_server_has_it() {
     let server = ApiServer::of_a_shop();
-    let world = server.world(&[]);
-    assert_eq!(get(&world, "v1", "Namespace", None, "shop"), Ok(namespace("shop")));
-    assert_eq!(get(&world, "example.com/v1", "Rule", Some("shop"), "one"), Ok(rule("one")));
+    let live = server.live(&[]);
+    assert_eq!(get(&live, "v1", "Namespace", None, "shop"), Ok(namespace("shop")));
+    assert_eq!(get(&live, "example.com/v1", "Rule", Some("shop"), "one"), Ok(rule("one")));
     assert_eq!(
         server.lines(),
         [
@@ -255,23 +255,23 @@ fn of_an_object_the_policy_sees_the_fields_that_it_asks_for() {
     let mut expected = rule("one");
     expected.as_object_mut().unwrap().remove("status");
     expected["spec"] = json!({"images": [{"name": "web"}, {"name": "cart"}]});
-    assert_eq!(told(&server.world(&[]), "get_resource", &question), Ok(expected));
+    assert_eq!(ask(&server.live(&[]), "get_resource", &question), Ok(expected));
 }
 
 #[test]
 fn an_object_that_is_not_there_cannot_be_found() {
     let server = ApiServer::of_a_shop();
-    let world = server.world(&[]);
+    let live = server.live(&[]);
     assert_eq!(
-        get(&world, "v1", "Pod", Some("shop"), "web").unwrap_err(),
+        get(&live, "v1", "Pod", Some("shop"), "web").unwrap_err(),
         "Cannot find v1/Pod named 'web' inside of namespace 'Some(\"shop\")'"
     );
     assert_eq!(
-        get(&world, "v1", "Namespace", None, "none").unwrap_err(),
+        get(&live, "v1", "Namespace", None, "none").unwrap_err(),
         "Cannot find v1/Namespace named 'none' inside of namespace 'None'"
     );
     assert_eq!(
-        get(&world, "v1", "Pod", None, "web").unwrap_err(),
+        get(&live, "v1", "Pod", None, "web").unwrap_err(),
         "Resource v1/Pod is namespaced, but no namespace was provided"
     );
 }
@@ -286,7 +286,7 @@ fn a_list_has_all_pages_of_the_objects_that_are_selected() {
             "metadata": {"name": name, "namespace": "shop", "annotations": {"note": "x"}, "managedFields": []}})
     };
     assert_eq!(
-        told(&server.world(&[]), "list_resources_by_namespace", &question),
+        ask(&server.live(&[]), "list_resources_by_namespace", &question),
         Ok(json!({"apiVersion": "example.com/v1", "kind": "RuleList", "metadata": {},
             "items": [listed("one"), listed("two"), listed("three")]}))
     );
@@ -297,7 +297,7 @@ fn a_list_has_all_pages_of_the_objects_that_are_selected() {
 fn a_list_of_the_whole_cluster_has_the_objects_of_all_namespaces() {
     let server = ApiServer::of_a_shop();
     let question = json!({"api_version": "v1", "kind": "Namespace"});
-    let listed = told(&server.world(&[]), "list_resources_all", &question).unwrap();
+    let listed = ask(&server.live(&[]), "list_resources_all", &question).unwrap();
     assert_eq!(listed["kind"], "NamespaceList");
     assert_eq!(listed["items"][1]["metadata"]["name"], "till");
     assert_eq!(listed["items"][1]["spec"], namespace("till")["spec"]);
@@ -307,7 +307,7 @@ fn a_list_of_the_whole_cluster_has_the_objects_of_all_namespaces() {
 fn what_is_cluster_wide_is_not_in_a_namespace() {
     let server = ApiServer::of_a_shop();
     assert_eq!(
-        list(&server.world(&[]), "v1", "Namespace", "shop").unwrap_err(),
+        list(&server.live(&[]), "v1", "Namespace", "shop").unwrap_err(),
         "resource v1/Namespace is cluster wide. Cannot search for it inside of a namespace"
     );
 }
@@ -315,14 +315,14 @@ fn what_is_cluster_wide_is_not_in_a_namespace() {
 #[test]
 fn a_kind_that_is_not_installed_cannot_be_found() {
     let server = ApiServer::of_a_shop();
-    let world = server.world(&[]);
-    assert_eq!(list(&world, "v1", "Nothing", "shop").unwrap_err(), "Cannot find resource v1/Nothing");
+    let live = server.live(&[]);
+    assert_eq!(list(&live, "v1", "Nothing", "shop").unwrap_err(), "Cannot find resource v1/Nothing");
     assert_eq!(
-        list(&world, "example.com/v1", "Ruler", "shop").unwrap_err(),
+        list(&live, "example.com/v1", "Ruler", "shop").unwrap_err(),
         "Cannot find resource example.com/v1/Ruler"
     );
     assert_eq!(
-        list(&world, "example.org/v1", "Rule", "shop").unwrap_err(),
+        list(&live, "example.org/v1", "Rule", "shop").unwrap_err(),
         "error finding resource example.org/v1 / Rule: ApiError: 404 page not found (404)"
     );
 }
@@ -330,17 +330,17 @@ fn a_kind_that_is_not_installed_cannot_be_found() {
 #[test]
 fn what_the_user_may_not_read_is_refused_in_the_words_of_the_api_server() {
     let server = ApiServer::of_a_shop();
-    let world = server.world(&[]);
+    let live = server.live(&[]);
     let refused =
         "ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
-    assert_eq!(get(&world, "v1", "Secret", Some("shop"), "key").unwrap_err(), refused);
-    assert_eq!(list(&world, "v1", "Secret", "shop").unwrap_err(), refused);
+    assert_eq!(get(&live, "v1", "Secret", Some("shop"), "key").unwrap_err(), refused);
+    assert_eq!(list(&live, "v1", "Secret", "shop").unwrap_err(), refused);
 }
 
 #[test]
 fn an_api_server_that_is_overloaded_is_told_of_at_once() {
     let server = ApiServer::that(|_| Some((503, json!("try again"))));
-    assert_eq!(get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err(), "ApiError: try again (503)");
+    assert_eq!(get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err(), "ApiError: try again (503)");
     assert_eq!(server.lines().len(), 1);
 }
 
@@ -348,7 +348,7 @@ fn an_api_server_that_is_overloaded_is_told_of_at_once() {
 fn an_api_server_that_never_answers_is_given_up_in_time() {
     let server = ApiServer::that(|_| None);
     assert_eq!(
-        get(&server.world(&["--cluster-timeout", "1"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        get(&server.live(&["--cluster-timeout", "1"]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!("http://{} did not answer within 1 s", server.address)
     );
 }
@@ -358,7 +358,7 @@ fn an_api_server_that_is_not_there_is_named() {
     let server = ApiServer::of_a_shop();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     std::fs::write(server.kubeconfig(), server.kubeconfig_text().replace(&server.address, &nobody)).unwrap();
-    let error = get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err();
+    let error = get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err();
     assert!(error.starts_with(&format!("cannot ask http://{nobody}: ")), "{error}");
     assert!(error.contains("refused"), "{error}");
 }
@@ -370,7 +370,7 @@ fn what_somebody_may_do_is_asked_of_the_api_server() {
         "resource_attributes": {"group": "apps", "name": null, "namespace": "shop", "resource": "deployments",
             "subresource": null, "verb": "create", "version": "v1"}}});
     assert_eq!(
-        told(&server.world(&[]), "can_i", &question),
+        ask(&server.live(&[]), "can_i", &question),
         Ok(json!({"allowed": false, "denied": true, "reason": "no", "evaluationError": "half"}))
     );
     assert_eq!(
@@ -383,9 +383,9 @@ fn what_somebody_may_do_is_asked_of_the_api_server() {
 #[test]
 fn the_context_says_as_whom_the_api_server_is_asked() {
     let server = ApiServer::of_a_shop();
-    get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap();
+    get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap();
     assert_eq!(server.asked()[0].authorization, "Bearer s3cret");
-    get(&server.world(&["--context", "joe"]), "v1", "Namespace", None, "shop").unwrap();
+    get(&server.live(&["--context", "joe"]), "v1", "Namespace", None, "shop").unwrap();
     assert_eq!(server.asked()[2].authorization, "Basic am9lOnMzY3JldA==");
 }
 
@@ -397,7 +397,7 @@ fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
     let kubeconfig = server.kubeconfig_text().replace("user: {token: s3cret}", plugin);
     std::fs::write(server.kubeconfig(), kubeconfig).unwrap();
     assert_eq!(
-        get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err(),
+        get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
             "cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
             server.address
@@ -408,12 +408,12 @@ fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
 #[test]
 fn every_question_is_asked_once_also_side_by_side() {
     let server = ApiServer::of_a_shop();
-    let world = server.world(&[]);
+    let live = server.live(&[]);
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                get(&world, "v1", "Namespace", None, "shop").unwrap();
-                get(&world, "v1", "Pod", Some("shop"), "web").unwrap_err();
+                get(&live, "v1", "Namespace", None, "shop").unwrap();
+                get(&live, "v1", "Pod", Some("shop"), "web").unwrap_err();
             });
         }
     });
@@ -426,9 +426,9 @@ fn every_question_is_asked_once_also_side_by_side() {
 fn a_context_that_does_not_exist_is_refused_with_those_that_do() {
     let server = ApiServer::of_a_shop();
     assert_eq!(
-        get(&server.world(&["--context", "prod"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        get(&server.live(&["--context", "prod"]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
-            "cannot use the kubeconfig {}: it has no context `prod` (there are: test, joe)",
+            "cannot use the kubeconfig {}: unknown context `prod` (known contexts: test, joe)",
             server.kubeconfig().display()
         )
     );
@@ -439,7 +439,7 @@ fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
     let server = ApiServer::of_a_shop();
     let error = |text: &str| {
         std::fs::write(server.kubeconfig(), text).unwrap();
-        get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err()
+        get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err()
     };
     let begin = format!("cannot read the kubeconfig {}: ", server.kubeconfig().display());
     for broken in ["users: [{token: s3cret", "users:\n- token: s3cret\n  name: [1]", "- s3cret", "users: s3cret"] {
@@ -449,7 +449,7 @@ fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
         assert!(!error.contains('\n'), "{error}");
     }
     std::fs::remove_file(server.kubeconfig()).unwrap();
-    let error = get(&server.world(&[]), "v1", "Namespace", None, "shop").unwrap_err();
+    let error = get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err();
     assert!(error.starts_with(&begin), "{error}");
 }
 
@@ -532,9 +532,9 @@ fn a_kubeconfig_is_found_where_kubectl_finds_it() {
     let server = ApiServer::of_a_shop();
     let home = server.folder.path();
     let missing = printed(&mut container_patch(home, &CHECK));
-    assert!(missing.contains("$KUBECONFIG is not set, and there is no ~/.kube/config: name one with"), "{missing}");
+    assert!(missing.contains("$KUBECONFIG is not set, and ~/.kube/config does not exist; set one with"), "{missing}");
     let missing = printed(container_patch(home, &CHECK).env("KUBECONFIG", "/none:/neither"));
-    assert!(missing.contains("no kubeconfig that $KUBECONFIG names exists (`/none:/neither`): name one"), "{missing}");
+    assert!(missing.contains("no kubeconfig in $KUBECONFIG exists (`/none:/neither`); set one"), "{missing}");
     // Of several files those that exist count.
     let list = format!("/none:{}", server.kubeconfig().display());
     let found = printed(container_patch(home, &CHECK).env("KUBECONFIG", list));
@@ -575,8 +575,8 @@ fn a_cluster_elsewhere_is_reached_through_the_proxy_of_the_environment() {
 #[test]
 fn no_kubeconfig_is_read_before_the_policy_asks() {
     let flags = Flags::parse_from(["test", "--kubeconfig", "/none"]);
-    let world = World::new(&flags.access).unwrap();
+    let live = Live::new(&flags.live).unwrap();
     let call = host_call("oci", "v1/manifest_digest", br#""no image""#, &AllowedResources::default()).unwrap();
-    let error = world.answer(call).unwrap_err();
-    assert!(error.starts_with("`no image` is no image"), "{error}");
+    let error = live.answer(call).unwrap_err();
+    assert!(error.starts_with("invalid image reference `no image`"), "{error}");
 }

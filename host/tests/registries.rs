@@ -8,8 +8,8 @@ use std::thread;
 use clap::Parser;
 use container_patch::admission::{AdmissionRequest, AdmissionResponse};
 use container_patch::capabilities::{AllowedResources, Capabilities};
+use container_patch::live::{Live, LiveOptions};
 use container_patch::policy::Policy;
-use container_patch::world::{Access, World};
 use serde_json::{Value, json};
 
 /// Seconds that even a busy machine needs not.
@@ -18,7 +18,7 @@ const PATIENT: &str = "60";
 #[derive(Debug, Parser)]
 struct Flags {
     #[command(flatten)]
-    access: Access,
+    live: LiveOptions,
 }
 
 /// A registry that answers each request in the same way: with these bytes, or never.
@@ -45,7 +45,7 @@ fn registry(answer: Option<&'static str>) -> String {
 /// The module's answer to a pod with an image of this registry, which is given some seconds.
 fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
     let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", seconds]);
-    let world: Arc<dyn Capabilities> = Arc::new(World::new(&flags.access).unwrap());
+    let live: Arc<dyn Capabilities> = Arc::new(Live::new(&flags.live).unwrap());
     let request = AdmissionRequest::from_review(&json!({
         "uid": "1", "operation": "CREATE", "userInfo": {},
         "kind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -53,7 +53,7 @@ fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
         "object": {"spec": {"containers": [{"name": "app", "image": format!("{registry}/team/app:1")}]}},
     }))
     .unwrap();
-    Policy::embedded().unwrap().validate(&request, settings, &world, &AllowedResources::default()).unwrap()
+    Policy::embedded().unwrap().validate(&request, settings, &live, &AllowedResources::default()).unwrap()
 }
 
 fn denial(registry: &str, seconds: &str) -> String {

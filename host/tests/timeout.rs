@@ -86,9 +86,9 @@ fn a_guest_that_waits_for_its_host_past_the_timeout_is_interrupted_once_it_has_t
     let (outcome, answered) = run(ASKING, Timeout::OF_POLICY_SERVER, 2);
     assert!(is_interrupted(&outcome), "{outcome:?}");
     assert_eq!(answered, 1, "the host call itself is not cut short");
-    let (outcome, _) = run(ASKING, Timeout::OfAll(9), 8);
+    let (outcome, _) = run(ASKING, Timeout::Total(9), 8);
     assert!(outcome.is_ok(), "{outcome:?}");
-    let (outcome, _) = run(ASKING, Timeout::OfAll(9), 9);
+    let (outcome, _) = run(ASKING, Timeout::Total(9), 9);
     assert!(is_interrupted(&outcome), "{outcome:?}");
 }
 
@@ -103,14 +103,14 @@ fn a_guest_that_computes_for_ever_is_interrupted_whether_it_was_called_or_starte
 
 #[test]
 fn where_computing_alone_counts_no_wait_interrupts_a_guest() {
-    let (outcome, answered) = run(ASKING, Timeout::OfComputing(1), 1000);
+    let (outcome, answered) = run(ASKING, Timeout::Computing(1), 1000);
     assert_eq!((outcome.unwrap(), answered), (br#"{"valid":true}"#.to_vec(), 1));
 }
 
 #[test]
 fn where_computing_alone_counts_a_guest_that_computes_for_ever_is_interrupted() {
     let file = guest(ENDLESS);
-    let policy = Policy::from_file(file.path()).unwrap().with_timeout(Timeout::OfComputing(1));
+    let policy = Policy::from_file(file.path()).unwrap().with_timeout(Timeout::Computing(1));
     let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
     let outcome = std::thread::scope(|scope| {
         let endless = scope.spawn(|| policy.call("validate", b"", &nothing, &AllowedResources::default()));

@@ -1,5 +1,5 @@
-//! The annotation that is written: the JSON of OpenShift's `quality.images.openshift.io/vulnerability.<provider>`, and
-//! besides it the digest that was scanned, how many findings have a fix, and the findings themselves.
+//! The annotation: the JSON of OpenShift's `quality.images.openshift.io/vulnerability.<provider>`, with the scanned digest,
+//! the number of vulnerabilities with a fix, and the vulnerabilities themselves.
 
 use std::cmp::Reverse;
 
@@ -8,17 +8,17 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use container_patch_policy::evidence::scan::Severity;
 use serde::Serialize;
 
-use super::scan::{Finding, Scan};
+use super::report::{PackageVulnerability, ScanReport};
 
-/// The most bytes of one annotation, so that those of seven containers fit in one object.
-pub(super) const MOST: usize = 32 * 1024;
+/// The maximum size of one annotation. Those of seven containers fit into one object.
+pub(super) const MAX_BYTES: usize = 32 * 1024;
 
-/// An annotation as it is written. The policy's types that are called as those in here are what it reads of one.
+/// An annotation to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Annotation {
     /// One line of JSON.
     pub(super) json: String,
-    /// How many findings it lists, the worst first. It counts all of them.
+    /// How many vulnerabilities it lists, the worst first. It counts all of them.
     listed: usize,
     /// How many of these it lists with their package, the worst first.
     complete: usize,
@@ -30,7 +30,7 @@ pub(super) struct Annotation {
 struct Fields<'a> {
     name: &'a str,
     timestamp: String,
-    /// Whether findings are acceptable is for the policy's settings to say.
+    /// Left open, since the policy's settings decide whether vulnerabilities are acceptable.
     compliant: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scanner_version: Option<&'a str>,
@@ -42,25 +42,25 @@ struct Fields<'a> {
     vulnerabilities: [(); 0],
 }
 
-/// A line of the summary: all findings of a severity, whether they are listed or not.
+/// A line of the summary. It counts all vulnerabilities of a severity, listed or not.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Count {
     label: &'static str,
-    /// A text, as OpenShift has it.
+    /// A number as text, as in OpenShift.
     data: String,
     severity_index: u8,
     fixable: usize,
     reference: &'static str,
 }
 
-/// A finding as it stands in the list.
+/// An entry of the list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Vulnerability<'a> {
+struct Entry<'a> {
     id: &'a str,
     severity: &'static str,
-    /// For readers alone: everything else here can change the verdict.
+    /// For people. The policy reads all other fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     package: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,65 +72,65 @@ struct Vulnerability<'a> {
 }
 
 impl Annotation {
-    /// Writes the annotation for a scan of that time, of the image with that digest, in at most so many bytes. An
-    /// image's own annotation has no digest: an image cannot hold its own.
-    pub(super) fn new(scan: &Scan, time: DateTime<Utc>, image: Option<&str>, most: usize) -> Result<Self> {
+    /// Writes the annotation in at most `max_bytes`. `image` is the digest of the scanned image; the annotation of an
+    /// image itself has none, since an image cannot contain its own digest.
+    pub(super) fn new(report: &ScanReport, time: DateTime<Utc>, image: Option<&str>, max_bytes: usize) -> Result<Self> {
         let fields = Fields {
-            name: &scan.scanner,
+            name: &report.scanner,
             timestamp: time.to_rfc3339_opts(SecondsFormat::Secs, true),
-            compliant: scan.findings.is_empty().then_some(true),
-            scanner_version: scan.version.as_deref(),
-            reference: scan.reference.as_deref(),
+            compliant: report.vulnerabilities.is_empty().then_some(true),
+            scanner_version: report.version.as_deref(),
+            reference: report.reference.as_deref(),
             image,
-            summary: Severity::ALL.map(|severity| count(&scan.findings, severity)),
+            summary: Severity::ALL.map(|severity| count(&report.vulnerabilities, severity)),
             vulnerabilities: [],
         };
-        let mut json = plain(&serde_json::to_string(&fields)?);
-        let Some(room) = most.checked_sub(json.len()) else {
-            bail!("its summary alone has {} bytes, and there is room for {most}", json.len());
+        let mut json = escaped(&serde_json::to_string(&fields)?);
+        let Some(budget) = max_bytes.checked_sub(json.len()) else {
+            bail!("its summary alone has {} bytes, but only {max_bytes} bytes are free", json.len());
         };
-        let List { items, complete } = list(&scan.findings, room)?;
+        let List { items, complete } = list(&report.vulnerabilities, budget)?;
         json.insert_str(json.len() - "]}".len(), &items.join(","));
         Ok(Self { json, listed: items.len(), complete })
     }
 }
 
-/// The list of findings, as far as there is room.
+/// The vulnerabilities that fit.
 struct List {
     items: Vec<String>,
-    /// How many of them say all.
+    /// How many of them have their package.
     complete: usize,
 }
 
-/// Lists as many findings as there is room for, and then the packages of as many as there is room for.
-fn list(findings: &[Finding], mut room: usize) -> serde_json::Result<List> {
-    let sorted = worst_first(findings);
+/// Lists as many vulnerabilities as fit, and then adds the packages of as many as fit.
+fn list(vulnerabilities: &[PackageVulnerability], mut budget: usize) -> serde_json::Result<List> {
+    let sorted = worst_first(vulnerabilities);
     let mut items = Vec::new();
-    for finding in &sorted {
-        let item = plain(&serde_json::to_string(&Vulnerability { package: None, ..vulnerability(finding) })?);
+    for vulnerability in &sorted {
+        let item = escaped(&serde_json::to_string(&Entry { package: None, ..entry(vulnerability) })?);
         let comma = usize::from(!items.is_empty());
-        let Some(left) = room.checked_sub(comma + item.len()) else { break };
-        room = left;
+        let Some(left) = budget.checked_sub(comma + item.len()) else { break };
+        budget = left;
         items.push(item);
     }
     let mut complete = 0;
-    for (item, finding) in items.iter_mut().zip(&sorted) {
-        let whole = plain(&serde_json::to_string(&vulnerability(finding))?);
-        let Some(left) = room.checked_sub(whole.len() - item.len()) else { break };
-        room = left;
+    for (item, vulnerability) in items.iter_mut().zip(&sorted) {
+        let whole = escaped(&serde_json::to_string(&entry(vulnerability))?);
+        let Some(left) = budget.checked_sub(whole.len() - item.len()) else { break };
+        budget = left;
         *item = whole;
         complete += 1;
     }
     Ok(List { items, complete })
 }
 
-fn count(findings: &[Finding], severity: Severity) -> Count {
-    let found = || findings.iter().filter(|finding| finding.severity == severity);
+fn count(vulnerabilities: &[PackageVulnerability], severity: Severity) -> Count {
+    let found = || vulnerabilities.iter().filter(|vulnerability| vulnerability.severity == severity);
     Count {
         label: severity.as_str(),
         data: found().count().to_string(),
         severity_index: weight(severity),
-        fixable: found().filter(|finding| finding.fixed.is_some()).count(),
+        fixable: found().filter(|vulnerability| vulnerability.fixed.is_some()).count(),
         reference: "",
     }
 }
@@ -145,60 +145,58 @@ fn weight(severity: Severity) -> u8 {
     }
 }
 
-/// The findings in the order of the list. A package that lies in an image twice is listed twice, as it is counted: the
-/// policy takes what is counted and not listed for something else.
-fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
-    let mut sorted: Vec<&Finding> = findings.iter().collect();
-    sorted.sort_by_key(|finding| {
-        (Reverse(finding.severity), finding.fixed.is_none(), &finding.id, &finding.package, *finding)
-    });
+/// The vulnerabilities in the order of the list. A package that an image contains twice is counted and listed twice: the
+/// policy takes a count above the number of listed vulnerabilities for unlisted ones.
+fn worst_first(vulnerabilities: &[PackageVulnerability]) -> Vec<&PackageVulnerability> {
+    let mut sorted: Vec<&PackageVulnerability> = vulnerabilities.iter().collect();
+    sorted.sort_by_key(|found| (Reverse(found.severity), found.fixed.is_none(), &found.id, &found.package, *found));
     sorted
 }
 
-fn vulnerability(finding: &Finding) -> Vulnerability<'_> {
-    Vulnerability {
-        id: &finding.id,
-        severity: finding.severity.as_str(),
-        package: Some(&finding.package),
-        fixed_version: finding.fixed.as_deref(),
-        published: finding.published,
-        aliases: &finding.aliases,
+fn entry(vulnerability: &PackageVulnerability) -> Entry<'_> {
+    Entry {
+        id: &vulnerability.id,
+        severity: vulnerability.severity.as_str(),
+        package: Some(&vulnerability.package),
+        fixed_version: vulnerability.fixed.as_deref(),
+        published: vulnerability.published,
+        aliases: &vulnerability.aliases,
     }
 }
 
-/// The same JSON in characters that pass through YAML, shells and the flags of other tools: `crane` takes a value with a
-/// second `=` for a list of annotations, and YAML folds lines at U+2028.
-fn plain(json: &str) -> String {
-    let mut plain = String::with_capacity(json.len());
+/// Escapes the characters that YAML, shells or flags of other tools change: `crane` splits a value at a second `=`, and YAML
+/// folds lines at U+2028.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
         if (character == ' ' || character.is_ascii_graphic()) && character != '=' {
-            plain.push(character);
+            escaped.push(character);
         } else {
-            // All of these stand in strings, where JSON knows them by their UTF-16 units.
+            // These characters are inside strings, where JSON escapes UTF-16 units.
             let escapes =
                 character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-            plain.push_str(&escapes);
+            escaped.push_str(&escapes);
         }
     }
-    plain
+    escaped
 }
 
-/// The findings in words, such as `4 critical, 29 high`, and what the annotation leaves out of them.
-pub(super) fn in_words(findings: &[Finding], annotation: &Annotation) -> String {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+/// A summary for people, such as `4 critical, 29 high`, with a note on what does not fit into the annotation.
+pub(super) fn summary(vulnerabilities: &[PackageVulnerability], annotation: &Annotation) -> String {
+    let count = |severity| vulnerabilities.iter().filter(|found| found.severity == severity).count();
     let counts = Severity::ALL.map(|severity| (count(severity), severity));
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, severity)| format!("{count} {severity}")).collect();
     let words = if words.is_empty() { "no vulnerabilities".to_owned() } else { words.join(", ") };
-    let (all, Annotation { listed, complete, .. }) = (findings.len(), annotation);
+    let (all, Annotation { listed, complete, .. }) = (vulnerabilities.len(), annotation);
     if *listed < all {
         format!(
-            "{words}; there is room for the worst {listed} of {all}, the other {} are only counted: neither \
-             `patchWithin` nor an exception for a vulnerability reaches them",
+            "{words}; only the worst {listed} of {all} fit into the annotation, the other {} are only counted: \
+             `patchWithin` and exceptions for a vulnerability do not apply to them",
             all - listed
         )
     } else if *complete < all {
-        format!("{words}; there is room for the packages of the worst {complete} of {all}")
+        format!("{words}; only the packages of the worst {complete} of {all} fit into the annotation")
     } else {
         words
     }
@@ -210,11 +208,11 @@ mod tests {
     use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{Finding, Scan};
-    use super::{Annotation, MOST, in_words};
+    use super::super::report::{PackageVulnerability, ScanReport};
+    use super::{Annotation, MAX_BYTES, summary};
 
-    fn finding(id: &str, severity: Severity, fixed: Option<&str>) -> Finding {
-        Finding {
+    fn vulnerability(id: &str, severity: Severity, fixed: Option<&str>) -> PackageVulnerability {
+        PackageVulnerability {
             severity,
             id: id.to_owned(),
             package: "openssl".to_owned(),
@@ -224,8 +222,8 @@ mod tests {
         }
     }
 
-    fn scan(findings: Vec<Finding>) -> Scan {
-        Scan {
+    fn report(vulnerabilities: Vec<PackageVulnerability>) -> ScanReport {
+        ScanReport {
             scanner: "trivy".to_owned(),
             version: Some("0.67.2".to_owned()),
             time: None,
@@ -233,7 +231,7 @@ mod tests {
             names: vec![],
             manifest: None,
             config: None,
-            findings,
+            vulnerabilities,
         }
     }
 
@@ -243,16 +241,16 @@ mod tests {
 
     #[test]
     fn the_annotation_is_one_line_in_a_fixed_order() {
-        let mut worst = finding("CVE-2026-0001", Severity::Critical, Some("3.0.8"));
+        let mut worst = vulnerability("CVE-2026-0001", Severity::Critical, Some("3.0.8"));
         worst.published = "2026-11-01".parse().ok();
         worst.aliases = vec!["GHSA-1".to_owned()];
-        let scan = scan(vec![finding("CVE-2026-0002", Severity::Unknown, None), worst]);
+        let report = report(vec![vulnerability("CVE-2026-0002", Severity::Unknown, None), worst]);
         let digest = "sha256:d0";
         let zero = |label, index| {
             format!(r#"{{"label":"{label}","data":"0","severityIndex":{index},"fixable":0,"reference":""}}"#)
         };
         assert_eq!(
-            Annotation::new(&scan, time(), Some(digest), MOST).unwrap().json,
+            Annotation::new(&report, time(), Some(digest), MAX_BYTES).unwrap().json,
             [
                 r#"{"name":"trivy","timestamp":"2026-11-19T08:00:00Z","compliant":null,"scannerVersion":"0.67.2","#,
                 r#""reference":"shop/web:1.4","image":"sha256:d0","summary":["#,
@@ -265,69 +263,74 @@ mod tests {
             ]
             .concat()
         );
-        let annotation = Annotation::new(&scan, time(), None, MOST).unwrap();
-        assert_eq!(in_words(&scan.findings, &annotation), "1 critical, 1 unknown");
+        let annotation = Annotation::new(&report, time(), None, MAX_BYTES).unwrap();
+        assert_eq!(summary(&report.vulnerabilities, &annotation), "1 critical, 1 unknown");
     }
 
     #[test]
-    fn an_image_in_which_nothing_was_found_is_compliant() {
-        let annotation = Annotation::new(&scan(vec![]), time(), None, MOST).unwrap();
+    fn an_image_without_vulnerabilities_is_compliant() {
+        let annotation = Annotation::new(&report(vec![]), time(), None, MAX_BYTES).unwrap();
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
         assert_eq!((&json["compliant"], &json["vulnerabilities"], json.get("image")), (&json!(true), &json!([]), None));
-        assert_eq!(in_words(&[], &annotation), "no vulnerabilities");
+        assert_eq!(summary(&[], &annotation), "no vulnerabilities");
     }
 
     #[test]
-    fn the_worst_come_first_and_those_with_a_fix_before_those_without() {
-        let scan = scan(vec![
-            finding("d", Severity::Low, Some("1")),
-            finding("b", Severity::High, None),
-            finding("c", Severity::High, Some("1")),
-            finding("a", Severity::High, None),
-            finding("b", Severity::High, None),
+    fn the_worst_vulnerabilities_come_first_and_fixable_ones_before_others() {
+        let report = report(vec![
+            vulnerability("d", Severity::Low, Some("1")),
+            vulnerability("b", Severity::High, None),
+            vulnerability("c", Severity::High, Some("1")),
+            vulnerability("a", Severity::High, None),
+            vulnerability("b", Severity::High, None),
         ]);
-        let json: Value = serde_json::from_str(&Annotation::new(&scan, time(), None, MOST).unwrap().json).unwrap();
+        let json: Value =
+            serde_json::from_str(&Annotation::new(&report, time(), None, MAX_BYTES).unwrap().json).unwrap();
         let listed: Vec<_> = json["vulnerabilities"].as_array().unwrap().iter().map(|found| &found["id"]).collect();
-        assert_eq!(listed, ["c", "a", "b", "b", "d"], "what is counted twice is listed twice");
+        assert_eq!(listed, ["c", "a", "b", "b", "d"], "a vulnerability that is counted twice is listed twice");
         assert_eq!(json["summary"][1]["data"], "4");
     }
 
-    fn many(number: usize) -> Scan {
-        scan((0..number).map(|number| finding(&format!("CVE-2026-{number:04}"), Severity::High, Some("1"))).collect())
+    fn many(number: usize) -> ScanReport {
+        report(
+            (0..number)
+                .map(|number| vulnerability(&format!("CVE-2026-{number:04}"), Severity::High, Some("1")))
+                .collect(),
+        )
     }
 
     #[test]
-    fn a_list_for_which_there_is_no_room_is_cut_and_the_summary_counts_all() {
-        let scan = many(1000);
-        for most in [MOST, 4096] {
-            let annotation = Annotation::new(&scan, time(), None, most).unwrap();
-            assert!((most - 100..=most).contains(&annotation.json.len()), "{}", annotation.json.len());
+    fn a_list_that_does_not_fit_is_cut_and_the_summary_counts_all() {
+        let report = many(1000);
+        for max_bytes in [MAX_BYTES, 4096] {
+            let annotation = Annotation::new(&report, time(), None, max_bytes).unwrap();
+            assert!((max_bytes - 100..=max_bytes).contains(&annotation.json.len()), "{}", annotation.json.len());
             let json: Value = serde_json::from_str(&annotation.json).unwrap();
             let listed = json["vulnerabilities"].as_array().unwrap().len();
             assert_eq!(json["summary"][1]["data"], "1000");
             assert_eq!(
-                in_words(&scan.findings, &annotation),
+                summary(&report.vulnerabilities, &annotation),
                 format!(
-                    "1000 high; there is room for the worst {listed} of 1000, the other {} are only counted: neither \
-                     `patchWithin` nor an exception for a vulnerability reaches them",
+                    "1000 high; only the worst {listed} of 1000 fit into the annotation, the other {} are only counted: \
+                     `patchWithin` and exceptions for a vulnerability do not apply to them",
                     1000 - listed
                 )
             );
         }
         assert_eq!(
-            Annotation::new(&scan, time(), None, 100).unwrap_err().to_string(),
-            "its summary alone has 612 bytes, and there is room for 100"
+            Annotation::new(&report, time(), None, 100).unwrap_err().to_string(),
+            "its summary alone has 612 bytes, but only 100 bytes are free"
         );
     }
 
     #[test]
     fn packages_are_left_out_before_vulnerabilities_are() {
-        let mut scan = many(390);
-        for finding in &mut scan.findings {
-            finding.aliases = vec!["GHSA-1".to_owned()];
+        let mut report = many(390);
+        for vulnerability in &mut report.vulnerabilities {
+            vulnerability.aliases = vec!["GHSA-1".to_owned()];
         }
-        let annotation = Annotation::new(&scan, time(), None, MOST).unwrap();
-        assert!((MOST - 100..=MOST).contains(&annotation.json.len()), "{}", annotation.json.len());
+        let annotation = Annotation::new(&report, time(), None, MAX_BYTES).unwrap();
+        assert!((MAX_BYTES - 100..=MAX_BYTES).contains(&annotation.json.len()), "{}", annotation.json.len());
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
         let listed = json["vulnerabilities"].as_array().unwrap();
         let with = |key: &str| listed.iter().take_while(|found| found.get(key).is_some()).count();
@@ -335,15 +338,16 @@ mod tests {
         assert_eq!((listed.len(), with("fixedVersion"), with("aliases")), (390, 390, 390));
         assert!((1..390).contains(&packages), "{packages}");
         assert_eq!(
-            in_words(&scan.findings, &annotation),
-            format!("390 high; there is room for the packages of the worst {packages} of 390")
+            summary(&report.vulnerabilities, &annotation),
+            format!("390 high; only the packages of the worst {packages} of 390 fit into the annotation")
         );
     }
 
     #[test]
-    fn no_character_needs_care_of_those_who_pass_it_on() {
+    fn characters_that_other_tools_change_are_escaped() {
         let odd = "a=b \u{2028} é 😀 \u{7f} 'q'";
-        let annotation = Annotation::new(&scan(vec![finding(odd, Severity::Low, None)]), time(), None, MOST).unwrap();
+        let annotation =
+            Annotation::new(&report(vec![vulnerability(odd, Severity::Low, None)]), time(), None, MAX_BYTES).unwrap();
         assert!(annotation.json.chars().all(|c| (c == ' ' || c.is_ascii_graphic()) && c != '='));
         let json: Value = serde_json::from_str(&annotation.json).unwrap();
         assert_eq!(json["vulnerabilities"][0]["id"], odd);

@@ -1,8 +1,8 @@
-//! Writes an annotation into the text of a manifest, and leaves every other byte as it is.
+//! Writes an annotation into the text of a manifest, and keeps every other byte.
 //!
-//! A YAML parser says where each node stands; what is added is spliced into the text at such a place. JSON is YAML in
-//! flow style, so that there is one way for both. Whether the text then means what it should is for the caller to see:
-//! anchors and merge keys can make one line of YAML mean several places.
+//! A YAML parser gives the position of each node, and the annotation is inserted into the text there. JSON is YAML in flow
+//! style, so both are handled in the same way. The caller checks the meaning of the result: with anchors and merge keys one
+//! line of YAML can belong to several objects.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::workload;
 
-/// A node of a YAML document, and where it stands.
+/// A node of a YAML document, and its position.
 #[derive(Debug)]
 struct Node {
     span: Range<usize>,
@@ -29,7 +29,7 @@ enum Kind {
 }
 
 impl Node {
-    /// Whether there is no value: nothing, `~` or `null`.
+    /// Whether the value is empty, `~` or `null`.
     fn is_null(&self) -> bool {
         let Kind::Scalar { value, style: ScalarStyle::Plain } = &self.kind else { return false };
         matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL")
@@ -41,17 +41,17 @@ impl Node {
     }
 }
 
-/// Sets the value at a path in one of the objects of a manifest, counted as [`crate::manifest::read`] gives them.
+/// Sets the value at a path in one of the objects of a manifest, in the order of [`crate::manifest::read`].
 pub(super) fn set(text: &str, object: usize, path: &[&str], value: &str) -> Result<String> {
     let objects = objects(text)?;
-    let object = objects.get(object).context("the objects in the text are not those that were read from it")?;
+    let object = objects.get(object).context("an object is missing")?;
     let (range, new) = change(text, object, path, value)?;
     let mut changed = text.to_owned();
     changed.replace_range(range, &new);
     Ok(changed)
 }
 
-/// The place to change on the way down a path, and what to write there.
+/// The range of the text to change for a path, and its new text.
 fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Range<usize>, String)> {
     let mut node = object;
     for (depth, key) in path.iter().enumerate() {
@@ -59,11 +59,11 @@ fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Rang
         if let Kind::Sequence(items) = &node.kind {
             let item = workload::index(key).and_then(|index| items.get(index));
             node =
-                item.with_context(|| format!("there is no `{}`", path.get(..=depth).unwrap_or_default().join(".")))?;
+                item.with_context(|| format!("`{}` does not exist", path.get(..=depth).unwrap_or_default().join(".")))?;
             continue;
         }
         let Kind::Mapping { flow, entries } = &node.kind else {
-            bail!("`{}` is no object that is written out there", path.get(..depth).unwrap_or_default().join("."));
+            bail!("`{}` must be an object, not an alias", path.get(..depth).unwrap_or_default().join("."));
         };
         let Some((own, inner)) = node.get(key) else {
             return Ok(if *flow {
@@ -85,20 +85,20 @@ fn change(text: &str, object: &Node, path: &[&str], value: &str) -> Result<(Rang
             return Ok((colon..colon.max(inner.span.end), new));
         }
         if is_last {
-            return Ok((place_of(text, own, inner)?, quoted));
+            return Ok((range_of(text, own, inner)?, quoted));
         }
         node = inner;
     }
-    Err(anyhow!("a path has at least one key"))
+    Err(anyhow!("the path is empty"))
 }
 
-/// An entry in front of the others, behind the brace.
+/// A first entry, after the brace.
 fn added_in_flow(text: &str, node: &Node, entries: &[(Node, Node)], entry: &str) -> (Range<usize>, String) {
     let open = node.span.start;
     let Some((first, _)) = entries.first() else { return (open..open, entry.to_owned()) };
     let between = text.get(open..first.span.start).unwrap_or_default();
     match between.rfind('\n') {
-        // Entries with lines of their own: so has this one.
+        // The other entries are on their own lines, and so is this one.
         Some(line) => {
             let start = first.span.start;
             let lead = between.get(line + 1..).unwrap_or_default();
@@ -108,7 +108,7 @@ fn added_in_flow(text: &str, node: &Node, entries: &[(Node, Node)], entry: &str)
     }
 }
 
-/// An entry in front of the others, above the comments that belong to the first of them.
+/// A first entry, above the comments of the next one.
 fn added_in_block(text: &str, first: &Node, path: &[&str], value: &str) -> (Range<usize>, String) {
     let (at, end) = (first.span.start, line_end(text));
     let lines = block_entry(path, value, first.column, end);
@@ -118,8 +118,8 @@ fn added_in_block(text: &str, first: &Node, path: &[&str], value: &str) -> (Rang
     }
 }
 
-/// The start of the line that a key stands in, or of the comments right above it. There is none where something else
-/// begins the line: the dash of a list, an anchor, a byte order mark.
+/// The start of the key's line, or of the comments directly above it. There is none if the line begins with something else,
+/// such as the dash of a list, an anchor or a byte order mark.
 fn line_above(text: &str, key: usize) -> Option<usize> {
     let start_of_line = |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
     let mut start = start_of_line(key);
@@ -134,8 +134,8 @@ fn line_above(text: &str, key: usize) -> Option<usize> {
     Some(start)
 }
 
-/// Where the value of a key stands. A block of text begins with a header behind the colon.
-fn place_of(text: &str, key: &Node, value: &Node) -> Result<Range<usize>> {
+/// The range of a key's value. A block of text begins with a header after the colon.
+fn range_of(text: &str, key: &Node, value: &Node) -> Result<Range<usize>> {
     match &value.kind {
         Kind::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, .. } => {
             let colon = colon_after(text, key)?;
@@ -144,11 +144,11 @@ fn place_of(text: &str, key: &Node, value: &Node) -> Result<Range<usize>> {
             Ok(colon + lead..colon + block.trim_end().len())
         }
         Kind::Scalar { .. } => Ok(value.span.clone()),
-        _ => bail!("the annotation is there, and its value is no text that is written out"),
+        _ => bail!("the annotation exists, but its value is not a string"),
     }
 }
 
-/// The place behind the colon of a key.
+/// The position after the colon of a key.
 fn colon_after(text: &str, key: &Node) -> Result<usize> {
     let rest = text.get(key.span.end..).unwrap_or_default();
     let blank = rest.len() - rest.trim_start().len();
@@ -183,7 +183,7 @@ fn double_quoted(value: &str) -> String {
     Value::from(value).to_string()
 }
 
-/// The end of lines that the text has.
+/// The line ending of the text.
 fn line_end(text: &str) -> &'static str {
     match text.split_once('\n') {
         Some((first, _)) if first.ends_with('\r') => "\r\n",
@@ -229,7 +229,7 @@ fn flatten(document: Node, found: &mut Vec<Node>) {
     }
 }
 
-/// The parts of a text that are YAML streams: JSON objects that follow each other are none together.
+/// The parts of a text that are YAML streams. JSON objects in a sequence are not one stream.
 fn parts(text: &str) -> Vec<Range<usize>> {
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let whole = start..text.len();
@@ -254,7 +254,7 @@ fn parts(text: &str) -> Vec<Range<usize>> {
 fn documents(text: &str, part: Range<usize>) -> Result<Vec<Node>> {
     let base = part.start;
     let part = text.get(part).unwrap_or_default();
-    // The parser counts characters.
+    // The parser gives positions in characters.
     let bytes: Vec<usize> = part.char_indices().map(|(at, _)| base + at).chain([base + part.len()]).collect();
     let mut reader = Reader { parser: Parser::new_from_str(part), text, bytes };
     let mut documents = Vec::new();
@@ -270,21 +270,21 @@ fn documents(text: &str, part: Range<usize>) -> Result<Vec<Node>> {
 struct Reader<'a, I: Input> {
     parser: Parser<'a, I>,
     text: &'a str,
-    /// The place of each character.
+    /// The byte position of each character.
     bytes: Vec<usize>,
 }
 
 impl<'a, I: Input> Reader<'a, I> {
     fn next(&mut self) -> Result<(Event<'a>, Span)> {
-        let event = self.parser.next_event().context("the YAML ends early")?;
-        event.map_err(|error| anyhow!("this YAML cannot be changed: {error}"))
+        let event = self.parser.next_event().context("the YAML ends too early")?;
+        event.map_err(|error| anyhow!("cannot change this YAML: {error}"))
     }
 
     fn place(&self, character: usize) -> usize {
         self.bytes.get(character).or(self.bytes.last()).copied().unwrap_or_default()
     }
 
-    /// Reads the node that begins with an event.
+    /// Reads the node that starts with an event.
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node> {
         let range = self.place(span.start.index())..self.place(span.end.index());
         let column = span.start.col();
@@ -311,11 +311,11 @@ impl<'a, I: Input> Reader<'a, I> {
                     let (event, span) = self.next()?;
                     entries.push((key, self.node(event, span)?));
                 }
-                // What begins a mapping in flow style ends with its brace; a block begins with an anchor, or with nothing.
+                // The first event of a mapping in flow style ends with its brace; that of a block is empty, or an anchor.
                 let flow = self.text.get(range.clone()).is_some_and(|begin| begin.ends_with('{'));
                 (range.end..range.end, Kind::Mapping { flow, entries })
             }
-            other => bail!("a node cannot begin with {other:?}"),
+            other => bail!("unexpected event {other:?}"),
         };
         Ok(Node { span, column, kind })
     }
@@ -330,7 +330,7 @@ mod tests {
     const POD: [&str; 3] = ["metadata", "annotations", "k"];
     const DEPLOYMENT: [&str; 5] = ["spec", "template", "metadata", "annotations", "k"];
 
-    /// Sets the value, and holds what the text then means against what it should.
+    /// Sets the value, and compares the parsed result with the expected object.
     fn changed(text: &str, object: usize, path: &[&str]) -> String {
         let value = r#"{"a":"it's"}"#;
         let changed = set(text, object, path, value).unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_on_the_way_is_made() {
+    fn missing_fields_are_created() {
         let text = "kind: Deployment\nspec:\n  template:\n    spec: {}\n";
         let made = "    metadata:\n      annotations:\n        k: '{\"a\":\"it''s\"}'\n    spec: {}\n";
         assert_eq!(changed(text, 0, &DEPLOYMENT), text.replace("    spec: {}\n", made));
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_that_is_there_is_replaced_however_it_is_written() {
+    fn an_annotation_is_replaced_in_any_style_of_yaml() {
         for old in [
             "old",
             "'old'",
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_object_that_is_meant_is_changed() {
+    fn only_the_chosen_object_is_changed() {
         let text = "---\n# first\nkind: Pod\nmetadata: {name: a}\n---\n# nothing\n---\nkind: Pod\nmetadata:\n  name: b\n...\n--- {kind: Pod, metadata: {name: c}}\n";
         assert_eq!(changed(text, 1, &POD).replace("  annotations:\n    k: '{\"a\":\"it''s\"}'\n", ""), text);
         let inserted = "annotations: {\"k\": \"{\\\"a\\\":\\\"it's\\\"}\"}, ";
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_line_ends_and_byte_order_marks_are_kept() {
+    fn windows_line_endings_and_byte_order_marks_are_kept() {
         let text = "\u{feff}kind: Pod\r\nmetadata:\r\n  # é\r\n  name: é\r\n";
         assert_eq!(
             changed(text, 0, &POD),
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_through_lists() {
+    fn a_path_can_contain_list_indexes() {
         let path = ["spec", "tasks", "1", "template", "metadata", "annotations", "k"];
         for second in [
             "- template:\n      spec: {}\n",
@@ -443,13 +443,13 @@ mod tests {
             assert!(changed.starts_with("kind: Job\nspec:\n  tasks:\n  - name: a\n  -"), "{changed}");
         }
         let error = set("spec: {tasks: []}\n", 0, &path, "v").unwrap_err().to_string();
-        assert_eq!(error, "there is no `spec.tasks.1`");
+        assert_eq!(error, "`spec.tasks.1` does not exist");
     }
 
     #[test]
-    fn what_is_not_written_out_is_an_error() {
+    fn an_alias_is_an_error() {
         let alias = "x: &x {name: a}\nkind: Pod\nmetadata: *x\n";
         let error = set(alias, 0, &POD, "v").unwrap_err().to_string();
-        assert_eq!(error, "`metadata` is no object that is written out there");
+        assert_eq!(error, "`metadata` must be an object, not an alias");
     }
 }

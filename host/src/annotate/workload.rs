@@ -1,55 +1,43 @@
-//! The containers of a manifest, and where the annotations of their pods stand.
+//! The containers of a manifest, and the annotations of their pods.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use container_patch_policy::evidence::annotations::CONTAINER;
 use container_patch_policy::workload::IMAGE_FIELDS;
+use container_patch_policy::workload::kinds::{KINDS, Layout};
 use serde_json::{Map, Value};
 
 use crate::manifest;
 
-/// Kubernetes' own kinds: group, kind, and the keys that lead to the pod template.
-const KINDS: [(&str, &str, &[&str]); 9] = [
-    ("", "Pod", &[]),
-    ("", "PodTemplate", &["template"]),
-    ("", "ReplicationController", &["spec", "template"]),
-    ("apps", "ReplicaSet", &["spec", "template"]),
-    ("apps", "Deployment", &["spec", "template"]),
-    ("apps", "StatefulSet", &["spec", "template"]),
-    ("apps", "DaemonSet", &["spec", "template"]),
-    ("batch", "Job", &["spec", "template"]),
-    ("batch", "CronJob", &["spec", "jobTemplate", "spec", "template"]),
-];
-
-/// The most characters of a name of an annotation, behind its slash.
+/// Kubernetes' limit for the name of an annotation, after its slash.
 const MAX_NAME: usize = 63;
 
-/// A container in a manifest, or a volume that is made of an image: to the policy they are the same.
+/// A container in a manifest, or an image volume, which the policy treats in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
-    /// Which object of the manifest it is in.
+    /// The index of the object in the manifest.
     pub(super) object: usize,
     /// The object's kind and name.
     pub(super) title: String,
     /// The keys that lead to the pod template.
     pub(super) template: Vec<String>,
-    /// What messages call it: a container, or a volume.
+    /// Its noun in messages: a container, or a volume.
     pub(super) noun: &'static str,
     pub(super) name: String,
     pub(super) image: String,
 }
 
 impl Container {
-    /// What messages call it, with its name.
+    /// Its noun and name, for messages.
     pub(super) fn label(&self) -> String {
         format!("{} `{}`", self.noun, self.name)
     }
 
     /// Whether both are in the same pod.
-    pub(super) fn is_beside(&self, other: &Self) -> bool {
+    pub(super) fn shares_pod_with(&self, other: &Self) -> bool {
         (self.object, &self.template) == (other.object, &other.template)
     }
 
-    /// The annotation that a scan of its image stands in.
+    /// The key of the annotation for the scan of its image.
     pub(super) fn annotation(&self) -> Result<String> {
         let within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let fits = self.name.len() <= MAX_NAME
@@ -58,8 +46,8 @@ impl Container {
             && self.name.ends_with(|c: char| c.is_ascii_alphanumeric());
         if !fits {
             bail!(
-                "no annotation can be named for the {} of {}: a name has letters, digits, `-`, `_` and `.`, \
-                 and at most {MAX_NAME} characters",
+                "the name of the {} of {} cannot be part of an annotation key: expected letters, digits, `-`, `_` and \
+                 `.`, at most {MAX_NAME} characters",
                 self.label(),
                 self.title
             );
@@ -68,18 +56,19 @@ impl Container {
     }
 }
 
-/// Reads the objects of a manifest, every one of which must be readable.
+/// Reads the objects of a manifest. One that cannot be read is an error.
 pub(super) fn objects(text: &str) -> Result<Vec<Value>> {
     let documents = manifest::read(text).into_iter();
-    documents.map(|document| document.object.with_context(|| format!("the document at {}", document.place))).collect()
+    documents
+        .map(|document| document.object.with_context(|| format!("the document at line {}", document.place)))
+        .collect()
 }
 
-/// Lists the containers and image volumes of every object. Kinds that are not Kubernetes' own have their template at a
-/// pointer that the user may give.
+/// Lists the containers and image volumes of all objects. `pointer` leads to the pod template of custom kinds.
 pub(super) fn containers(objects: &[Value], pointer: Option<&str>) -> Result<Vec<Container>> {
     let given = pointer.map(keys).transpose()?;
     if let (Some(pointer), Some(keys)) = (pointer, &given) {
-        leads_somewhere(objects, pointer, keys)?;
+        check_pointer(objects, pointer, keys)?;
     }
     let mut containers = Vec::new();
     for (index, object) in objects.iter().enumerate() {
@@ -103,30 +92,31 @@ pub(super) fn containers(objects: &[Value], pointer: Option<&str>) -> Result<Vec
     Ok(containers)
 }
 
-/// Refuses a pointer that leads to a pod template in none of the objects that it can be meant for.
-fn leads_somewhere(objects: &[Value], pointer: &str, keys: &[String]) -> Result<()> {
+/// Refuses a pointer that does not lead to a pod template in any object of a custom kind.
+fn check_pointer(objects: &[Value], pointer: &str, keys: &[String]) -> Result<()> {
     let others = || objects.iter().filter(|object| own_template(object).is_none());
     let is_template = |object: &&Value| at(object, keys).is_some_and(|template| template.get("spec").is_some());
     if others().any(|object| is_template(&object)) {
         return Ok(());
     }
-    // Kubernetes' kinds that have no pods, such as ConfigMap, are not meant.
-    let meant: Vec<&Value> = others().filter(|object| !is_of_kubernetes(group(object))).collect();
-    if let Some(object) = meant.iter().find(|object| at(object, keys).is_some()) {
-        bail!("what stands at {pointer} in {} is no pod template: it has no `spec`", title(object));
+    // Kubernetes' kinds without pods, such as ConfigMap, do not count.
+    let custom: Vec<&Value> = others().filter(|object| !is_of_kubernetes(group(object))).collect();
+    if let Some(object) = custom.iter().find(|object| at(object, keys).is_some()) {
+        bail!("{pointer} in {} does not lead to a pod template: it has no `spec`", title(object));
     }
-    if !meant.is_empty() {
-        let titles = meant.into_iter().map(title).collect::<Vec<_>>().join(", ");
-        bail!("there is nothing at {pointer} in {titles}");
+    if !custom.is_empty() {
+        let titles = custom.into_iter().map(title).collect::<Vec<_>>().join(", ");
+        bail!("{pointer} does not exist in {titles}");
     }
     Ok(())
 }
 
-/// Where Kubernetes' own kinds have their pod template. Others may have the same name: Volcano has a Job, too.
+/// The place of the pod template in a kind of Kubernetes. Other groups may use the same name: Volcano has a Job, too.
 fn own_template(object: &Value) -> Option<Vec<String>> {
-    let of = (group(object), object["kind"].as_str()?);
-    let (.., template) = KINDS.iter().find(|(group, kind, _)| (*group, *kind) == of)?;
-    Some(owned(template))
+    let (group, kind) = (group(object), object["kind"].as_str()?);
+    let mut known = KINDS.iter().filter(|known| known.layout == Layout::Template);
+    let known = known.find(|known| known.group == group && known.kind == kind)?;
+    Some(known.template.split('/').skip(1).map(str::to_owned).collect())
 }
 
 fn owned(keys: &[&str]) -> Vec<String> {
@@ -137,7 +127,7 @@ fn group(object: &Value) -> &str {
     object["apiVersion"].as_str().and_then(|version| version.split_once('/')).map_or("", |(group, _)| group)
 }
 
-/// Whether a group is Kubernetes' own: those of others are domains.
+/// Whether a group belongs to Kubernetes. Other groups are domains.
 fn is_of_kubernetes(group: &str) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io")
 }
@@ -146,7 +136,7 @@ fn is_of_kubernetes(group: &str) -> bool {
 fn keys(pointer: &str) -> Result<Vec<String>> {
     let keys = pointer.strip_prefix('/').filter(|keys| !keys.is_empty());
     let keys = keys.with_context(|| {
-        format!("--pod-template `{pointer}` is no JSON pointer to a pod template; write one such as `/spec/template`")
+        format!("invalid JSON pointer `{pointer}` in --pod-template; expected one such as `/spec/template`")
     })?;
     Ok(keys.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
@@ -158,7 +148,7 @@ fn at<'a>(object: &'a Value, keys: &[String]) -> Option<&'a Value> {
     })
 }
 
-/// The index of an item, which has one spelling (RFC 6901, section 4).
+/// Reads the index of an item. RFC 6901, section 4, allows no leading zeros.
 pub(super) fn index(key: &str) -> Option<usize> {
     key.parse().ok().filter(|index: &usize| index.to_string() == key)
 }
@@ -195,7 +185,7 @@ pub(super) fn annotate(object: &mut Value, template: &[String], key: &str, value
         Some(field)
     });
     let annotations = annotations.and_then(Value::as_object_mut);
-    let annotations = annotations.ok_or_else(|| anyhow!("metadata and annotations are objects"))?;
+    let annotations = annotations.ok_or_else(|| anyhow!("`metadata` and `annotations` must be objects"))?;
     annotations.insert(key.to_owned(), value.into());
     Ok(())
 }
@@ -205,7 +195,7 @@ mod tests {
     use container_patch_policy::request::GroupVersionKind;
     use serde_json::{Value, json};
 
-    use super::{Container, KINDS, annotate, annotations, containers, index, objects};
+    use super::{Container, KINDS, Layout, annotate, annotations, containers, index, objects};
 
     fn found(text: &str, pointer: Option<&str>) -> Vec<String> {
         let containers = containers(&objects(text).unwrap(), pointer).unwrap();
@@ -218,7 +208,7 @@ mod tests {
             .collect()
     }
 
-    /// An object that holds a pod at a JSON pointer, and nothing else.
+    /// An object with a pod at a JSON pointer, and nothing else.
     fn holding(api_version: &str, kind: &str, pointer: &str) -> Value {
         let pod = json!({"spec": {
             "initContainers": [{"name": "init", "image": "i"}],
@@ -243,12 +233,16 @@ mod tests {
 
     #[test]
     fn images_are_found_where_the_policy_finds_them_in_every_kind_of_kubernetes() {
-        for (group, kind, keys) in KINDS {
+        for known in KINDS.iter().filter(|known| known.layout == Layout::Template) {
+            let (group, kind, path) = (known.group, known.kind, known.template);
             let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
-            let path = keys.iter().map(|key| format!("/{key}")).collect::<String>();
-            let object = holding(&api_version, kind, &path);
-            assert_eq!(found(&object.to_string(), None), all(kind, &path));
-            assert_eq!(found(&object.to_string(), Some("/spec/pods")), all(kind, &path), "its place is known");
+            let object = holding(&api_version, kind, path);
+            assert_eq!(found(&object.to_string(), None), all(kind, path));
+            assert_eq!(
+                found(&object.to_string(), Some("/spec/pods")),
+                all(kind, path),
+                "the pointer is for other kinds"
+            );
             let of = GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
             let json = serde_json::value::to_raw_value(&object).unwrap();
             let sites = container_patch_policy::workload::read(&of, &json, &[]).unwrap().sites;
@@ -259,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_read_at_the_pointer_whatever_they_are_called() {
+    fn kinds_of_other_groups_are_read_at_the_pointer_even_with_the_same_name() {
         let job = holding("batch.volcano.sh/v1alpha1", "Job", "/spec/tasks/1/template");
         assert_eq!(found(&job.to_string(), Some("/spec/tasks/1/template")), all("Job", "/spec/tasks/1/template"));
         assert_eq!(found(&job.to_string(), None), [""; 0]);
@@ -271,32 +265,32 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_that_leads_nowhere_is_an_error_unless_it_leads_somewhere_else() {
+    fn a_pointer_that_does_not_exist_in_any_custom_kind_is_an_error() {
         let error = |objects: &[Value], pointer: &str| containers(objects, Some(pointer)).unwrap_err().to_string();
         let job = holding("batch.volcano.sh/v1alpha1", "Job", "/spec/tasks/0/template");
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
         let both = [map.clone(), job.clone()];
         for pointer in ["/spec/tasks/1/template", "/spec/tasks/00/template", "/spec/tasks/template", "/spec/pods"] {
-            assert_eq!(error(&both, pointer), format!("there is nothing at {pointer} in Job shop/x"));
+            assert_eq!(error(&both, pointer), format!("{pointer} does not exist in Job shop/x"));
         }
         assert_eq!(
             error(&both, "/spec/tasks/0"),
-            "what stands at /spec/tasks/0 in Job shop/x is no pod template: it has no `spec`"
+            "/spec/tasks/0 in Job shop/x does not lead to a pod template: it has no `spec`"
         );
-        assert!(error(&both, "spec").contains("is no JSON pointer"));
+        assert!(error(&both, "spec").contains("invalid JSON pointer `spec`"));
         let other = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g"}});
         assert_eq!(containers(&[other, job], Some("/spec/tasks/0/template")).unwrap().len(), 3);
         assert_eq!(containers(&[map], Some("/spec/tasks/0/template")).unwrap(), []);
     }
 
     #[test]
-    fn a_document_that_cannot_be_read_is_an_error_with_its_line() {
+    fn a_broken_document_is_an_error_with_its_line() {
         let error = format!("{:#}", objects("kind: A\n---\nkind: [\n").unwrap_err());
-        assert!(error.starts_with("the document at 3: this is no YAML"), "{error}");
+        assert!(error.starts_with("the document at line 3: invalid YAML"), "{error}");
     }
 
     #[test]
-    fn a_name_that_no_annotation_can_have_is_an_error() {
+    fn a_name_that_does_not_fit_into_an_annotation_key_is_an_error() {
         let named = |name: &str| Container {
             object: 0,
             title: "Pod p".to_owned(),
@@ -312,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_made_where_there_are_none() {
+    fn missing_annotations_are_created() {
         let mut object = json!({"kind": "Deployment", "spec": {"template": {"metadata": {"annotations": null}}}});
         annotate(&mut object, &["spec".to_owned(), "template".to_owned()], "k", "v").unwrap();
         assert_eq!(object["spec"]["template"]["metadata"], json!({"annotations": {"k": "v"}}));

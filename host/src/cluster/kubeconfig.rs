@@ -1,4 +1,4 @@
-//! Which cluster is asked, and as whom: what kubectl would take.
+//! The cluster to ask, and the user: as in kubectl.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -9,13 +9,12 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::causes::causes;
+use crate::error_chain::error_chain;
 
-/// The way to the cluster: that of a kubeconfig that is named, else of those that kubectl knows, else of the pod that this
-/// runs in.
+/// The configuration of the given kubeconfig, else of those of kubectl, else of the pod's service account.
 ///
 /// # Errors
-/// When there is none of these, when it cannot be read, or when it does not have the context.
+/// When there is no kubeconfig, it cannot be read, or it does not have the context.
 pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<Config> {
     let files = match file {
         Some(file) => vec![file.to_owned()],
@@ -25,9 +24,9 @@ pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<C
         let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if in_a_pod && context.is_none() {
             return Config::incluster()
-                .map_err(|error| anyhow!("cannot use the service account of this pod: {}", causes(&error)));
+                .map_err(|error| anyhow!("cannot use the service account of this pod: {}", error_chain(&error)));
         }
-        bail!("{}: name one with --kubeconfig FILE", nowhere());
+        bail!("{}; set one with --kubeconfig FILE", not_found());
     }
     let kubeconfig = read(&files)?;
     let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -36,20 +35,20 @@ pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<C
     let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(|error| anyhow!("cannot use the kubeconfig {names}: {}", causes(&error)))?;
-    // The library would send every cluster through the proxy of the environment.
+        .map_err(|error| anyhow!("cannot use the kubeconfig {names}: {}", error_chain(&error)))?;
+    // The library uses the proxy of the environment for every cluster.
     if !has_proxy && !goes_through_proxy(&config) {
         config.proxy_url = None;
     }
     Ok(config)
 }
 
-/// The files that kubectl is told of, where it is told of any.
+/// The value of `$KUBECONFIG`, if it is set.
 fn listed_files() -> Option<OsString> {
     std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty())
 }
 
-/// Where kubectl looks: the files in `$KUBECONFIG` that exist, or else the one in the home folder.
+/// The kubeconfigs of kubectl: the existing files in `$KUBECONFIG`, or the one in the home folder.
 fn usual_files() -> Vec<PathBuf> {
     let files: Vec<PathBuf> = match listed_files() {
         Some(list) => std::env::split_paths(&list).collect(),
@@ -58,13 +57,11 @@ fn usual_files() -> Vec<PathBuf> {
     files.into_iter().filter(|file| file.exists()).collect()
 }
 
-/// Where the usual files are not.
-fn nowhere() -> String {
+/// The error if kubectl has no kubeconfig.
+fn not_found() -> String {
     match listed_files() {
-        Some(list) => format!("no kubeconfig that $KUBECONFIG names exists (`{}`)", list.display()),
-        None => {
-            "no kubeconfig says which cluster to ask: $KUBECONFIG is not set, and there is no ~/.kube/config".to_owned()
-        }
+        Some(list) => format!("no kubeconfig in $KUBECONFIG exists (`{}`)", list.display()),
+        None => "no kubeconfig found: $KUBECONFIG is not set, and ~/.kube/config does not exist".to_owned(),
     }
 }
 
@@ -72,30 +69,30 @@ fn read(files: &[PathBuf]) -> Result<Kubeconfig> {
     let mut merged = Kubeconfig::default();
     for file in files {
         let next = Kubeconfig::read_from(file).and_then(|next| std::mem::take(&mut merged).merge(next));
-        // Below its first line the error may show the lines of the file, and so what is secret.
+        // After its first line the error may show lines of the file, and so secrets.
         merged = next.map_err(|error| {
-            let error = causes(&error);
+            let error = error_chain(&error);
             anyhow!("cannot read the kubeconfig {}: {}", file.display(), error.lines().next().unwrap_or_default())
         })?;
     }
     Ok(merged)
 }
 
-/// The name of the context that is wanted, or else of the current one; which must exist.
-fn context_of(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<String> {
+/// The name of the given or the current context, which must exist.
+fn context_of(kubeconfig: &Kubeconfig, given: Option<&str>) -> Result<String> {
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
     let list = || if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
-    let name = wanted.or(current).with_context(|| {
-        format!("it has no current context: choose one with --context NAME (there are: {})", list())
+    let name = given.or(current).with_context(|| {
+        format!("it has no current context; choose one with --context NAME (known contexts: {})", list())
     })?;
     if !known.contains(&name) {
-        bail!("it has no context `{name}` (there are: {})", list());
+        bail!("unknown context `{name}` (known contexts: {})", list());
     }
     Ok(name.to_owned())
 }
 
-/// Whether the kubeconfig itself says through which proxy the cluster is reached.
+/// Whether the kubeconfig has a proxy for the cluster.
 fn names_a_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
     let context = kubeconfig.contexts.iter().find(|named| named.name == context);
     let Some(cluster) = context.and_then(|named| named.context.as_ref()).map(|context| &context.cluster) else {
@@ -106,7 +103,7 @@ fn names_a_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
     proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
-/// Whether the environment sends a cluster through its proxy: not one on this machine, as `NO_PROXY` need not say.
+/// Whether the proxy of the environment applies to a cluster. It never does to one on this machine.
 fn goes_through_proxy(config: &Config) -> bool {
     let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']);
     let on_this_machine = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
@@ -130,19 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn the_context_that_is_named_comes_before_the_current_one() {
+    fn the_given_context_takes_precedence_over_the_current_one() {
         assert_eq!(context_of(&kubeconfig("current-context: dev"), None).unwrap(), "dev");
         assert_eq!(context_of(&kubeconfig("current-context: dev"), Some("prod")).unwrap(), "prod");
     }
 
     #[test]
-    fn a_context_that_does_not_exist_is_refused_with_those_that_do() {
+    fn an_unknown_context_is_refused_with_the_known_ones() {
         let error = |current, wanted| context_of(&kubeconfig(current), wanted).unwrap_err().to_string();
-        assert_eq!(error("current-context: dev", Some("test")), "it has no context `test` (there are: prod, dev)");
+        assert_eq!(error("current-context: dev", Some("test")), "unknown context `test` (known contexts: prod, dev)");
         for none in ["kind: Config", "current-context: ''"] {
             assert_eq!(
                 error(none, None),
-                "it has no current context: choose one with --context NAME (there are: prod, dev)"
+                "it has no current context; choose one with --context NAME (known contexts: prod, dev)"
             );
         }
     }

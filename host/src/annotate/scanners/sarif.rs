@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, where it says how bad vulnerabilities are, as Trivy's and Grype's does.
+//! SARIF 2.1.0 with severities, as Trivy and Grype write it.
 //!
 //! SARIF itself has no field for the severity of a vulnerability, nor for its package: scanners put these into labelled
 //! lines of texts, into tags and into properties.
@@ -8,7 +8,9 @@ use container_patch_policy::evidence::scan::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{self, Finding, Scan, said, shaped};
+use crate::annotate::report::{
+    PackageVulnerability, ScanReport, deserialize, non_empty, read_severity, severity_of_score,
+};
 
 const RECOGNISED: &str = "a SARIF report (it has version and runs)";
 
@@ -20,7 +22,7 @@ struct Report {
 #[derive(Debug, Deserialize)]
 struct Run {
     tool: Tool,
-    results: Option<Vec<Found>>,
+    results: Option<Vec<SarifResult>>,
     #[serde(default)]
     properties: Image,
 }
@@ -58,7 +60,7 @@ struct Properties {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
+struct SarifResult {
     rule_id: Option<String>,
     rule_index: Option<usize>,
     message: Text,
@@ -70,7 +72,7 @@ struct Text {
     text: String,
 }
 
-/// What Trivy says of the image, and of nothing else.
+/// What Trivy writes about an image. Reports on anything else do not have these fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Image {
@@ -85,15 +87,15 @@ pub(super) fn is_report(value: &Value) -> bool {
     value["runs"].is_array() && value["version"].as_str().is_some_and(|version| version.starts_with("2."))
 }
 
-pub(super) fn read(report: Value) -> Result<Scan> {
-    let mut report: Report = shaped(report, RECOGNISED)?;
+pub(super) fn read(report: Value) -> Result<ScanReport> {
+    let mut report: Report = deserialize(report, RECOGNISED)?;
     let (Some(run), true) = (report.runs.pop(), report.runs.is_empty()) else {
-        bail!("this looks like {RECOGNISED}, but it has not the one run that a scan of one image has");
+        bail!("this looks like {RECOGNISED}, but it does not have exactly one run; expected the scan of one image");
     };
     let Run { tool: Tool { driver }, results, properties: image } = run;
     let results = results
         .with_context(|| format!("this looks like {RECOGNISED}, but it has no runs[0].results: nothing was scanned"))?;
-    let scanner = said(Some(scanner(&driver.name)))
+    let scanner = non_empty(Some(scanner(&driver.name)))
         .with_context(|| format!("this looks like {RECOGNISED}, but its runs[0].tool.driver has no name"))?;
     let scanned_by_grype = results.first().map(|result| image_of_grype(&result.message.text));
     let reference = match (scanner.as_str(), scanned_by_grype) {
@@ -102,29 +104,30 @@ pub(super) fn read(report: Value) -> Result<Scan> {
              the image: `trivy image --format sarif IMAGE`"
         ),
         ("grype", Some(None)) => bail!(
-            "this looks like {RECOGNISED} by Grype, but not on an image: its results are not `found in image …`; scan \
+            "this looks like {RECOGNISED} by Grype, but not on an image: expected results `found in image …`; scan \
              the image: `grype -o sarif IMAGE`"
         ),
         ("grype", Some(Some(image))) => Some(image.to_owned()),
-        _ => said(image.image_name),
+        _ => non_empty(image.image_name),
     };
     let mut names: Vec<String> = reference.iter().cloned().collect();
     names.extend(image.repo_tags.unwrap_or_default());
     names.extend(image.repo_digests.unwrap_or_default());
-    let findings = results.iter().filter_map(|result| finding(result, &driver).transpose()).collect::<Result<_>>()?;
-    Ok(Scan {
+    let vulnerabilities =
+        results.iter().filter_map(|result| vulnerability(result, &driver).transpose()).collect::<Result<_>>()?;
+    Ok(ScanReport {
         scanner,
-        version: said(driver.version),
+        version: non_empty(driver.version),
         time: None,
         reference,
         names,
         manifest: None,
-        config: said(image.image_id),
-        findings,
+        config: non_empty(image.image_id),
+        vulnerabilities,
     })
 }
 
-/// The scanner's name as annotations have it.
+/// The scanner's name for annotations.
 fn scanner(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
@@ -136,8 +139,8 @@ fn image_of_grype(message: &str) -> Option<&str> {
     rest.split_once(" at: ").map(|(image, _)| image)
 }
 
-/// Reads a result; one that is about no vulnerability, such as a secret that Trivy found, is none.
-fn finding(result: &Found, driver: &Driver) -> Result<Option<Finding>> {
+/// Reads a result. Results about something else, such as a secret, are skipped.
+fn vulnerability(result: &SarifResult, driver: &Driver) -> Result<Option<PackageVulnerability>> {
     let rule = result.rule_id.as_ref().and_then(|id| driver.rules.iter().find(|rule| rule.id == *id));
     let rule = rule.or_else(|| driver.rules.get(result.rule_index?));
     let tags = rule.map(|rule| rule.properties.tags.as_slice()).unwrap_or_default();
@@ -145,51 +148,51 @@ fn finding(result: &Found, driver: &Driver) -> Result<Option<Finding>> {
         return Ok(None);
     }
     let rule_id = result.rule_id.as_deref().or(rule.map(|rule| rule.id.as_str()));
-    let said_of = |label: &str| {
-        let of_rule = || labelled(&rule?.help.text, label);
-        labelled(&result.message.text, label).or_else(of_rule).filter(|text| !text.is_empty())
+    let value = |label: &str| {
+        let in_rule = || labelled(&rule?.help.text, label);
+        labelled(&result.message.text, label).or_else(in_rule).filter(|text| !text.is_empty())
     };
-    let id = said_of("Vulnerability ").or(rule_id);
+    let id = value("Vulnerability ").or(rule_id);
     let id = id.with_context(|| format!("this looks like {RECOGNISED}, but a result has no ruleId"))?;
-    Ok(Some(Finding {
-        severity: severity(said_of("Severity: "), tags, rule, id)?,
+    Ok(Some(PackageVulnerability {
+        severity: severity(value("Severity: "), tags, rule, id)?,
         id: id.to_owned(),
-        package: said_of("Package: ").unwrap_or_default().to_owned(),
-        fixed: said_of("Fixed Version: ")
-            .or_else(|| said_of("Fix Version: "))
+        package: value("Package: ").unwrap_or_default().to_owned(),
+        fixed: value("Fixed Version: ")
+            .or_else(|| value("Fix Version: "))
             .map(|fixed| fixed.replace(',', ", ").replace("  ", " ")),
         published: None,
         aliases: Vec::new(),
     }))
 }
 
-/// What stands behind a label in a text of labelled lines.
+/// The value of a label in a text of labelled lines.
 fn labelled<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    // An empty value loses the blank that ends its label.
+    // A label without a value has no space at its end.
     text.lines().find_map(|line| match line.strip_prefix(label) {
         None if line == label.trim_end() => Some(""),
         value => value.map(str::trim),
     })
 }
 
-/// The severity of a result: the scanner's word, else its CVSS score. The level is none: scanners call both critical and
-/// high vulnerabilities an `error`.
+/// The severity of a result: the scanner's word, else the severity of its CVSS score. The level does not help: scanners call
+/// both critical and high vulnerabilities an `error`.
 fn severity(word: Option<&str>, tags: &[String], rule: Option<&Rule>, id: &str) -> Result<Severity> {
     let score = rule.and_then(|rule| rule.properties.score.as_ref()).map(|score| read_score(score, id)).transpose()?;
     let tag = || tags.iter().filter(|tag| !tag.is_empty()).find_map(|tag| Severity::of(tag));
     let word = match word {
-        Some(word) => Some(scan::severity_of(word, id)?),
+        Some(word) => Some(read_severity(word, id)?),
         None => tag(),
     };
     match (word, score) {
-        // Grype's SARIF calls `low` whatever is below medium. What is not even low, or not rated, has no score.
+        // Grype's SARIF writes `low` for everything below medium, and the score 0 for what is negligible or unrated.
         (Some(Severity::Low), Some(0.0)) => Ok(Severity::Unknown),
         (Some(word), _) => Ok(word),
-        (None, Some(score)) => Ok(scan::severity_of_score(score)),
+        (None, Some(score)) => Ok(severity_of_score(score)),
         (None, None) => Err(anyhow!(
-            "this looks like {RECOGNISED}, but it does not say how bad {id} is: its rule has no \
-             properties.security-severity and no tag such as HIGH, and `level` alone is no severity; give the scanner's \
-             own JSON instead"
+            "this looks like {RECOGNISED}, but {id} has no severity: its rule has neither \
+             properties.security-severity nor a tag such as HIGH, and a `level` is not enough; use the scanner's own \
+             JSON instead"
         )),
     }
 }
@@ -197,7 +200,8 @@ fn severity(word: Option<&str>, tags: &[String], rule: Option<&Rule>, id: &str) 
 fn read_score(score: &Value, id: &str) -> Result<f64> {
     let number = score.as_f64().or_else(|| score.as_str()?.trim().parse().ok());
     let number = number.filter(|score| (0.0..=10.0).contains(score));
-    number.with_context(|| format!("the security-severity of {id} is {score}, which is no CVSS score from 0 to 10"))
+    number
+        .with_context(|| format!("{id} has the invalid security-severity {score}; expected a CVSS score from 0 to 10"))
 }
 
 #[cfg(test)]
@@ -205,16 +209,16 @@ mod tests {
     use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan};
+    use super::super::{ScanReport, read as read_report};
     use super::{labelled, scanner};
 
-    fn report(driver: Value, results: Value, properties: Value) -> Result<Scan, String> {
+    fn report(driver: Value, results: Value, properties: Value) -> Result<ScanReport, String> {
         let run = json!({"tool": {"driver": driver}, "results": results, "properties": properties});
         let report = json!({"version": "2.1.0", "runs": [run]});
-        scan::read(&report.to_string()).map_err(|error| format!("{error:#}"))
+        read_report(&report.to_string()).map_err(|error| format!("{error:#}"))
     }
 
-    fn trivy(rules: Value, results: Value) -> Result<Scan, String> {
+    fn trivy(rules: Value, results: Value) -> Result<ScanReport, String> {
         let driver =
             json!({"name": "Trivy", "fullName": "Trivy Vulnerability Scanner", "version": "0.67.2", "rules": rules});
         let image = json!({
@@ -225,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn trivy_says_in_the_message_which_package_it_is_and_how_bad() {
+    fn trivy_writes_package_and_severity_into_the_message() {
         let rules = json!([
             {"id": "CVE-2026-0001", "properties": {"security-severity": "7.5", "tags": ["vulnerability", "security", "CRITICAL"]},
              "help": {"text": "Vulnerability CVE-2026-0001\nSeverity: CRITICAL\nPackage: other\nFixed Version: 9\n"}},
@@ -242,13 +246,13 @@ mod tests {
         assert_eq!((scan.scanner.as_str(), scan.version.as_deref(), scan.time), ("trivy", Some("0.67.2"), None));
         assert_eq!(scan.names, ["shop/web:1.4", "registry.example.com/shop/web@sha256:d0"]);
         assert_eq!(scan.config.as_deref(), Some("sha256:c0"));
-        let [openssl, zlib] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+        let [openssl, zlib] = &scan.vulnerabilities[..] else { panic!("{:?}", scan.vulnerabilities) };
         assert_eq!((openssl.id.as_str(), openssl.severity), ("CVE-2026-0001", Severity::High));
         assert_eq!((openssl.package.as_str(), openssl.fixed.as_deref()), ("openssl", Some("3.0.8, 3.1.1")));
         assert_eq!((zlib.id.as_str(), zlib.severity, &zlib.fixed), ("CVE-2026-0002", Severity::Unknown, &None));
     }
 
-    fn grype(word: &str, score: &str, found: &str) -> Result<Scan, String> {
+    fn grype(word: &str, score: &str, found: &str) -> Result<ScanReport, String> {
         let help = format!(
             "Vulnerability CVE-2026-0003\nSeverity: {word}\nPackage: libtar\nVersion: 1.1\nFix Version: 1.2,2.0\nType: deb"
         );
@@ -263,18 +267,18 @@ mod tests {
     }
 
     #[test]
-    fn grype_says_in_the_rule_which_package_it_is_and_how_bad() {
+    fn grype_writes_package_and_severity_into_the_rule() {
         let scan = grype("critical", "8.5", "in image shop/web:1.4 at: /lib/tar").unwrap();
         assert_eq!((scan.scanner.as_str(), scan.reference.as_deref()), ("grype", Some("shop/web:1.4")));
-        let [tar] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+        let [tar] = &scan.vulnerabilities[..] else { panic!("{:?}", scan.vulnerabilities) };
         assert_eq!((tar.id.as_str(), tar.package.as_str()), ("CVE-2026-0003", "libtar"));
         assert_eq!((tar.severity, tar.fixed.as_deref()), (Severity::Critical, Some("1.2, 2.0")));
         let scan = grype("low", "0.0", "in image shop/web:1.4 at: /lib/tar").unwrap();
-        assert_eq!(scan.findings[0].severity, Severity::Unknown);
+        assert_eq!(scan.vulnerabilities[0].severity, Severity::Unknown);
     }
 
     #[test]
-    fn a_scan_of_something_else_is_refused_with_the_command_that_is_right() {
+    fn a_report_on_something_else_is_refused_with_the_right_command() {
         assert!(grype("low", "1.0", "at: package.json").unwrap_err().contains("`grype -o sarif IMAGE`"));
         let error = report(json!({"name": "Trivy"}), json!([]), json!({})).unwrap_err();
         assert!(error.contains("`trivy image --format sarif IMAGE`"), "{error}");
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_is_enough_and_a_level_is_not() {
+    fn a_score_gives_a_severity_and_a_level_does_not() {
         let other = |properties: Value| {
             report(
                 json!({"name": "Other Scanner", "rules": [{"id": "CVE-1", "properties": properties}]}),
@@ -291,14 +295,14 @@ mod tests {
             )
         };
         let scan = other(json!({"security-severity": 7.1})).unwrap();
-        assert_eq!((scan.scanner.as_str(), scan.findings[0].severity), ("other-scanner", Severity::High));
+        assert_eq!((scan.scanner.as_str(), scan.vulnerabilities[0].severity), ("other-scanner", Severity::High));
         let error = other(json!({"tags": ["security"]})).unwrap_err();
-        assert!(error.contains("does not say how bad CVE-1 is") && error.contains("`level` alone"), "{error}");
-        assert!(other(json!({"security-severity": "11"})).unwrap_err().contains("no CVSS score"));
+        assert!(error.contains("but CVE-1 has no severity") && error.contains("a `level` is not enough"), "{error}");
+        assert!(other(json!({"security-severity": "11"})).unwrap_err().contains("expected a CVSS score"));
     }
 
     #[test]
-    fn labels_begin_lines() {
+    fn labels_are_at_the_beginning_of_lines() {
         assert_eq!(labelled("a Package: x\nPackage: y\nPackage: z", "Package: "), Some("y"));
         assert_eq!(labelled("Fixed Version:", "Fixed Version: "), Some(""));
         assert_eq!(labelled("Fixed Versions", "Fixed Version: "), None);

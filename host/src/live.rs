@@ -1,41 +1,40 @@
-//! The world that a policy asks about: registries, and a cluster.
+//! Live answers to a policy's questions: from registries, and from a cluster.
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::answers::Answers;
+use crate::cache::Cache;
 use crate::capabilities::{Answer, Capabilities, HostCall};
-use crate::cluster::{self, Cluster};
-use crate::registry::{self, Registries};
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::registry::{Registries, RegistryOptions};
 
-/// How the world is reached.
+/// How registries and the cluster are reached.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct Access {
+pub struct LiveOptions {
     #[command(flatten)]
-    registry: registry::Access,
+    registry: RegistryOptions,
     #[command(flatten)]
-    cluster: cluster::Access,
+    cluster: ClusterOptions,
 }
 
-/// Asks whoever knows. Every question is asked once, however many objects need the answer: so all of them are judged by
-/// one state of the world.
-pub struct World {
+/// Asks registries and a cluster. Each question is asked once, so that all objects are judged by the same answers.
+pub struct Live {
     registries: Registries,
     cluster: Cluster,
-    answers: Answers<Vec<u8>>,
+    answers: Cache<Vec<u8>>,
 }
 
-impl World {
-    /// Prepares to ask; nothing is reached yet.
+impl Live {
+    /// Prepares the clients. Nothing is reached before the first question.
     ///
     /// # Errors
-    /// When this machine has no room for another thread.
-    pub fn new(access: &Access) -> Result<Self> {
+    /// When the system cannot start a thread.
+    pub fn new(options: &LiveOptions) -> Result<Self> {
         Ok(Self {
-            registries: Registries::new(&access.registry)?,
-            cluster: Cluster::new(&access.cluster),
-            answers: Answers::default(),
+            registries: Registries::new(&options.registry)?,
+            cluster: Cluster::new(&options.cluster),
+            answers: Cache::default(),
         })
     }
 
@@ -52,9 +51,9 @@ impl World {
     }
 }
 
-impl Capabilities for World {
+impl Capabilities for Live {
     fn answer(&self, call: HostCall) -> Answer {
         let question = serde_json::to_string(&call).map_err(|error| error.to_string())?;
-        self.answers.once(&question, || self.ask(&call))
+        self.answers.get_or_compute(&question, || self.ask(&call))
     }
 }

@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, day, said, severity_of, shaped, time};
+use crate::annotate::report::{
+    PackageVulnerability, ScanReport, deserialize, non_empty, read_day, read_severity, read_time,
+};
 
 const RECOGNISED: &str = "a Trivy report (it has SchemaVersion and ArtifactName)";
 
@@ -36,18 +38,17 @@ struct Tool {
     version: Option<String>,
 }
 
-/// What was looked at inside of the image, such as the packages of its system.
+/// A part of the image that was scanned, such as the packages of its distribution.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Target {
     class: Option<String>,
-    vulnerabilities: Option<Vec<Vulnerability>>,
+    vulnerabilities: Option<Vec<TrivyVulnerability>>,
 }
 
-/// A vulnerability as Trivy writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Vulnerability {
+struct TrivyVulnerability {
     #[serde(rename = "VulnerabilityID")]
     id: String,
     #[serde(default)]
@@ -61,16 +62,16 @@ pub(super) fn is_report(value: &Value) -> bool {
     value.get("SchemaVersion").is_some() && (value.get("ArtifactName").is_some() || value.get("ArtifactType").is_some())
 }
 
-pub(super) fn read(report: Value) -> Result<Scan> {
-    let report: Report = shaped(report, RECOGNISED)?;
+pub(super) fn read(report: Value) -> Result<ScanReport> {
+    let report: Report = deserialize(report, RECOGNISED)?;
     if report.schema_version != 2 {
-        bail!("this looks like {RECOGNISED}, but its SchemaVersion is {}, not 2", report.schema_version);
+        bail!("this looks like {RECOGNISED}, but its SchemaVersion is {}; expected 2", report.schema_version);
     }
     match report.artifact_type.as_deref() {
         Some("container_image") => {}
         kind => bail!(
-            "this looks like {RECOGNISED}, but not on an image: its ArtifactType is `{}`, not `container_image`; scan \
-             the image: `trivy image --format json IMAGE`",
+            "this looks like {RECOGNISED}, but not on an image: expected the ArtifactType `container_image`, found \
+             `{}`; scan the image: `trivy image --format json IMAGE`",
             kind.unwrap_or_default()
         ),
     }
@@ -79,7 +80,7 @@ pub(super) fn read(report: Value) -> Result<Scan> {
         |target: &Target| !matches!(target.class.as_deref(), Some("config" | "secret" | "license" | "license-file"));
     if !targets.is_empty() && !targets.iter().any(of_packages) {
         bail!(
-            "this looks like {RECOGNISED}, but on secrets, licenses or configuration alone: it has no \
+            "this looks like {RECOGNISED}, but only on secrets, licenses or configuration: it has no \
              Results[].Vulnerabilities; scan with `trivy image --scanners vuln --format json IMAGE`"
         );
     }
@@ -87,29 +88,29 @@ pub(super) fn read(report: Value) -> Result<Scan> {
     let mut names: Vec<String> = report.artifact_name.iter().cloned().collect();
     names.extend(report.metadata.repo_tags.unwrap_or_default());
     names.extend(report.metadata.repo_digests.unwrap_or_default());
-    Ok(Scan {
+    Ok(ScanReport {
         scanner: "trivy".to_owned(),
-        version: said(report.trivy.and_then(|tool| tool.version)),
-        time: time(report.created_at.as_deref(), "CreatedAt")?,
-        reference: said(report.artifact_name),
+        version: non_empty(report.trivy.and_then(|tool| tool.version)),
+        time: read_time(report.created_at.as_deref(), "CreatedAt")?,
+        reference: non_empty(report.artifact_name),
         names,
         manifest: None,
-        config: said(report.metadata.image_id),
-        findings: vulnerabilities.map(finding).collect::<Result<_>>()?,
+        config: non_empty(report.metadata.image_id),
+        vulnerabilities: vulnerabilities.map(package_vulnerability).collect::<Result<_>>()?,
     })
 }
 
-fn finding(vulnerability: Vulnerability) -> Result<Finding> {
-    let Vulnerability { id, pkg_name: package, fixed_version, severity, published_date } = vulnerability;
-    let word = severity.with_context(|| {
-        format!("this looks like {RECOGNISED}, but not every Results[].Vulnerabilities[] has a Severity: {id} has none")
+fn package_vulnerability(vulnerability: TrivyVulnerability) -> Result<PackageVulnerability> {
+    let TrivyVulnerability { id, pkg_name: package, fixed_version, severity, published_date } = vulnerability;
+    let severity = severity.with_context(|| {
+        format!("this looks like {RECOGNISED}, but {id} in Results[].Vulnerabilities[] has no Severity")
     })?;
-    Ok(Finding {
-        severity: severity_of(&word, &id)?,
+    Ok(PackageVulnerability {
+        severity: read_severity(&severity, &id)?,
         id,
         package,
-        fixed: said(fixed_version),
-        published: day(published_date.as_deref()),
+        fixed: non_empty(fixed_version),
+        published: read_day(published_date.as_deref()),
         aliases: Vec::new(),
     })
 }
@@ -119,7 +120,7 @@ mod tests {
     use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan};
+    use super::super::{ScanReport, read as read_report};
 
     fn report(changes: Value) -> Value {
         let mut report = json!({
@@ -150,8 +151,8 @@ mod tests {
         report
     }
 
-    fn read(changes: Value) -> Result<Scan, String> {
-        scan::read(&report(changes).to_string()).map_err(|error| format!("{error:#}"))
+    fn read(changes: Value) -> Result<ScanReport, String> {
+        read_report(&report(changes).to_string()).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
             ["shop/web:1.4", "registry.example.com/shop/web:1.4", "registry.example.com/shop/web@sha256:d0"]
         );
         assert_eq!((scan.manifest, scan.config.as_deref()), (None, Some("sha256:c0")));
-        let [openssl, zlib] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+        let [openssl, zlib] = &scan.vulnerabilities[..] else { panic!("{:?}", scan.vulnerabilities) };
         assert_eq!((openssl.id.as_str(), openssl.severity), ("CVE-2026-0001", Severity::Critical));
         assert_eq!((openssl.package.as_str(), openssl.fixed.as_deref()), ("openssl", Some("3.0.8")));
         assert_eq!(openssl.published.unwrap().to_string(), "2026-11-01");
@@ -173,35 +174,38 @@ mod tests {
     }
 
     #[test]
-    fn an_image_in_which_there_is_nothing_to_find_is_clean() {
+    fn a_report_without_results_has_no_vulnerabilities() {
         let mut report = report(json!({"Metadata": {}}));
         report.as_object_mut().unwrap().remove("Results");
-        assert_eq!(scan::read(&report.to_string()).unwrap().findings, []);
+        assert_eq!(read_report(&report.to_string()).unwrap().vulnerabilities, []);
     }
 
     #[test]
-    fn a_scan_of_something_else_is_refused_with_the_command_that_is_right() {
+    fn a_report_on_something_else_is_refused_with_the_right_command() {
         let error = read(json!({"ArtifactType": "filesystem"})).unwrap_err();
-        assert!(error.contains("its ArtifactType is `filesystem`") && error.contains("`trivy image"), "{error}");
+        assert!(error.contains("found `filesystem`") && error.contains("`trivy image"), "{error}");
         let error = read(json!({"Results": [{"Target": "/key.pem", "Class": "secret"}]})).unwrap_err();
         assert!(error.contains("--scanners vuln"), "{error}");
-        assert!(read(json!({"SchemaVersion": 3})).unwrap_err().ends_with("its SchemaVersion is 3, not 2"));
+        assert!(read(json!({"SchemaVersion": 3})).unwrap_err().ends_with("its SchemaVersion is 3; expected 2"));
     }
 
     #[test]
-    fn what_is_missing_or_of_another_shape_is_named() {
+    fn a_missing_or_invalid_field_is_named() {
         let of = |vulnerability: Value| {
             read(json!({"Results": [{"Class": "os-pkgs", "Vulnerabilities": [vulnerability]}]})).unwrap_err()
         };
         assert_eq!(
             of(json!({"VulnerabilityID": "CVE-2026-0003"})),
-            "this looks like a Trivy report (it has SchemaVersion and ArtifactName), but not every \
-             Results[].Vulnerabilities[] has a Severity: CVE-2026-0003 has none"
+            "this looks like a Trivy report (it has SchemaVersion and ArtifactName), but CVE-2026-0003 in \
+             Results[].Vulnerabilities[] has no Severity"
         );
         assert!(
             of(json!({"PkgName": "a"}))
                 .ends_with("in `Results[0].Vulnerabilities[0]`: missing field `VulnerabilityID`")
         );
-        assert!(of(json!({"VulnerabilityID": "CVE-1", "Severity": "BAD"})).starts_with("CVE-1 has the severity `BAD`"));
+        assert!(
+            of(json!({"VulnerabilityID": "CVE-1", "Severity": "BAD"}))
+                .starts_with("CVE-1 has the unknown severity `BAD`")
+        );
     }
 }

@@ -4,7 +4,9 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scan::{Finding, Scan, day, said, severity_of, shaped, time};
+use crate::annotate::report::{
+    PackageVulnerability, ScanReport, deserialize, non_empty, read_day, read_severity, read_time,
+};
 
 const RECOGNISED: &str = "a Grype report (it has matches and descriptor)";
 
@@ -18,15 +20,14 @@ struct Report {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Match {
-    vulnerability: Vulnerability,
+    vulnerability: GrypeVulnerability,
     #[serde(default)]
     related_vulnerabilities: Vec<Related>,
     artifact: Artifact,
 }
 
-/// A vulnerability as Grype writes it.
 #[derive(Debug, Deserialize)]
-struct Vulnerability {
+struct GrypeVulnerability {
     id: String,
     severity: Option<String>,
     #[serde(default)]
@@ -55,7 +56,7 @@ struct Artifact {
     name: String,
 }
 
-/// What was scanned. Of an image the target is an object, of anything else it is a text.
+/// What was scanned. The target is an object for an image, and a string for anything else.
 #[derive(Debug, Deserialize)]
 struct Source {
     #[serde(rename = "type")]
@@ -84,46 +85,46 @@ pub(super) fn is_report(value: &Value) -> bool {
     value.get("matches").is_some() && value.get("descriptor").is_some()
 }
 
-pub(super) fn read(report: Value) -> Result<Scan> {
-    let report: Report = shaped(report, RECOGNISED)?;
+pub(super) fn read(report: Value) -> Result<ScanReport> {
+    let report: Report = deserialize(report, RECOGNISED)?;
     let image: Image = match report.source {
-        Some(source) if source.kind == "image" => shaped(source.target, RECOGNISED)?,
+        Some(source) if source.kind == "image" => deserialize(source.target, RECOGNISED)?,
         source => bail!(
-            "this looks like {RECOGNISED}, but not on an image: its source.type is `{}`, not `image`; scan the image: \
-             `grype -o json IMAGE`",
+            "this looks like {RECOGNISED}, but not on an image: expected the source.type `image`, found `{}`; scan the \
+             image: `grype -o json IMAGE`",
             source.map(|source| source.kind).unwrap_or_default()
         ),
     };
     let mut names: Vec<String> = image.user_input.iter().cloned().collect();
     names.extend(image.tags.unwrap_or_default());
     names.extend(image.repo_digests.unwrap_or_default());
-    Ok(Scan {
+    Ok(ScanReport {
         scanner: "grype".to_owned(),
-        version: said(report.descriptor.version).filter(|version| version != "[not provided]"),
-        time: time(report.descriptor.timestamp.as_deref(), "descriptor.timestamp")?,
-        reference: said(image.user_input),
+        version: non_empty(report.descriptor.version).filter(|version| version != "[not provided]"),
+        time: read_time(report.descriptor.timestamp.as_deref(), "descriptor.timestamp")?,
+        reference: non_empty(image.user_input),
         names,
-        manifest: said(image.manifest_digest),
-        config: said(image.image_id),
-        findings: report.matches.into_iter().map(finding).collect::<Result<_>>()?,
+        manifest: non_empty(image.manifest_digest),
+        config: non_empty(image.image_id),
+        vulnerabilities: report.matches.into_iter().map(package_vulnerability).collect::<Result<_>>()?,
     })
 }
 
-fn finding(found: Match) -> Result<Finding> {
-    let Vulnerability { id, severity, fix } = found.vulnerability;
-    let severity = severity_of(&severity.unwrap_or_default(), &id)?;
+fn package_vulnerability(found: Match) -> Result<PackageVulnerability> {
+    let GrypeVulnerability { id, severity, fix } = found.vulnerability;
+    let severity = read_severity(&severity.unwrap_or_default(), &id)?;
     let versions = fix.versions.filter(|_| fix.state.as_deref() == Some("fixed")).unwrap_or_default();
     let mut aliases: Vec<String> = found.related_vulnerabilities.into_iter().map(|related| related.id).collect();
     aliases.retain(|alias| *alias != id);
     aliases.sort_unstable();
     aliases.dedup();
-    Ok(Finding {
+    Ok(PackageVulnerability {
         severity,
         id,
         package: found.artifact.name,
-        fixed: said(Some(versions.join(", "))),
-        // Grype does not say when a vulnerability was published; the first fix cannot be earlier by much.
-        published: fix.available.unwrap_or_default().iter().filter_map(|fix| day(fix.date.as_deref())).min(),
+        fixed: non_empty(Some(versions.join(", "))),
+        // Grype does not say when a vulnerability was published. The first fix comes close: it is rarely earlier.
+        published: fix.available.unwrap_or_default().iter().filter_map(|fix| read_day(fix.date.as_deref())).min(),
         aliases,
     })
 }
@@ -133,7 +134,7 @@ mod tests {
     use container_patch_policy::evidence::scan::Severity;
     use serde_json::{Value, json};
 
-    use super::super::scan::{self, Scan};
+    use super::super::{ScanReport, read as read_report};
 
     fn report() -> Value {
         json!({
@@ -157,12 +158,12 @@ mod tests {
         })
     }
 
-    fn read(report: &Value) -> Result<Scan, String> {
-        scan::read(&report.to_string()).map_err(|error| format!("{error:#}"))
+    fn read(report: &Value) -> Result<ScanReport, String> {
+        read_report(&report.to_string()).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
-    fn a_report_is_read_and_what_grype_ignores_does_not_count() {
+    fn a_report_is_read_without_the_ignored_matches() {
         let scan = read(&report()).unwrap();
         assert_eq!((scan.scanner.as_str(), scan.version.as_deref()), ("grype", Some("0.104.0")));
         assert_eq!(scan.time.unwrap().to_rfc3339(), "2026-11-19T08:00:00.123+00:00");
@@ -171,7 +172,7 @@ mod tests {
             ["shop/web:1.4", "registry.example.com/shop/web:1.4", "registry.example.com/shop/web@sha256:d0"]
         );
         assert_eq!((scan.manifest.as_deref(), scan.config.as_deref()), (Some("sha256:a0"), Some("sha256:c0")));
-        let [lodash, tar] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+        let [lodash, tar] = &scan.vulnerabilities[..] else { panic!("{:?}", scan.vulnerabilities) };
         assert_eq!((lodash.severity, lodash.fixed.as_deref()), (Severity::High, Some("1.2.1, 2.0.0")));
         assert_eq!(lodash.published.unwrap().to_string(), "2026-10-01");
         assert_eq!(lodash.aliases, ["CVE-2026-0005"]);
@@ -179,15 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_of_something_else_is_refused_with_the_command_that_is_right() {
+    fn a_report_on_something_else_is_refused_with_the_right_command() {
         let mut directory = report();
         directory["source"] = json!({"type": "directory", "target": "/src"});
         let error = read(&directory).unwrap_err();
-        assert!(error.contains("its source.type is `directory`") && error.contains("`grype -o json IMAGE`"), "{error}");
+        assert!(error.contains("found `directory`") && error.contains("`grype -o json IMAGE`"), "{error}");
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_field_is_named() {
         let mut broken = report();
         broken["matches"][1].as_object_mut().unwrap().remove("artifact");
         assert_eq!(
