@@ -38,6 +38,11 @@ impl SettingsOptions {
         };
         match settings {
             Value::Null => Ok(json!({})),
+            Value::Object(fields) if fields.len() == 1 && fields.contains_key("settings") => {
+                bail!(
+                    "invalid settings in {source}: they are inside of `settings:`; give what is inside, without `settings:`"
+                )
+            }
             Value::Object(_) => Ok(settings),
             other => bail!("invalid settings in {source}: expected an object, found {}", json_type(&other)),
         }
@@ -80,6 +85,18 @@ mod tests {
         assert_eq!(from_file("exempt: ['*']").unwrap(), json!({"exempt": ["*"]}));
         assert!(from_file("- a").unwrap_err().to_string().ends_with("expected an object, found a list"));
         assert!(from_file("a: [").is_err());
+    }
+
+    #[test]
+    fn settings_inside_of_a_top_level_key_are_an_error_that_says_so() {
+        for text in ["settings: {exempt: []}", "settings:"] {
+            let error = from_file(text).unwrap_err().to_string();
+            assert!(
+                error.ends_with("they are inside of `settings:`; give what is inside, without `settings:`"),
+                "{error}"
+            );
+        }
+        assert!(from_file("settings: {}\nexempt: []").is_ok(), "the policy reports the unknown key");
     }
 
     #[test]
