@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use clap::Parser;
-use container_patch::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use container_patch::admission::AdmissionRequest;
+use container_patch::capabilities::{
+    AllowedResources, Answer, Capabilities, ContextAwareResource, HostCall, host_call,
+};
 use container_patch::live::{Live, LiveOptions};
+use container_patch::policy::Policy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -328,13 +332,85 @@ fn a_kind_that_is_not_installed_cannot_be_found() {
 }
 
 #[test]
-fn what_the_user_may_not_read_is_refused_in_the_words_of_the_api_server() {
+fn a_missing_permission_is_reported_for_the_user_of_the_kubeconfig() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
-    let refused =
-        "ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
+    let refused = "container-patch needs permission to get and list secrets as the user of the kubeconfig context `test`: \
+                   ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
     assert_eq!(get(&live, "v1", "Secret", Some("shop"), "key").unwrap_err(), refused);
     assert_eq!(list(&live, "v1", "Secret", "shop").unwrap_err(), refused);
+}
+
+#[test]
+fn expired_credentials_are_reported_for_the_user_of_the_kubeconfig() {
+    let server =
+        ApiServer::that(|_| Some((401, json!({"message": "Unauthorized", "reason": "Unauthorized", "code": 401}))));
+    assert_eq!(
+        get(&server.live(&["--context", "joe"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        "container-patch needs valid credentials for the user of the kubeconfig context `joe`: \
+         ApiError: Unauthorized: Unauthorized (401)"
+    );
+}
+
+const WEB: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A cluster, next to a registry with the image `web`.
+struct WithRegistry(Live);
+
+impl Capabilities for WithRegistry {
+    fn answer(&self, call: HostCall) -> Answer {
+        let manifest = json!({"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": WEB}});
+        let answer = match call {
+            HostCall::OciManifestDigest(_) => json!({ "digest": WEB }),
+            HostCall::OciManifest(_) => manifest,
+            HostCall::OciManifestAndConfig(_) => {
+                json!({"digest": WEB, "manifest": manifest, "config": {"created": "2026-11-01T00:00:00Z"}})
+            }
+            other => return self.0.answer(other),
+        };
+        Ok(answer.to_string().into_bytes())
+    }
+}
+
+#[test]
+fn a_finding_about_a_missing_permission_is_for_the_user_of_the_kubeconfig() {
+    let server = ApiServer::that(|asked| {
+        let group = "aquasecurity.github.io";
+        let (status, answer) = match asked.line.as_str() {
+            "GET /apis/aquasecurity.github.io/v1alpha1" => (
+                200,
+                json!({"kind": "APIResourceList", "groupVersion": format!("{group}/v1alpha1"),
+                    "resources": [served("vulnerabilityreports", "VulnerabilityReport", true)]}),
+            ),
+            _ => (
+                403,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
+                    "code": 403, "message": format!("vulnerabilityreports.{group} is forbidden: User \"jane\" cannot get")}),
+            ),
+        };
+        Some((status, answer))
+    });
+    let capabilities: Arc<dyn Capabilities> = Arc::new(WithRegistry(server.live(&[])));
+    let request = AdmissionRequest::from_review(&json!({
+        "uid": "1", "operation": "CREATE", "userInfo": {}, "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "object": {"spec": {"containers": [{"name": "app", "image": format!("web:1@{WEB}")}]}},
+    }))
+    .unwrap();
+    let policy = Policy::embedded().unwrap();
+    let settings = json!({"schedule": {"action": "off"}, "baseImage": {"action": "off"},
+        "scan": {"reports": [{"source": "trivyOperator"}]}});
+    let response = policy.validate(&request, &settings, &capabilities, &policy.declared_resources()).unwrap();
+    let message = response.status.and_then(|status| status.message).unwrap();
+    assert!(
+        message.contains(
+            "cannot be read: container-patch needs permission to get and list vulnerabilityreports.aquasecurity.github.io \
+             as the user of the kubeconfig context `test`: ApiError: "
+        ),
+        "{message}"
+    );
+    assert!(!message.contains("policy-server"), "{message}");
 }
 
 #[test]
@@ -399,7 +475,7 @@ fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
     assert_eq!(
         get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
-            "cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
+            "container-patch needs access to a cluster: cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
             server.address
         )
     );
@@ -428,7 +504,7 @@ fn a_context_that_does_not_exist_is_refused_with_those_that_do() {
     assert_eq!(
         get(&server.live(&["--context", "prod"]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
-            "cannot use the kubeconfig {}: unknown context `prod` (known contexts: test, joe)",
+            "container-patch needs access to a cluster: cannot use the kubeconfig {}: unknown context `prod` (known contexts: test, joe)",
             server.kubeconfig().display()
         )
     );
@@ -441,7 +517,10 @@ fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
         std::fs::write(server.kubeconfig(), text).unwrap();
         get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err()
     };
-    let begin = format!("cannot read the kubeconfig {}: ", server.kubeconfig().display());
+    let begin = format!(
+        "container-patch needs access to a cluster: cannot read the kubeconfig {}: ",
+        server.kubeconfig().display()
+    );
     for broken in ["users: [{token: s3cret", "users:\n- token: s3cret\n  name: [1]", "- s3cret", "users: s3cret"] {
         let error = error(broken);
         assert!(error.starts_with(&begin), "{error}");
