@@ -349,3 +349,21 @@ EOF
   [ "$status" -eq 1 ]
   assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
 }
+
+@test "warnings about valid settings are printed once, by check, run and schedule" {
+  pinned_pod a > a.yaml
+  pinned_pod b > b.yaml
+  local settings warning
+  settings="$(quiet '{"registries": ["*"]}')"
+  warning='Warning: settings: registries[0]: `*` matches every host'
+  check a.yaml b.yaml --settings-json "$settings"
+  [ "$status" -eq 0 ]
+  [ "$(grep -cF "$warning" <<< "$stderr")" -eq 1 ]
+  run --separate-stderr "$CONTAINER_PATCH" run --settings-json "$settings" --request-path "$(request v1 Pod "$(pod "nginx:1@$DIGEST")")"
+  [ "$status" -eq 0 ]
+  [ "$(grep -cF "$warning" <<< "$stderr")" -eq 1 ]
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json "$settings"
+  [ "$status" -eq 0 ]
+  [ "$(grep -cF "$warning" <<< "$stderr")" -eq 1 ]
+  [[ "$output" != *Warning* ]]
+}

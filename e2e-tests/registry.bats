@@ -407,3 +407,15 @@ push_platforms() {
   ask "$(request v1 Pod "$(pod "$REGISTRY/session/other:1")")" '{}' --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
   assert_denied evidence-unavailable
 }
+
+@test "a registry that uses plain HTTP is reported with the flag for it" {
+  push_image plain/app 1 2026-11-01T00:00:00Z
+  printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: app, image: "%s/plain/app:1"}]}\n' "$REGISTRY" > "$BATS_TEST_TMPDIR/a.yaml"
+  local settings
+  settings="$(jq -nc --arg registry "$REGISTRY" --argjson only "$ONLY_PIN" '$only * {registries: [$registry]}')"
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings"
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "$REGISTRY does not answer in TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings" --insecure-registry "$REGISTRY"
+  [ "$status" -eq 0 ]
+}

@@ -109,7 +109,7 @@ pub(crate) fn answer(value: &impl Serialize) -> Answer {
     serde_json::to_vec(value).map_err(|error| error.to_string())
 }
 
-/// Answers the questions of a policy. An error is told to the policy, which decides what it means.
+/// Answers the questions of a policy. The policy gets errors, too, and decides what they mean.
 pub trait Capabilities: Send + Sync {
     /// Answers one question.
     ///
@@ -160,7 +160,7 @@ impl AllowedResources {
     }
 }
 
-/// Reads the question that stands in a waPC host call, and whether the policy may ask it.
+/// Reads the question of a waPC host call, and checks that the policy may ask it.
 ///
 /// # Errors
 /// When no such capability exists, its payload cannot be read, or the policy may not use it.

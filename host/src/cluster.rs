@@ -1,7 +1,7 @@
 //! Answers about the resources of a cluster, from its API server.
 //!
-//! The answers have the same content as those of policy-server, and errors begin in the same way, so that a policy gets the
-//! same answers everywhere.
+//! The answers have the same content as those of policy-server, and most errors the same beginning, so that a policy gets the
+//! same answers everywhere. Errors about the user's own access begin with advice for the user.
 
 mod kubeconfig;
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use container_patch_policy::evidence::cluster::CONTAINER_PATCH_NEEDS;
 use container_patch_policy::host::field_mask::FieldMask;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
@@ -24,9 +25,13 @@ use kube::core::{DynamicObject, ObjectList, Status, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::runtime::Runtime;
 
+use self::kubeconfig::ClusterAccess;
 use crate::cache::Cache;
 use crate::capabilities::{self, Answer, CanI, Get, ListAll, ListByNamespace, answer};
 use crate::error_chain::error_chain;
+
+/// The permission to ask what a user may do.
+const CREATE_REVIEWS: &str = "create subjectaccessreviews.authorization.k8s.io";
 
 /// The number of objects in a page of a list, as in kubectl and policy-server.
 const PAGE: u32 = 500;
@@ -82,7 +87,7 @@ impl Cluster {
             (true, Some(namespace)) => connection.api(&known, Some(namespace)),
             (false, _) => connection.api(&known, None),
         };
-        let mut object = connection.wait(api.get_opt(name))?.ok_or_else(|| {
+        let mut object = connection.wait(&known.permission(), api.get_opt(name))?.ok_or_else(|| {
             format!("Cannot find {api_version}/{kind} named '{name}' inside of namespace '{namespace:?}'")
         })?;
         mask(field_masks.as_ref()).prune(&mut object.data);
@@ -122,13 +127,16 @@ impl Cluster {
         let connection = self.connection()?;
         let reviews: Api<SubjectAccessReview> = Api::all(connection.client.clone());
         let review = SubjectAccessReview { spec: question.request.clone().into(), ..SubjectAccessReview::default() };
-        let answered = connection.wait(reviews.create(&PostParams::default(), &review))?;
+        let answered = connection.wait(CREATE_REVIEWS, reviews.create(&PostParams::default(), &review))?;
         let status: Option<SubjectAccessReviewStatus> = answered.status;
         answer(&status.ok_or("SubjectAccessReview did not return a response")?)
     }
 
     fn connection(&self) -> Result<&Connection, String> {
-        let open = || Connection::open(&self.options).map_err(|error| format!("{error:#}"));
+        let open = || {
+            let connection = Connection::open(&self.options);
+            connection.map_err(|error| format!("{CONTAINER_PATCH_NEEDS}access to a cluster: {error:#}"))
+        };
         self.connection.get_or_init(open).as_ref().map_err(Clone::clone)
     }
 
@@ -161,7 +169,7 @@ impl Cluster {
         let api = connection.api(kind, namespace);
         let mut items = Vec::new();
         loop {
-            let listed = connection.wait(api.list(&page))?;
+            let listed = connection.wait(&kind.permission(), api.list(&page))?;
             items.extend(listed.items.into_iter().map(|object| trimmed(object, mask)));
             page.continue_token = listed.metadata.continue_.filter(|token| !token.is_empty());
             if page.continue_token.is_none() {
@@ -180,11 +188,21 @@ struct Kind {
     namespaced: bool,
 }
 
+impl Kind {
+    /// The permission to read its objects. A policy gets an object before it lists others, so it needs both verbs.
+    fn permission(&self) -> String {
+        let ApiResource { group, plural, .. } = &self.resource;
+        let dot = if group.is_empty() { "" } else { "." };
+        format!("get and list {plural}{dot}{group}")
+    }
+}
+
 /// A client for an API server, with its runtime.
 struct Connection {
     runtime: Runtime,
     client: Client,
     server: String,
+    user: String,
     timeout: Duration,
 }
 
@@ -193,7 +211,7 @@ impl Connection {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context("cannot start the threads that ask the cluster")?;
         let found = kubeconfig::find(options.kubeconfig.as_deref(), options.context.as_deref());
-        let mut config = runtime.block_on(found)?;
+        let ClusterAccess { mut config, user } = runtime.block_on(found)?;
         // With retries, an API server that refuses is asked again until the timeout, and its error is lost.
         config.default_retry = false;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
@@ -202,7 +220,7 @@ impl Connection {
             Client::try_from(config)
         };
         let client = client.map_err(|error| anyhow!("cannot log in to {server}: {}", failure(&error)))?;
-        Ok(Self { runtime, client, server, timeout: Duration::from_secs(options.cluster_timeout) })
+        Ok(Self { runtime, client, server, user, timeout: Duration::from_secs(options.cluster_timeout) })
     }
 
     fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -214,18 +232,29 @@ impl Connection {
 
     fn kinds(&self, api_version: &str) -> Result<APIResourceList, String> {
         match api_version {
-            "v1" => self.wait(self.client.list_core_api_resources(api_version)),
-            _ => self.wait(self.client.list_api_group_resources(api_version)),
+            "v1" => self.wait("read the API discovery", self.client.list_core_api_resources(api_version)),
+            _ => self.wait("read the API discovery", self.client.list_api_group_resources(api_version)),
         }
     }
 
-    fn wait<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    /// Waits for the answer to a question that needs a permission.
+    fn wait<T>(&self, permission: &str, question: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
         let within_time = async { tokio::time::timeout(self.timeout, question).await };
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) => Err(refusal(&status)),
+            Ok(Err(kube::Error::Api(status))) => Err(self.advice(permission, &status)),
             Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, failure(&error))),
             Err(_) => Err(format!("{} did not answer within {} s", self.server, self.timeout.as_secs())),
+        }
+    }
+
+    /// The error of the API server, with advice for the user. What to do comes first, since messages are cut at their end.
+    fn advice(&self, permission: &str, status: &Status) -> String {
+        let (user, refusal) = (&self.user, refusal(status));
+        match status.code {
+            401 => format!("{CONTAINER_PATCH_NEEDS}valid credentials for {user}: {refusal}"),
+            403 => format!("{CONTAINER_PATCH_NEEDS}permission to {permission} as {user}: {refusal}"),
+            _ => refusal,
         }
     }
 }

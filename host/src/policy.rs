@@ -153,6 +153,9 @@ impl Policy {
         if !response.valid {
             bail!("{}", response.message.unwrap_or_else(|| "the policy gives no reason".to_owned()));
         }
+        for warning in response.message.iter().flat_map(|message| message.lines()).filter(|line| !line.is_empty()) {
+            print_once(&format!("Warning: settings: {warning}"));
+        }
         Ok(())
     }
 

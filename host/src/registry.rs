@@ -20,6 +20,9 @@ use crate::error_chain::error_chain;
 /// The key of Docker Hub in docker's credentials.
 const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 
+/// Part of the error of a TLS handshake that is not answered in TLS.
+const NO_TLS: &str = "received corrupt message of type InvalidContentType";
+
 /// How registries are reached. Credentials are those of docker, from `config.json` in `$DOCKER_CONFIG` or `~/.docker`.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -113,10 +116,18 @@ impl Registries {
         let within_time = async { tokio::time::timeout(self.timeout, question).await };
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(error_chain(&error)),
+            Ok(Err(error)) => Err(with_advice(error_chain(&error), reference.resolve_registry())),
             Err(_) => Err(format!("{} did not answer within {} s", reference.registry(), self.timeout.as_secs())),
         }
     }
+}
+
+/// The error of a registry, or advice for one that answers a TLS handshake in plain HTTP.
+fn with_advice(error: String, registry: &str) -> String {
+    if error.contains(NO_TLS) {
+        return format!("{registry} does not answer in TLS; if it uses plain HTTP, set --insecure-registry {registry}");
+    }
+    error
 }
 
 /// Reads the host of a registry, with or without a scheme before it.

@@ -35,10 +35,13 @@ pub struct Options {
 /// When the settings cannot be read, or are invalid.
 pub fn exec(options: &Options) -> Result<()> {
     let json = to_raw_value(&options.settings.read()?)?;
-    let settings = match Settings::from_json(&json) {
-        Ok(settings) => settings,
+    let (settings, warnings) = match Settings::with_warnings(&json) {
+        Ok(read) => read,
         Err(problems) => bail!("the settings of this policy are not valid:\n{problems}"),
     };
+    for warning in warnings {
+        eprintln!("Warning: settings: {warning}");
+    }
     let from = options.from.unwrap_or_else(|| Utc::now().date_naive());
     if !(1970..=4900).contains(&from.year()) {
         bail!("invalid --from: expected a day of the years 1970 to 4900");

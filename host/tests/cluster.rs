@@ -8,13 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use clap::Parser;
-use container_patch::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use container_patch::admission::AdmissionRequest;
+use container_patch::capabilities::{
+    AllowedResources, Answer, Capabilities, ContextAwareResource, HostCall, host_call,
+};
 use container_patch::live::{Live, LiveOptions};
+use container_patch::policy::Policy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Seconds that even a busy machine needs not.
-const PATIENT: &str = "60";
+/// A timeout in seconds that is long enough on a busy machine.
+const LONG_TIMEOUT: &str = "60";
 
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
@@ -32,7 +36,7 @@ struct Asked {
     body: Value,
 }
 
-/// An API server, as the policy's user has it in a kubeconfig.
+/// An API server, and a kubeconfig for it.
 struct ApiServer {
     address: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -40,8 +44,8 @@ struct ApiServer {
 }
 
 impl ApiServer {
-    /// One that gives these answers, a status and what is told; or, where there is none, never answers.
-    fn that(answers: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
+    /// An API server with these answers, each a status and a body. Without an answer the client waits.
+    fn with_answers(answers: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address").to_string();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -57,9 +61,9 @@ impl ApiServer {
         server
     }
 
-    /// One that has the kinds and the objects of [`cluster`].
+    /// An API server with the kinds and objects of [`cluster`].
     fn of_a_shop() -> Self {
-        Self::that(|asked| Some(cluster(asked)))
+        Self::with_answers(|asked| Some(cluster(asked)))
     }
 
     fn kubeconfig(&self) -> PathBuf {
@@ -81,7 +85,7 @@ impl ApiServer {
     /// The live answers for a user with the kubeconfig and these flags.
     fn live(&self, flags: &[&str]) -> Live {
         let kubeconfig = self.kubeconfig();
-        let given = ["test", "--cluster-timeout", PATIENT, "--kubeconfig", kubeconfig.to_str().unwrap()];
+        let given = ["test", "--cluster-timeout", LONG_TIMEOUT, "--kubeconfig", kubeconfig.to_str().unwrap()];
         Live::new(&Flags::parse_from(given.iter().chain(flags)).live).unwrap()
     }
 
@@ -231,7 +235,7 @@ fn list(live: &Live, api_version: &str, kind: &str, namespace: &str) -> Result<V
 }
 
 #[test]
-fn an_object_is_told_as_the_api_server_has_it() {
+fn an_object_is_returned_as_in_the_api_server() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
     assert_eq!(get(&live, "v1", "Namespace", None, "shop"), Ok(namespace("shop")));
@@ -248,18 +252,18 @@ fn an_object_is_told_as_the_api_server_has_it() {
 }
 
 #[test]
-fn of_an_object_the_policy_sees_the_fields_that_it_asks_for() {
+fn the_policy_gets_the_fields_of_its_masks() {
     let server = ApiServer::of_a_shop();
     let question = json!({"api_version": "example.com/v1", "kind": "Rule", "name": "one", "namespace": "shop",
         "disable_cache": true, "field_masks": ["spec.images.name", "metadata.name"]});
     let mut expected = rule("one");
     expected.as_object_mut().unwrap().remove("status");
     expected["spec"] = json!({"images": [{"name": "web"}, {"name": "cart"}]});
-    assert_eq!(told(&server.live(&[]), "get_resource", &question), Ok(expected));
+    assert_eq!(ask(&server.live(&[]), "get_resource", &question), Ok(expected));
 }
 
 #[test]
-fn an_object_that_is_not_there_cannot_be_found() {
+fn a_missing_object_is_not_found() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
     assert_eq!(
@@ -277,7 +281,7 @@ fn an_object_that_is_not_there_cannot_be_found() {
 }
 
 #[test]
-fn a_list_has_all_pages_of_the_objects_that_are_selected() {
+fn a_list_has_the_selected_objects_of_all_pages() {
     let server = ApiServer::of_a_shop();
     let question = json!({"api_version": "example.com/v1", "kind": "Rule", "namespace": "shop",
         "label_selector": "team=a", "field_selector": "spec.on=true", "field_masks": ["spec.on"]});
@@ -286,7 +290,7 @@ fn a_list_has_all_pages_of_the_objects_that_are_selected() {
             "metadata": {"name": name, "namespace": "shop", "annotations": {"note": "x"}, "managedFields": []}})
     };
     assert_eq!(
-        told(&server.live(&[]), "list_resources_by_namespace", &question),
+        ask(&server.live(&[]), "list_resources_by_namespace", &question),
         Ok(json!({"apiVersion": "example.com/v1", "kind": "RuleList", "metadata": {},
             "items": [listed("one"), listed("two"), listed("three")]}))
     );
@@ -297,14 +301,14 @@ fn a_list_has_all_pages_of_the_objects_that_are_selected() {
 fn a_list_of_the_whole_cluster_has_the_objects_of_all_namespaces() {
     let server = ApiServer::of_a_shop();
     let question = json!({"api_version": "v1", "kind": "Namespace"});
-    let listed = told(&server.live(&[]), "list_resources_all", &question).unwrap();
+    let listed = ask(&server.live(&[]), "list_resources_all", &question).unwrap();
     assert_eq!(listed["kind"], "NamespaceList");
     assert_eq!(listed["items"][1]["metadata"]["name"], "till");
     assert_eq!(listed["items"][1]["spec"], namespace("till")["spec"]);
 }
 
 #[test]
-fn what_is_cluster_wide_is_not_in_a_namespace() {
+fn a_cluster_wide_kind_cannot_be_listed_in_a_namespace() {
     let server = ApiServer::of_a_shop();
     assert_eq!(
         list(&server.live(&[]), "v1", "Namespace", "shop").unwrap_err(),
@@ -313,7 +317,7 @@ fn what_is_cluster_wide_is_not_in_a_namespace() {
 }
 
 #[test]
-fn a_kind_that_is_not_installed_cannot_be_found() {
+fn a_missing_kind_is_not_found() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
     assert_eq!(list(&live, "v1", "Nothing", "shop").unwrap_err(), "Cannot find resource v1/Nothing");
@@ -328,25 +332,98 @@ fn a_kind_that_is_not_installed_cannot_be_found() {
 }
 
 #[test]
-fn what_the_user_may_not_read_is_refused_in_the_words_of_the_api_server() {
+fn a_missing_permission_is_reported_for_the_user_of_the_kubeconfig() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
-    let refused =
-        "ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
+    let refused = "container-patch needs permission to get and list secrets as the user of the kubeconfig context `test`: \
+                   ApiError: secrets \"key\" is forbidden: User \"jane\" cannot get resource \"secrets\": Forbidden (403)";
     assert_eq!(get(&live, "v1", "Secret", Some("shop"), "key").unwrap_err(), refused);
     assert_eq!(list(&live, "v1", "Secret", "shop").unwrap_err(), refused);
 }
 
 #[test]
-fn an_api_server_that_is_overloaded_is_told_of_at_once() {
-    let server = ApiServer::that(|_| Some((503, json!("try again"))));
+fn expired_credentials_are_reported_for_the_user_of_the_kubeconfig() {
+    let server = ApiServer::with_answers(|_| {
+        Some((401, json!({"message": "Unauthorized", "reason": "Unauthorized", "code": 401})))
+    });
+    assert_eq!(
+        get(&server.live(&["--context", "joe"]), "v1", "Namespace", None, "shop").unwrap_err(),
+        "container-patch needs valid credentials for the user of the kubeconfig context `joe`: \
+         ApiError: Unauthorized: Unauthorized (401)"
+    );
+}
+
+const WEB: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A cluster, next to a registry with the image `web`.
+struct WithRegistry(Live);
+
+impl Capabilities for WithRegistry {
+    fn answer(&self, call: HostCall) -> Answer {
+        let manifest = json!({"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": WEB}});
+        let answer = match call {
+            HostCall::OciManifestDigest(_) => json!({ "digest": WEB }),
+            HostCall::OciManifest(_) => manifest,
+            HostCall::OciManifestAndConfig(_) => {
+                json!({"digest": WEB, "manifest": manifest, "config": {"created": "2026-11-01T00:00:00Z"}})
+            }
+            other => return self.0.answer(other),
+        };
+        Ok(answer.to_string().into_bytes())
+    }
+}
+
+#[test]
+fn a_finding_about_a_missing_permission_is_for_the_user_of_the_kubeconfig() {
+    let server = ApiServer::with_answers(|asked| {
+        let group = "aquasecurity.github.io";
+        let (status, answer) = match asked.line.as_str() {
+            "GET /apis/aquasecurity.github.io/v1alpha1" => (
+                200,
+                json!({"kind": "APIResourceList", "groupVersion": format!("{group}/v1alpha1"),
+                    "resources": [served("vulnerabilityreports", "VulnerabilityReport", true)]}),
+            ),
+            _ => (
+                403,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
+                    "code": 403, "message": format!("vulnerabilityreports.{group} is forbidden: User \"jane\" cannot get")}),
+            ),
+        };
+        Some((status, answer))
+    });
+    let capabilities: Arc<dyn Capabilities> = Arc::new(WithRegistry(server.live(&[])));
+    let request = AdmissionRequest::from_review(&json!({
+        "uid": "1", "operation": "CREATE", "userInfo": {}, "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "object": {"spec": {"containers": [{"name": "app", "image": format!("web:1@{WEB}")}]}},
+    }))
+    .unwrap();
+    let policy = Policy::embedded().unwrap();
+    let settings = json!({"schedule": {"action": "off"}, "baseImage": {"action": "off"},
+        "scan": {"reports": [{"source": "trivyOperator"}]}});
+    let response = policy.validate(&request, &settings, &capabilities, &policy.declared_resources()).unwrap();
+    let message = response.status.and_then(|status| status.message).unwrap();
+    assert!(
+        message.contains(
+            "cannot be read: container-patch needs permission to get and list vulnerabilityreports.aquasecurity.github.io \
+             as the user of the kubeconfig context `test`: ApiError: "
+        ),
+        "{message}"
+    );
+    assert!(!message.contains("policy-server"), "{message}");
+}
+
+#[test]
+fn an_overloaded_api_server_is_asked_once() {
+    let server = ApiServer::with_answers(|_| Some((503, json!("try again"))));
     assert_eq!(get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err(), "ApiError: try again (503)");
     assert_eq!(server.lines().len(), 1);
 }
 
 #[test]
-fn an_api_server_that_never_answers_is_given_up_in_time() {
-    let server = ApiServer::that(|_| None);
+fn an_api_server_that_never_answers_times_out() {
+    let server = ApiServer::with_answers(|_| None);
     assert_eq!(
         get(&server.live(&["--cluster-timeout", "1"]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!("http://{} did not answer within 1 s", server.address)
@@ -354,7 +431,7 @@ fn an_api_server_that_never_answers_is_given_up_in_time() {
 }
 
 #[test]
-fn an_api_server_that_is_not_there_is_named() {
+fn an_unreachable_api_server_is_named() {
     let server = ApiServer::of_a_shop();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     std::fs::write(server.kubeconfig(), server.kubeconfig_text().replace(&server.address, &nobody)).unwrap();
@@ -364,13 +441,13 @@ fn an_api_server_that_is_not_there_is_named() {
 }
 
 #[test]
-fn what_somebody_may_do_is_asked_of_the_api_server() {
+fn permissions_of_users_are_asked_of_the_api_server() {
     let server = ApiServer::of_a_shop();
     let question = json!({"disable_cache": false, "subject_access_review": {"user": "joe", "groups": ["dev"],
         "resource_attributes": {"group": "apps", "name": null, "namespace": "shop", "resource": "deployments",
             "subresource": null, "verb": "create", "version": "v1"}}});
     assert_eq!(
-        told(&server.live(&[]), "can_i", &question),
+        ask(&server.live(&[]), "can_i", &question),
         Ok(json!({"allowed": false, "denied": true, "reason": "no", "evaluationError": "half"}))
     );
     assert_eq!(
@@ -381,7 +458,7 @@ fn what_somebody_may_do_is_asked_of_the_api_server() {
 }
 
 #[test]
-fn the_context_says_as_whom_the_api_server_is_asked() {
+fn the_context_selects_the_user() {
     let server = ApiServer::of_a_shop();
     get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap();
     assert_eq!(server.asked()[0].authorization, "Bearer s3cret");
@@ -390,7 +467,7 @@ fn the_context_says_as_whom_the_api_server_is_asked() {
 }
 
 #[test]
-fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
+fn the_error_of_a_credential_plugin_has_no_secrets() {
     let server = ApiServer::of_a_shop();
     let plugin = "user: {exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, \
                   args: [-c, 'echo hello >&2; echo log in first >&2; exit 3'], env: [{name: KEY, value: s3cret}]}}";
@@ -399,14 +476,14 @@ fn a_credential_plugin_that_fails_is_told_of_without_its_secrets() {
     assert_eq!(
         get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
-            "cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
+            "container-patch needs access to a cluster: cannot log in to http://{}: the credential plugin in the kubeconfig failed with exit status: 3: log in first",
             server.address
         )
     );
 }
 
 #[test]
-fn every_question_is_asked_once_also_side_by_side() {
+fn each_question_is_asked_once_even_in_parallel() {
     let server = ApiServer::of_a_shop();
     let live = server.live(&[]);
     thread::scope(|scope| {
@@ -423,25 +500,28 @@ fn every_question_is_asked_once_also_side_by_side() {
 }
 
 #[test]
-fn a_context_that_does_not_exist_is_refused_with_those_that_do() {
+fn an_unknown_context_is_refused_with_the_known_ones() {
     let server = ApiServer::of_a_shop();
     assert_eq!(
         get(&server.live(&["--context", "prod"]), "v1", "Namespace", None, "shop").unwrap_err(),
         format!(
-            "cannot use the kubeconfig {}: unknown context `prod` (known contexts: test, joe)",
+            "container-patch needs access to a cluster: cannot use the kubeconfig {}: unknown context `prod` (known contexts: test, joe)",
             server.kubeconfig().display()
         )
     );
 }
 
 #[test]
-fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
+fn the_error_of_an_invalid_kubeconfig_has_no_secrets() {
     let server = ApiServer::of_a_shop();
     let error = |text: &str| {
         std::fs::write(server.kubeconfig(), text).unwrap();
         get(&server.live(&[]), "v1", "Namespace", None, "shop").unwrap_err()
     };
-    let begin = format!("cannot read the kubeconfig {}: ", server.kubeconfig().display());
+    let begin = format!(
+        "container-patch needs access to a cluster: cannot read the kubeconfig {}: ",
+        server.kubeconfig().display()
+    );
     for broken in ["users: [{token: s3cret", "users:\n- token: s3cret\n  name: [1]", "- s3cret", "users: s3cret"] {
         let error = error(broken);
         assert!(error.starts_with(&begin), "{error}");
@@ -453,7 +533,7 @@ fn a_kubeconfig_that_cannot_be_read_is_refused_without_its_secrets() {
     assert!(error.starts_with(&begin), "{error}");
 }
 
-/// A guest that accepts when it is told of the namespace `shop`, and else fails with what it is told.
+/// A guest that accepts if it gets the namespace `shop`, and else fails with the error of its host.
 const ASKING_GUEST: &str = r#"(module
   (@custom "io.kubewarden.metadata"
     "{\"contextAwareResources\": [{\"apiVersion\": \"v1\", \"kind\": \"Namespace\"}]}")
@@ -483,7 +563,7 @@ const ASKING_GUEST: &str = r#"(module
     (call $fail (i32.const 1024) (call $error_len))
     (i32.const 0)))"#;
 
-/// The command with the guest and something to judge, as somebody runs it whose home is this folder.
+/// The command with a guest, a manifest and a request, in this home folder.
 fn container_patch(home: &Path, arguments: &[&str]) -> Command {
     let file = |name: &str, content: &[u8]| std::fs::write(home.join(name), content).unwrap();
     file("guest.wasm", &wat::parse_str(ASKING_GUEST).unwrap());
@@ -507,14 +587,14 @@ fn printed(command: &mut Command) -> String {
 }
 
 #[test]
-fn check_lets_the_policy_read_what_its_metadata_declares() {
+fn check_grants_the_resources_in_the_metadata() {
     let server = ApiServer::of_a_shop();
     let printed = printed(container_patch(server.folder.path(), &CHECK).env("KUBECONFIG", server.kubeconfig()));
     assert!(printed.contains(r#""accepted": 1"#), "{printed}");
 }
 
 #[test]
-fn run_lets_the_policy_read_only_what_is_allowed() {
+fn run_grants_resources_only_with_the_flag() {
     let server = ApiServer::of_a_shop();
     let run = |flags: &[&str]| {
         let mut command = container_patch(server.folder.path(), &RUN);
@@ -546,7 +626,7 @@ fn a_kubeconfig_is_found_where_kubectl_finds_it() {
 }
 
 #[test]
-fn a_proxy_is_not_between_this_machine_and_itself() {
+fn a_cluster_on_this_machine_is_reached_without_the_proxy() {
     let server = ApiServer::of_a_shop();
     let mut command = container_patch(server.folder.path(), &CHECK);
     command.env("KUBECONFIG", server.kubeconfig());
@@ -555,8 +635,8 @@ fn a_proxy_is_not_between_this_machine_and_itself() {
 }
 
 #[test]
-fn a_cluster_elsewhere_is_reached_through_the_proxy_of_the_environment() {
-    let proxy = ApiServer::that(|_| Some((502, json!("no such cluster"))));
+fn another_cluster_is_reached_through_the_proxy_of_the_environment() {
+    let proxy = ApiServer::with_answers(|_| Some((502, json!("no such cluster"))));
     let elsewhere = proxy.kubeconfig_text().replace(&format!("http://{}", proxy.address), "https://192.0.2.1:6443");
     std::fs::write(proxy.kubeconfig(), elsewhere).unwrap();
     let check = |no_proxy: &str| {
@@ -573,7 +653,7 @@ fn a_cluster_elsewhere_is_reached_through_the_proxy_of_the_environment() {
 }
 
 #[test]
-fn no_kubeconfig_is_read_before_the_policy_asks() {
+fn the_kubeconfig_is_not_read_before_the_first_question() {
     let flags = Flags::parse_from(["test", "--kubeconfig", "/none"]);
     let live = Live::new(&flags.live).unwrap();
     let call = host_call("oci", "v1/manifest_digest", br#""no image""#, &AllowedResources::default()).unwrap();

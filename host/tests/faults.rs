@@ -1,9 +1,9 @@
-//! Whatever the host does wrong, nothing is let in that should not be: each host call fails, answers garbage, answers far too
-//! much or never, in every combination with what the settings want done about it, in the built module.
+//! Faults of the host admit no image that should be denied: each host call fails, returns garbage, returns far too much or
+//! never returns, in every combination of the settings for this, in the built module.
 //!
-//! What is expected is the contract in plain words, and not what the code does: an image about which something could not be
-//! known is refused, unless whoever wrote the settings chose otherwise: the rule that asked only warns or is off, evidence
-//! errors are warnings, or the request is one that leniency or an emergency lets pass. Then there is a warning.
+//! The tests state the contract, independent of the code: an image with missing evidence is denied, unless the settings allow
+//! it: the rule that needs the evidence is off or only warns, evidence errors are warnings, or the request is admitted by
+//! leniency or break-glass. Then there is a warning.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -53,8 +53,8 @@ fn question(call: &HostCall) -> Question {
     }
 }
 
-/// What a sound world answers: an image that is fresh, has nothing in it, and stands on a base of which there is a newer build
-/// since a few days. Permission is refused.
+/// The valid answers: a fresh image without vulnerabilities, on a base with a newer build a few days old. Permission is
+/// refused.
 fn sound(source: &str, question: Question) -> Answer {
     let image = |digest: &str, labels: Value| {
         json!({
@@ -93,7 +93,7 @@ fn sound(source: &str, question: Question) -> Answer {
     Ok(answer.to_string().into_bytes())
 }
 
-/// How an answer goes wrong, by the sound one.
+/// A fault, which replaces a valid answer.
 type Fault = (&'static str, Box<dyn Fn(&[u8]) -> Answer + Send + Sync>);
 
 fn always(name: &'static str, answer: Answer) -> Fault {
@@ -107,12 +107,12 @@ fn text(text: &'static str) -> Fault {
 fn failures() -> Vec<Fault> {
     vec![
         always("an error", Err("Host error: connection refused".to_owned())),
-        always("an error without a word", Err(String::new())),
-        always("an error that is no text to show", Err("\u{1b}[2J\r\n\0\u{202e}".to_owned())),
+        always("an empty error", Err(String::new())),
+        always("an error with control characters", Err("\u{1b}[2J\r\n\0\u{202e}".to_owned())),
     ]
 }
 
-/// What is no answer to any question.
+/// Text that is not an answer to any question.
 fn garbage() -> Vec<Fault> {
     let mut faults = vec![
         always("no bytes", Ok(Vec::new())),
@@ -213,7 +213,7 @@ fn nonsense(source: &str, question: Question) -> Vec<Fault> {
     texts.iter().map(|nonsense| text(nonsense)).collect()
 }
 
-/// Far too much of what is no answer.
+/// Too much text that is not an answer.
 fn floods() -> Vec<Fault> {
     let padded = |text: String| Ok(text.into_bytes());
     vec![
@@ -254,17 +254,17 @@ impl Action {
     }
 }
 
-/// How a request comes in.
+/// The situation of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Situation {
     Created,
-    /// By an UPDATE that leaves the image as it was.
+    /// An UPDATE that does not change the image.
     Unchanged,
-    /// By one of Kubernetes' own controllers.
+    /// A request by one of Kubernetes' own controllers.
     Controller,
-    /// By somebody on call, who breaks the glass.
+    /// Break-glass by a user on call.
     Emergency,
-    /// By somebody else, who tries to.
+    /// Break-glass by another user.
     NoEmergency,
 }
 
@@ -272,7 +272,7 @@ const SITUATIONS: [Situation; 5] =
     [Situation::Created, Situation::Unchanged, Situation::Controller, Situation::Emergency, Situation::NoEmergency];
 
 impl Situation {
-    /// Whether it lets pass what would be refused.
+    /// Whether it admits a request that would be denied.
     fn lets_pass(self) -> bool {
         !matches!(self, Self::Created | Self::NoEmergency)
     }
@@ -297,7 +297,7 @@ impl Situation {
     }
 }
 
-/// What the settings say.
+/// The settings.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
     pinning: &'static str,
@@ -332,15 +332,15 @@ impl Rules {
     }
 }
 
-/// A world with one fault, which remembers what it was asked.
-struct World {
+/// A host with one fault, which records its questions.
+struct FaultyHost {
     source: &'static str,
     faulty: Question,
     fault: Arc<Fault>,
     asked: Mutex<BTreeSet<Question>>,
 }
 
-impl Capabilities for World {
+impl Capabilities for FaultyHost {
     fn answer(&self, call: HostCall) -> Answer {
         let question = question(&call);
         self.asked.lock().unwrap().insert(question);
@@ -357,27 +357,27 @@ struct Judged {
     asked: BTreeSet<Question>,
 }
 
-fn evaluate(policy: &Policy, world: Arc<dyn Capabilities>, request: &Value, settings: &Value) -> anyhow::Result<Value> {
+fn evaluate(policy: &Policy, host: Arc<dyn Capabilities>, request: &Value, settings: &Value) -> anyhow::Result<Value> {
     let payload = json!({"request": request, "settings": settings}).to_string();
-    let response = policy.call("validate", payload.as_bytes(), &world, &policy.declared_resources())?;
+    let response = policy.call("validate", payload.as_bytes(), &host, &policy.declared_resources())?;
     assert!(response.len() < 64 << 10, "a response of {} bytes repeats what the host says", response.len());
     Ok(serde_json::from_slice(&response)?)
 }
 
 fn judge(faulty: Question, fault: &Arc<Fault>, rules: &Rules, situation: Situation, image: &str) -> Judged {
     let (source, fault) = (rules.source, Arc::clone(fault));
-    let world = Arc::new(World { source, faulty, fault, asked: Mutex::default() });
-    let response = evaluate(&POLICY, Arc::<World>::clone(&world), &situation.request(image), &rules.settings())
-        .unwrap_or_else(|error| panic!("{faulty:?}, {}: {rules:?} {situation:?}: {error:#}", world.fault.0));
+    let host = Arc::new(FaultyHost { source, faulty, fault, asked: Mutex::default() });
+    let response = evaluate(&POLICY, Arc::<FaultyHost>::clone(&host), &situation.request(image), &rules.settings())
+        .unwrap_or_else(|error| panic!("{faulty:?}, {}: {rules:?} {situation:?}: {error:#}", host.fault.0));
     let findings = response["audit_annotations"]["findings"].as_str().unwrap_or("[]");
     let findings: Vec<Value> = serde_json::from_str(findings).unwrap();
     let code = |finding: &Value| finding["code"].as_str().unwrap_or("omitted").to_owned();
     let codes = findings.iter().map(code).collect();
-    let asked = world.asked.lock().unwrap().clone();
+    let asked = host.asked.lock().unwrap().clone();
     Judged { accepted: response["accepted"] == json!(true), codes, response, asked }
 }
 
-/// What is told is one line a finding, none of which goes on for ever or holds what a terminal would obey.
+/// Each finding is one line of limited length without control characters.
 fn assert_readable(judged: &Judged, case: &str) {
     let warnings = judged.response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for line in judged.response["message"].as_str().into_iter().flat_map(str::lines).chain(warnings) {
@@ -392,13 +392,13 @@ fn assert_contract(judged: &Judged, asking: Action, otherwise: bool, rules: &Rul
     let is_decisive = asking.min(rules.evidence_errors) == Action::Deny;
     let expected = (is_decisive || otherwise) && !situation.lets_pass();
     assert_eq!(!judged.accepted, expected, "{case}: refused: {}", judged.response);
-    let is_told = judged.codes.iter().any(|code| code == "evidence-unavailable");
-    assert_eq!(is_told, asking > Action::Off, "{case}: told: {}", judged.response);
+    let is_reported = judged.codes.iter().any(|code| code == "evidence-unavailable");
+    assert_eq!(is_reported, asking > Action::Off, "{case}: reported: {}", judged.response);
     assert_readable(judged, case);
 }
 
-/// Holds every combination of the settings and situations against one fault.
-fn assert_refused_unless_let_in(
+/// Checks every combination of settings and situations with one fault.
+fn assert_denied_unless_allowed(
     faulty: Question,
     source: &'static str,
     faults: Vec<Fault>,
@@ -439,35 +439,35 @@ fn faults(source: &str, question: Question) -> Vec<Fault> {
 }
 
 #[test]
-fn an_image_about_which_its_registry_gives_no_answer_is_refused_unless_it_is_let_in() {
+fn an_image_without_an_answer_from_its_registry_is_denied_unless_the_settings_allow_it() {
     let question = Question::Image;
-    assert_refused_unless_let_in(question, "sbomscanner", faults("sbomscanner", question), &every_combination());
+    assert_denied_unless_allowed(question, "sbomscanner", faults("sbomscanner", question), &every_combination());
 }
 
 #[test]
-fn an_image_about_whose_base_there_is_no_answer_is_refused_unless_it_is_let_in() {
+fn an_image_without_an_answer_about_its_base_is_denied_unless_the_settings_allow_it() {
     for question in [Question::BaseDigest, Question::BaseIndex, Question::BaseImage] {
-        assert_refused_unless_let_in(question, "sbomscanner", faults("sbomscanner", question), &every_combination());
+        assert_denied_unless_allowed(question, "sbomscanner", faults("sbomscanner", question), &every_combination());
     }
 }
 
 #[test]
-fn an_image_about_whose_reports_there_is_no_answer_is_refused_unless_it_is_let_in() {
+fn an_image_without_an_answer_about_its_reports_is_denied_unless_the_settings_allow_it() {
     let combinations = every_combination();
     for question in [Question::Index, Question::Access, Question::Reports, Question::Report] {
-        assert_refused_unless_let_in(question, "sbomscanner", faults("sbomscanner", question), &combinations);
+        assert_denied_unless_allowed(question, "sbomscanner", faults("sbomscanner", question), &combinations);
     }
     let scan_alone = ACTIONS.map(|scan| [Action::Off, Action::Off, scan]);
     for source in ["trivyOperator", "kubescape"] {
         for question in [Question::Index, Question::Access, Question::Reports, Question::Report] {
-            assert_refused_unless_let_in(question, source, faults(source, question), &scan_alone);
+            assert_denied_unless_allowed(question, source, faults(source, question), &scan_alone);
         }
     }
-    assert_refused_unless_let_in(Question::Report, "quay", faults("quay", Question::Report), &scan_alone);
+    assert_denied_unless_allowed(Question::Report, "quay", faults("quay", Question::Report), &scan_alone);
 }
 
 #[test]
-fn an_image_whose_digest_nobody_tells_is_refused_unless_it_is_let_in_and_never_pinned() {
+fn an_image_without_a_digest_from_its_registry_is_never_pinned_and_is_denied_unless_the_settings_allow_it() {
     for fault in faults("sbomscanner", Question::Digest).into_iter().map(Arc::new) {
         for pinning in ["pin", "deny", "warn", "off"] {
             for (scan, evidence_errors) in
@@ -491,7 +491,7 @@ fn an_image_whose_digest_nobody_tells_is_refused_unless_it_is_let_in_and_never_p
 }
 
 #[test]
-fn an_emergency_is_none_when_nobody_says_that_it_may_be() {
+fn break_glass_is_refused_without_an_answer_about_the_permission() {
     let mut faults: Vec<Fault> = failures().into_iter().chain(garbage()).chain(floods()).collect();
     faults.extend(
         [
@@ -534,7 +534,7 @@ fn an_emergency_is_none_when_nobody_says_that_it_may_be() {
 }
 
 #[test]
-fn answers_that_are_far_too_long_are_refused_and_not_repeated() {
+fn answers_that_are_too_long_are_refused_and_not_repeated() {
     let deny = Action::Deny;
     let (image, source) = (format!("registry.example.com/app:1@{DIGEST}"), "sbomscanner");
     for fault in floods().into_iter().map(Arc::new) {
@@ -547,7 +547,7 @@ fn answers_that_are_far_too_long_are_refused_and_not_repeated() {
             Question::Reports,
             Question::Report,
         ] {
-            // What says nothing of manifests is a single image.
+            // An answer without manifests is a single image.
             if matches!(question, Question::Index | Question::BaseIndex) && fault.0 == "a digest of 10 MiB" {
                 continue;
             }
@@ -567,7 +567,7 @@ fn answers_that_are_far_too_long_are_refused_and_not_repeated() {
 }
 
 #[test]
-fn answers_that_are_long_and_right_are_read() {
+fn long_valid_answers_are_read() {
     let blank: Fault = ("blanks before it", Box::new(|sound| Ok([&vec![b' '; TEN_MIB], sound].concat())));
     let more: Fault = (
         "fields that nobody asks for",
@@ -600,7 +600,7 @@ fn answers_that_are_long_and_right_are_read() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_ends_the_evaluation_and_so_refuses() {
+fn a_late_answer_interrupts_the_evaluation_and_so_denies() {
     struct Hanging(Question, Clock);
     impl Capabilities for Hanging {
         fn answer(&self, call: HostCall) -> Answer {
@@ -639,7 +639,7 @@ fn an_answer_that_comes_too_late_ends_the_evaluation_and_so_refuses() {
 }
 
 #[test]
-fn what_is_said_of_an_image_and_makes_no_sense_does_not_clear_it() {
+fn nonsense_about_an_image_does_not_clear_it() {
     let rules = json!({
         "evaluateAt": "2026-11-20T12:00:00Z", "pinning": {"action": "off"}, "baseImage": {"action": "deny", "unknown": "deny"},
         "schedule": {"unknownBuildDate": "deny"},

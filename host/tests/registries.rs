@@ -13,7 +13,7 @@ use container_patch::policy::Policy;
 use serde_json::{Value, json};
 
 /// Seconds that even a busy machine needs not.
-const PATIENT: &str = "60";
+const LONG_TIMEOUT: &str = "60";
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -21,7 +21,7 @@ struct Flags {
     live: LiveOptions,
 }
 
-/// A registry that answers each request in the same way: with these bytes, or never.
+/// A registry that gives each request the same answer, or none.
 fn registry(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
@@ -34,7 +34,7 @@ fn registry(answer: Option<&'static str>) -> String {
                 Some(answer) => {
                     let _ = stream.write_all(answer.as_bytes());
                 }
-                // Held open, so that whoever waits goes on waiting.
+                // An open connection keeps the client waiting.
                 None => silent.push(stream),
             }
         }
@@ -42,7 +42,7 @@ fn registry(answer: Option<&'static str>) -> String {
     address
 }
 
-/// The module's answer to a pod with an image of this registry, which is given some seconds.
+/// The module's answer to a pod with an image of this registry.
 fn judge(registry: &str, seconds: &str, settings: &Value) -> AdmissionResponse {
     let flags = Flags::parse_from(["test", "--insecure-registry", registry, "--registry-timeout", seconds]);
     let live: Arc<dyn Capabilities> = Arc::new(Live::new(&flags.live).unwrap());
@@ -63,22 +63,22 @@ fn denial(registry: &str, seconds: &str) -> String {
 fn denial_by(registry: &str, seconds: &str, settings: &Value) -> String {
     let response = judge(registry, seconds, settings);
     assert!(!response.allowed);
-    assert!(response.patch.is_none(), "nothing is pinned that was not seen");
+    assert!(response.patch.is_none(), "an unknown image is not pinned");
     let message = response.status.and_then(|status| status.message).expect("a denial has a message");
     assert!(message.ends_with("[evidence-unavailable]"), "{message}");
     message
 }
 
 #[test]
-fn a_registry_that_answers_500_is_denied_with_its_status() {
+fn an_error_500_of_a_registry_denies_with_the_status() {
     let address =
         registry(Some("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops"));
-    let message = denial(&address, PATIENT);
+    let message = denial(&address, LONG_TIMEOUT);
     assert!(message.contains("500"), "{message}");
 }
 
 #[test]
-fn a_registry_that_is_not_listed_is_told_of_in_no_detail() {
+fn the_errors_of_an_unlisted_registry_are_not_repeated() {
     let answers = [
         "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret",
         "HTTP/1.1 200 OK\r\ndocker-content-digest: secret\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret",
@@ -87,55 +87,55 @@ fn a_registry_that_is_not_listed_is_told_of_in_no_detail() {
     let shut = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let addresses = answers.map(|answer| registry(Some(answer)));
     for address in addresses.into_iter().chain([shut.to_string()]) {
-        let message = denial_by(&address, PATIENT, &json!({}));
+        let message = denial_by(&address, LONG_TIMEOUT, &json!({}));
         let expected = "could not be verified: its registry gave no usable answer; the log of the policy has the cause [evidence-unavailable]";
         assert!(message.ends_with(expected), "{message}");
     }
 }
 
 #[test]
-fn an_image_that_the_registry_does_not_have_is_said_not_to_be_found() {
+fn an_image_that_the_registry_does_not_have_is_reported_as_not_found() {
     let address = registry(Some(
         "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 68\r\nconnection: close\r\n\r\n{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}",
     ));
     for settings in [json!({}), json!({"registries": [address]})] {
-        let message = denial_by(&address, PATIENT, &settings);
+        let message = denial_by(&address, LONG_TIMEOUT, &settings);
         assert!(message.contains("could not be verified: not found in its registry"), "{message}");
     }
 }
 
 #[test]
-fn a_registry_that_never_answers_is_given_up_in_time() {
+fn a_registry_that_never_answers_times_out() {
     let address = registry(None);
     let message = denial(&address, "1");
     assert!(message.contains(&format!("{address} did not answer within 1 s")), "{message}");
 }
 
 #[test]
-fn a_manifest_that_is_no_json_is_denied() {
+fn an_invalid_manifest_denies() {
     let address = registry(Some(
         "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.manifest.v1+json\r\ncontent-length: 8\r\nconnection: close\r\n\r\nnot json",
     ));
     let schedule_alone = json!({"pinning": {"action": "off"}, "baseImage": {"action": "off"}});
-    let response = judge(&address, PATIENT, &schedule_alone);
+    let response = judge(&address, LONG_TIMEOUT, &schedule_alone);
     assert!(!response.allowed);
     let message = response.status.and_then(|status| status.message).unwrap();
     assert!(message.ends_with("[evidence-unavailable]"), "{message}");
 }
 
 #[test]
-fn a_digest_of_another_shape_is_not_written_into_the_pod() {
+fn an_invalid_digest_is_not_written_into_the_pod() {
     let address = registry(Some(
         "HTTP/1.1 200 OK\r\ndocker-content-digest: sha256:abc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     ));
-    let message = denial(&address, PATIENT);
+    let message = denial(&address, LONG_TIMEOUT);
     assert!(message.contains("digest"), "{message}");
 }
 
 #[test]
-fn an_outage_lets_images_in_where_the_settings_say_so() {
+fn an_outage_only_warns_if_the_settings_say_so() {
     let address = registry(Some("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
-    let response = judge(&address, PATIENT, &json!({"enforcement": {"evidenceErrors": "warn"}}));
+    let response = judge(&address, LONG_TIMEOUT, &json!({"enforcement": {"evidenceErrors": "warn"}}));
     assert!(response.allowed);
     assert!(response.patch.is_none());
     assert!(response.warnings.unwrap()[0].ends_with("[evidence-unavailable]"));

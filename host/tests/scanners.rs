@@ -21,9 +21,9 @@ fn example(path: &str) -> Option<Value> {
 }
 
 /// A cluster that holds one report, and a registry whose images are all single ones.
-struct World(Value);
+struct FakeCluster(Value);
 
-impl Capabilities for World {
+impl Capabilities for FakeCluster {
     fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
         let answer = match call {
             HostCall::OciManifestAndConfig(_) => json!({
@@ -54,8 +54,8 @@ fn counted(report: Value, image: &str, source: &str) -> BTreeMap<String, u64> {
         "namespace": "shop", "userInfo": {}, "object": {"spec": {"containers": [{"name": "app", "image": image}]}},
     }))
     .unwrap();
-    let world: Arc<dyn Capabilities> = Arc::new(World(report));
-    let response = policy.validate(&request, &settings, &world, &policy.declared_resources()).unwrap();
+    let cluster: Arc<dyn Capabilities> = Arc::new(FakeCluster(report));
+    let response = policy.validate(&request, &settings, &cluster, &policy.declared_resources()).unwrap();
     let message = response.status.and_then(|status| status.message).unwrap_or_default();
     println!("{message}");
     let counts = message.split(" vulnerabilit").next().unwrap_or_default();
@@ -106,7 +106,7 @@ fn trivy_operator() {
 #[test]
 fn kubescape() {
     let Some(mut report) = example("kubescape/vulnerabilitymanifest.example.yaml") else { return };
-    // What the example leaves out of its metadata stands in its summary.
+    // The summary has the values that the metadata of the example lacks.
     report["metadata"]["annotations"] = json!({"kubescape.io/image-id": format!("docker.io/library/nginx@{DIGEST}")});
     let expected = words(&report["spec"]["payload"], "severity", "fix");
     assert_eq!(counted(report, &format!("nginx@{DIGEST}"), "kubescape"), expected);

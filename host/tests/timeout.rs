@@ -1,5 +1,5 @@
-//! A policy that takes too long is interrupted, as policy-server interrupts it. But for the tests of the command itself,
-//! time passes by hand.
+//! A policy that takes too long is interrupted, as in policy-server. Except in the tests of the command itself, the tests tick
+//! the clock.
 
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ fn is_interrupted(outcome: &anyhow::Result<Vec<u8>>) -> bool {
 }
 
 #[test]
-fn a_guest_that_waits_for_its_host_past_the_timeout_is_interrupted_once_it_has_the_answer() {
+fn a_guest_that_waits_longer_than_the_timeout_is_interrupted_after_the_answer() {
     let (outcome, answered) = run(ASKING, Timeout::OF_POLICY_SERVER, 1);
     assert_eq!((outcome.unwrap(), answered), (br#"{"valid":true}"#.to_vec(), 1));
     let (outcome, answered) = run(ASKING, Timeout::OF_POLICY_SERVER, 2);
@@ -93,7 +93,7 @@ fn a_guest_that_waits_for_its_host_past_the_timeout_is_interrupted_once_it_has_t
 }
 
 #[test]
-fn a_guest_that_computes_for_ever_is_interrupted_whether_it_was_called_or_started() {
+fn a_guest_that_computes_forever_is_interrupted_in_a_call_and_at_its_start() {
     for functions in [ENDLESS, ENDLESS_START] {
         let (outcome, answered) = run(functions, Timeout::OF_POLICY_SERVER, 2);
         assert!(is_interrupted(&outcome), "{outcome:?}");
@@ -102,13 +102,13 @@ fn a_guest_that_computes_for_ever_is_interrupted_whether_it_was_called_or_starte
 }
 
 #[test]
-fn where_computing_alone_counts_no_wait_interrupts_a_guest() {
+fn with_a_timeout_for_computing_a_waiting_guest_is_not_interrupted() {
     let (outcome, answered) = run(ASKING, Timeout::Computing(1), 1000);
     assert_eq!((outcome.unwrap(), answered), (br#"{"valid":true}"#.to_vec(), 1));
 }
 
 #[test]
-fn where_computing_alone_counts_a_guest_that_computes_for_ever_is_interrupted() {
+fn with_a_timeout_for_computing_a_guest_that_computes_forever_is_interrupted() {
     let file = guest(ENDLESS);
     let policy = Policy::from_file(file.path()).unwrap().with_timeout(Timeout::Computing(1));
     let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
@@ -124,7 +124,7 @@ fn where_computing_alone_counts_a_guest_that_computes_for_ever_is_interrupted() 
 }
 
 #[test]
-fn what_follows_an_interrupted_evaluation_is_evaluated_as_ever() {
+fn an_interrupted_evaluation_does_not_affect_the_next_one() {
     let file = guest(ASKING);
     let policy = Policy::from_file(file.path()).unwrap();
     for (seconds, interrupted) in [(2, true), (0, false), (2, true), (1, false)] {
@@ -136,7 +136,7 @@ fn what_follows_an_interrupted_evaluation_is_evaluated_as_ever() {
 }
 
 #[test]
-fn an_error_in_the_words_of_an_interruption_is_none() {
+fn an_error_with_the_message_of_an_interruption_is_not_an_interruption() {
     struct Lying;
     impl Capabilities for Lying {
         fn answer(&self, _: HostCall) -> Result<Vec<u8>, String> {
@@ -163,7 +163,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn run_answers_for_a_policy_that_takes_too_long_as_policy_server_does() {
+fn run_denies_like_policy_server_when_a_policy_takes_too_long() {
     let (policy, request) = (guest(ENDLESS_VALIDATE), NamedTempFile::new().unwrap());
     let review = json!({
         "uid": "1", "operation": "CREATE", "userInfo": {},
@@ -190,7 +190,7 @@ fn run_answers_for_a_policy_that_takes_too_long_as_policy_server_does() {
 }
 
 #[test]
-fn check_could_not_judge_what_the_policy_takes_too_long_for() {
+fn check_reports_an_object_as_failed_when_the_policy_takes_too_long() {
     let (policy, manifest) = (guest(ENDLESS_VALIDATE), NamedTempFile::new().unwrap());
     std::fs::write(manifest.path(), "{apiVersion: v1, kind: Pod, metadata: {name: web}}").unwrap();
     let (policy, manifest) = (policy.path().to_str().unwrap(), manifest.path().to_str().unwrap());
@@ -199,20 +199,20 @@ fn check_could_not_judge_what_the_policy_takes_too_long_for() {
     let [object] = &verdicts["objects"].as_array().unwrap()[..] else { panic!("{verdicts}") };
     assert_eq!((&object["verdict"], &object["object"]), (&json!("failed"), &json!("Pod default/web")));
     let message = object["messages"][0].as_str().unwrap();
-    for told in ["more than 1 s", "--policy-timeout", "`timeoutEvalSeconds`"] {
-        assert!(message.contains(told), "expected: {told}\nfound:    {message}");
+    for part in ["more than 1 s", "--policy-timeout", "`timeoutEvalSeconds`"] {
+        assert!(message.contains(part), "expected: {part}\nfound:    {message}");
     }
     assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
-fn settings_that_a_policy_takes_too_long_for_are_not_said_to_be_wrong() {
+fn settings_are_not_reported_as_invalid_when_the_policy_takes_too_long() {
     let policy = guest(ENDLESS);
     let request = NamedTempFile::new().unwrap();
     std::fs::write(request.path(), r#"{"uid": "1", "operation": "CREATE", "userInfo": {}, "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"group": "", "version": "v1", "resource": "pods"}}"#).unwrap();
     let (policy, request) = (policy.path().to_str().unwrap(), request.path().to_str().unwrap());
     let output = container_patch(&["run", policy, "--request-path", request, "--policy-timeout", "1"]);
-    let told = text(&output.stderr);
-    assert!(told.contains("the settings cannot be checked: Policy execution interrupted"), "{told}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("cannot check the settings: Policy execution interrupted"), "{stderr}");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
 }

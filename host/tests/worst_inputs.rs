@@ -15,18 +15,18 @@ const OBJECT: usize = 3 * MIB;
 const MOST_IMAGES: usize = 1024;
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// What the world answers.
-type World = Box<dyn Fn(&HostCall) -> Answer + Send + Sync>;
+/// The answers of a host.
+type Answers = Box<dyn Fn(&HostCall) -> Answer + Send + Sync>;
 
-struct Asked(World);
+struct FakeHost(Answers);
 
-impl Capabilities for Asked {
+impl Capabilities for FakeHost {
     fn answer(&self, call: HostCall) -> Answer {
         self.0(&call)
     }
 }
 
-/// A world in which nothing is wrong with any image.
+/// Valid answers about any image.
 fn sound(call: &HostCall) -> Answer {
     let answer = match call {
         HostCall::OciManifestDigest(_) => json!({"digest": DIGEST}),
@@ -39,7 +39,7 @@ fn sound(call: &HostCall) -> Answer {
     Ok(answer.to_string().into_bytes())
 }
 
-/// A world in which nobody answers.
+/// A host without answers.
 fn silent(_: &HostCall) -> Answer {
     Err("Host error: connection refused".to_owned())
 }
@@ -126,8 +126,8 @@ fn scan(settings: &str) -> String {
 const EVERY_SEVERITY: &str =
     r#"{"podAnnotations":"trust","maxAllowed":{"critical":0,"high":0,"medium":0,"low":0,"negligible":0,"unknown":0}}"#;
 
-/// A name, a request, settings, the world, and what the response tells.
-type Input = (&'static str, String, String, World, &'static str);
+/// A name, a request, settings, the answers of the host, and a part of the response.
+type Input = (&'static str, String, String, Answers, &'static str);
 
 fn inputs_of_requesters() -> Vec<Input> {
     let filler = format!(r#""filler":"{}""#, "x".repeat(OBJECT - MIB));
@@ -164,13 +164,7 @@ fn inputs_of_requesters() -> Vec<Input> {
             Box::new(sound),
             r#""accepted":true"#,
         ),
-        (
-            "images that nobody answers for",
-            create(&filler, &most(long)),
-            default(),
-            Box::new(silent),
-            "[evidence-unavailable]",
-        ),
+        ("images without answers", create(&filler, &most(long)), default(), Box::new(silent), "[evidence-unavailable]"),
         (
             "images without a tag",
             create("", &most(|index| format!(r#"{{"image":"a{index}"}}"#))),
@@ -206,7 +200,7 @@ fn inputs_of_requesters() -> Vec<Input> {
             Box::new(sound),
             r#""accepted":true"#,
         ),
-        ("somebody in every group", emergency, on_call, Box::new(sound), "is honoured only for"),
+        ("a user in every group", emergency, on_call, Box::new(sound), "is honoured only for"),
     ]
 }
 
@@ -253,8 +247,8 @@ fn inputs_of_admins() -> Vec<Input> {
     ]
 }
 
-/// Settings, and a world in which the report of SBOMscanner about an image has so many vulnerabilities.
-fn report_of(vulnerabilities: usize, excepted: usize) -> (String, World) {
+/// Settings, and answers with a report of SBOMscanner that has this number of vulnerabilities.
+fn report_of(vulnerabilities: usize, excepted: usize) -> (String, Answers) {
     let found = list(vulnerabilities, |id| {
         format!(r#"{{"cve":"CVE-2026-{id:05}","severity":"critical","fixedVersions":["1"],"packageName":"p"}}"#)
     });
@@ -263,7 +257,7 @@ fn report_of(vulnerabilities: usize, excepted: usize) -> (String, World) {
     let exceptions = format!(r#"[{{"images":["*"],"cves":[{cves}],"until":"2026-12-31","reason":"x"}}]"#);
     let settings =
         scan(r#"{"reports":[{"source":"sbomscanner"}]}"#).replacen('{', &format!(r#"{{"exceptions":{exceptions},"#), 1);
-    let world = move |call: &HostCall| match call {
+    let answers = move |call: &HostCall| match call {
         HostCall::KubernetesListResourceNamespace(_) => {
             Ok(json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": DIGEST}}]})
                 .to_string()
@@ -272,11 +266,11 @@ fn report_of(vulnerabilities: usize, excepted: usize) -> (String, World) {
         HostCall::KubernetesGetResource(get) if get.name == "r" => Ok(report.clone().into_bytes()),
         call => sound(call),
     };
-    (settings, Box::new(world))
+    (settings, Box::new(answers))
 }
 
-/// Settings, and a world in which Trivy operator has written so many reports about an image into the workload's namespace.
-fn reports_of(count: usize) -> (String, World) {
+/// Settings, and answers with this number of reports of Trivy Operator about an image in the workload's namespace.
+fn reports_of(count: usize) -> (String, Answers) {
     let summary = r#"{"criticalCount":1,"highCount":1,"mediumCount":1,"lowCount":1,"unknownCount":1}"#;
     let listed = list(count, |index| {
         format!(
@@ -289,20 +283,20 @@ fn reports_of(count: usize) -> (String, World) {
         format!(r#"{{"vulnerabilityID":"CVE-2026-{id:05}","severity":"CRITICAL","fixedVersion":"1","resource":"p"}}"#)
     });
     let report = format!(r#"{{"report":{{"vulnerabilities":[{found}]}}}}"#);
-    let world = move |call: &HostCall| match call {
+    let answers = move |call: &HostCall| match call {
         HostCall::KubernetesListResourceNamespace(_) => Ok(listed.clone().into_bytes()),
         HostCall::KubernetesGetResource(get) if get.name.starts_with('r') => Ok(report.clone().into_bytes()),
         call => sound(call),
     };
-    (scan(r#"{"reports":[{"source":"trivyOperator"}]}"#), Box::new(world))
+    (scan(r#"{"reports":[{"source":"trivyOperator"}]}"#), Box::new(answers))
 }
 
 fn inputs_of_registries_and_clusters() -> Vec<Input> {
     let one = || create("", r#"{"image":"a:1"}"#);
     let few = || create("", &list(8, |index| format!(r#"{{"image":"a{index}:1"}}"#)));
     let long = 10 * MIB;
-    let always = |answer: Answer| -> World { Box::new(move |_| answer.clone()) };
-    let labelled = |labels: String| -> World {
+    let always = |answer: Answer| -> Answers { Box::new(move |_| answer.clone()) };
+    let labelled = |labels: String| -> Answers {
         let answer = image(&labels).to_string().into_bytes();
         Box::new(move |call| match call {
             HostCall::OciManifestAndConfig(_) => Ok(answer.clone()),
@@ -316,7 +310,7 @@ fn inputs_of_registries_and_clusters() -> Vec<Input> {
         format!(r#"{{"metadata":{{"name":"r{index}"}},"imageMetadata":{{"digest":"{}"}}}}"#, digest(1_000_000 + index))
     });
     let reports = format!(r#"{{"items":[{reports}]}}"#);
-    let listing: World = Box::new(move |call| match call {
+    let listing: Answers = Box::new(move |call| match call {
         HostCall::KubernetesListResourceNamespace(_) => Ok(reports.clone().into_bytes()),
         HostCall::OciManifest(_) => Ok(index.clone().into_bytes()),
         call => sound(call),
@@ -352,28 +346,28 @@ fn assert_none_is_interrupted(inputs: Vec<Input>) {
     let policy = Policy::embedded().unwrap();
     let _ticking = policy.clock().start().unwrap();
     let allowed = policy.declared_resources();
-    for (name, request, settings, world, expected) in inputs {
+    for (name, request, settings, answers, expected) in inputs {
         let payload = format!(r#"{{"request":{request},"settings":{settings}}}"#);
-        let world: Arc<dyn Capabilities> = Arc::new(Asked(world));
-        let response = policy.call("validate", payload.as_bytes(), &world, &allowed);
+        let answers: Arc<dyn Capabilities> = Arc::new(FakeHost(answers));
+        let response = policy.call("validate", payload.as_bytes(), &answers, &allowed);
         let response = response.unwrap_or_else(|error| panic!("{name}: {error:#}"));
         let response = String::from_utf8(response).unwrap();
-        let told: String = response.chars().take(1000).collect();
-        assert!(response.contains(expected), "{name}\n  expected: {expected}\n  found:    {told}");
+        let shown: String = response.chars().take(1000).collect();
+        assert!(response.contains(expected), "{name}\n  expected: {expected}\n  found:    {shown}");
     }
 }
 
 #[test]
-fn nothing_that_a_requester_can_send_is_interrupted() {
+fn the_worst_requests_are_not_interrupted() {
     assert_none_is_interrupted(inputs_of_requesters());
 }
 
 #[test]
-fn nothing_that_an_admin_can_set_is_interrupted() {
+fn the_worst_settings_are_not_interrupted() {
     assert_none_is_interrupted(inputs_of_admins());
 }
 
 #[test]
-fn nothing_that_registries_and_clusters_can_answer_is_interrupted() {
+fn the_worst_answers_of_registries_and_clusters_are_not_interrupted() {
     assert_none_is_interrupted(inputs_of_registries_and_clusters());
 }

@@ -9,6 +9,10 @@ use crate::host::{GetResource, Host, ListResources};
 /// A name that no resource has: names of resources do not end with a dash.
 pub(crate) const ACCESS_PROBE: &str = "container-patch-";
 
+/// The beginning of an error of `container-patch` that gives its own advice: it asks as the user of a kubeconfig, so advice
+/// about policy-server does not apply.
+pub const CONTAINER_PATCH_NEEDS: &str = "container-patch needs ";
+
 /// A kind of resource that holds scan results, and whose it is.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -91,6 +95,10 @@ impl Resource {
     /// What the host says of a failure to read a resource, and what to do about it.
     fn unavailable(&self, error: &str) -> String {
         let Self { api_version, kind, product, rbac } = self;
+        let reason = host_error(error);
+        if reason.starts_with(CONTAINER_PATCH_NEEDS) {
+            return format!("{kind} of {product} cannot be read: {reason}");
+        }
         // What to do comes first: warnings are cut at their end.
         let advice = if error.contains("host capability") {
             format!(
@@ -105,7 +113,7 @@ impl Resource {
         } else {
             format!("check that {product} is there, and that policy-server may read its reports ({rbac})")
         };
-        format!("{advice}: {kind} of {product} cannot be read: {}", host_error(error))
+        format!("{advice}: {kind} of {product} cannot be read: {reason}")
     }
 }
 
@@ -173,6 +181,16 @@ mod tests {
         let host = world().answer("list", "Report shop", Ok(json!({"items": []})));
         let list = Cluster::new(&host).list(&REPORT, "shop", &["x"]);
         assert_eq!(list, Ok(br#"{"items":[]}"#.to_vec()));
+    }
+
+    #[test]
+    fn the_advice_of_container_patch_replaces_that_about_policy_server() {
+        let needs = "container-patch needs permission to get reports: ApiError: reports is forbidden: Forbidden (403)";
+        let host = world().answer("get", "Report shop/a", Err(format!("Host error: {needs}")));
+        assert_eq!(
+            Cluster::new(&host).get(&REPORT, "shop", "a", &[]).unwrap_err(),
+            format!("Report of Scanner cannot be read: {needs}")
+        );
     }
 
     #[test]

@@ -11,11 +11,18 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::error_chain::error_chain;
 
-/// The configuration of the given kubeconfig, else of those of kubectl, else of the pod's service account.
+/// A cluster, and the user that asks it.
+pub(super) struct ClusterAccess {
+    pub(super) config: Config,
+    /// The user, for messages.
+    pub(super) user: String,
+}
+
+/// The access of the given kubeconfig, else of those of kubectl, else of the pod's service account.
 ///
 /// # Errors
 /// When there is no kubeconfig, it cannot be read, or it does not have the context.
-pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<Config> {
+pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<ClusterAccess> {
     let files = match file {
         Some(file) => vec![file.to_owned()],
         None => usual_files(),
@@ -23,8 +30,9 @@ pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<C
     if files.is_empty() {
         let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if in_a_pod && context.is_none() {
-            return Config::incluster()
-                .map_err(|error| anyhow!("cannot use the service account of this pod: {}", error_chain(&error)));
+            let config = Config::incluster()
+                .map_err(|error| anyhow!("cannot use the service account of this pod: {}", error_chain(&error)))?;
+            return Ok(ClusterAccess { config, user: "the service account of this pod".to_owned() });
         }
         bail!("{}; set one with --kubeconfig FILE", not_found());
     }
@@ -32,6 +40,7 @@ pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<C
     let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
     let context = context_of(&kubeconfig, context).with_context(|| format!("cannot use the kubeconfig {names}"))?;
     let has_proxy = names_a_proxy(&kubeconfig, &context);
+    let user = format!("the user of the kubeconfig context `{context}`");
     let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
@@ -40,7 +49,7 @@ pub(super) async fn find(file: Option<&Path>, context: Option<&str>) -> Result<C
     if !has_proxy && !goes_through_proxy(&config) {
         config.proxy_url = None;
     }
-    Ok(config)
+    Ok(ClusterAccess { config, user })
 }
 
 /// The value of `$KUBECONFIG`, if it is set.
