@@ -23,7 +23,7 @@ mod sanitized;
 pub mod settings;
 pub mod workload;
 
-use serde_json::json;
+use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 
 /// Answers waPC's `validate`: a payload with a request and settings in, a `ValidationResponse` out.
 #[must_use]
@@ -35,17 +35,18 @@ pub fn validate(payload: &[u8], host: &dyn host::Host) -> Vec<u8> {
 /// warnings, one a line; they are also written into the log, as Kubewarden shows no such message.
 #[must_use]
 pub fn validate_settings(settings: &[u8], host: &dyn host::Host) -> Vec<u8> {
-    let response = match settings::check(settings) {
-        Ok(warnings) if warnings.is_empty() => json!({"valid": true}),
+    let (valid, message) = match settings::check(settings) {
         Ok(warnings) => {
             for warning in &warnings {
                 host.log_warning(&format!("settings: {warning}"));
             }
-            json!({"valid": true, "message": warnings.join("\n")})
+            (true, (!warnings.is_empty()).then(|| warnings.join("\n")))
         }
-        Err(message) => json!({"valid": false, "message": message}),
+        Err(message) => (false, Some(message)),
     };
-    response.to_string().into_bytes()
+    let response = SettingsValidationResponse { valid, message };
+    // Serializing a flag and a string does not fail. If it did, the settings would have to be refused.
+    serde_json::to_vec(&response).unwrap_or_else(|_| br#"{"valid":false}"#.to_vec())
 }
 
 /// Answers waPC's `protocol_version`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use kubewarden_policy_sdk::host_capabilities::oci::ManifestDigestResponse;
 use oci_client::Reference;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::manifest::ImageIndexEntry;
@@ -70,7 +71,7 @@ impl Registries {
     pub fn manifest_digest(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
             let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
-            answer(&json!({ "digest": digest }))
+            answer(&ManifestDigestResponse { digest })
         })
     }
 
