@@ -162,7 +162,10 @@ fn image(choices: &mut Choices<'_>) -> Value {
         labels["io.buildpacks.lifecycle.metadata"] = json!(metadata.to_string());
     }
     if choices.once_in(6) {
-        labels["org.opencontainers.image.created"] = json!(choices.one_of(&TIMES));
+        // This reads no choice of its own, so the stored inputs keep their meaning.
+        let is_annotated = annotations.as_object().is_some_and(|annotations| annotations.is_empty());
+        let place = if is_annotated { &mut annotations } else { &mut labels };
+        place["org.opencontainers.image.created"] = json!(choices.one_of(&TIMES));
     }
     let media_types = [
         "application/vnd.oci.image.config.v1+json",
