@@ -1,4 +1,4 @@
-//! Writes the table of time zones, and passes what the module needs to the linker.
+//! Generates the table of time zones, and sets linker options of the Wasm module.
 
 #[path = "build/zones.rs"]
 mod zones;
@@ -10,15 +10,15 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32") {
-        // Most requests need no more, and so never ask the host for memory.
+        // Enough for most requests, so that they do not grow the memory.
         println!("cargo::rustc-link-arg-cdylib=--initial-memory=2097152");
-        // The data lies after the stack. Two pages more than the usual megabyte let the constants that each request needs share a
-        // 64 KiB window with the variables: Linux maps a window at a time, and each one costs some microseconds. The bytes
-        // beyond them let the variables, which are the end of the data, begin early in a page and share it with those that
-        // begin as zero: across two pages they cost a page fault more. Both depend on the size of the data; `perf record -e
-        // page-faults -d` of the benchmark shows the pages.
+        // The data follows the stack. With two pages more than the default of 1 MiB, the constants that each request uses share a
+        // 64 KiB window with the variables: Linux maps one window at a time, and each costs some microseconds. The remaining bytes
+        // move the initialized variables, at the end of the data, to the start of a page that they share with the zeroed ones:
+        // across two pages they cost one more page fault. Both depend on the size of the data. `perf record -e page-faults -d` of
+        // the benchmark shows the pages.
         println!("cargo::rustc-link-arg-cdylib=-zstack-size=1056832");
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is generated"));
-    fs::write(out.join("zones.rs"), zones::table()).expect("the folder for what is generated can be written to");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::write(out.join("zones.rs"), zones::table()).expect("OUT_DIR is writable");
 }

@@ -83,11 +83,11 @@ EOF
     '{"schedule": {"maxAge": "0d", "patchDays": {"cron": "0 0 30 2 *", "timeZone": "Europe/Berlni"},
       "freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}], "warnBefore": "-3d"}}'
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'schedule: give `maxAge` (a rolling age) or `patchDays` (a calendar), not both'
+  assert_contains "$stderr" 'schedule: give `maxAge` (a maximum age) or `patchDays` (a calendar), not both'
   assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
   assert_contains "$stderr" 'schedule.patchDays.cron: `0 0 30 2 *` never fires'
-  assert_contains "$stderr" 'schedule.patchDays.timeZone: `Europe/Berlni` is no time zone of the IANA database; near it are `Europe/Berlin`'
-  assert_contains "$stderr" 'schedule.freezes[0]: it ends on 2026-12-17, before it begins on 2026-12-18'
+  assert_contains "$stderr" 'schedule.patchDays.timeZone: unknown time zone `Europe/Berlni`; similar IANA names are `Europe/Berlin`'
+  assert_contains "$stderr" 'schedule.freezes[0]: the freeze ends on 2026-12-17, before it starts on 2026-12-18'
   assert_contains "$stderr" 'schedule.warnBefore: `-3d` is no duration'
 }
 

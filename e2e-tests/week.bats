@@ -104,7 +104,7 @@ deployment() {
   on 11-24 jane dev Deployment "$(deployment web:1 1 "$(record web:1)")" "$(deployment web:1 3 "$(record web:1)")"
   allowed true
   codes stale-image
-  assert_contains "$(warnings)" "had to be rebuilt by 2026-11-23"
+  assert_contains "$(warnings)" "a rebuild was due by 2026-11-23"
 
   # Somebody takes another stale image: denied. And then a fresh one: accepted, and its pod pinned.
   knows web:2

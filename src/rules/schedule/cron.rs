@@ -1,13 +1,12 @@
-//! Cron expressions: when, on the clocks of a place, something is due.
+//! Cron expressions, evaluated in the local time of a zone.
 //!
-//! The five fields are those of a CronJob: minute, hour, day of month, month and day of week. A day of the month may also
-//! be `L` (the last), `LW` (the last from Monday to Friday) or `15W` (the day from Monday to Friday that is nearest to the
-//! 15th, in the same month); a day of the week may be followed by `#2` (the second of the month) or `#L` (the last). Where
-//! both fields of days say something, a day that either of them names will do; with a `+` before the day of week it has
-//! to be named by both.
+//! The five fields are those of a CronJob: minute, hour, day of month, month and day of week. A day of month can also be `L` (the
+//! last), `LW` (the last working day, Monday to Friday) or `15W` (the working day nearest to the 15th in the same month). A day of
+//! week can have the suffix `#2` (the second of the month) or `#L` (the last). If both day fields are restricted, an expression is due
+//! on days that match either of them; with a `+` before the day of week, on days that match both.
 //!
-//! The module is started anew for each request and reads its expressions each time. So an expression is a handful of bit
-//! masks, read without allocating, and a search looks at a month as a whole.
+//! Each request runs in a new instance of the module and parses its expressions again. An expression is therefore a few bit masks,
+//! parsed without allocations, and a search checks all days of a month at once.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
 use thiserror::Error;
@@ -16,11 +15,11 @@ use super::zone::Zone;
 
 const MINUTES_OF_DAY: i64 = 24 * 60;
 
-/// The calendar repeats itself after so many years.
+/// The calendar repeats after this number of years.
 const CYCLE: i32 = 400;
 const SECONDS_OF_CYCLE: i64 = 146_097 * MINUTES_OF_DAY * 60;
 
-/// How many occurrences a weekday has in a month at most. After them comes the last one, whichever that is.
+/// The maximum number of occurrences of a weekday in a month. The index after them stands for the last occurrence.
 const OCCURRENCES: usize = 5;
 
 /// A cron expression.
@@ -28,61 +27,60 @@ const OCCURRENCES: usize = 5;
 pub struct Cron {
     minutes: u64,
     hours: u64,
-    days: Days,
+    days: DayFields,
     months: u64,
-    /// Whether it is due at one time of the day only. Clocks that are put forward or back do not make it skip a day, or be
-    /// due twice.
-    once: bool,
+    /// Whether it is due at only one time of day. A transition of the zone then neither skips a day nor repeats it.
+    is_once_a_day: bool,
 }
 
-/// The days on which a cron expression is due.
+/// The two fields that select days.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Days {
+struct DayFields {
     /// Days of the month.
     of_month: u64,
-    /// Days of the month that stand for the nearest day from Monday to Friday.
+    /// Days of the month that stand for the nearest working day, Monday to Friday.
     nearest: u64,
     last: bool,
-    /// The last day of the month from Monday to Friday.
+    /// The last working day of the month.
     last_working: bool,
-    /// Days of the week (from Sunday as the lowest bit), by which of the month they are: the first to the fifth, the last.
+    /// Days of the week, Sunday as the lowest bit, by occurrence in the month: the first to the fifth, and the last.
     of_week: [u8; OCCURRENCES + 1],
-    /// Whether a day has to be both, one of the month and one of the week.
+    /// Whether a day must match both fields.
     both: bool,
 }
 
-/// Why a text is no cron expression.
+/// The reason why a cron expression is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CronError<'t> {
-    /// It has other than five fields.
-    #[error("it has {0} fields in place of 5")]
+    /// It does not have five fields.
+    #[error("expected 5 fields, found {0}")]
     Fields(usize),
-    /// It begins with `@`, and is none of the words that do.
-    #[error("`{0}` is none of @yearly, @annually, @monthly, @weekly, @daily and @hourly")]
-    Word(&'t str),
-    /// A field names what does not exist.
-    #[error("`{item}` is no {}, which is {}", field.name, field.values)]
+    /// It starts with `@`, but is not a known macro.
+    #[error("unknown macro `{0}`; expected one of @yearly, @annually, @monthly, @weekly, @daily, @hourly")]
+    Macro(&'t str),
+    /// A field has an invalid value.
+    #[error("invalid {} `{item}`; expected {}", field.name, field.values)]
     Item {
         /// The field.
         field: &'static Field,
-        /// What stands there.
+        /// The item as written.
         item: &'t str,
     },
-    /// A range that ends before it begins.
-    #[error("the {} `{item}` ends before it begins", field.name)]
+    /// A range ends before it starts.
+    #[error("invalid {} `{item}`: the range ends before it starts", field.name)]
     Backwards {
         /// The field.
         field: &'static Field,
-        /// What stands there.
+        /// The item as written.
         item: &'t str,
     },
-    /// A step that is none, or that nothing is stepped through by.
-    #[error("the {} `{item}` needs a step of at least 1 through `*` or a range, such as `*/2` or `{}-{}/2`",
+    /// A step is not a positive number, or does not follow `*` or a range.
+    #[error("invalid {} `{item}`; expected a step of at least 1 after `*` or a range, such as `*/2` or `{}-{}/2`",
         field.name, field.first, field.last)]
     Step {
         /// The field.
         field: &'static Field,
-        /// What stands there.
+        /// The item as written.
         item: &'t str,
     },
 }
@@ -91,26 +89,27 @@ pub enum CronError<'t> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     name: &'static str,
-    /// What may stand in it, in words.
+    /// The valid values, for messages.
     values: &'static str,
     first: u16,
     last: u16,
-    /// What its values are called, in order.
+    /// The names of its values, in order.
     names: &'static [&'static str],
-    /// Whether `?` may be written for `*`.
-    question: bool,
+    /// Whether `?` is a synonym of `*`.
+    allows_question_mark: bool,
 }
 
 static MINUTE: Field =
-    Field { name: "minute", values: "0 to 59 or `*`", first: 0, last: 59, names: &[], question: false };
-static HOUR: Field = Field { name: "hour", values: "0 to 23 or `*`", first: 0, last: 23, names: &[], question: false };
+    Field { name: "minute", values: "0 to 59 or `*`", first: 0, last: 59, names: &[], allows_question_mark: false };
+static HOUR: Field =
+    Field { name: "hour", values: "0 to 23 or `*`", first: 0, last: 23, names: &[], allows_question_mark: false };
 static DAY_OF_MONTH: Field = Field {
     name: "day of month",
     values: "1 to 31, `L`, `LW`, `15W` or `*`",
     first: 1,
     last: 31,
     names: &[],
-    question: true,
+    allows_question_mark: true,
 };
 static MONTH: Field = Field {
     name: "month",
@@ -118,47 +117,47 @@ static MONTH: Field = Field {
     first: 1,
     last: 12,
     names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
-    question: false,
+    allows_question_mark: false,
 };
-/// Sunday is 0 and 7, by name also as the end of a range.
+/// Sunday is 0 and 7. At the end of a range, `SUN` is 7.
 static DAY_OF_WEEK: Field = Field {
     name: "day of week",
     values: "0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`",
     first: 0,
     last: 7,
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
-    question: true,
+    allows_question_mark: true,
 };
 
 impl Field {
-    /// Whether it is left open.
-    fn is_open(&self, text: &str) -> bool {
-        text == "*" || (self.question && text == "?")
+    /// Whether a text is a wildcard.
+    fn is_wildcard(&self, text: &str) -> bool {
+        text == "*" || (self.allows_question_mark && text == "?")
     }
 
-    /// The values of a text, as the bits of a mask.
+    /// Parses a field into a mask of its values.
     fn read<'t>(&'static self, text: &'t str) -> Result<u64, CronError<'t>> {
-        if self.is_open(text) {
+        if self.is_wildcard(text) {
             return Ok(mask(self.first, self.last, 1));
         }
         items(text).try_fold(0, |values, item| Ok(values | self.read_item(item, item)?))
     }
 
-    /// The values of a number, a name, a range or steps. They are what `item` begins with, which an error shows.
+    /// Parses a number, a name, a range or a step into a mask of values. `text` is the start of `item`, which errors show.
     fn read_item<'t>(&'static self, text: &'t str, item: &'t str) -> Result<u64, CronError<'t>> {
-        let no_value = || CronError::Item { field: self, item };
-        let no_step = || CronError::Step { field: self, item };
+        let invalid_item = || CronError::Item { field: self, item };
+        let invalid_step = || CronError::Step { field: self, item };
         let (range, step) = match text.split_once('/') {
-            Some((range, step)) => (range, Some(number(step).filter(|step| *step > 0).ok_or_else(no_step)?)),
+            Some((range, step)) => (range, Some(number(step).filter(|step| *step > 0).ok_or_else(invalid_step)?)),
             None => (text, None),
         };
         let (first, last) = match range.split_once('-') {
             Some((first, last)) => (self.value(first), self.end_value(last)),
             None if step.is_none() => (self.value(range), self.value(range)),
-            None if self.is_open(range) => (Some(self.first), Some(self.last)),
-            None => return Err(no_step()),
+            None if self.is_wildcard(range) => (Some(self.first), Some(self.last)),
+            None => return Err(invalid_step()),
         };
-        let (first, last) = first.zip(last).ok_or_else(no_value)?;
+        let (first, last) = first.zip(last).ok_or_else(invalid_item)?;
         if last < first {
             return Err(CronError::Backwards { field: self, item });
         }
@@ -171,7 +170,7 @@ impl Field {
         value.filter(|value| (self.first..=self.last).contains(value))
     }
 
-    /// The value of the end of a range, where a name stands for the last that bears it.
+    /// The value at the end of a range. A name with two values, `SUN`, means the last one.
     fn end_value(&self, text: &str) -> Option<u16> {
         match self.names.last() {
             Some(name) if name.eq_ignore_ascii_case(text) => Some(self.last),
@@ -181,10 +180,10 @@ impl Field {
 }
 
 impl Cron {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
-    /// When the text is none.
+    /// If the expression is invalid.
     pub fn parse(text: &str) -> Result<Self, CronError<'_>> {
         let mut fields = [""; 5];
         let mut count = 0;
@@ -196,7 +195,7 @@ impl Cron {
         }
         let [minute, hour, day_of_month, month, day_of_week] = fields;
         if count == 1 && minute.starts_with('@') {
-            return Self::parse(expression_of(minute).ok_or(CronError::Word(minute))?);
+            return Self::parse(expression_of(minute).ok_or(CronError::Macro(minute))?);
         }
         if count != fields.len() {
             return Err(CronError::Fields(count));
@@ -206,16 +205,16 @@ impl Cron {
         Ok(Self {
             minutes,
             hours,
-            days: Days::read(day_of_month, day_of_week)?,
+            days: DayFields::read(day_of_month, day_of_week)?,
             months: MONTH.read(month)?,
-            once: single(minute, minutes) && single(hour, hours),
+            is_once_a_day: single(minute, minutes) && single(hour, hours),
         })
     }
 
-    /// Whether it is ever due: a 30 February is not.
+    /// Whether it is due at some time: `0 0 30 2 *`, a 30 February, never is.
     #[must_use]
     pub fn is_ever_due(&self) -> bool {
-        // Each length of a month, a February of 29 days too, comes with each weekday for its first day.
+        // Each length of a month, also a February of 29 days, occurs with each weekday as its first day.
         let mut months = (1..=12).filter(|month| self.months & 1 << month != 0);
         self.minutes != 0
             && self.hours != 0
@@ -229,46 +228,46 @@ impl Cron {
             })
     }
 
-    /// The first second after another, both since 1970, at which it is due in a zone.
+    /// The first time after another at which it is due in a zone, both in seconds since 1970.
     ///
-    /// What is due once a day at a time that clocks skip is due as soon as they have skipped it, and at a time that they
-    /// show twice, when they first show it. What is due more often goes by what clocks show.
+    /// An expression that is due once a day at a local time that a transition skips is due right after the transition. At a local
+    /// time that occurs twice it is due the first time only. More frequent expressions follow local time.
     #[must_use]
     pub fn next_after(&self, seconds: i64, zone: &Zone) -> Option<i64> {
         let mut from = seconds.checked_add(1)?;
         let end = seconds.checked_add(SECONDS_OF_CYCLE)?;
-        let mut stretch = zone.stretch_at(from);
-        let mut offset_before = match stretch.start {
-            i64::MIN => stretch.offset,
-            start => zone.stretch_at(start - 1).offset,
+        let mut span = zone.span_at(from);
+        let mut offset_before = match span.start {
+            i64::MIN => span.offset,
+            start => zone.span_at(start - 1).offset,
         };
         while from < end {
-            let mut local = from + i64::from(stretch.offset);
-            if self.once && stretch.start != i64::MIN {
-                let shown_before = stretch.start + i64::from(offset_before);
-                let shown_now = stretch.start + i64::from(stretch.offset);
-                if from == stretch.start && shown_before < shown_now {
-                    let skipped = self.first_from(shown_before)? < shown_now;
-                    if skipped && self.is_due_on(date_of(shown_now)?) {
+            let mut local = from + i64::from(span.offset);
+            if self.is_once_a_day && span.start != i64::MIN {
+                let local_before = span.start + i64::from(offset_before);
+                let local_after = span.start + i64::from(span.offset);
+                if from == span.start && local_before < local_after {
+                    let is_skipped = self.first_from(local_before)? < local_after;
+                    if is_skipped && self.is_due_on(date_of(local_after)?) {
                         return Some(from);
                     }
                 }
-                local = local.max(shown_before);
+                local = local.max(local_before);
             }
-            let at = self.first_from(local)? - i64::from(stretch.offset);
-            if at < stretch.end {
+            let at = self.first_from(local)? - i64::from(span.offset);
+            if at < span.end {
                 return Some(at);
             }
-            from = stretch.end;
-            offset_before = stretch.offset;
-            stretch = zone.stretch_at(from);
+            from = span.end;
+            offset_before = span.offset;
+            span = zone.span_at(from);
         }
         None
     }
 
-    /// The first time at or after another at which it is due, both as seconds that clocks show.
+    /// The first local time from another on at which it is due, both in seconds since 1970.
     fn first_from(&self, local: i64) -> Option<i64> {
-        // Rounded up.
+        // Division that rounds up.
         let minute = -(-local).div_euclid(60);
         let date = date_of(minute * 60)?;
         let minute_of_day = minute.rem_euclid(MINUTES_OF_DAY);
@@ -280,7 +279,7 @@ impl Cron {
         Some(midnight + time * 60)
     }
 
-    /// The first time of day at or after another, in minutes.
+    /// The first time of day from another on at which it is due, both in minutes.
     fn first_time_from(&self, minute_of_day: i64) -> Option<i64> {
         let (hour, minute) = (minute_of_day / 60, minute_of_day % 60);
         let first = lowest(self.minutes);
@@ -310,7 +309,7 @@ impl Cron {
         self.days_of_month(date) & 1 << date.day() != 0
     }
 
-    /// The days of a date's month on which it is due, by their numbers.
+    /// The days on which it is due in the month of a date, as a mask.
     fn days_of_month(&self, date: NaiveDate) -> u64 {
         if self.months & 1 << date.month() == 0 {
             return 0;
@@ -320,17 +319,17 @@ impl Cron {
     }
 }
 
-impl Days {
+impl DayFields {
     fn read<'t>(of_month: &'t str, of_week: &'t str) -> Result<Self, CronError<'t>> {
-        let (of_week, prefix) = of_week.strip_prefix('+').map_or((of_week, false), |rest| (rest, true));
-        let open = DAY_OF_MONTH.is_open(of_month) || DAY_OF_WEEK.is_open(of_week);
+        let (of_week, is_conjunction) = of_week.strip_prefix('+').map_or((of_week, false), |rest| (rest, true));
+        let has_wildcard = DAY_OF_MONTH.is_wildcard(of_month) || DAY_OF_WEEK.is_wildcard(of_week);
         let mut days = Self {
             of_month: 0,
             nearest: 0,
             last: false,
             last_working: false,
             of_week: [0; OCCURRENCES + 1],
-            both: open || prefix,
+            both: has_wildcard || is_conjunction,
         };
         days.read_of_month(of_month)?;
         days.read_of_week(of_week)?;
@@ -338,7 +337,7 @@ impl Days {
     }
 
     fn read_of_month<'t>(&mut self, text: &'t str) -> Result<(), CronError<'t>> {
-        if DAY_OF_MONTH.is_open(text) {
+        if DAY_OF_MONTH.is_wildcard(text) {
             self.of_month = DAY_OF_MONTH.read(text)?;
             return Ok(());
         }
@@ -358,21 +357,21 @@ impl Days {
     }
 
     fn read_of_week<'t>(&mut self, text: &'t str) -> Result<(), CronError<'t>> {
-        if DAY_OF_WEEK.is_open(text) {
+        if DAY_OF_WEEK.is_wildcard(text) {
             self.add_weekdays(DAY_OF_WEEK.read(text)?, 0..OCCURRENCES);
             return Ok(());
         }
         for item in items(text) {
-            let no_weekday = CronError::Item { field: &DAY_OF_WEEK, item };
+            let invalid_item = CronError::Item { field: &DAY_OF_WEEK, item };
             let (weekdays, occurrences) = if let Some((weekdays, which)) = item.split_once('#') {
                 let which = match number(which).map(usize::from) {
                     Some(nth @ 1..=OCCURRENCES) => nth - 1,
                     None if which.eq_ignore_ascii_case("L") => OCCURRENCES,
-                    _ => return Err(no_weekday),
+                    _ => return Err(invalid_item),
                 };
                 (DAY_OF_WEEK.read_item(weekdays, item)?, which..which + 1)
             } else if let Some(weekday) = item.strip_suffix(['L', 'l']) {
-                (1 << DAY_OF_WEEK.value(weekday).ok_or(no_weekday)?, OCCURRENCES..OCCURRENCES + 1)
+                (1 << DAY_OF_WEEK.value(weekday).ok_or(invalid_item)?, OCCURRENCES..OCCURRENCES + 1)
             } else {
                 (DAY_OF_WEEK.read_item(item, item)?, 0..OCCURRENCES)
             };
@@ -382,14 +381,14 @@ impl Days {
     }
 
     fn add_weekdays(&mut self, weekdays: u64, occurrences: std::ops::Range<usize>) {
-        // A Sunday may be written as 0 and as 7.
+        // Sunday is 0 and 7.
         let weekdays = (weekdays | weekdays >> 7) & 0x7f;
         for of_week in self.of_week.get_mut(occurrences).into_iter().flatten() {
             *of_week |= u8::try_from(weekdays).unwrap_or_default();
         }
     }
 
-    /// The days of a month, by their numbers as bits, of which the first is this day of the week (0 is Sunday).
+    /// The selected days of a month, as a mask. `first` is the weekday of its first day (0 is Sunday), `length` its number of days.
     fn of(&self, first: u32, length: u32) -> u64 {
         let all = mask(1, 31, 1) >> (31 - length) & !1;
         let of_month = (self.of_month & all) | self.moved(first, length);
@@ -397,7 +396,7 @@ impl Days {
         if self.both { of_month & of_week } else { of_month | of_week }
     }
 
-    /// The days of a month that its end or its weekdays decide on.
+    /// The days that `L`, `LW` and `15W` select.
     fn moved(&self, first: u32, length: u32) -> u64 {
         let weekday = |day: u32| (first + day - 1) % 7;
         let mut days = 0;
@@ -413,7 +412,7 @@ impl Days {
         }
         if self.nearest != 0 {
             for day in (1..=length).filter(|day| self.nearest & 1 << day != 0) {
-                // It stays in the month.
+                // The working day is in the same month.
                 days |= match weekday(day) {
                     SATURDAY if day == 1 => 1 << 3,
                     SATURDAY => 1 << (day - 1),
@@ -426,9 +425,9 @@ impl Days {
         days
     }
 
-    /// The days of a month that are named by their weekday, some after its end too.
+    /// The days that the day of week selects. The mask may include days after the end of the month.
     fn weekdays(&self, first: u32, length: u32) -> u64 {
-        // Seven days, of which the first is this day of the week.
+        // The mask of a week that starts with the weekday `first`.
         let week = |weekdays: u8, first: u32| (u64::from(weekdays) | u64::from(weekdays) << 7) >> first & 0x7f;
         let [of_weeks @ .., last] = self.of_week;
         let in_weeks = of_weeks.iter().zip([1, 8, 15, 22, 29]).map(|(weekdays, day)| week(*weekdays, first) << day);
@@ -440,9 +439,9 @@ impl Days {
 const SUNDAY: u32 = 0;
 const SATURDAY: u32 = 6;
 
-/// The expression that a word stands for.
-fn expression_of(word: &str) -> Option<&'static str> {
-    const WORDS: [(&str, &str); 6] = [
+/// The expression that a macro such as `@daily` stands for.
+fn expression_of(name: &str) -> Option<&'static str> {
+    const MACROS: [(&str, &str); 6] = [
         ("@yearly", "0 0 1 1 *"),
         ("@annually", "0 0 1 1 *"),
         ("@monthly", "0 0 1 * *"),
@@ -450,25 +449,25 @@ fn expression_of(word: &str) -> Option<&'static str> {
         ("@daily", "0 0 * * *"),
         ("@hourly", "0 * * * *"),
     ];
-    WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, expression)| *expression)
+    MACROS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, expression)| *expression)
 }
 
-/// The parts of a list. Nothing between two commas is no part, as for CronJob.
+/// The items of a list. Empty items are ignored, as in a CronJob.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|item| !item.is_empty())
 }
 
-/// Whether there is a `*`, or steps of more than one.
+/// Whether a field has a `*`, or a step other than 1.
 fn is_stepped(text: &str) -> bool {
     items(text).any(|item| item.contains('*') || item.split_once('/').is_some_and(|(_, step)| number(step) != Some(1)))
 }
 
 fn number(text: &str) -> Option<u16> {
-    // Rust reads a sign, cron does not.
+    // `parse` alone would accept a sign.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Bits from one to another, each a step after the one before.
+/// A mask with the bits `first`, `first + step` and so on, up to `last`.
 fn mask(first: u16, last: u16, step: u16) -> u64 {
     (first..=last).step_by(step.max(1).into()).fold(0, |mask, bit| mask | 1 << bit)
 }
@@ -477,7 +476,7 @@ fn lowest(mask: u64) -> Option<i64> {
     (mask != 0).then(|| mask.trailing_zeros().into())
 }
 
-/// The date that clocks show at so many seconds.
+/// The date of a local time in seconds since 1970.
 fn date_of(local: i64) -> Option<NaiveDate> {
     DateTime::from_timestamp(local, 0).map(|time| time.date_naive())
 }

@@ -1,4 +1,4 @@
-//! Until when an image that was built at some time may be deployed.
+//! The deadline of an image, which follows from its build date.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
@@ -6,43 +6,43 @@ use super::settings::{Freeze, PatchDays, Schedule};
 use super::zone::Zone;
 use crate::config::values::Duration;
 
-/// How often images have to be rebuilt.
+/// How often images must be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cadence<'s> {
-    /// A rolling age.
+    /// A maximum age.
     MaxAge(Duration),
-    /// A calendar.
+    /// A calendar of patch days.
     PatchDays(&'s PatchDays),
 }
 
-/// Until when an image may be deployed, and how that came.
+/// The time until which an image may be deployed, and how it is derived.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deadline<'s> {
-    /// The first moment at which it may not.
+    /// The first moment at which the image may not be deployed.
     pub at: DateTime<Utc>,
-    /// The patch day that it misses, where there is a calendar.
+    /// The first patch day after the build, if there is a calendar.
     pub patch_day: Option<DateTime<Zone>>,
-    /// The last freeze that the deadline was moved by.
+    /// The last freeze that postponed the deadline.
     pub moved_by: Option<&'s Freeze>,
 }
 
 impl Freeze {
-    /// The reason as messages repeat it. In YAML a text easily gets a line break at its end, and a finding is one line.
-    pub(super) fn reason_in_a_line(&self) -> String {
+    /// The reason without line breaks, which block scalars in YAML add. Findings are single lines.
+    pub(super) fn reason_on_one_line(&self) -> String {
         let words = self.reason.split(|c: char| c.is_whitespace() || c.is_control());
         words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The first moment of the freeze, and the first after it.
+    /// The first moment of the freeze, and the first moment after it.
     #[must_use]
     pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
         let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
         (start_of_day(self.from, zone), start_of_day(after, zone))
     }
 
-    /// The first moment after the freeze, where a time is inside.
+    /// The first moment after the freeze if a time is inside it.
     fn end_after(&self, time: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
-        // Days begin within a day of those of UTC: most freezes can be told to be far away without knowing when.
+        // Days of any zone start within a day of those of UTC. This skips most freezes without a search in the zone.
         let day = time.date_naive();
         if day - self.to > TimeDelta::days(1) || self.from - day > TimeDelta::days(1) {
             return None;
@@ -52,7 +52,7 @@ impl Freeze {
     }
 }
 
-/// The first moment of a day. Where clocks go forward at midnight, the day begins later.
+/// The first moment of a day. If clocks go forward at midnight, the day starts later.
 fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
     let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
     let quarters = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
@@ -63,19 +63,19 @@ fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
 }
 
 impl Schedule {
-    /// How often images have to be rebuilt.
+    /// How often images must be rebuilt.
     #[must_use]
     pub fn cadence(&self) -> Cadence<'_> {
         self.patch_days.as_ref().map_or(Cadence::MaxAge(self.max_age), Cadence::PatchDays)
     }
 
-    /// Until when an image that was built at this time may be deployed.
+    /// The deadline of an image that was built at this time.
     #[must_use]
     pub fn deadline(&self, built: DateTime<Utc>) -> Deadline<'_> {
         let (mut at, patch_day) = match self.cadence() {
             Cadence::MaxAge(age) => (built + age.delta(), None),
             Cadence::PatchDays(days) => {
-                // A calendar always goes on; were it ever to end, nothing would be fresh any more.
+                // There is no patch day if clocks skip every time of the expression. Without a fallback images would never be stale.
                 let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone));
                 (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
             }
@@ -83,7 +83,7 @@ impl Schedule {
         let zone = self.zone();
         let mut moved_by = None;
         let mut freezes: Vec<&Freeze> = self.freezes.iter().collect();
-        // A deadline moves forward only, so that each freeze, from the first to begin on, is looked at once.
+        // A deadline only moves forward, so one pass over the freezes in order of their start is enough.
         freezes.sort_unstable_by_key(|freeze| freeze.from);
         for freeze in freezes {
             if let Some(end) = freeze.end_after(at, &zone) {
@@ -94,7 +94,7 @@ impl Schedule {
         Deadline { at, patch_day, moved_by }
     }
 
-    /// The time zone in which days begin and end.
+    /// The time zone of the days.
     #[must_use]
     pub fn zone(&self) -> Zone {
         match self.cadence() {

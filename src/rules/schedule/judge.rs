@@ -25,10 +25,10 @@ impl Schedule {
                     self.day(*date)
                 ),
             }),
-            BuildDate::Unknown(said) => {
-                let fact = match said {
-                    Some(date) => format!("says `{}` for its build date, which no build had", Sanitized(date)),
-                    None => "does not say when it was built".to_owned(),
+            BuildDate::Unknown(created) => {
+                let fact = match created {
+                    Some(date) => format!("has the build date `{}`, which is not plausible", Sanitized(date)),
+                    None => "has no build date".to_owned(),
                 };
                 Some(Violation {
                     code: UNKNOWN_BUILD_DATE,
@@ -41,27 +41,22 @@ impl Schedule {
 
     fn judge_age(&self, built: DateTime<Utc>, now: DateTime<Utc>, effect: Effect) -> Option<Violation> {
         let deadline = self.deadline(built);
+        let (age, day) = (self.age(built, now), self.day(deadline.at));
+        let freeze = deadline.moved_by.map(|freeze| format!("after the freeze `{}`", freeze.reason_on_one_line()));
         if now >= deadline.at {
-            let text = format!(
-                "was built {}{} and had to be rebuilt by {}; deploy a newer build",
-                self.age(built, now),
-                self.reason(&deadline),
-                self.due(&deadline),
-            );
+            let freeze = freeze.map(|freeze| format!(" ({freeze})")).unwrap_or_default();
+            let reason = self.reason(&deadline, "over");
+            let text = format!("was built {age}{reason}: a rebuild was due by {day}{freeze}; deploy a newer build");
             return Some(Violation { code: STALE_IMAGE, effect, text });
         }
         let left = deadline.at - now;
-        (left <= self.warn_before.delta()).then(|| Violation {
-            code: PATCH_DUE,
-            effect: Effect::Warn,
-            text: format!(
-                "was built {}{} and has to be rebuilt by {} ({}); plan a newer build",
-                self.age(built, now),
-                self.reason(&deadline),
-                self.due(&deadline),
-                in_days(left),
-            ),
-        })
+        if left > self.warn_before.delta() {
+            return None;
+        }
+        let freeze = freeze.map(|freeze| freeze + ", ").unwrap_or_default();
+        let (reason, left) = (self.reason(&deadline, "subject to"), in_days(left));
+        let text = format!("was built {age}{reason}: a rebuild is due by {day} ({freeze}{left}); plan a newer build");
+        Some(Violation { code: PATCH_DUE, effect: Effect::Warn, text })
     }
 
     fn day(&self, time: DateTime<Utc>) -> NaiveDate {
@@ -73,18 +68,16 @@ impl Schedule {
         format!("{} ({days} day{} ago)", self.day(built), if days == 1 { "" } else { "s" })
     }
 
-    fn reason(&self, deadline: &Deadline<'_>) -> String {
+    /// The limit or the patch day of a deadline. `preposition` precedes the limit.
+    fn reason(&self, deadline: &Deadline<'_>, preposition: &str) -> String {
         match (self.cadence(), &deadline.patch_day) {
-            (Cadence::MaxAge(age), _) => format!(", may be at most {age} old"),
-            (Cadence::PatchDays(_), Some(day)) => format!(", before the patch day {},", day.date_naive()),
+            (Cadence::MaxAge(age), _) => {
+                // "90 days" becomes "90-day".
+                let limit = age.to_string().replace(' ', "-");
+                format!(", {preposition} the {} limit", limit.trim_end_matches('s'))
+            }
+            (Cadence::PatchDays(_), Some(day)) => format!(", before the patch day {}", day.date_naive()),
             (Cadence::PatchDays(_), None) => String::new(),
-        }
-    }
-
-    fn due(&self, deadline: &Deadline<'_>) -> String {
-        match deadline.moved_by {
-            Some(freeze) => format!("{} (after the freeze `{}`)", self.day(deadline.at), freeze.reason_in_a_line()),
-            None => self.day(deadline.at).to_string(),
         }
     }
 }

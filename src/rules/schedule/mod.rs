@@ -1,7 +1,6 @@
-//! Rule `schedule`: every image is as fresh as the patch schedule asks.
+//! Rule `schedule`: every image is as fresh as the patch schedule requires.
 //!
-//! Everything reduces to one pure function, [`Schedule::deadline`]: until when an image that was built at some time may
-//! be deployed.
+//! The core is a pure function, [`Schedule::deadline`]: the time until which an image with a given build date may be deployed.
 
 pub mod cron;
 pub mod deadline;
@@ -17,9 +16,9 @@ use crate::workload::site::Workload;
 use settings::Schedule;
 
 codes! {
-    /// An image that had to be rebuilt by now.
+    /// An image that is past its deadline.
     STALE_IMAGE = "stale-image";
-    /// An image that has to be rebuilt soon.
+    /// An image whose deadline is near.
     PATCH_DUE = "patch-due";
     /// An image without a plausible build date.
     UNKNOWN_BUILD_DATE = "unknown-build-date";
@@ -27,7 +26,7 @@ codes! {
     FUTURE_BUILD_DATE = "future-build-date";
 }
 
-/// The rule, for the time of one request.
+/// The rule, for the duration of one request.
 pub struct ScheduleRule;
 
 impl Rule for ScheduleRule {

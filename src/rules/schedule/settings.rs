@@ -11,61 +11,61 @@ use crate::config::schema::{Constraint, Schema};
 use crate::config::values::{Action, Duration, Unknown};
 
 section! {
-    /// Every image is as fresh as the patch schedule asks.
+    /// Every image is as fresh as the patch schedule requires.
     pub struct Schedule {
-        /// What becomes of an image that is past its deadline.
+        /// How images past their deadline are treated.
         "action" action: Action = Action::Deny,
-        /// A rolling age: the deadline is so long after the build.
+        /// Maximum age since the build.
         "maxAge" max_age: Duration = Duration::days(90),
-        /// A calendar in place of `maxAge`. The deadline is the first patch day after the build, plus grace. Either
-        /// `maxAge` or `patchDays`, never both.
+        /// A calendar instead of `maxAge`. The deadline is the first patch day after the build, plus `grace`. `maxAge` and
+        /// `patchDays` exclude each other.
         /// For example `{cron: "0 0 * * TUE#2", timeZone: Europe/Berlin, grace: 14d}`.
         "patchDays" patch_days: Option<PatchDays> = None,
-        /// How long before its deadline an image is warned about.
+        /// How long before the deadline warnings begin.
         "warnBefore" warn_before: Duration = Duration::days(14),
-        /// Times in which nothing has to be deployed: a deadline inside a freeze moves to its end.
+        /// Periods during which deadlines are postponed: a deadline inside a freeze moves to its end.
         /// For example `[{from: 2026-12-18, to: 2027-01-03, reason: year-end change freeze}]`.
         "freezes" freezes: Vec<Freeze> = Vec::new(),
-        /// What becomes of an image that does not say when it was built.
+        /// How images without a plausible build date are treated.
         "unknownBuildDate" unknown_build_date: Unknown = Unknown::Warn,
     }
     constraints {
         Constraint::NotBoth(["maxAge", "patchDays"])
-            => "give `maxAge` (a rolling age) or `patchDays` (a calendar), not both",
+            => "give `maxAge` (a maximum age) or `patchDays` (a calendar), not both",
     }
 }
 
 section! {
-    /// A calendar of patch days: an image is good until the first one after its build, plus grace.
+    /// A calendar of patch days. The deadline of an image is the first patch day after its build, plus `grace`.
     pub struct PatchDays {
         required {
-            /// When patch days begin: minute, hour, day of month, month, day of week. `TUE#2` is the second Tuesday of a
-            /// month, `FRI#L` the last Friday, `L` as the day of the month its last day.
+            /// The cron expression for the start of patch days: minute, hour, day of month, month, day of week. `TUE#2` is the second
+            /// Tuesday of a month, `FRI#L` the last Friday. As the day of month, `L` is the last day.
             "cron" cron: PatchCron,
         }
-        /// The time zone of the calendar, as in a CronJob.
+        /// The time zone of the calendar, an IANA name as in a CronJob.
         "timeZone" time_zone: Zone = Zone::utc(),
-        /// How long after a patch day an image of before may still be deployed.
+        /// How long after a patch day older images may still be deployed.
         "grace" grace: Duration = Duration::days(14),
     }
 }
 
 section! {
-    /// A time in which nothing has to be deployed: a deadline inside moves to its end.
+    /// A period during which deadlines are postponed: a deadline inside it moves to its end.
     pub struct Freeze {
         required {
             /// The first day of the freeze, in the time zone of the calendar; in UTC for `maxAge`.
             "from" from: NaiveDate,
-            /// The last day of the freeze.
+            /// The last day of the freeze, inclusive.
             "to" to: NaiveDate,
-            /// Why there is a freeze, for those who wonder about a deadline.
+            /// The reason for the freeze, which messages repeat.
             "reason" reason: String,
         }
     }
     check Freeze::check_order;
 }
 
-/// A cron expression that fires.
+/// A cron expression that is due at some time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchCron {
     pub(super) cron: Cron,
@@ -79,7 +79,7 @@ impl Setting for PatchCron {
             Ok(cron) => cron,
             Err(error) => {
                 let hint = "write minute, hour, day of month, month and day of week, such as `0 0 * * TUE#2`";
-                problems.push(at, format_args!("`{text}` is no cron expression: {error}; {hint}"));
+                problems.push(at, format_args!("invalid cron expression `{text}`: {error}; {hint}"));
                 return None;
             }
         };
@@ -103,7 +103,7 @@ impl Freeze {
     pub(super) fn check_order(&self, at: Path<'_>, problems: &mut Problems) {
         let Self { from, to, .. } = self;
         if to < from {
-            problems.push(at, format_args!("it ends on {to}, before it begins on {from}"));
+            problems.push(at, format_args!("the freeze ends on {to}, before it starts on {from}"));
         }
     }
 }

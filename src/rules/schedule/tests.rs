@@ -29,12 +29,12 @@ fn judge(schedule: &Schedule, built: &str, now: &str) -> Option<(Code, Effect)> 
 }
 
 #[test]
-fn deadlines_are_those_of_the_table() {
+fn a_deadline_follows_from_the_build_date_the_cadence_and_the_freezes() {
     let monthly = |zone: &str| json!({"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": zone, "grace": "14d"}});
     let with_freezes = |freezes: Value| json!({"maxAge": "90d", "freezes": freezes});
     let freeze = |from: &str, to: &str| json!({"from": from, "to": to, "reason": "r"});
     for (name, settings, built, deadline) in [
-        ("a rolling age", json!({"maxAge": "90d"}), "2026-07-01T10:00:00Z", "2026-09-29T10:00:00Z"),
+        ("a maximum age", json!({"maxAge": "90d"}), "2026-07-01T10:00:00Z", "2026-09-29T10:00:00Z"),
         ("the default age", json!({}), "2026-07-01T10:00:00Z", "2026-09-29T10:00:00Z"),
         ("hours", json!({"maxAge": "12h"}), "2026-07-01T10:00:00Z", "2026-07-01T22:00:00Z"),
         ("a leap day", json!({"maxAge": "1d"}), "2028-02-28T10:00:00Z", "2028-02-29T10:00:00Z"),
@@ -145,7 +145,7 @@ fn deadlines_are_those_of_the_table() {
         ),
         // Clocks in Cairo go forward at midnight: 2027-04-30 begins at 01:00.
         (
-            "a freeze that ends where midnight is skipped",
+            "a freeze that ends on a day without midnight",
             json!({"patchDays": {"cron": "0 0 28 4 *", "timeZone": "Africa/Cairo", "grace": "1d"}, "freezes": [freeze("2027-04-29", "2027-04-29")]}),
             "2027-04-01T00:00:00Z",
             "2027-04-29T22:00:00Z",
@@ -167,7 +167,7 @@ fn an_image_is_warned_about_before_its_deadline_and_stale_from_it_on() {
 }
 
 #[test]
-fn the_action_decides_how_hard_staleness_bites() {
+fn the_action_decides_the_effect_of_staleness() {
     let now = "2026-11-20T00:00:00Z";
     let old = "2026-01-01T00:00:00Z";
     assert_eq!(judge(&schedule(json!({"action": "warn"})), old, now), Some((STALE_IMAGE, Effect::Warn)));
@@ -180,26 +180,34 @@ fn a_message_names_the_build_date_the_days_the_patch_day_and_the_deadline() {
     let text = |settings: Value, built: &str| schedule(settings).judge(&BuildDate::At(time(built)), now).unwrap().text;
     assert_eq!(
         text(json!({}), "2026-07-01T00:00:00Z"),
-        "was built 2026-07-01 (142 days ago), may be at most 90 days old and had to be rebuilt by 2026-09-29; deploy a newer build"
+        "was built 2026-07-01 (142 days ago), over the 90-day limit: a rebuild was due by 2026-09-29; deploy a newer build"
+    );
+    assert_eq!(
+        text(json!({"maxAge": "1d"}), "2026-11-19T00:00:00Z"),
+        "was built 2026-11-19 (1 day ago), over the 1-day limit: a rebuild was due by 2026-11-20; deploy a newer build"
+    );
+    assert_eq!(
+        text(json!({"maxAge": "12h"}), "2026-11-20T10:00:00Z"),
+        "was built 2026-11-20 (0 days ago), subject to the 12-hour limit: a rebuild is due by 2026-11-20 (within a day); plan a newer build"
     );
     let calendar = json!({"patchDays": {"cron": "0 0 * * TUE#2"}});
     assert_eq!(
         text(calendar.clone(), "2026-07-01T00:00:00Z"),
-        "was built 2026-07-01 (142 days ago), before the patch day 2026-07-14, and had to be rebuilt by 2026-07-28; deploy a newer build"
+        "was built 2026-07-01 (142 days ago), before the patch day 2026-07-14: a rebuild was due by 2026-07-28; deploy a newer build"
     );
     assert_eq!(
         text(calendar, "2026-11-09T00:00:00Z"),
-        "was built 2026-11-09 (11 days ago), before the patch day 2026-11-10, and has to be rebuilt by 2026-11-24 (in 3 days); plan a newer build"
+        "was built 2026-11-09 (11 days ago), before the patch day 2026-11-10: a rebuild is due by 2026-11-24 (in 3 days); plan a newer build"
     );
     let frozen = json!({"maxAge": "60d", "freezes": [{"from": "2026-11-15", "to": "2026-11-22", "reason": "launch"}]});
     assert_eq!(
         text(frozen, "2026-09-18T00:00:00Z"),
-        "was built 2026-09-18 (63 days ago), may be at most 60 days old and has to be rebuilt by 2026-11-23 (after the freeze `launch`) (in 2 days); plan a newer build"
+        "was built 2026-09-18 (63 days ago), subject to the 60-day limit: a rebuild is due by 2026-11-23 (after the freeze `launch`, in 2 days); plan a newer build"
     );
 }
 
 #[test]
-fn an_image_that_does_not_say_when_it_was_built_gets_what_the_settings_say() {
+fn an_image_without_a_plausible_build_date_is_treated_by_the_settings() {
     let now = time("2026-11-20T12:00:00Z");
     let judged = |settings: Value, date: &BuildDate| {
         let violation = schedule(settings).judge(date, now)?;
@@ -216,30 +224,39 @@ fn an_image_that_does_not_say_when_it_was_built_gets_what_the_settings_say() {
 }
 
 #[test]
-fn schedules_that_make_no_sense_are_refused_with_the_path() {
+fn invalid_schedules_are_rejected_with_the_path() {
     let freeze = |from: &str, to: &str| json!({"freezes": [{"from": from, "to": to, "reason": "r"}]});
     for (settings, expected) in [
         (
             json!({"maxAge": "90d", "patchDays": {"cron": "0 0 1 * *"}}),
-            "schedule: give `maxAge` (a rolling age) or `patchDays` (a calendar), not both",
+            "schedule: give `maxAge` (a maximum age) or `patchDays` (a calendar), not both",
         ),
         (json!({"patchDays": {}}), "schedule.patchDays: `cron` is missing"),
         (json!({"patchDays": {"cron": "0 0 30 2 *"}}), "schedule.patchDays.cron: `0 0 30 2 *` never fires"),
-        (json!({"patchDays": {"cron": "0 0 * *"}}), "schedule.patchDays.cron: `0 0 * *` is no cron expression: "),
+        (
+            json!({"patchDays": {"cron": "0 0 * *"}}),
+            "schedule.patchDays.cron: invalid cron expression `0 0 * *`: expected 5 fields, found 4; ",
+        ),
         (
             json!({"patchDays": {"cron": "0 0 0 * * *"}}),
-            "schedule.patchDays.cron: `0 0 0 * * *` is no cron expression: ",
+            "schedule.patchDays.cron: invalid cron expression `0 0 0 * * *`: expected 5 fields, found 6; ",
         ),
-        (json!({"patchDays": {"cron": "every day"}}), "schedule.patchDays.cron: `every day` is no cron expression: "),
+        (
+            json!({"patchDays": {"cron": "every day"}}),
+            "schedule.patchDays.cron: invalid cron expression `every day`: expected 5 fields, found 2; ",
+        ),
         (json!({"patchDays": {"cron": ", * * * *"}}), "schedule.patchDays.cron: `, * * * *` never fires"),
-        (json!({"patchDays": {"cron": ""}}), "schedule.patchDays.cron: `` is no cron expression: "),
+        (
+            json!({"patchDays": {"cron": ""}}),
+            "schedule.patchDays.cron: invalid cron expression ``: expected 5 fields, found 0; ",
+        ),
         (
             json!({"patchDays": {"cron": "0 0 1 * *", "timeZone": "Europe/Berlni"}}),
-            "schedule.patchDays.timeZone: `Europe/Berlni` is no time zone of the IANA database; near it are `Europe/Berlin`, ",
+            "schedule.patchDays.timeZone: unknown time zone `Europe/Berlni`; similar IANA names are `Europe/Berlin`, ",
         ),
         (
             freeze("2026-12-18", "2026-12-17"),
-            "schedule.freezes[0]: it ends on 2026-12-17, before it begins on 2026-12-18",
+            "schedule.freezes[0]: the freeze ends on 2026-12-17, before it starts on 2026-12-18",
         ),
         (freeze("2026-02-30", "2026-12-17"), "schedule.freezes[0].from: `2026-02-30` is no date"),
         (json!({"freezes": [{"from": "2026-12-18", "to": "2026-12-19"}]}), "schedule.freezes[0]: `reason` is missing"),
@@ -262,7 +279,7 @@ fn schedules_that_make_no_sense_are_refused_with_the_path() {
 }
 
 #[test]
-fn a_reason_of_several_lines_is_told_in_one() {
+fn a_reason_of_several_lines_is_repeated_on_one_line() {
     let freeze = json!({"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end\n  freeze\r\n"});
     let schedule = schedule(json!({"maxAge": "90d", "freezes": [freeze]}));
     let violation = schedule.judge(&BuildDate::At(time("2026-09-25T00:00:00Z")), time("2027-01-04T00:00:00Z")).unwrap();
@@ -310,7 +327,7 @@ fn any_time() -> impl Strategy<Value = DateTime<Utc>> {
 
 proptest! {
     #[test]
-    fn time_never_makes_a_stale_image_fresh(
+    fn a_stale_image_stays_stale(
         schedule in any_schedule(), built in any_time(), now in any_time(), later in 0_i64..400 * 86_400,
     ) {
         let severity = |now| match schedule.judge(&BuildDate::At(built), now) {
@@ -330,7 +347,7 @@ proptest! {
     }
 
     #[test]
-    fn a_deadline_is_after_the_build_and_in_no_freeze(schedule in any_schedule(), built in any_time()) {
+    fn a_deadline_is_after_the_build_and_outside_freezes(schedule in any_schedule(), built in any_time()) {
         let deadline = schedule.deadline(built).at;
         prop_assert!(deadline > built);
         for freeze in &schedule.freezes {

