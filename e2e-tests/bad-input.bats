@@ -86,7 +86,7 @@ EOF
   assert_contains "$stderr" 'schedule: give `maxAge` (a maximum age) or `patchDays` (a calendar), not both'
   assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
   assert_contains "$stderr" 'schedule.patchDays.cron: `0 0 30 2 *` never fires'
-  assert_contains "$stderr" 'schedule.patchDays.timeZone: unknown time zone `Europe/Berlni`; similar IANA names are `Europe/Berlin`'
+  assert_contains "$stderr" 'schedule.patchDays.timeZone: unknown IANA time zone `Europe/Berlni`; similar ones are `Europe/Berlin`'
   assert_contains "$stderr" 'schedule.freezes[0]: the freeze ends on 2026-12-17, before it starts on 2026-12-18'
   assert_contains "$stderr" 'schedule.warnBefore: `-3d` is no duration'
 }

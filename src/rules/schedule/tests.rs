@@ -252,7 +252,7 @@ fn invalid_schedules_are_rejected_with_the_path() {
         ),
         (
             json!({"patchDays": {"cron": "0 0 1 * *", "timeZone": "Europe/Berlni"}}),
-            "schedule.patchDays.timeZone: unknown time zone `Europe/Berlni`; similar IANA names are `Europe/Berlin`, ",
+            "schedule.patchDays.timeZone: unknown IANA time zone `Europe/Berlni`; similar ones are `Europe/Berlin`, ",
         ),
         (
             freeze("2026-12-18", "2026-12-17"),

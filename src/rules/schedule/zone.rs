@@ -134,12 +134,10 @@ impl Setting for Zone {
         if let Some(zone) = Self::named(&name) {
             return Some(zone);
         }
-        let lower = compared(&name).to_ascii_lowercase();
-        let mut known: Vec<(f64, &str)> =
-            table::names().map(|known| (strsim::jaro_winkler(&lower, &known.to_ascii_lowercase()), known)).collect();
-        known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
-        let similar: Vec<_> = known.iter().take(MAX_SIMILAR).map(|(_, name)| format!("`{name}`")).collect();
-        problems.push(at, format_args!("unknown time zone `{name}`; similar IANA names are {}", similar.join(", ")));
+        let (names, are_completions) = suggested(&compared(&name).to_ascii_lowercase());
+        let (hint, separator, end) =
+            if are_completions { ("did you mean", " or ", "?") } else { ("similar ones are", ", ", "") };
+        problems.push(at, format_args!("unknown IANA time zone `{name}`; {hint} {}{end}", names.join(separator)));
         None
     }
 
@@ -152,12 +150,29 @@ impl Setting for Zone {
     }
 }
 
+/// The IANA names to suggest for this lower-case name, and whether they complete it: a city without its area is the usual mistake.
+/// Without a completion, they are the most similar names.
+fn suggested(lower: &str) -> (Vec<String>, bool) {
+    const COMPLETED: f64 = 2.0;
+    let score = |known: &str| {
+        let known = known.to_ascii_lowercase();
+        let area = known.strip_suffix(lower).filter(|area| area.is_empty() || area.ends_with('/'));
+        area.map_or_else(|| strsim::jaro_winkler(lower, &known), |_| COMPLETED)
+    };
+    let mut known: Vec<(f64, &str)> = table::names().map(|known| (score(known), known)).collect();
+    known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
+    let completions = known.iter().filter(|(score, _)| *score == COMPLETED).count();
+    let count = if completions > 0 { completions } else { MAX_SIMILAR };
+    (known.iter().take(count).map(|(_, name)| format!("`{name}`")).collect(), completions > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
     use proptest::prelude::*;
 
     use super::Zone;
+    use crate::config::read::{Path, Problems, Setting};
 
     fn seconds(offset: &impl chrono::Offset) -> i32 {
         offset.fix().local_minus_utc()
@@ -178,6 +193,31 @@ mod tests {
             assert_eq!(Zone::named(name), None, "{name}");
         }
         assert_eq!(seconds(&Zone::utc().offset_from_utc_datetime(&DateTime::UNIX_EPOCH.naive_utc())), 0);
+    }
+
+    #[test]
+    fn an_unknown_name_is_reported_with_the_names_that_it_may_mean() {
+        let problem = |name: &str| {
+            let json = serde_json::value::to_raw_value(name).unwrap();
+            let mut problems = Problems::default();
+            assert_eq!(Zone::read(&json, Path::Root, &mut problems), None, "{name}");
+            problems.to_string()
+        };
+        for (name, expected) in [
+            ("Berlin", "did you mean `Europe/Berlin`?"),
+            ("berlin", "did you mean `Europe/Berlin`?"),
+            ("europe/BERLIN", "did you mean `Europe/Berlin`?"),
+            ("New_York", "did you mean `America/New_York`?"),
+            ("Indianapolis", "did you mean `America/Indiana/Indianapolis` or `America/Indianapolis`?"),
+            ("Europe/Berlni", "similar ones are `Europe/Berlin`, `Europe/"),
+            ("erlin", "similar ones are `"),
+            ("", "similar ones are `"),
+            ("/", "similar ones are `"),
+        ] {
+            let problem = problem(name);
+            let expected = format!("settings: unknown IANA time zone `{name}`; {expected}");
+            assert!(problem.starts_with(&expected), "expected: {expected}\nfound:    {problem}");
+        }
     }
 
     /// The same zone, read by another implementation.
