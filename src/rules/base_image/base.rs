@@ -1,4 +1,4 @@
-//! What an image says about its base.
+//! The base of an image, as its annotations and labels name it.
 
 use serde::Deserialize;
 
@@ -6,28 +6,28 @@ use crate::evidence::registry::ImageFacts;
 use crate::image::{Digest, Reference};
 use crate::sanitized::Sanitized;
 
-/// Annotations, or labels, of the OCI image specification for the image that an image was built on.
+/// The annotation, or label, of the OCI image specification for the reference of the base.
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
-/// The digest of that.
+/// The annotation, or label, of the OCI image specification for the digest of the base.
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
-/// The label in which Cloud Native Buildpacks write what an image was built of (Platform API,
+/// The label in which Cloud Native Buildpacks name the base, called run image (Platform API,
 /// "io.buildpacks.lifecycle.metadata").
 pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
-/// What an image says of its base.
+/// The base of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// The base, by tag; as it was written.
+    /// The reference of the base, by tag.
     pub name: String,
-    /// The digest of the base that the image was built on.
+    /// The digest of the base at the time of the build.
     pub digest: String,
 }
 
-/// What an image was built on: by annotations of the manifest, else by labels of the configuration, else by what
-/// Buildpacks write.
+/// The base of an image: from annotations of the manifest, otherwise from labels of the configuration, otherwise from the label of
+/// Buildpacks.
 ///
 /// # Errors
-/// Why it cannot be known and what to do about it, in words that read on from the image.
+/// The reason why the base is unknown and what to do. The text continues a sentence about the image.
 pub fn base_of(image: &ImageFacts) -> Result<Base, String> {
     named_base(image)
         .map_err(|reason| format!("{reason}; set the annotations `{BASE_NAME}` and `{BASE_DIGEST}` in its build"))
@@ -37,7 +37,7 @@ fn named_base(image: &ImageFacts) -> Result<Base, String> {
     let annotations = (image.annotation(BASE_NAME), image.annotation(BASE_DIGEST));
     let labels = (image.label(BASE_NAME), image.label(BASE_DIGEST));
     for (name, digest) in [annotations, labels] {
-        // Builders write empty strings where there is no base.
+        // Builders write empty strings if there is no base.
         if let (Some(name), Some(digest)) =
             (name.filter(|name| !name.is_empty()), digest.filter(|digest| !digest.is_empty()))
         {
@@ -48,16 +48,15 @@ fn named_base(image: &ImageFacts) -> Result<Base, String> {
         return buildpacks_base(metadata);
     }
     match [annotations.0, labels.0].into_iter().flatten().find(|name| !name.is_empty()) {
-        Some(name) => Err(format!("names its base `{}`, but no digest in `{BASE_DIGEST}`", Sanitized(name))),
+        Some(name) => Err(format!("names its base `{}` without a digest in `{BASE_DIGEST}`", Sanitized(name))),
         None => Err("does not say what it was built on".to_owned()),
     }
 }
 
 fn base(name: &str, digest: &str) -> Result<Base, String> {
     let reference =
-        Reference::parse(name).map_err(|error| format!("names a base `{}` that is none: {error}", Sanitized(name)))?;
-    Digest::parse(digest)
-        .map_err(|error| format!("gives `{}` for the digest of its base: {error}", Sanitized(digest)))?;
+        Reference::parse(name).map_err(|error| format!("names an invalid base `{}`: {error}", Sanitized(name)))?;
+    Digest::parse(digest).map_err(|error| format!("has the invalid base digest `{}`: {error}", Sanitized(digest)))?;
     match (reference.tag(), reference.digest()) {
         (None, Some(_)) => Err(format!("names its base by digest alone, `{}`, which never changes", Sanitized(name))),
         (Some(tag), Some(_)) => Ok(Base {
@@ -88,11 +87,11 @@ fn buildpacks_base(metadata: &str) -> Result<Base, String> {
         #[serde(default)]
         image: Option<String>,
     }
-    let unreadable = |error: serde_json::Error| {
+    let invalid = |error: serde_json::Error| {
         format!("has a label `{BUILDPACKS}` that cannot be read: {}", Sanitized(&error.to_string()))
     };
-    let metadata: Metadata = serde_json::from_str(metadata).map_err(unreadable)?;
-    // Newer platforms write the tag beside the reference, older ones into the stack.
+    let metadata: Metadata = serde_json::from_str(metadata).map_err(invalid)?;
+    // Newer platforms write the tag into `runImage`, older ones into `stack`.
     let name = metadata.run_image.image.or_else(|| metadata.stack.and_then(|stack| stack.run_image.image));
     let reference = metadata.run_image.reference.unwrap_or_default();
     let digest = Reference::parse(&reference)

@@ -8,12 +8,12 @@ use crate::evidence::build_date::BuildDate;
 use crate::finding::{Effect, Violation};
 use crate::sanitized::Sanitized;
 
-/// How the base of an image stands to what its name points at now.
+/// Whether the base of an image is the one that its name points at now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseStatus {
-    /// The base is not known: why not, and what to do about it.
+    /// The base is unknown, for this reason. The text includes what to do, and continues a sentence about the image.
     Unknown(String),
-    /// It is the newest build.
+    /// The base is the newest build.
     Current,
     /// There is a newer build.
     Outdated {
@@ -25,7 +25,7 @@ pub enum BaseStatus {
 }
 
 impl BaseImage {
-    /// Judges an image by how its base stands. `built` is when the image itself was built.
+    /// Judges an image by the status of its base. `built` is the build date of the image itself.
     #[must_use]
     pub fn judge(&self, base: &BaseStatus, built: &BuildDate, now: DateTime<Utc>) -> Option<Violation> {
         let effect = self.action.effect()?;
@@ -46,31 +46,31 @@ impl BaseImage {
         now: DateTime<Utc>,
         effect: Effect,
     ) -> Violation {
-        let fact = match newer {
-            BuildDate::At(date) => format!("of which there is a build of {}", date.date_naive()),
-            _ => "of which there is another build".to_owned(),
+        let newer_build = match newer {
+            BuildDate::At(date) => format!("a newer one was built {}", date.date_naive()),
+            _ => "there is another build".to_owned(),
         };
-        // Nobody had to rebuild an image before it was built, though a tag may be moved to a build of before.
+        // The tag may be moved back to an older build, so the grace period starts at the build of the image at the earliest.
         let from = newer.date().max(built.date());
         let base = Sanitized(base);
         match from.map(|from| from + self.grace.delta()) {
             Some(deadline) if now < deadline => Violation {
                 code: BASE_UPDATE_DUE,
                 effect: Effect::Warn,
-                text: format!("stands on an old `{base}`, {fact}; build it on that by {}", deadline.date_naive()),
+                text: format!("uses an outdated base `{base}` ({newer_build}); rebuild by {}", deadline.date_naive()),
             },
             Some(deadline) => Violation {
                 code: OUTDATED_BASE_IMAGE,
                 effect,
                 text: format!(
-                    "stands on an old `{base}`, {fact}, and had to be built on that by {}; build it anew",
+                    "uses an outdated base `{base}` ({newer_build}): a rebuild was due by {}; rebuild the image",
                     deadline.date_naive()
                 ),
             },
             None => Violation {
                 code: OUTDATED_BASE_IMAGE,
                 effect,
-                text: format!("stands on an old `{base}`, {fact}; build it anew"),
+                text: format!("uses an outdated base `{base}` ({newer_build}); rebuild the image"),
             },
         }
     }

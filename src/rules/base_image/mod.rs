@@ -1,5 +1,4 @@
-//! Rule `baseImage`: an image stands on the newest build of its base. What was patched in the base reaches an image only
-//! when the image is built anew.
+//! Rule `baseImage`: every image uses the newest build of its base. Patches of a base reach an image only by a rebuild.
 
 pub mod base;
 mod judge;
@@ -18,15 +17,15 @@ use judge::BaseStatus;
 use settings::BaseImage;
 
 codes! {
-    /// An image that had to be rebuilt on a newer base by now.
+    /// An image with an outdated base, whose grace period is over.
     OUTDATED_BASE_IMAGE = "outdated-base-image";
-    /// An image that has to be rebuilt on a newer base soon.
+    /// An image with an outdated base, whose grace period is not over.
     BASE_UPDATE_DUE = "base-update-due";
     /// An image that does not name its base.
     UNKNOWN_BASE_IMAGE = "unknown-base-image";
 }
 
-/// The rule, for the time of one request.
+/// The rule, for the duration of one request.
 pub struct BaseImageRule;
 
 impl Rule for BaseImageRule {
@@ -63,7 +62,7 @@ impl Rule for BaseImageRule {
         let status = match base_of(&build.facts).map(|base| status(&base, &image.reference, settings, evidence)) {
             Ok(Ok(status)) => status,
             Ok(Err(cause)) => {
-                sink.report(unverified(strictest, &format!("its base is not known: {cause}"), evidence));
+                sink.report(unverified(strictest, &format!("its base is unknown: {cause}"), evidence));
                 return;
             }
             Err(reason) => BaseStatus::Unknown(reason),
@@ -74,7 +73,7 @@ impl Rule for BaseImageRule {
     }
 }
 
-/// Compares a base with what its name points at now.
+/// Compares the base of an image with the one that its name points at now.
 fn status(base: &Base, image: &Reference<'_>, settings: &BaseImage, evidence: &mut Evidence<'_>) -> Answer<BaseStatus> {
     let reference = Reference::parse(&base.name).map_err(|error| error.to_string())?;
     let list = match (evidence.registry.may_ask(&reference), settings.may_ask(&reference, image)) {

@@ -11,22 +11,22 @@ use crate::config::values::{Action, Duration, Unknown};
 use crate::image::Reference;
 
 section! {
-    /// Every image stands on the newest build of its base.
+    /// Every image uses the newest build of its base.
     pub struct BaseImage {
-        /// What becomes of an image whose base was rebuilt more than `grace` ago.
+        /// How images are treated whose base was rebuilt more than `grace` ago.
         "action" action: Action = Action::Warn,
-        /// How long an image may still stand on the old base. It is counted from the build date of the newer base, and
-        /// never from before the image was built.
+        /// How long an image may use an outdated base. The grace period starts at the build date of the newer base, or at that of the
+        /// image if that is later.
         "grace" grace: Duration = Duration::days(14),
-        /// What becomes of an image that does not say what it was built on.
+        /// How images whose base is unknown are treated.
         "unknown" unknown: Unknown = Unknown::Allow,
-        /// Registries that are asked about bases, besides the image's own. The names of bases come from whoever built an
-        /// image; without a list, anybody's server could be made to [hold up admission](registries.md#timeouts).
+        /// Registries that are asked about bases, in addition to the registry of the image. The builder of an image chooses the name of the
+        /// base; without a list, any server could [delay admission](registries.md#timeouts).
         "registries" registries: Vec<RegistryHost> = PUBLIC_REGISTRIES.map(|host| RegistryHost(Cow::Borrowed(host))).into(),
     }
 }
 
-/// Where most bases come from.
+/// The registries of most public bases.
 const PUBLIC_REGISTRIES: [&str; 10] = [
     "docker.io",
     "cgr.dev",
@@ -53,11 +53,11 @@ impl Setting for RegistryHost {
             }
             Ok(_) => {
                 problems
-                    .push(at, format_args!("`{text}` is no registry host; write one such as `registry.example.com`"));
+                    .push(at, format_args!("invalid registry host `{text}`; write one such as `registry.example.com`"));
                 None
             }
             Err(error) => {
-                problems.push(at, format_args!("`{text}` is no registry host: {error}"));
+                problems.push(at, format_args!("invalid registry host `{text}`: {error}"));
                 None
             }
         }

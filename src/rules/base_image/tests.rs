@@ -42,7 +42,7 @@ fn older_buildpacks_name_the_run_image_in_the_stack() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_in_one_short_line() {
+fn the_reason_for_an_unknown_base_is_one_short_line() {
     let metadata = json!({"runImage": "x\n".repeat(1 << 20)}).to_string();
     let image = ImageFacts { labels: entries(&[(BUILDPACKS, &metadata)]), ..ImageFacts::default() };
     let reason = base_of(&image).unwrap_err();
@@ -50,7 +50,7 @@ fn what_cannot_be_read_is_told_in_one_short_line() {
 }
 
 #[test]
-fn what_an_image_does_not_say_is_said() {
+fn the_reason_for_an_unknown_base_names_what_is_missing_or_invalid() {
     let annotated = |pairs: &[(&str, &str)]| ImageFacts { annotations: entries(pairs), ..ImageFacts::default() };
     let built = |metadata: Value| ImageFacts {
         labels: entries(&[(BUILDPACKS, &metadata.to_string())]),
@@ -59,14 +59,11 @@ fn what_an_image_does_not_say_is_said() {
     for (image, expected) in [
         (ImageFacts::default(), "does not say what it was built on"),
         (annotated(&[(BASE_DIGEST, DIGEST)]), "does not say what it was built on"),
-        (annotated(&[(BASE_NAME, "debian:12")]), "names its base `debian:12`, but no digest in"),
-        (
-            annotated(&[(BASE_NAME, "Debian"), (BASE_DIGEST, DIGEST)]),
-            "names a base `Debian` that is none: the repository",
-        ),
+        (annotated(&[(BASE_NAME, "debian:12")]), "names its base `debian:12` without a digest in"),
+        (annotated(&[(BASE_NAME, "Debian"), (BASE_DIGEST, DIGEST)]), "names an invalid base `Debian`: the repository"),
         (
             annotated(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, "sha256:1")]),
-            "gives `sha256:1` for the digest of its base: the sha256 digest has 1",
+            "has the invalid base digest `sha256:1`: the sha256 digest has 1",
         ),
         (
             annotated(&[(BASE_NAME, &format!("debian@{DIGEST}")), (BASE_DIGEST, DIGEST)]),
@@ -88,7 +85,7 @@ fn what_an_image_does_not_say_is_said() {
 }
 
 #[test]
-fn a_base_that_is_named_by_tag_and_digest_is_followed_by_its_tag() {
+fn a_base_with_tag_and_digest_is_looked_up_by_its_tag() {
     let name = format!("debian:12@{OTHER}");
     let image =
         ImageFacts { annotations: entries(&[(BASE_NAME, &name), (BASE_DIGEST, DIGEST)]), ..ImageFacts::default() };
@@ -96,7 +93,7 @@ fn a_base_that_is_named_by_tag_and_digest_is_followed_by_its_tag() {
 }
 
 #[test]
-fn an_incomplete_source_does_not_hide_the_next_one() {
+fn an_incomplete_source_does_not_hide_the_next_source() {
     let labels = entries(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, DIGEST)]);
     for annotations in [entries(&[(BASE_NAME, ""), (BASE_DIGEST, "")]), entries(&[(BASE_NAME, "alpine:3")])] {
         let image = ImageFacts { annotations, labels: labels.clone(), ..ImageFacts::default() };
@@ -107,14 +104,14 @@ fn an_incomplete_source_does_not_hide_the_next_one() {
 }
 
 #[test]
-fn grace_never_counts_from_before_the_image_was_built() {
+fn the_grace_period_starts_at_the_build_of_the_image_at_the_earliest() {
     let rule = BaseImage { action: Action::Deny, ..BaseImage::default() };
     let (newer, built) = (BuildDate::At(time("2020-11-01T00:00:00Z")), BuildDate::At(time("2026-11-19T00:00:00Z")));
     assert_eq!(judge(&rule, &newer, &built, "2026-11-20T00:00:00Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
 }
 
 #[test]
-fn only_listed_registries_and_the_images_own_are_asked_about_bases() {
+fn only_listed_registries_and_that_of_the_image_are_asked_about_bases() {
     let may_ask = |rule: &BaseImage, base, image| {
         rule.may_ask(&Reference::parse(base).unwrap(), &Reference::parse(image).unwrap())
     };
@@ -133,7 +130,7 @@ fn judge(rule: &BaseImage, newer: &BuildDate, built: &BuildDate, now: &str) -> O
 }
 
 #[test]
-fn grace_counts_from_the_build_of_the_newer_base() {
+fn the_grace_period_starts_at_the_build_of_the_newer_base() {
     let rule = BaseImage { action: Action::Deny, ..BaseImage::default() };
     let (newer, built) = (BuildDate::At(time("2026-11-01T00:00:00Z")), BuildDate::At(time("2026-10-01T00:00:00Z")));
     assert_eq!(judge(&rule, &newer, &built, "2026-11-14T23:59:59Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
@@ -145,7 +142,7 @@ fn grace_counts_from_the_build_of_the_newer_base() {
 }
 
 #[test]
-fn a_newer_base_without_a_date_is_counted_from_the_build_of_the_image() {
+fn the_grace_period_of_a_newer_base_without_a_date_starts_at_the_build_of_the_image() {
     let rule = BaseImage::default();
     let (newer, built) = (BuildDate::Unknown(None), BuildDate::At(time("2026-11-01T00:00:00Z")));
     assert_eq!(judge(&rule, &newer, &built, "2026-11-14T00:00:00Z"), Some((BASE_UPDATE_DUE, Effect::Warn)));
@@ -155,7 +152,7 @@ fn a_newer_base_without_a_date_is_counted_from_the_build_of_the_image() {
 }
 
 #[test]
-fn an_unknown_base_gets_what_the_settings_say() {
+fn an_unknown_base_is_treated_by_the_settings() {
     let now = time("2026-11-20T00:00:00Z");
     let unknown = BaseStatus::Unknown("does not say what it was built on".to_owned());
     let judged = |unknown_setting| {
@@ -166,4 +163,27 @@ fn an_unknown_base_gets_what_the_settings_say() {
     assert_eq!(judged(Unknown::Warn), Some((UNKNOWN_BASE_IMAGE, Effect::Warn)));
     assert_eq!(judged(Unknown::Deny), Some((UNKNOWN_BASE_IMAGE, Effect::Deny)));
     assert_eq!(BaseImage::default().judge(&BaseStatus::Current, &BuildDate::Unknown(None), now), None);
+}
+
+#[test]
+fn a_message_names_the_base_the_newer_build_and_the_deadline() {
+    let rule = BaseImage::default();
+    let built = BuildDate::At(time("2026-10-01T00:00:00Z"));
+    let text = |newer: &BuildDate, built: &BuildDate, now: &str| {
+        let base = BaseStatus::Outdated { base: "debian:12".to_owned(), newer: newer.clone() };
+        rule.judge(&base, built, time(now)).unwrap().text
+    };
+    let (newer, unknown) = (BuildDate::At(time("2026-11-01T00:00:00Z")), BuildDate::Unknown(None));
+    assert_eq!(
+        text(&newer, &built, "2026-11-02T00:00:00Z"),
+        "uses an outdated base `debian:12` (a newer one was built 2026-11-01); rebuild by 2026-11-15"
+    );
+    assert_eq!(
+        text(&newer, &built, "2026-11-20T00:00:00Z"),
+        "uses an outdated base `debian:12` (a newer one was built 2026-11-01): a rebuild was due by 2026-11-15; rebuild the image"
+    );
+    assert_eq!(
+        text(&unknown, &unknown, "2026-11-20T00:00:00Z"),
+        "uses an outdated base `debian:12` (there is another build); rebuild the image"
+    );
 }
