@@ -35,7 +35,7 @@ fn every_problem_is_reported_at_once_with_its_path() {
         [
             "pinning.action: `denny` is none of pin, deny, warn, off",
             "pinning.templates: `yes` is none of record, true, false",
-            "pinning.forbiddenTags[0]: `-x` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, and starts with none of `.` `-`",
+            "pinning.forbiddenTags[0]: invalid tag `-x`: expected at most 128 letters, digits, `_`, `.` and `-`, with no `.` or `-` at the start",
             "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
             "pinning.actoin: unknown key; did you mean `action`?",
             "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",

@@ -332,7 +332,7 @@ fn records_of_very_many_images_are_refused() {
     let deployment = deployment(&images.iter().map(String::as_str).collect::<Vec<_>>());
     let response = respond(&host, &request("Deployment", &deployment), &pinning());
     assert_eq!(response["codes"], json!(["invalid-request Deny"]));
-    assert!(response["message"].as_str().unwrap().contains("more than the 64 KiB that are written"), "{response}");
+    assert!(response["message"].as_str().unwrap().contains("over the limit of 64 KiB"), "{response}");
 }
 
 #[test]

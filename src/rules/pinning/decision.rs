@@ -1,4 +1,4 @@
-//! What is done about an image without a digest.
+//! Decides how to treat an image without a digest.
 
 use super::settings::{Pinning, PinningAction, Templates};
 use super::{FORBIDDEN_TAG, UNPINNED_IMAGE};
@@ -8,7 +8,7 @@ use crate::image::Reference;
 use crate::workload::kinds::Placement;
 
 impl Pinning {
-    /// What is to be done about one image.
+    /// Decides how to treat an image.
     #[must_use]
     pub fn decide(&self, image: &Reference<'_>, placement: Placement) -> Decision {
         let unpinned = match self.action {
@@ -19,7 +19,7 @@ impl Pinning {
         };
         let unpinned = match (placement, self.templates()) {
             (Placement::Pod, _) => unpinned,
-            // A controller compares a revision with the template that it was created from, so nothing is written into it.
+            // A controller compares a revision with the template that it was created from, so a revision must stay as it is.
             (Placement::Revision, _) if self.action == PinningAction::Pin => Decision::LeaveAlone,
             (Placement::Template, Templates::Record) if self.action == PinningAction::Pin => Decision::Record,
             (_, Templates::Judge) => unpinned,
@@ -28,10 +28,10 @@ impl Pinning {
         let Some(tag) = image.effective_tag() else { return Decision::LeaveAlone };
         if self.forbids(tag) {
             let fact = match image.tag() {
-                Some(_) => format!("has the forbidden tag `{tag}`"),
-                None => format!("has no tag, which means the forbidden tag `{tag}`,"),
+                Some(_) => format!("has the forbidden tag `{tag}` and no digest"),
+                None => format!("has neither tag nor digest, so it means `{tag}`, which is forbidden"),
             };
-            let text = format!("{fact} and no digest; name a version, best with its digest: `name:tag@sha256:…`");
+            let text = format!("{fact}; use a version tag, ideally with a digest: `name:tag@sha256:…`");
             let violation = Violation { code: FORBIDDEN_TAG, effect: Effect::Deny, text };
             return Decision::Refuse { violation, otherwise: Box::new(unpinned) };
         }
@@ -39,27 +39,27 @@ impl Pinning {
     }
 }
 
-/// What is to be done about an image.
+/// How an image is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: it has a digest, or the rule does not look at it.
+    /// Nothing is done: it has a digest, or the rule does not apply to it.
     LeaveAlone,
-    /// It is to get the digest that its tag points at.
+    /// The digest that its tag points at is written into the image field.
     Pin,
-    /// Its pod template is to get a record of that digest.
+    /// The digest that its tag points at is recorded in its pod template.
     Record,
-    /// It is reported as unpinned, best with the digest to use.
+    /// It is reported as unpinned, with the digest to use if that is known.
     Report(Effect),
-    /// It is refused, whatever its digest would be.
+    /// It is refused for its tag.
     Refuse {
-        /// Why.
+        /// The finding.
         violation: Violation,
-        /// What would be done if its tag were allowed.
+        /// The decision if an exception or a downgrade allows the tag.
         otherwise: Box<Decision>,
     },
 }
 
-/// The report of an image without a digest. `digest` is the one that its tag points at, where a registry said so.
+/// The finding for an image without a digest. `digest` is the digest that its tag points at, if known.
 #[must_use]
 pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> Violation {
     let text = match digest {
@@ -71,14 +71,14 @@ pub fn unpinned(image: &Reference<'_>, digest: Option<&str>, effect: Effect) -> 
     Violation { code: UNPINNED_IMAGE, effect, text }
 }
 
-/// The report of an image of a pod that has a record, and not its digest.
+/// The finding for an image of a pod that has no digest, although its workload records one.
 #[must_use]
-pub fn not_pinned(record: &str, effect: Effect) -> Violation {
+pub fn unpinned_despite_record(record: &str, effect: Effect) -> Violation {
     let text = format!("has no digest, but its workload records `{record}`; the pinning policy has to pin this pod");
     Violation { code: UNPINNED_IMAGE, effect, text }
 }
 
-/// The warning that the digest of a record could not be looked up again.
+/// The warning that a record could not be renewed.
 #[must_use]
 pub fn not_renewed(cause: &str) -> Violation {
     let text =
@@ -86,7 +86,7 @@ pub fn not_renewed(cause: &str) -> Violation {
     Violation { code: EVIDENCE_UNAVAILABLE, effect: Effect::Warn, text }
 }
 
-/// The reference with a digest: `name[:tag]@digest`.
+/// The reference with a digest, `name[:tag]@digest`.
 #[must_use]
 pub fn pinned(image: &Reference<'_>, digest: &str) -> String {
     format!("{image}@{digest}")

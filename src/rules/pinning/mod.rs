@@ -1,5 +1,4 @@
-//! Rule `pinning`: every image has a digest. A tag says which image was meant when it was written; only a digest says
-//! which one runs.
+//! Rule `pinning`: every image has a digest. A tag can be moved to another image; a digest cannot.
 
 pub mod decision;
 mod recording;
@@ -16,7 +15,7 @@ use crate::workload::kinds::Placement;
 use crate::workload::record_keys;
 use crate::workload::records::{self, Resolved};
 use crate::workload::site::{ImageSite, Workload};
-use decision::{Decision, not_pinned, not_renewed, pinned, unpinned};
+use decision::{Decision, not_renewed, pinned, unpinned, unpinned_despite_record};
 use recording::{Recorded, Recorder, Recording};
 use settings::{Pinning, PinningAction, Templates};
 
@@ -27,13 +26,13 @@ codes! {
     FORBIDDEN_TAG = "forbidden-tag";
 }
 
-/// The rule, for the time of one request.
+/// The rule, for the duration of one request.
 pub struct PinningRule {
     recording: Recording,
     resolved: Resolved,
-    /// What is done about the image that is judged now.
+    /// The decision about the current image.
     decision: Decision,
-    /// The digests that are written into image fields.
+    /// The edits that write digests into image fields.
     edits: Vec<Edit>,
 }
 
@@ -78,7 +77,7 @@ impl Rule for PinningRule {
             false => settings.decide(reference_to_pin(settings, image, recorded), image.context.placement),
         };
         let decision = match decision {
-            // Where an exception or a downgrade allows the tag, the rest of the rule applies.
+            // If an exception or a downgrade allows the tag, the rest of the rule applies.
             Decision::Refuse { violation, otherwise } => {
                 if sink.report_image_field(violation) {
                     Decision::LeaveAlone
@@ -89,11 +88,11 @@ impl Rule for PinningRule {
             decision => decision,
         };
         self.decision = match decision {
-            // The audit scanner changes nothing.
+            // Audit scans cannot change objects.
             Decision::Pin if is_audit => Decision::Report(Effect::Warn),
-            // An UPDATE that changes something else does not rewrite an image that was admitted before.
+            // An UPDATE does not rewrite images that it leaves unchanged.
             Decision::Pin if image.is_unchanged => Decision::LeaveAlone,
-            Decision::Record if matches!(recorded, Recorded::AsItIs | Recorded::Forbidden) => Decision::LeaveAlone,
+            Decision::Record if matches!(recorded, Recorded::Unchanged | Recorded::Forbidden) => Decision::LeaveAlone,
             decision => decision,
         };
         match self.decision {
@@ -121,7 +120,7 @@ impl Rule for PinningRule {
         match self.decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
             Decision::Report(effect) => {
-                // The digest is only advice here, so the audit scanner does not ask for it.
+                // The digest is only a suggestion here, which is not worth a host call of the audit scanner.
                 if image.digest.is_none() && !image.context.request.is_audit() {
                     image.digest = evidence.registry.digest_if_known(&image.reference.registry_name());
                 }
@@ -136,13 +135,13 @@ impl Rule for PinningRule {
                     sink.report(unverified(Effect::Deny, &cause, evidence));
                     return ControlFlow::Break(());
                 }
-                Recorded::AsItIs | Recorded::LookedUp | Recorded::Forbidden => {}
+                Recorded::Unchanged | Recorded::LookedUp | Recorded::Forbidden => {}
             },
             Decision::Pin => match self.digest_to_write(image, evidence) {
                 Ok(digest) => {
                     let json = serde_json::to_string(&pinned(image.written, &digest)).ok();
                     let Some(edit) = image.site.span(image.context.object).zip(json) else {
-                        sink.report(unplaced());
+                        sink.report(unlocated_image());
                         return ControlFlow::Break(());
                     };
                     self.edits.push(edit);
@@ -178,7 +177,7 @@ impl Rule for PinningRule {
 }
 
 impl PinningRule {
-    /// The digest that an image field gets: in a pod the one of its record, else what its tag points at.
+    /// The digest to write into an image field: in a pod that of its record, otherwise the one that the tag points at.
     fn digest_to_write(&mut self, image: &Image<'_>, evidence: &mut Evidence<'_>) -> Answer<String> {
         if image.context.placement == Placement::Pod
             && let Some(digest) = digest_of_record(image)
@@ -198,40 +197,40 @@ fn is_pinned_by_record(settings: &Pinning, image: &Image<'_>) -> bool {
         && digest_of_record(image).is_some()
 }
 
-/// The reference that the rule judges: with the digest of a valid record that is kept as it is. Without it if the record is looked up
-/// in this request, or if the rule requires a digest in the image field.
+/// The reference that the rule judges. It has the digest of a valid record, except if this request renews the record or if the rule
+/// requires the digest in the image field.
 fn reference_to_pin<'i>(settings: &Pinning, image: &'i Image<'_>, recorded: &Recorded) -> &'i Reference<'i> {
-    let is_kept = *recorded == Recorded::AsItIs && settings.templates() != Templates::Judge;
-    if is_kept { &image.reference } else { image.written }
+    let counts = *recorded == Recorded::Unchanged && settings.templates() != Templates::Judge;
+    if counts { &image.reference } else { image.written }
 }
 
-/// The digest that a valid record gives the image.
+/// The digest of the image's record, if the record is valid.
 fn digest_of_record<'i>(image: &'i Image<'_>) -> Option<Digest<'i>> {
     image.site.record.as_deref().and_then(|record| record_keys::recorded_digest(record, image.written))
 }
 
-/// Reports an image field without a digest. `digest` is the one that the registry or a record gives, if known.
+/// Reports an image field without a digest. `digest` is the digest that its tag points at, if known.
 fn report_unpinned(image: &Image<'_>, digest: Option<&str>, effect: Effect, sink: &mut dyn Sink) {
     let digest = image.reference.digest().map(|digest| digest.as_str().to_owned()).or(digest.map(str::to_owned));
-    let is_made = image.context.placement == Placement::Pod && image.context.request.is_by_controller();
-    let unused = image.site.record.as_deref().filter(|_| is_made && digest_of_record(image).is_some());
+    let is_pod_of_controller = image.context.placement == Placement::Pod && image.context.request.is_by_controller();
+    let unused = image.site.record.as_deref().filter(|_| is_pod_of_controller && digest_of_record(image).is_some());
     sink.report_image_field(match unused {
-        Some(record) => not_pinned(record, effect),
+        Some(record) => unpinned_despite_record(record, effect),
         None => unpinned(image.written, digest.as_deref(), effect),
     });
 }
 
-/// An image that cannot be rewritten, because its place in the object is not known. It is refused whatever the settings say about
-/// registries.
-fn unplaced() -> Violation {
-    let text = "cannot be pinned: its place in the object is not known".to_owned();
+/// The finding for an image field that cannot be found in the text of the object. It always refuses the request, since the image would
+/// be admitted without its digest.
+fn unlocated_image() -> Violation {
+    let text = "cannot be pinned: its field cannot be found in the object".to_owned();
     Violation { code: INVALID_REQUEST, effect: Effect::Deny, text }
 }
 
 fn too_many_records(kind: &str, bytes: usize) -> String {
-    let (kind, most) = (Sanitized(kind), recording::MOST_BYTES / 1024);
+    let (kind, most) = (Sanitized(kind), recording::MAX_RECORD_BYTES / 1024);
     format!(
-        "the records of this {kind} take {bytes} bytes, more than the {most} KiB that are written; write the digests into the image \
+        "the records of this {kind} take {bytes} bytes, over the limit of {most} KiB; write the digests into the image \
          fields, `name:tag@sha256:…`"
     )
 }

@@ -1,4 +1,4 @@
-//! Which digests the pinning policy records in the pod templates of a workload.
+//! Records digests in the pod templates of a workload.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,49 +19,49 @@ use crate::workload::record_keys::{self, RECORDED_AT};
 use crate::workload::records::{self, Change, Written};
 use crate::workload::site::{ImageSite, Template, Workload};
 
-/// The most bytes of the records of one object, keys included. Kubernetes allows 256 KiB for all annotations of a template.
-pub(super) const MOST_BYTES: usize = 64 * 1024;
+/// The size limit for the records of one object in bytes, including keys. Kubernetes allows 256 KiB for all annotations of a template.
+pub(super) const MAX_RECORD_BYTES: usize = 64 * 1024;
 
-/// What is done with the records of a template.
+/// How the records of a template are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// They stay as they are.
+    /// They stay unchanged.
     Leave,
-    /// Those that the UPDATE lacks are written again.
+    /// Records that the UPDATE lacks are written again.
     Restore,
-    /// Valid ones stay, and the others are looked up.
+    /// Valid records stay, the others are looked up.
     Complete,
     /// All are looked up.
     Renew,
 }
 
-/// What was done about the record of an image.
+/// The outcome for the record of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Recorded {
-    /// Nothing. A valid record that is there counts.
-    AsItIs,
-    /// Its digest was looked up and is written now.
+    /// The record, if there is one, stays unchanged.
+    Unchanged,
+    /// The digest was looked up, and is written.
     LookedUp,
-    /// The registry did not answer, so the earlier record stays.
+    /// The registry gave no usable answer, for this reason, so the earlier record stays.
     NotRenewed(String),
-    /// Its digest could not be looked up, and there is no earlier record.
+    /// The digest could not be looked up, and there is no earlier record.
     NotFound,
-    /// Its tag is forbidden, so its digest was not looked up.
+    /// The tag is forbidden, so the digest was not looked up.
     Forbidden,
 }
 
-/// What was done about the records of a workload.
+/// The outcome for the records of a workload.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
-    /// By image site.
+    /// By the index of the image site.
     outcomes: Vec<Recorded>,
-    /// The templates that change, by JSON pointer, with the annotations that are written or removed.
+    /// The changed templates, by JSON pointer, with the annotations that are written or removed.
     written: Vec<(String, Vec<Written>)>,
-    /// The size of the records in bytes, if it exceeds [`MOST_BYTES`].
+    /// The size of the records in bytes, if it exceeds [`MAX_RECORD_BYTES`].
     pub(super) excess: Option<usize>,
 }
 
-/// One request, and the two states of its object.
+/// Decides about the records of one request.
 pub(super) struct Recorder<'r> {
     pub(super) context: &'r Context<'r>,
     pub(super) settings: &'r dyn SettingsByImage<Pinning>,
@@ -69,12 +69,12 @@ pub(super) struct Recorder<'r> {
 }
 
 impl Recording {
-    /// What was done about the image of this site.
+    /// The outcome for the image site with this index.
     pub(super) fn of(&self, site: usize) -> &Recorded {
-        self.outcomes.get(site).unwrap_or(&Recorded::AsItIs)
+        self.outcomes.get(site).unwrap_or(&Recorded::Unchanged)
     }
 
-    /// Removes the record of a site whose image field gets the digest.
+    /// Removes the record of a site, since its image field gets the digest.
     #[cold]
     pub(super) fn remove(&mut self, site: &ImageSite<'_>) {
         let Some(key) = site.record_key().filter(|_| site.is_of_template() && site.record.is_some()) else { return };
@@ -88,17 +88,17 @@ impl Recording {
         }
     }
 
-    /// The edits of the JSON text of the object. Nothing where one of its templates cannot be found in it.
+    /// The edits to the JSON text of the object. `None` if a template cannot be found in it.
     pub(super) fn edits(&self, object: &RawValue) -> Option<Vec<Edit>> {
         self.written.iter().map(|(template, written)| records::annotate(object, template, written)).collect()
     }
 }
 
 impl Recorder<'_> {
-    /// Looks up what is to be recorded, and gives the image sites their records.
+    /// Looks up the digests to record, and sets the records of the image sites.
     ///
-    /// Nothing is recorded for Kubernetes' own controllers, nor in a ReplicaSet that has a controller: a Deployment compares the
-    /// template of its ReplicaSet with its own, and makes another one where they differ.
+    /// Requests of Kubernetes' own controllers get no records, and neither does a ReplicaSet that has a controller: a Deployment
+    /// compares the template of its ReplicaSet with its own, and creates another ReplicaSet if they differ.
     #[inline(never)]
     pub(super) fn record<'w>(&self, workload: &mut Workload<'w>, registry: &mut Registry<'_>) -> Recording {
         if self.writes_nothing() {
@@ -117,11 +117,11 @@ impl Recorder<'_> {
         for (index, site) in workload.sites.iter_mut().enumerate() {
             let plan = plans.get(site.template()).copied().unwrap_or(Plan::Leave);
             let earlier = site.place().and_then(|place| earlier.get(&place)).and_then(|site| site.record.as_deref());
-            let outcome = self.site(site, plan, earlier, registry);
+            let outcome = self.record_site(site, plan, earlier, registry);
             if outcome.is_none() {
                 foreign.insert(index);
             }
-            outcomes.push(outcome.unwrap_or(Recorded::AsItIs));
+            outcomes.push(outcome.unwrap_or(Recorded::Unchanged));
         }
         let mut recording = Recording { outcomes, ..Recording::default() };
         let mut bytes = 0;
@@ -136,7 +136,7 @@ impl Recorder<'_> {
             if sites.iter().all(|(index, _)| foreign.contains(index)) {
                 continue;
             }
-            let written = self.written(template, plan, &sites, &foreign, &recording);
+            let written = self.changed_annotations(template, plan, &sites, &foreign, &recording);
             if plan != Plan::Restore {
                 bytes += sites.iter().map(|(_, site)| record_bytes(site)).sum::<usize>();
             }
@@ -151,7 +151,7 @@ impl Recorder<'_> {
                 template.records.retain(|(key, _)| !changed.contains(key.as_ref()));
             }
         }
-        recording.excess = Some(bytes).filter(|bytes| *bytes > MOST_BYTES);
+        recording.excess = Some(bytes).filter(|bytes| *bytes > MAX_RECORD_BYTES);
         recording
     }
 
@@ -168,7 +168,7 @@ impl Recorder<'_> {
                     .any(workload::has_controller)
     }
 
-    /// The template as it was before the UPDATE.
+    /// The same template before the UPDATE.
     fn before_of(&self, template: &Template<'_>) -> Option<&Template<'_>> {
         self.context.before.templates.iter().find(|before| before.pointer == template.pointer)
     }
@@ -191,9 +191,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Sets the record of a site. Nothing if this policy does not manage the record. `earlier` is the record that the
+    /// Sets the record of a site. Returns `None` if this policy does not manage the record. `earlier` is the record that the
     /// container had before the UPDATE.
-    fn site(
+    fn record_site(
         &self,
         site: &mut ImageSite<'_>,
         plan: Plan,
@@ -209,7 +209,7 @@ impl Recorder<'_> {
         }
         if image.digest().is_some() {
             site.record = None;
-            return Some(Recorded::AsItIs);
+            return Some(Recorded::Unchanged);
         }
         if rule.templates() == Templates::Ignore {
             return None;
@@ -218,12 +218,12 @@ impl Recorder<'_> {
         let own = site.record.as_deref().filter(is_valid);
         if rule.templates() != Templates::Record {
             site.record = own.map(str::to_owned).map(Cow::Owned);
-            return Some(Recorded::AsItIs);
+            return Some(Recorded::Unchanged);
         }
         let known = own.or(earlier.filter(is_valid)).map(str::to_owned);
         if plan == Plan::Restore || plan == Plan::Complete && own.is_some() {
             site.record = known.map(Cow::Owned);
-            return Some(Recorded::AsItIs);
+            return Some(Recorded::Unchanged);
         }
         let (record, outcome) = if self.is_forbidden(rule, &image, &name) {
             (None, Recorded::Forbidden)
@@ -240,8 +240,8 @@ impl Recorder<'_> {
         Some(outcome)
     }
 
-    /// Whether the records of a template are those that it had before the UPDATE.
-    fn has_records_of_before(&self, template: &Template<'_>, sites: &[(usize, &ImageSite<'_>)]) -> bool {
+    /// Whether a template has the same records as before the UPDATE.
+    fn has_earlier_records(&self, template: &Template<'_>, sites: &[(usize, &ImageSite<'_>)]) -> bool {
         let before = self.before_of(template).into_iter().flat_map(|before| &before.records);
         let before: HashMap<&str, &str> = before.map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let has_same = |site: &ImageSite<'_>| {
@@ -250,14 +250,14 @@ impl Recorder<'_> {
         sites.iter().all(|(_, site)| has_same(site))
     }
 
-    /// Whether the tag of an image is forbidden, and no exception allows it.
+    /// Whether the tag of an image is forbidden and no exception covers that.
     fn is_forbidden(&self, rule: &Pinning, image: &Reference<'_>, name: &str) -> bool {
         matches!(rule.decide(image, Placement::Template), Decision::Refuse { .. })
             && !self.settings.is_excepted(name, FORBIDDEN_TAG)
     }
 
-    /// The annotations of a template that change; those that are removed have no value.
-    fn written(
+    /// The annotations of a template that change. Removed annotations have no value.
+    fn changed_annotations(
         &self,
         template: &Template<'_>,
         plan: Plan,
@@ -269,7 +269,7 @@ impl Recorder<'_> {
             template.records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let mut wanted: HashMap<String, Option<&str>> = HashMap::new();
         let mut keys = Vec::new();
-        // A renewal has a time of its own, whatever it finds: by that, the revision of before is told from it.
+        // A renewal gets a new time even if the digests stay the same, so that the old and the new revision differ.
         let (mut is_recorded, mut is_new) = (false, plan == Plan::Renew);
         for (index, site) in sites {
             let Some(key) = site.record_key() else { continue };
@@ -281,7 +281,7 @@ impl Recorder<'_> {
             };
             is_recorded |= record.is_some();
             keys.push(key.clone());
-            // Of two containers of one name, which the API server refuses, one has a record.
+            // The API server refuses two containers with the same name. Until then, they share one record.
             let wanted = wanted.entry(key).or_default();
             *wanted = wanted.or(record);
         }
@@ -291,10 +291,10 @@ impl Recorder<'_> {
         let before = self.before_of(template);
         let before = before.and_then(|before| before.records.iter().find(|(key, _)| key == RECORDED_AT));
         let before = before.map(|(_, before)| before.as_ref());
-        // An operator that overwrites the template with each reconciliation starts no rollout by that.
-        let is_same = known.is_empty() && before.is_some() && self.has_records_of_before(template, sites);
+        // Operators that overwrite the template in each reconciliation must not start a rollout each time.
+        let is_same = known.is_empty() && before.is_some() && self.has_earlier_records(template, sites);
         let at = match (is_recorded, is_new) {
-            // What is restored is restored as it was.
+            // The restored time is exactly the earlier one, even if it is invalid.
             (is_recorded, _) if plan == Plan::Restore => given.or(before.filter(|_| is_recorded)),
             (false, _) => None,
             (true, true) if !is_same => Some(now.as_str()),
@@ -302,7 +302,7 @@ impl Recorder<'_> {
         };
         keys.push(RECORDED_AT.to_owned());
         wanted.insert(RECORDED_AT.to_owned(), at);
-        // Records of containers that the template does not have are removed, and so is the list of looked-up images of a pod.
+        // Records of containers that the template does not have are removed, as is the list of looked-up images of a pod.
         if plan != Plan::Restore {
             keys.extend(template.records.iter().map(|(key, _)| key.to_string()));
         }
@@ -318,7 +318,7 @@ impl Recorder<'_> {
     }
 }
 
-/// The bytes that the record of a site takes in the annotations of its template.
+/// The size of a site's record in the annotations of its template, in bytes.
 fn record_bytes(site: &ImageSite<'_>) -> usize {
     let key = site.record_key().map_or(0, |key| key.len());
     site.record.as_ref().map_or(0, |record| key + record.len())

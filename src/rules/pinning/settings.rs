@@ -10,31 +10,31 @@ use crate::image::is_tag;
 section! {
     /// Every image has a digest.
     pub struct Pinning {
-        /// What becomes of an image without a digest. `pin` writes the digest that the tag points at behind it,
-        /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use, where
-        /// the registry answers.
+        /// How images without a digest are treated. `pin` writes the digest that the tag points at after the tag,
+        /// `name:tag@sha256:…`; the policy then needs `mutating: true`. `deny` and `warn` name the digest to use if the registry answers.
         "action" action: PinningAction = PinningAction::Pin,
         /// How images without a digest in the pod templates of workloads are treated; the default is `record` with `action: pin`,
         /// otherwise `true`. `record` leaves the image fields as they are: `pin` writes the digests into annotations of the template, see
         /// [records](records.md), and `deny` and `warn` accept such a record as the digest. `true` requires a digest in the image
-        /// field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false` leaves templates alone.
+        /// field: `pin` writes it there, and a GitOps tool then reverts it again and again. `false` ignores templates, except for
+        /// forbidden tags.
         "templates" templates: Option<Templates> = None,
-        /// Tags that are refused even where `action` is `warn`, unless there is a digest. Pod templates are always checked
-        /// for them. An image with neither tag nor digest counts as `latest`.
+        /// Tags that are refused unless the image has a digest, even with `action: warn`. Pod templates are always checked. An image
+        /// with neither tag nor digest counts as `latest`.
         "forbiddenTags" forbidden_tags: Vec<Tag> = vec![Tag(String::from("latest"))],
     }
 }
 
-/// What becomes of an image without a digest.
+/// How an image without a digest is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinningAction {
-    /// It gets the digest that its tag points at.
+    /// The digest that its tag points at is written.
     Pin,
     /// It is refused.
     Deny,
-    /// The requester is told.
+    /// The requester gets a warning.
     Warn,
-    /// Nothing; the rule is off, forbidden tags included.
+    /// The rule is off, also for forbidden tags.
     Off,
 }
 
@@ -43,14 +43,14 @@ impl Keyword for PinningAction {
         &[("pin", Self::Pin), ("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
 }
 
-/// What is done about images without a digest in pod templates.
+/// How images without a digest in pod templates are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Templates {
     /// Their digests are recorded in annotations of the template.
     Record,
     /// They are judged like images of pods.
     Judge,
-    /// Nothing.
+    /// They are accepted.
     Ignore,
 }
 
@@ -59,7 +59,7 @@ impl Keyword for Templates {
         &[("record", Self::Record), ("true", Self::Judge), ("false", Self::Ignore)];
 }
 
-/// A tag of the reference grammar.
+/// A tag, by the grammar of image references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag(pub(super) String);
 
@@ -70,8 +70,8 @@ impl Setting for Tag {
             problems.push(
                 at,
                 format_args!(
-                    "`{tag}` is no tag; a tag has at most 128 letters, digits, `_`, `.` and `-`, \
-                     and starts with none of `.` `-`"
+                    "invalid tag `{tag}`: expected at most 128 letters, digits, `_`, `.` and `-`, \
+                     with no `.` or `-` at the start"
                 ),
             );
             return None;
@@ -89,13 +89,13 @@ impl Setting for Tag {
 }
 
 impl Pinning {
-    /// Whether a tag is forbidden where there is no digest.
+    /// Whether a tag is forbidden for images without a digest.
     #[must_use]
     pub fn forbids(&self, tag: &str) -> bool {
         self.forbidden_tags.iter().any(|forbidden| forbidden.0 == tag)
     }
 
-    /// What is done about images without a digest in pod templates.
+    /// How images without a digest in pod templates are treated.
     #[must_use]
     pub fn templates(&self) -> Templates {
         self.templates.unwrap_or(if self.action == PinningAction::Pin { Templates::Record } else { Templates::Judge })
