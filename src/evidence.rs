@@ -1,4 +1,4 @@
-//! Facts about images that several rules need, from registries, the cluster and the clock. Evidence asks and never decides.
+//! Facts about images that several rules need, from registries, the cluster and the clock. This module asks, rules judge.
 
 pub mod build;
 pub mod build_date;
@@ -20,11 +20,11 @@ codes! {
     UNKNOWN_REGISTRY = "unknown-registry";
     /// An image about which a registry or the cluster gave no usable answer.
     EVIDENCE_UNAVAILABLE = "evidence-unavailable";
-    /// Settings that give the time at which images are judged.
+    /// Settings with a fixed time for all judgements.
     EVALUATE_AT_SET = "evaluate-at-set";
 }
 
-/// What can be asked in one request. Each distinct question is asked once, in the order in which the answers are needed.
+/// The sources of facts for one request. Each distinct question is asked once, in the order in which the answers are needed.
 pub struct Evidence<'h> {
     /// The registries.
     pub registry: Registry<'h>,
@@ -32,13 +32,13 @@ pub struct Evidence<'h> {
     pub cluster: Cluster<'h>,
     /// The time at which images are judged.
     pub now: DateTime<Utc>,
-    /// The effect of a missing answer.
+    /// The effect of a missing answer, from the settings.
     failures: Effect,
 }
 
 impl<'h> Evidence<'h> {
-    /// Nothing has been asked yet. `listed` are the registries that may be asked, any if there are none; `failures` is the effect of a
-    /// missing answer.
+    /// The sources, before any question. Only the `listed` registries are asked; an empty list means any. `failures` is the effect of
+    /// a missing answer.
     #[must_use]
     pub fn new<A: ImageAnnotations>(
         host: &'h dyn Host,
@@ -49,24 +49,24 @@ impl<'h> Evidence<'h> {
         Self { registry: Registry::new::<A>(host, listed), cluster: Cluster::new(host), now, failures }
     }
 
-    /// The effect of a missing answer, `strictest` being the effect of the strictest finding for which it was needed. Requesters who
-    /// make the policy ask too much get that effect.
+    /// The effect of a missing answer. `strictest` is the strictest effect of the findings that need it, which is also the effect if the
+    /// request exceeds the limit of questions: otherwise requesters could relax a rule with many images.
     #[must_use]
     pub fn effect_of_failure(&self, strictest: Effect) -> Effect {
         if self.registry.is_exhausted() { strictest } else { self.failures.min(strictest) }
     }
 }
 
-/// An answer, or why there is none.
+/// An answer, or the reason why there is no answer.
 pub type Answer<T> = Result<T, String>;
 
-/// How many bytes of an error are looked at. The causes, which come before the stack, fit.
-const LONGEST_ERROR: usize = 16 << 10;
+/// The bytes of an error that are read. That is enough for the causes, which precede the stack.
+const MAX_ERROR_BYTES: usize = 16 << 10;
 
-/// What the host says of a failure, made fit for a message: what failed, and the first cause of it.
+/// An error of the host in the form of messages: what failed, and the root cause.
 ///
-/// The waPC library and policy-server say through which of their layers an error came. policy-server appends its causes,
-/// numbered where there are several, and its stack.
+/// The waPC library and policy-server prefix errors with the names of their layers. policy-server appends the causes, numbered if there
+/// are several, and the stack.
 fn host_error(error: &str) -> String {
     let error = without_urls(error);
     let mut lines = error.trim().lines();
@@ -75,17 +75,17 @@ fn host_error(error: &str) -> String {
     let failure = layers.iter().fold(failure, |failure, layer| failure.strip_prefix(layer).unwrap_or(failure));
     let causes = lines.skip_while(|line| line.trim() != "Caused by:").skip(1);
     let causes = causes.take_while(|line| line.trim() != "Stack backtrace:").filter(|line| !line.trim().is_empty());
-    let first_cause =
+    let root_cause =
         causes.last().map(|line| line.trim().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": "));
-    match first_cause {
+    match root_cause {
         Some(cause) if !failure.contains(cause) => format!("{}: {}", Sanitized(failure), Sanitized(cause)),
         _ => Sanitized(failure).to_string(),
     }
 }
 
-/// An error without the URLs in it, which say what the requester knows already, and leave no room for the cause behind them.
+/// An error without its URLs, which repeat the image and would displace the cause in a message of limited length.
 fn without_urls(error: &str) -> String {
-    let mut rest = error.get(..error.floor_char_boundary(LONGEST_ERROR)).unwrap_or_default();
+    let mut rest = error.get(..error.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default();
     let mut kept = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once("://") {
         let is_outside = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | '"' | '\'');
@@ -105,8 +105,8 @@ mod tests {
     use super::{host_error, without_urls};
 
     #[test]
-    fn a_url_leaves_its_room_to_the_cause() {
-        for (said, expected) in [
+    fn urls_are_removed_from_errors() {
+        for (error, expected) in [
             (
                 "Registry error: url https://h.test/v2/a/manifests/1, envelope: OCI API errors: [OCI API error: manifest unknown]",
                 "Registry error: envelope: OCI API errors: [OCI API error: manifest unknown]",
@@ -117,13 +117,13 @@ mod tests {
             ("://", ""),
             ("no url", "no url"),
         ] {
-            assert_eq!(without_urls(said), expected);
+            assert_eq!(without_urls(error), expected);
         }
     }
 
     #[test]
-    fn what_the_host_says_of_a_failure_is_told_without_its_layers_and_its_stack() {
-        for (said, expected) in [
+    fn an_error_of_the_host_is_shown_without_layers_and_stack() {
+        for (error, expected) in [
             ("Host error: manifest unknown", "manifest unknown"),
             (
                 "Callback evaluation failure: sending\n\nCaused by:\n    connection refused",
@@ -136,12 +136,12 @@ mod tests {
             ),
             ("unknown: it\n\nCaused by:\n    it", "unknown: it"),
         ] {
-            assert_eq!(host_error(said), expected);
+            assert_eq!(host_error(error), expected);
         }
     }
 
     #[test]
-    fn an_error_that_has_no_end_is_cut() {
+    fn a_very_long_error_is_cut() {
         assert_eq!(host_error(&"ß".repeat(5 << 20)), r"\u{df}".repeat(200) + "…");
         assert_eq!(host_error(&format!("it\n\nCaused by:\n    that{}\n    late", "\n".repeat(5 << 20))), "it: that");
         assert_eq!(

@@ -100,7 +100,7 @@ fn an_image_that_the_registry_does_not_have_is_reported_as_not_found() {
     ));
     for settings in [json!({}), json!({"registries": [address]})] {
         let message = denial_by(&address, LONG_TIMEOUT, &settings);
-        assert!(message.contains("could not be verified: not found in its registry"), "{message}");
+        assert!(message.contains("could not be verified: the registry has no such image"), "{message}");
     }
 }
 

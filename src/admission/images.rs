@@ -10,7 +10,7 @@ use crate::enforcement::exceptions::Exceptions;
 use crate::enforcement::settings::Treatment;
 use crate::enforcement::sink::{BuildSink, ImageSink};
 use crate::evidence::Evidence;
-use crate::evidence::registry::Unknown;
+use crate::evidence::registry::EvidenceGap;
 use crate::finding::{Effect, Finding, Violation};
 use crate::image::{Platforms, Reference};
 use crate::json::edit;
@@ -176,7 +176,7 @@ fn judge_content(
             return;
         }
     };
-    if let Some(unknown) = &builds.unknown {
+    if let Some(unknown) = &builds.gap {
         sink.report(not_known(unknown, strictest, evidence));
     }
     judged.built = builds.oldest().map(|built| built.to_rfc3339_opts(SecondsFormat::Secs, true));
@@ -190,9 +190,9 @@ fn judge_content(
 
 /// The finding that not every image that may run is known. The builder of an index chooses its form, so only a missing answer of
 /// a registry counts as a failure.
-fn not_known(unknown: &Unknown, strictest: Effect, evidence: &Evidence<'_>) -> Violation {
+fn not_known(unknown: &EvidenceGap, strictest: Effect, evidence: &Evidence<'_>) -> Violation {
     match unknown {
-        Unknown::NoAnswer(cause) => unverified(strictest, cause, evidence),
-        Unknown::Unfit(cause) => refusal::unfit(strictest, cause),
+        EvidenceGap::NoAnswer(cause) => unverified(strictest, cause, evidence),
+        EvidenceGap::UnsupportedIndex(cause) => refusal::unfit(strictest, cause),
     }
 }

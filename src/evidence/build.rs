@@ -1,4 +1,4 @@
-//! The images that may run of a reference.
+//! The builds of a reference: the images that nodes can choose from it.
 
 use std::rc::Rc;
 
@@ -6,31 +6,31 @@ use chrono::{DateTime, Utc};
 
 use super::Evidence;
 use super::build_date::{BuildDate, build_date};
-use super::registry::{ImageFacts, Runnable, RunnableImage, Unknown, shown_platform};
+use super::registry::{EvidenceGap, ImageFacts, Runnable, RunnableImage, sanitized_platform};
 use crate::image::{Platforms, Reference};
 
-/// One of the images that may run of a reference.
+/// One of the images that nodes can choose.
 pub struct Build {
-    /// Its platform, if a message has to name it.
+    /// The platform, if messages name it.
     pub platform: Option<String>,
-    /// What its manifest and configuration say.
+    /// The facts from its manifest and configuration.
     pub facts: Rc<ImageFacts>,
-    /// When it was built.
+    /// The build date.
     pub built: BuildDate,
 }
 
-/// The images that may run of a reference.
+/// The images that nodes can choose from a reference.
 pub struct Builds {
     /// At least one, the oldest first.
     pub builds: Vec<Build>,
-    /// The platforms that the index has no image for.
+    /// The platforms for which the index has no image.
     pub missing_platforms: Vec<String>,
-    /// Why not every image is known.
-    pub unknown: Option<Unknown>,
+    /// The reason why not all images are known.
+    pub gap: Option<EvidenceGap>,
 }
 
 impl Builds {
-    /// When the oldest was built.
+    /// The oldest known build date.
     #[must_use]
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         self.builds.iter().filter_map(|build| build.built.date()).min()
@@ -38,23 +38,28 @@ impl Builds {
 }
 
 impl Evidence<'_> {
-    /// The images that may run of a digest on nodes of some platforms.
+    /// The images that nodes of some platforms can choose from a digest.
     ///
     /// # Errors
-    /// Why none of them is known.
-    pub fn builds(&mut self, image: &Reference<'_>, digest: &str, platforms: &Platforms) -> Result<Builds, Unknown> {
+    /// The reason why none of them is known.
+    pub fn builds(
+        &mut self,
+        image: &Reference<'_>,
+        digest: &str,
+        platforms: &Platforms,
+    ) -> Result<Builds, EvidenceGap> {
         let runnable = self.registry.runnable(image, digest, platforms)?;
-        let Runnable { images, lacking, unknown } = &*runnable;
-        // The platform of an image is not worth mentioning if it is the only one, and for the usual platform.
-        let is_plain = images.len() == 1 && *platforms == Platforms::OfHost;
+        let Runnable { images, missing_platforms, gap } = &*runnable;
+        // Messages about the only image, for the platform of the host, do not name the platform.
+        let is_only = images.len() == 1 && *platforms == Platforms::OfHost;
         let build = |RunnableImage { platform, facts }: &RunnableImage| Build {
-            platform: platform.as_ref().filter(|_| !is_plain).map(shown_platform),
+            platform: platform.as_ref().filter(|_| !is_only).map(sanitized_platform),
             built: build_date(facts, self.now),
             facts: Rc::clone(facts),
         };
         let mut builds: Vec<Build> = images.iter().map(build).collect();
         builds.sort_by_key(|build| build.built.date());
-        let missing_platforms = lacking.iter().map(shown_platform).collect();
-        Ok(Builds { builds, missing_platforms, unknown: unknown.clone() })
+        let missing_platforms = missing_platforms.iter().map(sanitized_platform).collect();
+        Ok(Builds { builds, missing_platforms, gap: gap.clone() })
     }
 }

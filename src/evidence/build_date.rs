@@ -9,27 +9,27 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use super::registry::{CREATED, ImageFacts};
 use super::time;
 
-/// When an image was built.
+/// The build date of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildDate {
-    /// At this time.
+    /// A plausible date.
     At(DateTime<Utc>),
-    /// There is no plausible date, but one that is more than a day ahead.
+    /// There is no plausible date, but this one more than a day in the future.
     Future(DateTime<Utc>),
-    /// There is no plausible date. The configuration's `created`, if it has one.
+    /// There is no plausible date. The value is `created` of the configuration, if it has one.
     Unknown(Option<String>),
 }
 
 impl BuildDate {
-    /// The date, where it is known.
+    /// The plausible date, if there is one.
     #[must_use]
     pub fn date(&self) -> Option<DateTime<Utc>> {
         if let Self::At(date) = self { Some(*date) } else { None }
     }
 }
 
-/// The newest plausible date of the configuration's `created` and the manifest's annotation `org.opencontainers.image.created`; else
-/// that of the label of the same name; else the newest `created` in the configuration's history. A date is plausible if it is later
+/// The newest plausible date of the configuration's `created` and the manifest's annotation `org.opencontainers.image.created`;
+/// otherwise that of the label of the same name; otherwise the newest `created` in the configuration's history. A date is plausible if it is later
 /// than 1980-01-02 and at most a day ahead of `now`.
 #[must_use]
 pub fn build_date(image: &ImageFacts, now: DateTime<Utc>) -> BuildDate {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dates_of_reproducible_builds_are_no_dates() {
+    fn the_dates_of_reproducible_builds_are_ignored() {
         for text in [
             "1970-01-01",
             "1970-01-01T00:00:00Z",
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_more_than_a_day_ahead_is_no_build_date() {
+    fn a_date_more_than_a_day_in_the_future_is_not_plausible() {
         assert_eq!(judged(&created("2026-11-21T12:00:01Z")), BuildDate::Future(time("2026-11-21T12:00:01Z")));
         assert_eq!(judged(&created("2027-11-20T12:00:00Z")), BuildDate::Future(time("2027-11-20T12:00:00Z")));
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_comes_last_and_the_label_before_it() {
+    fn the_label_precedes_the_history_and_the_annotation_precedes_the_label() {
         let mut image = created("1970-01-01T00:00:00Z");
         image.history =
             ["2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z", "1970-01-01T00:00:00Z"].map(str::to_owned).into();
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_newest_of_configuration_and_annotation_is_the_build_date() {
         for (of_config, of_annotation, expected) in [
-            // Copacetic patches in place.
+            // Copacetic patches images in place.
             ("2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
             ("2026-11-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z"),
             ("2026-07-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-07-01T00:00:00Z"),
@@ -139,18 +139,22 @@ mod tests {
             assert_eq!(judged(&image), BuildDate::At(time(expected)), "{of_config} {of_annotation}");
         }
         let label = ImageFacts { labels: entry("2026-06-01"), ..created("2099-01-01T00:00:00Z") };
-        assert_eq!(judged(&label), BuildDate::At(time("2026-06-01T00:00:00Z")), "a plausible date beats one ahead");
+        assert_eq!(
+            judged(&label),
+            BuildDate::At(time("2026-06-01T00:00:00Z")),
+            "a plausible date precedes one in the future"
+        );
     }
 
     #[test]
-    fn a_history_that_lies_in_the_future_is_no_build_date() {
+    fn a_history_in_the_future_is_not_plausible() {
         let history = ["2099-01-01T00:00:00Z", "2098-01-01T00:00:00Z"].map(str::to_owned).into();
         let image = ImageFacts { history, ..ImageFacts::default() };
         assert_eq!(judged(&image), BuildDate::Future(time("2098-01-01T00:00:00Z")));
     }
 
     #[test]
-    fn a_layer_from_the_future_does_not_hide_the_others() {
+    fn a_layer_from_the_future_does_not_hide_other_layers() {
         let mut image = created("1970-01-01T00:00:00Z");
         image.history = ["2026-04-01T00:00:00Z", "2099-01-01T00:00:00Z"].map(str::to_owned).into();
         assert_eq!(judged(&image), BuildDate::At(time("2026-04-01T00:00:00Z")));

@@ -1,4 +1,4 @@
-//! What the cluster answers. Each distinct question is asked once in a request.
+//! The cluster as a source of evidence. Each distinct resource is requested once per request.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -6,51 +6,50 @@ use std::rc::Rc;
 use super::{Answer, host_error};
 use crate::host::{GetResource, Host, ListResources};
 
-/// A name that no resource has: names of resources do not end with a dash.
+/// A name that no resource can have: names of resources do not end with a dash.
 pub(crate) const ACCESS_PROBE: &str = "container-patch-";
 
-/// The beginning of an error of `container-patch` that gives its own advice: it asks as the user of a kubeconfig, so advice
-/// about policy-server does not apply.
+/// The start of errors in which `container-patch` gives its own advice. It asks as the user of a kubeconfig, so advice about
+/// policy-server does not apply.
 pub const CONTAINER_PATCH_NEEDS: &str = "container-patch needs ";
 
-/// A kind of resource that holds scan results, and whose it is.
+/// A kind of resource with scan results.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Group and version.
     pub api_version: &'static str,
     /// The kind.
     pub kind: &'static str,
-    /// Who writes it.
+    /// The product that writes it.
     pub product: &'static str,
-    /// The manifest that lets policy-server read it.
+    /// The path of the manifest with the permissions to read it.
     pub rbac: &'static str,
 }
 
 /// The group and version, kind, namespace and name of a resource.
-type Name = (&'static str, &'static str, String, String);
+type ResourceKey = (&'static str, &'static str, String, String);
 
-/// A resource in JSON, or nothing where it is not there.
-type Found = Answer<Option<Rc<[u8]>>>;
+/// A resource in JSON. `None` if it does not exist.
+type GetAnswer = Answer<Option<Rc<[u8]>>>;
 
-/// The cluster, and what it has answered so far.
+/// The cluster, and its answers so far.
 pub struct Cluster<'h> {
     host: &'h dyn Host,
-    got: BTreeMap<Name, Found>,
+    answers: BTreeMap<ResourceKey, GetAnswer>,
 }
 
 impl<'h> Cluster<'h> {
-    /// A cluster that has been asked nothing yet.
+    /// The cluster, before any question.
     #[must_use]
     pub fn new(host: &'h dyn Host) -> Self {
-        Self { host, got: BTreeMap::new() }
+        Self { host, answers: BTreeMap::new() }
     }
 
-    /// The resource of a name, in JSON, with no more of its fields than these and its metadata. Nothing where it is not
-    /// there.
+    /// A resource in JSON, with only these fields and its metadata. `None` if it does not exist.
     ///
     /// # Errors
-    /// Why it cannot be known.
-    pub fn get(&mut self, resource: &Resource, namespace: &str, name: &str, fields: &[&'static str]) -> Found {
+    /// What to do, and the reason why the resource cannot be read.
+    pub fn get(&mut self, resource: &Resource, namespace: &str, name: &str, fields: &[&'static str]) -> GetAnswer {
         let host = self.host;
         let ask = || {
             let request = GetResource {
@@ -62,22 +61,22 @@ impl<'h> Cluster<'h> {
                 field_masks: fields.iter().copied().collect(),
             };
             match host.get_resource(&request) {
-                Ok(found) => Ok(Some(found.into())),
-                Err(error) if is_not_there(&error) => Ok(None),
+                Ok(json) => Ok(Some(json.into())),
+                Err(error) if is_missing(&error) => Ok(None),
                 Err(error) => Err(resource.unavailable(&error)),
             }
         };
         let key = (resource.api_version, resource.kind, namespace.to_owned(), name.to_owned());
-        self.got.entry(key).or_insert_with(ask).clone()
+        self.answers.entry(key).or_insert_with(ask).clone()
     }
 
-    /// The resources of a namespace, as a list in JSON, with no more of their fields than these and their metadata.
+    /// The resources of a namespace, as a list in JSON with only these fields and their metadata.
     ///
     /// # Errors
-    /// Why they cannot be known.
+    /// What to do, and the reason why the resources cannot be read.
     pub fn list(&mut self, resource: &Resource, namespace: &str, fields: &[&'static str]) -> Answer<Vec<u8>> {
-        // policy-server answers a list from a watch, and waits until the watch has begun. Where it may not read the
-        // resource that is for ever, and takes one of its workers. A get is refused at once.
+        // policy-server answers a list from a watch, and waits until the watch has started. Without permission it waits for ever and
+        // blocks one of its workers. A get without permission is refused immediately.
         self.get(resource, namespace, ACCESS_PROBE, &["metadata"])?;
         let request = ListResources {
             api_version: resource.api_version,
@@ -92,17 +91,17 @@ impl<'h> Cluster<'h> {
 }
 
 impl Resource {
-    /// What the host says of a failure to read a resource, and what to do about it.
+    /// The message for a failure to read a resource.
     fn unavailable(&self, error: &str) -> String {
         let Self { api_version, kind, product, rbac } = self;
         let reason = host_error(error);
         if reason.starts_with(CONTAINER_PATCH_NEEDS) {
             return format!("{kind} of {product} cannot be read: {reason}");
         }
-        // What to do comes first: warnings are cut at their end.
+        // Long warnings lose their end, so what to do comes first.
         let advice = if error.contains("host capability") {
             format!(
-                "grant the policy the host capabilities that its metadata names ({rbac} is about the cluster itself)"
+                "grant the policy the host capabilities in its metadata ({rbac} grants permissions in the cluster only)"
             )
         } else if error.contains("has not been granted access") {
             format!("add `{{apiVersion: {api_version}, kind: {kind}}}` to `contextAwareResources` of the policy")
@@ -111,14 +110,14 @@ impl Resource {
         } else if error.contains("annot find resource") || error.contains("404 page not found") {
             format!("install {product}, or take it out of `scan.reports`")
         } else {
-            format!("check that {product} is there, and that policy-server may read its reports ({rbac})")
+            format!("check that {product} is installed, and that policy-server may read its reports ({rbac})")
         };
         format!("{advice}: {kind} of {product} cannot be read: {reason}")
     }
 }
 
-/// Whether the host says that a resource is not there, of a kind that is.
-fn is_not_there(error: &str) -> bool {
+/// Whether an error of the host means that the kind exists, but the resource does not.
+fn is_missing(error: &str) -> bool {
     error.contains("Cannot find ") && error.contains(" named '")
 }
 
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_no_failure_and_is_asked_for_once() {
+    fn a_missing_resource_is_not_a_failure_and_is_requested_once() {
         let host = world();
         let mut cluster = Cluster::new(&host);
         for _ in 0..2 {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_listed_that_may_not_be_read() {
+    fn resources_that_may_not_be_read_are_not_listed() {
         let probe = format!("Report shop/{ACCESS_PROBE}");
         let forbidden = "Host error: ApiError: reports.example.com is forbidden: User \"x\" cannot get resource";
         let host = world().answer("get", &probe, Err(forbidden.to_owned()));
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_of_one_kind_and_two_groups_are_two() {
+    fn resources_of_the_same_kind_in_two_groups_differ() {
         const OTHER: Resource = Resource { api_version: "example.org/v1", ..REPORT };
         let host = world();
         let mut cluster = Cluster::new(&host);
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_asked_for_where_a_get_is_allowed() {
+    fn resources_are_listed_if_a_get_is_allowed() {
         let host = world().answer("list", "Report shop", Ok(json!({"items": []})));
         let list = Cluster::new(&host).list(&REPORT, "shop", &["x"]);
         assert_eq!(list, Ok(br#"{"items":[]}"#.to_vec()));
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_to_do() {
+    fn a_failure_is_reported_with_what_to_do() {
         for (error, advice) in [
             (
                 "Policy has not been granted access to Kubernetes example.com/v1/Report resources. The violation has been reported.",
@@ -206,16 +205,16 @@ mod tests {
             ),
             (
                 "Policy has not been granted access to the 'kubernetes/get_resource' host capability.",
-                "grant the policy the host capabilities that its metadata names (deploy/rbac/scanner.yaml is about the cluster itself)",
+                "grant the policy the host capabilities in its metadata (deploy/rbac/scanner.yaml grants permissions in the cluster only)",
             ),
             (
                 "error finding resource example.com/v1 / Report: ApiError: service unavailable: ServiceUnavailable (503)",
-                "check that Scanner is there, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
+                "check that Scanner is installed, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
             ),
             ("Cannot find resource example.com/v1/Report", "install Scanner, or take it out of `scan.reports`"),
             (
                 "connection refused",
-                "check that Scanner is there, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
+                "check that Scanner is installed, and that policy-server may read its reports (deploy/rbac/scanner.yaml)",
             ),
         ] {
             let host = world().answer("get", "Report shop/a", Err(error.to_owned()));

@@ -1,5 +1,5 @@
-//! What registries know of images. Each distinct question is asked once in a request, in the order in which the answers
-//! are needed, so that the same request always asks the same.
+//! Registries as a source of evidence. Each distinct question is asked once per request, in the order in which the answers are needed,
+//! so that equal requests ask the same questions in the same order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -15,136 +15,138 @@ use crate::image::{Digest, Platform, Platforms, Reference, ReferenceError, Regis
 use crate::json::{self, Key};
 use crate::sanitized::{Sanitized, sanitized_up_to};
 
-/// The media types of the configurations that describe a container image.
+/// The media types of configurations of container images.
 const IMAGE_CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
-/// The annotation, and label, of the OCI image specification for the date on which an image was built.
+/// The annotation, or label, of the OCI image specification for the build date.
 pub const CREATED: &str = "org.opencontainers.image.created";
 
-/// The most images of one index that are judged. Each costs a question, and the builder of an index says how many there are.
+/// The maximum number of judged images of an index. Each costs a host call, and the builder of an index chooses their number.
 const MAX_IMAGES_PER_INDEX: usize = 16;
 
-/// The most questions of one request, for which other requests wait: five for each of as many images as an object may name, which
-/// is a digest, its content, and a base that is outdated. A pod of sixteen images of indexes for four platforms asks a hundred.
+/// The maximum number of questions of a request. Other requests wait for them. The limit is five for each of the 1,024 images that an
+/// object can name: a digest, its content, and an outdated base. A pod with 16 indexes for four platforms asks 100.
 const MAX_QUESTIONS: usize = 5 * 1024;
 
-/// The most characters of a platform that are shown.
-const LONGEST_PLATFORM: usize = 40;
+/// The maximum length of a platform in messages, in characters.
+const MAX_PLATFORM_LENGTH: usize = 40;
 
-/// The most characters of a failure that the log gets, and the most failures of a request.
-const LONGEST_LOG: usize = 2000;
-const MOST_LOGGED: usize = 16;
+/// The maximum length of a logged failure, in characters.
+const MAX_LOG_LENGTH: usize = 2000;
 
-/// Which annotations of images, and labels, rules read.
+/// The maximum number of logged failures of a request.
+const MAX_LOGGED: usize = 16;
+
+/// The annotations and labels of images that rules read.
 pub trait ImageAnnotations {
-    /// Whether a rule reads the annotation, or label, of this key.
+    /// Whether a rule reads annotations and labels with this key.
     fn reads(key: &str) -> bool;
 }
 
-/// The registries, and what they have answered so far.
+/// The registries, and their answers so far.
 pub struct Registry<'h> {
     host: &'h dyn Host,
     read_facts: fn(&[u8]) -> Result<ImageFacts, Failure>,
-    /// The registries that the settings list. What others say is not repeated to the requester.
+    /// The registries that the settings list. Errors of other registries are not shown to the requester.
     listed: &'h [RegistryPattern],
     digests: HashMap<String, Result<String, Failure>>,
     indexes: HashMap<String, Answer<Rc<Index>>>,
-    /// Of indexes alone.
+    /// The images of indexes, by the reference of the index.
     runnable: HashMap<(String, Platforms), Rc<Runnable>>,
     images: HashMap<String, Answer<Rc<ImageFacts>>>,
-    /// The indexes that have no image for the platform of the host.
+    /// The indexes without an image for the platform of the host.
     foreign: HashSet<String>,
-    /// What is for the log alone.
+    /// The failures to log, whose causes the requester does not see.
     unlogged: Vec<String>,
-    /// How many questions were asked.
+    /// The number of questions so far.
     asked: usize,
 }
 
-/// The images of an index.
+/// The entries of an index.
 #[derive(Debug, Default)]
 struct Index {
-    /// Why some of its entries are left out.
+    /// The reason why entries were left out, if any were.
     fault: Option<String>,
     digests: Vec<String>,
-    /// The platform of each; any where the index does not tell.
+    /// The platform of each digest. It matches any platform if the index has none.
     platforms: Vec<Platform>,
 }
 
-/// The images that nodes of some platforms may run of one reference.
+/// The images that nodes of some platforms can choose from a reference.
 #[derive(Debug)]
 pub struct Runnable {
-    /// What is known of each, at least of one.
+    /// The known images, at least one.
     pub images: Vec<RunnableImage>,
-    /// The platforms that the index has no image for.
-    pub lacking: Vec<Platform>,
-    /// Why not every image is known. It takes nothing away from what is known of the others.
-    pub unknown: Option<Unknown>,
+    /// The platforms for which the index has no image.
+    pub missing_platforms: Vec<Platform>,
+    /// The reason why not all images are known. The known ones are judged nevertheless.
+    pub gap: Option<EvidenceGap>,
 }
 
-/// Why not every image that may run is known.
+/// The reason why not all images that nodes can choose are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unknown {
-    /// A registry gives no answer.
+pub enum EvidenceGap {
+    /// The registry gave no usable answer.
     NoAnswer(String),
-    /// The index has a shape that is not judged. Its builder chose that, so it does not count as a failure of the registry.
-    Unfit(String),
+    /// The index is not supported. Its builder is responsible for that, so it does not count as a failure of the registry.
+    UnsupportedIndex(String),
 }
 
 impl Runnable {
     /// A single image.
     fn single(facts: Rc<ImageFacts>) -> Self {
-        Self { images: vec![RunnableImage { platform: None, facts }], lacking: Vec::new(), unknown: None }
+        Self { images: vec![RunnableImage { platform: None, facts }], missing_platforms: Vec::new(), gap: None }
     }
 }
 
-/// A platform in a message. A pod may select any text.
+/// A platform for messages. A pod can select any text as a platform.
 #[must_use]
-pub fn shown_platform(platform: &Platform) -> String {
-    sanitized_up_to(&platform.to_string(), LONGEST_PLATFORM)
+pub fn sanitized_platform(platform: &Platform) -> String {
+    sanitized_up_to(&platform.to_string(), MAX_PLATFORM_LENGTH)
 }
 
-/// An image that a node may run.
+/// An image that nodes can choose.
 #[derive(Debug)]
 pub struct RunnableImage {
-    /// Its platform as the index tells it; nothing where the image is the only one.
+    /// The platform according to the index. `None` if there is no index.
     pub platform: Option<Platform>,
-    /// What its manifest and configuration say.
+    /// The facts from its manifest and configuration.
     pub facts: Rc<ImageFacts>,
 }
 
-/// Why a question to a registry has no answer.
+/// The reason why a question to a registry has no usable answer.
 #[derive(Debug, Clone)]
 enum Failure {
-    /// The host got none, and says so.
+    /// The host reports this error.
     Host(String),
-    /// The answer is not what was asked for.
+    /// The answer is invalid.
     Answer(String),
-    /// The request has asked too much already.
-    TooMany,
+    /// The request exceeds the limit of questions.
+    LimitExceeded,
 }
 
-/// What a failure means for the requester, who named the image.
+/// The class of a failure, which decides on the advice to the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum FailureClass {
     NotFound,
     Unauthorized,
-    /// The registry was not reached, or could not be read.
-    Unreached,
-    /// There is an answer, and it is not that of an image that can be judged.
-    Unclear,
+    /// The registry could not be reached, or its answer could not be read.
+    Unreachable,
+    /// The registry answered, but not with an image that can be judged.
+    Unusable,
 }
 
-/// What the manifest and the configuration of an image say, as far as rules ask.
+/// The facts from the manifest and the configuration of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// The digest of the manifest; of an index, that of the image for the platform that the host runs on.
+    /// The digest of the manifest. For an index, that of the image for the platform of the host.
     pub digest: Option<String>,
-    /// The digest of the configuration, by which runtimes and some scanners know an image.
+    /// The digest of the configuration, which runtimes and some scanners use as image ID.
     pub config_digest: Option<String>,
-    /// The annotations of the manifest, as far as rules ask.
+    /// The annotations of the manifest that rules read.
     pub annotations: BTreeMap<String, String>,
-    /// The labels of the configuration, as far as rules ask.
+    /// The labels of the configuration that rules read.
     pub labels: BTreeMap<String, String>,
     /// The configuration's `created`, as written.
     pub created: Option<String>,
@@ -167,7 +169,7 @@ impl ImageFacts {
 }
 
 impl<'h> Registry<'h> {
-    /// Registries that have been asked nothing yet. `listed` are those that the settings list.
+    /// The registries, before any question. `listed` are those that the settings list.
     #[must_use]
     pub fn new<A: ImageAnnotations>(host: &'h dyn Host, listed: &'h [RegistryPattern]) -> Self {
         Self {
@@ -184,7 +186,7 @@ impl<'h> Registry<'h> {
         }
     }
 
-    /// Whether the registry of an image may be asked about it.
+    /// Whether the settings allow questions about an image to its registry.
     #[must_use]
     pub fn may_ask(&self, image: &Reference<'_>) -> bool {
         self.listed.is_empty() || self.listed.iter().any(|registry| registry.matches(image))
@@ -196,22 +198,21 @@ impl<'h> Registry<'h> {
         self.listed
     }
 
-    /// Writes into the log why registries gave no usable answer, as far as the requester is not told.
+    /// Logs the causes of failures that the requester does not see.
     pub fn log_failures(&mut self) {
         let failures = std::mem::take(&mut self.unlogged);
-        for failure in failures.iter().take(MOST_LOGGED) {
+        for failure in failures.iter().take(MAX_LOGGED) {
             self.host.log_warning(failure);
         }
-        if let Some(more) = failures.len().checked_sub(MOST_LOGGED).filter(|more| *more > 0) {
-            self.host
-                .log_warning(&format!("… and {more} more questions to registries that are not listed have failed"));
+        if let Some(more) = failures.len().checked_sub(MAX_LOGGED).filter(|more| *more > 0) {
+            self.host.log_warning(&format!("… and {more} more failed questions to registries that are not listed"));
         }
     }
 
     /// The digest that a reference points at.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why it is unknown.
     pub fn digest(&mut self, image: &str) -> Answer<String> {
         let failure = match self.ask_digest(image) {
             Ok(digest) => return Ok(digest.clone()),
@@ -220,7 +221,7 @@ impl<'h> Registry<'h> {
         Err(self.cause(image, &failure))
     }
 
-    /// The digest that a reference points at, where that can be known.
+    /// The digest that a reference points at. `None` if it is unknown; that is not logged.
     pub fn digest_if_known(&mut self, image: &str) -> Option<String> {
         self.ask_digest(image).as_ref().ok().cloned()
     }
@@ -243,12 +244,12 @@ impl<'h> Registry<'h> {
         self.digests.entry(image.to_owned()).or_insert_with(ask)
     }
 
-    /// The digests of the images in the index that a reference points at; none where it is a single image.
+    /// The digests of the images in the index that a reference points at. Empty if it points at a single image.
     ///
-    /// Attestations, which builders keep beside the images as manifests for an unknown platform, are left out.
+    /// Attestations are left out. Builders add them to indexes as manifests for an unknown platform.
     ///
     /// # Errors
-    /// Why it cannot be known.
+    /// The reason why the index is unknown or invalid.
     pub fn manifests(&mut self, image: &str) -> Answer<&[String]> {
         if let Some(fault) = &self.index(image)?.fault {
             return Err(fault.clone());
@@ -273,10 +274,10 @@ impl<'h> Registry<'h> {
         answer
     }
 
-    /// What manifest and configuration say of the image that a reference points at.
+    /// The facts from manifest and configuration of the image that a reference points at.
     ///
     /// # Errors
-    /// Why it cannot be known.
+    /// The reason why they are unknown.
     pub fn image(&mut self, image: &str) -> Answer<Rc<ImageFacts>> {
         if let Some(known) = self.images.get(image) {
             return known.clone();
@@ -291,23 +292,23 @@ impl<'h> Registry<'h> {
         answer
     }
 
-    /// What is known of every image that a node of some platforms may run of a digest. A single image is asked about once; of an
-    /// index its manifest comes next, and then the images one after the other.
+    /// The images that nodes of some platforms can choose from a digest. A single image costs one question. An index costs one more for
+    /// its manifest, and one for each of its images.
     ///
     /// # Errors
-    /// Why nothing is known of any of them.
+    /// The reason why no image is known.
     pub fn runnable(
         &mut self,
         image: &Reference<'_>,
         digest: &str,
         platforms: &Platforms,
-    ) -> Result<Rc<Runnable>, Unknown> {
+    ) -> Result<Rc<Runnable>, EvidenceGap> {
         let name = image.with_digest(digest);
         let of_host = match (self.image(&name), platforms) {
             (Ok(facts), _) => Some(facts),
-            // The nodes need not be of the platform of the host.
+            // Nodes can have other platforms than the host.
             (Err(_), Platforms::Listed(_)) if self.foreign.contains(&name) => None,
-            (Err(cause), _) => return Err(Unknown::NoAnswer(cause)),
+            (Err(cause), _) => return Err(EvidenceGap::NoAnswer(cause)),
         };
         if let Some(facts) = of_host.as_ref().filter(|facts| facts.digest.as_deref() == Some(digest)) {
             return Ok(Rc::new(Runnable::single(Rc::clone(facts))));
@@ -316,35 +317,35 @@ impl<'h> Registry<'h> {
         if let Some(known) = self.runnable.get(&key) {
             return Ok(Rc::clone(known));
         }
-        let runnable = Rc::new(self.of_index(image, &key.0, of_host, platforms)?);
+        let runnable = Rc::new(self.runnable_of_index(image, &key.0, of_host, platforms)?);
         self.runnable.insert(key, Rc::clone(&runnable));
         Ok(runnable)
     }
 
-    /// What is known of every image of an index that a node of some platforms may run. `of_host` is the one that the host runs.
+    /// The images that nodes of some platforms can choose from an index. `of_host` is the image for the platform of the host.
     #[cold]
-    fn of_index(
+    fn runnable_of_index(
         &mut self,
         image: &Reference<'_>,
         name: &str,
         of_host: Option<Rc<ImageFacts>>,
         platforms: &Platforms,
-    ) -> Result<Runnable, Unknown> {
+    ) -> Result<Runnable, EvidenceGap> {
         let index = match (self.index(name), &of_host) {
             (Ok(index), _) => index,
-            // What is known is judged in any case.
+            // The known image is judged in any case.
             (Err(cause), Some(facts)) => {
-                let unknown = Some(Unknown::NoAnswer(cause));
-                return Ok(Runnable { unknown, ..Runnable::single(Rc::clone(facts)) });
+                let gap = Some(EvidenceGap::NoAnswer(cause));
+                return Ok(Runnable { gap, ..Runnable::single(Rc::clone(facts)) });
             }
-            (Err(cause), None) => return Err(Unknown::NoAnswer(cause)),
+            (Err(cause), None) => return Err(EvidenceGap::NoAnswer(cause)),
         };
-        let mut unknown = index.fault.clone().map(Unknown::Unfit);
+        let mut gap = index.fault.clone().map(EvidenceGap::UnsupportedIndex);
         let entries = || index.digests.iter().zip(&index.platforms);
         let chosen_by_host = of_host.as_ref().and_then(|facts| facts.digest.as_deref());
         let wanted: Vec<Platform> = match platforms {
             Platforms::Listed(listed) => listed.clone(),
-            // What its configuration says of its platform is its builder's word; the host has gone by the index.
+            // The host chooses by the index. The configuration names a platform as well, but its builder can write anything there.
             Platforms::OfHost => {
                 let chosen = entries().filter(|(digest, _)| chosen_by_host == Some(digest.as_str()));
                 chosen.map(|(_, platform)| platform.clone()).collect()
@@ -352,115 +353,115 @@ impl<'h> Registry<'h> {
         };
         let mut runnable = Vec::new();
         for (digest, platform) in entries() {
-            // An answer that has nothing to do with the index leaves nothing out.
-            let may_run = wanted.is_empty() || wanted.iter().any(|wanted| wanted.may_run(platform));
-            if !may_run || runnable.iter().any(|(known, _)| known == &digest) {
+            // If the choice of the host is not in the index, all entries are judged.
+            let is_wanted = wanted.is_empty() || wanted.iter().any(|wanted| wanted.may_run(platform));
+            if !is_wanted || runnable.iter().any(|(known, _)| known == &digest) {
                 continue;
             }
             if runnable.len() == MAX_IMAGES_PER_INDEX {
                 let cause =
-                    format!("its index has more than {MAX_IMAGES_PER_INDEX} images that one of the platforms may run");
-                unknown.get_or_insert(Unknown::Unfit(cause));
+                    format!("its index has more than {MAX_IMAGES_PER_INDEX} images for the platforms of the nodes");
+                gap.get_or_insert(EvidenceGap::UnsupportedIndex(cause));
                 break;
             }
             runnable.push((digest, platform));
         }
-        let is_lacking = |wanted: &&Platform| !index.platforms.iter().any(|platform| wanted.may_run(platform));
-        let lacking: Vec<Platform> = wanted.iter().filter(is_lacking).cloned().collect();
+        let is_missing = |wanted: &&Platform| !index.platforms.iter().any(|platform| wanted.may_run(platform));
+        let missing_platforms: Vec<Platform> = wanted.iter().filter(is_missing).cloned().collect();
         let mut images = Vec::with_capacity(runnable.len());
         for (digest, platform) in runnable {
             let facts = match &of_host {
                 Some(facts) if chosen_by_host == Some(digest.as_str()) => Ok(Rc::clone(facts)),
-                _ => self.image(&image.with_digest(digest)).map_err(Unknown::NoAnswer),
+                _ => self.image(&image.with_digest(digest)).map_err(EvidenceGap::NoAnswer),
             };
             let facts = facts.and_then(|facts| match facts.digest.as_deref() {
                 Some(found) if found != digest => {
-                    let cause = "its index has another index in it, of which a runtime may run any image";
-                    Err(Unknown::Unfit(cause.to_owned()))
+                    let cause = "its index contains another index, and a runtime may choose any image of that";
+                    Err(EvidenceGap::UnsupportedIndex(cause.to_owned()))
                 }
                 _ => Ok(facts),
             });
-            // One image that is not known does not hide the others.
+            // An unknown image does not hide the others.
             match facts {
                 Ok(facts) => images.push(RunnableImage { platform: Some(platform.clone()), facts }),
-                Err(cause) => drop(unknown.get_or_insert(cause)),
+                Err(cause) => drop(gap.get_or_insert(cause)),
             }
         }
         if images.is_empty() {
-            return match (of_host, unknown) {
-                (Some(facts), unknown) => Ok(Runnable { lacking, unknown, ..Runnable::single(facts) }),
-                (None, Some(unknown)) => Err(unknown),
+            return match (of_host, gap) {
+                (Some(facts), gap) => Ok(Runnable { missing_platforms, gap, ..Runnable::single(facts) }),
+                (None, Some(gap)) => Err(gap),
                 (None, None) => {
-                    let lacking: Vec<String> = lacking.iter().map(shown_platform).collect();
-                    Err(Unknown::Unfit(format!("its index has no image for {}", lacking.join(", "))))
+                    let platforms: Vec<String> = missing_platforms.iter().map(sanitized_platform).collect();
+                    Err(EvidenceGap::UnsupportedIndex(format!("its index has no image for {}", platforms.join(", "))))
                 }
             };
         }
-        Ok(Runnable { images, lacking, unknown })
+        Ok(Runnable { images, missing_platforms, gap })
     }
 
-    /// Whether the request has asked as much as a request may.
+    /// Whether the request exceeds the limit of questions.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.asked > MAX_QUESTIONS
     }
 
-    /// Why a registry gave no usable answer about an image, in words for the requester, who may have chosen the registry: what
-    /// an unlisted host says is for the log alone, or a request could be used to look around in the network of policy-server.
+    /// The reason for a failure, for the requester. Answers of unlisted registries are only logged: a requester who chooses the host
+    /// could otherwise explore the network of policy-server.
     #[cold]
     fn cause(&mut self, image: &str, failure: &Failure) -> String {
-        let (meaning, detail) = match failure {
-            // This is about the policy, not about a registry.
+        let (class, detail) = match failure {
+            // The policy lacks a permission; the registry was not asked.
             Failure::Host(error) if error.contains("host capability") => return host_error(error),
-            Failure::TooMany => {
+            Failure::LimitExceeded => {
                 return format!(
-                    "this object needs more than {MAX_QUESTIONS} questions to registries; spread its images over several objects"
+                    "this object needs more than {MAX_QUESTIONS} questions to registries; split it into several objects with fewer images"
                 );
             }
-            Failure::Host(error) => meaning(error),
-            Failure::Answer(cause) => (Meaning::Unclear, cause.clone()),
+            Failure::Host(error) => classify(error),
+            Failure::Answer(cause) => (FailureClass::Unusable, cause.clone()),
         };
         let is_listed =
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
             let (Failure::Host(cause) | Failure::Answer(cause)) = failure else { return detail };
-            let line = format!("image `{image}` could not be verified: {}", sanitized_up_to(cause, LONGEST_LOG));
-            // The same question may fail for several containers.
+            let line = format!("image `{image}` could not be verified: {}", sanitized_up_to(cause, MAX_LOG_LENGTH));
+            // The same question can fail for several containers.
             if self.unlogged.last() != Some(&line) {
                 self.unlogged.push(line);
             }
         }
         let detail = if is_listed { Some(detail) } else { None };
         let part = if image.contains('@') { "digest" } else { "tag" };
-        match (meaning, detail) {
-            (Meaning::NotFound, Some(detail)) => {
-                format!("not found in its registry ({detail}); check its name and {part}")
+        match (class, detail) {
+            (FailureClass::NotFound, Some(detail)) => {
+                format!("the registry has no such image ({detail}); check its name and {part}")
             }
-            (Meaning::NotFound, None) => format!("not found in its registry; check its name and {part}"),
-            (Meaning::Unauthorized, detail) => {
+            (FailureClass::NotFound, None) => format!("the registry has no such image; check its name and {part}"),
+            (FailureClass::Unauthorized, detail) => {
                 let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 format!("unauthorized{detail}; check its name, and that policy-server may read it")
             }
-            (Meaning::Unreached, Some(detail)) => {
+            (FailureClass::Unreachable, Some(detail)) => {
                 format!("{detail}; check its name, and that its registry can be reached and read")
             }
-            (Meaning::Unclear, Some(detail)) => detail,
-            (Meaning::Unreached | Meaning::Unclear, None) => {
+            (FailureClass::Unusable, Some(detail)) => detail,
+            (FailureClass::Unreachable | FailureClass::Unusable, None) => {
                 "its registry gave no usable answer; the log of the policy has the cause".to_owned()
             }
         }
     }
 }
 
-/// Counts a question. With too many it is not asked.
+/// Counts a question, and fails beyond the limit.
 fn count(asked: &mut usize) -> Result<(), Failure> {
     *asked += 1;
-    if *asked > MAX_QUESTIONS { Err(Failure::TooMany) } else { Ok(()) }
+    if *asked > MAX_QUESTIONS { Err(Failure::LimitExceeded) } else { Ok(()) }
 }
 
-/// What a host says of a failure, and what that means.
-fn meaning(error: &str) -> (Meaning, String) {
-    /// What registries and the host's client say (OCI distribution specification, "Error Codes").
+/// Classifies an error of the host, and extracts its cause.
+fn classify(error: &str) -> (FailureClass, String) {
+    /// Phrases of registries (OCI distribution specification, "Error Codes") and of the client of the host.
     const NOT_FOUND: [&str; 6] = [
         "manifest unknown",
         "name unknown",
@@ -472,25 +473,25 @@ fn meaning(error: &str) -> (Meaning, String) {
     const UNAUTHORIZED: [&str; 5] = ["uthoriz", "uthenticat", "DENIED", "denied", "orbidden"];
     let text = without_urls(error);
     let found = |phrases: &'static [&'static str]| phrases.iter().copied().find(|phrase| text.contains(phrase));
-    // What stands in the page of a server that fails says nothing of the image.
-    let is_of_server = text.contains("code: 5") || text.contains("code: 429") || text.contains("rate limit");
-    if is_of_server {
-        (Meaning::Unreached, host_error(&text))
+    // The page of a failing server can contain any of the phrases.
+    let is_server_error = text.contains("code: 5") || text.contains("code: 429") || text.contains("rate limit");
+    if is_server_error {
+        (FailureClass::Unreachable, host_error(&text))
     } else if text.contains("received Image Index manifest instead") {
-        (Meaning::Unclear, "its index has another index in it".to_owned())
+        (FailureClass::Unusable, "its index contains another index".to_owned())
     } else if is_foreign(&text) {
         let detail = "its index has no image for the platform of policy-server; set `platforms` to those of the nodes";
-        (Meaning::Unclear, detail.to_owned())
+        (FailureClass::Unusable, detail.to_owned())
     } else if let Some(phrase) = found(&NOT_FOUND).or_else(|| found(&["code: 404"])) {
-        (Meaning::NotFound, phrase.to_owned())
+        (FailureClass::NotFound, phrase.to_owned())
     } else if found(&UNAUTHORIZED).is_some() || found(&["code: 401", "code: 403"]).is_some() {
-        (Meaning::Unauthorized, host_error(&text))
+        (FailureClass::Unauthorized, host_error(&text))
     } else {
-        (Meaning::Unreached, host_error(&text))
+        (FailureClass::Unreachable, host_error(&text))
     }
 }
 
-/// Whether the host says that an index has no image that it could run itself.
+/// Whether an error of the host means that an index has no image for the platform of the host.
 fn is_foreign(error: &str) -> bool {
     error.contains("client's default platform")
 }
@@ -519,13 +520,15 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
     for Entry { digest, platform } in manifest.manifests {
         let Declared { os, architecture } = platform.unwrap_or_default();
         let (os, architecture) = (os.unwrap_or_default(), architecture.unwrap_or_default());
-        // No node is of an unknown system.
+        // No node has an unknown operating system.
         if os == "unknown" {
             continue;
         }
         if let Err(error) = Digest::parse(&digest) {
-            // Digests become names and selectors in the cluster.
-            index.fault.get_or_insert_with(|| format!("its index has `{}` for a digest: {error}", Sanitized(&digest)));
+            // Digests become names of resources and selectors, so invalid ones must not pass.
+            index
+                .fault
+                .get_or_insert_with(|| format!("its index has the invalid digest `{}`: {error}", Sanitized(&digest)));
             continue;
         }
         index.digests.push(digest);
@@ -581,7 +584,7 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
         #[serde(default)]
         created: Option<String>,
     }
-    /// The part that says what the rest is.
+    /// The part that decides how to read the rest.
     #[derive(Deserialize)]
     #[serde(bound = "A: ImageAnnotations")]
     struct Kind<A> {
@@ -589,21 +592,21 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
         manifest: Manifest<A>,
     }
 
-    let no_image = |manifest: &Manifest<A>| {
+    let not_an_image = |manifest: &Manifest<A>| {
         let media_type = &manifest.config.media_type;
         (!IMAGE_CONFIGS.contains(&media_type.as_str())).then(|| {
-            format!("it is no container image: its configuration has the media type `{}`", Sanitized(media_type))
+            format!("it is not a container image: its configuration has the media type `{}`", Sanitized(media_type))
         })
     };
     let response: Response<A> = match read(bytes) {
         Ok(response) => response,
-        // A configuration of another kind need not have the shape of an image's.
+        // Configurations of other artifacts can have another structure.
         Err(error) => {
-            let reason = read::<Kind<A>>(bytes).ok().and_then(|kind| no_image(&kind.manifest));
+            let reason = read::<Kind<A>>(bytes).ok().and_then(|kind| not_an_image(&kind.manifest));
             return Err(reason.map_or(error, Failure::Answer));
         }
     };
-    if let Some(reason) = no_image(&response.manifest) {
+    if let Some(reason) = not_an_image(&response.manifest) {
         return Err(Failure::Answer(reason));
     }
     if let Some(Err(error)) = response.digest.as_deref().map(Digest::parse) {
@@ -624,8 +627,8 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
     })
 }
 
-/// Those annotations, or labels, that a rule reads and that have a value. There may be any number of others, of any length: the
-/// builder of an image chooses them.
+/// The annotations, or labels, that rules read and that have a value. Others are dropped, since the builder of an image can write any
+/// number of them.
 struct Annotations<A> {
     entries: BTreeMap<String, String>,
     read_by: PhantomData<A>,
@@ -648,7 +651,7 @@ impl<'de, A: ImageAnnotations> Deserialize<'de> for Annotations<A> {
                     if key != CREATED && !A::reads(&key) {
                         continue;
                     }
-                    // Of a key that is given twice the last value counts, as everywhere where configurations are read.
+                    // If a key occurs twice, the last value counts, as in other readers of configurations.
                     match value {
                         Some(Key(value)) => entries.insert(key.into_owned(), value.into_owned()),
                         None => entries.remove(key.as_ref()),
@@ -675,13 +678,13 @@ fn unusable_digest(error: &ReferenceError) -> Failure {
 mod tests {
     use serde_json::json;
 
-    use super::{CREATED, ImageAnnotations, ImageFacts, Registry, Unknown};
+    use super::{CREATED, EvidenceGap, ImageAnnotations, ImageFacts, Registry};
     use crate::host::in_memory::InMemory;
     use crate::image::{Platform, Platforms, Reference, RegistryPattern};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// A key of a rule.
+    /// A key that a rule reads.
     const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
     struct Known;
@@ -692,12 +695,12 @@ mod tests {
         }
     }
 
-    /// A list that every registry is on.
+    /// A list that contains every registry.
     fn any() -> [RegistryPattern; 1] {
         [RegistryPattern::parse("*").unwrap()]
     }
 
-    fn told(entries: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+    fn entries(entries: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
         entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -717,17 +720,17 @@ mod tests {
         assert_eq!(host.asked(), ["digest a/b:1", "digest a/b:2"]);
     }
 
-    /// What policy-server says of a failure, what it means on a listed registry, and what on one that is not listed.
+    /// An error of policy-server, and the messages about it for a listed registry and for one that is not listed.
     const FAILURES: [(&str, &str, &str); 7] = [
         (
             "Registry error: url https://h.test/v2/a/manifests/1, envelope: OCI API errors: [OCI API error: manifest unknown]",
-            "not found in its registry (manifest unknown); check its name and tag",
-            "not found in its registry; check its name and tag",
+            "the registry has no such image (manifest unknown); check its name and tag",
+            "the registry has no such image; check its name and tag",
         ),
         (
             "Server error: url https://h.test/v2/a/manifests/1, code: 404, message: gone",
-            "not found in its registry (code: 404); check its name and tag",
-            "not found in its registry; check its name and tag",
+            "the registry has no such image (code: 404); check its name and tag",
+            "the registry has no such image; check its name and tag",
         ),
         (
             "Not authorized: url https://h.test/v2/a/manifests/1",
@@ -758,10 +761,10 @@ mod tests {
 
     #[test]
     fn what_an_unlisted_registry_says_is_for_the_log_alone() {
-        for (said, listed, unlisted) in FAILURES {
-            let host = world().answer("digest", "a", Err(format!("Host error: {said}")));
+        for (error, listed, unlisted) in FAILURES {
+            let host = world().answer("digest", "a", Err(format!("Host error: {error}")));
             assert_eq!(Registry::new::<Known>(&host, &any()).digest("a"), Err(listed.to_owned()));
-            assert_eq!(host.logged(), [""; 0], "the requester is told all of it");
+            assert_eq!(host.logged(), [""; 0], "the requester sees all of it");
             let other = [RegistryPattern::parse("docker.io.evil.test").unwrap()];
             for listed in [&[][..], &other] {
                 let mut registry = Registry::new::<Known>(&host, listed);
@@ -770,7 +773,7 @@ mod tests {
                 registry.log_failures();
             }
             let logged = host.logged();
-            let expected = if said.contains("host capability") { 0 } else { 2 };
+            let expected = if error.contains("host capability") { 0 } else { 2 };
             assert_eq!(logged.len(), expected, "{logged:?}");
             assert!(
                 logged.iter().all(|line| line.starts_with("image `a` could not be verified: Host error: ")),
@@ -780,7 +783,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_unlisted_registry_answers_is_not_told_in_parts() {
+    fn parts_of_the_answers_of_an_unlisted_registry_are_not_shown() {
         let secret = json!({"manifest": {"config": {"mediaType": "secret"}}, "config": {}});
         let host = world().answer("config", "a", Ok(secret)).answer(
             "manifest",
@@ -788,16 +791,16 @@ mod tests {
             Ok(json!({"manifests": [{"digest": "secret"}]})),
         );
         let mut registry = Registry::new::<Known>(&host, &[]);
-        let unclear = "its registry gave no usable answer; the log of the policy has the cause";
-        assert_eq!(registry.image("a").unwrap_err(), unclear);
-        assert_eq!(registry.manifests("a").unwrap_err(), unclear);
+        let unusable = "its registry gave no usable answer; the log of the policy has the cause";
+        assert_eq!(registry.image("a").unwrap_err(), unusable);
+        assert_eq!(registry.manifests("a").unwrap_err(), unusable);
         registry.log_failures();
         assert_eq!(host.logged().len(), 2);
         assert!(host.logged().iter().all(|line| line.contains("`secret`")), "{:?}", host.logged());
     }
 
     #[test]
-    fn a_request_fills_the_log_with_a_few_failures_at_most() {
+    fn the_number_of_logged_failures_of_a_request_is_limited() {
         let host = world();
         let mut registry = Registry::new::<Known>(&host, &[]);
         for number in 0..1000 {
@@ -805,7 +808,7 @@ mod tests {
         }
         registry.log_failures();
         assert_eq!(host.logged().len(), 17);
-        assert_eq!(host.logged()[16], "… and 984 more questions to registries that are not listed have failed");
+        assert_eq!(host.logged()[16], "… and 984 more failed questions to registries that are not listed");
     }
 
     const CHILDREN: [&str; 3] = [
@@ -814,7 +817,7 @@ mod tests {
         "sha256:3333333333333333333333333333333333333333333333333333333333333333",
     ];
 
-    /// An index with these platforms, of which the host runs the first.
+    /// An index with these platforms. The host chooses the first.
     fn index(platforms: &[serde_json::Value]) -> InMemory {
         let config = |digest: &str| json!({"digest": digest, "manifest": {"config": {"mediaType": super::IMAGE_CONFIGS[0]}}, "config": {"created": digest}});
         let entries: Vec<_> = CHILDREN
@@ -827,19 +830,19 @@ mod tests {
         CHILDREN.iter().fold(host, |host, digest| host.config(&format!("r.test/a@{digest}"), config(digest)))
     }
 
-    /// The last letter of the digest of each image that nodes may run, and the platforms that are lacking.
+    /// The last letter of the digest of each image that nodes can choose, and the missing platforms.
     fn runnable(host: &InMemory, platforms: &Platforms) -> Result<String, String> {
         let image = Reference::parse("r.test/a:1").unwrap();
         let listed = any();
-        let cause = |(Unknown::NoAnswer(cause) | Unknown::Unfit(cause))| cause;
+        let cause = |(EvidenceGap::NoAnswer(cause) | EvidenceGap::UnsupportedIndex(cause))| cause;
         let runnable = Registry::new::<Known>(host, &listed).runnable(&image, DIGEST, platforms).map_err(cause)?;
-        if let Some(unknown) = &runnable.unknown {
-            return Err(cause(unknown.clone()));
+        if let Some(gap) = &runnable.gap {
+            return Err(cause(gap.clone()));
         }
         let images = runnable.images.iter().filter_map(|image| image.facts.created.as_ref()?.chars().last());
         let images: String = images.collect();
-        let lacking: Vec<String> = runnable.lacking.iter().map(Platform::to_string).collect();
-        Ok(format!("{images} {}", lacking.join(" ")).trim_end().to_owned())
+        let missing: Vec<String> = runnable.missing_platforms.iter().map(Platform::to_string).collect();
+        Ok(format!("{images} {}", missing.join(" ")).trim_end().to_owned())
     }
 
     fn linux(architecture: &str) -> serde_json::Value {
@@ -893,7 +896,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_an_index_that_gives_its_digest_to_another_platform_hides_none() {
+    fn a_digest_that_an_index_lists_for_two_platforms_hides_no_image() {
         // The host finds the second entry by its platform; a search by digest alone would find the first.
         let name = format!("r.test/a@{DIGEST}");
         let entries = json!([
@@ -906,7 +909,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_does_not_have_what_the_host_chose_is_known_in_whole() {
+    fn all_entries_of_an_index_are_judged_if_it_lacks_the_choice_of_the_host() {
         let name = format!("r.test/a@{DIGEST}");
         let entries = json!([{"digest": CHILDREN[1], "platform": linux("s390x")}, {"digest": CHILDREN[2], "platform": linux("arm")}]);
         let host = index(&[]).manifest(&name, json!({ "manifests": entries }));
@@ -942,12 +945,12 @@ mod tests {
         let host = index(&[linux("amd64"), linux("amd64")]).config(&nested, config);
         assert_eq!(
             runnable(&host, &Platforms::OfHost),
-            Err("its index has another index in it, of which a runtime may run any image".to_owned())
+            Err("its index contains another index, and a runtime may choose any image of that".to_owned())
         );
     }
 
     #[test]
-    fn an_index_has_a_bound_for_what_is_judged_and_none_for_the_rest() {
+    fn the_number_of_judged_images_of_an_index_is_limited_and_that_of_others_is_not() {
         let name = format!("r.test/a@{DIGEST}");
         let digest = |number: usize| format!("sha256:{number:064x}");
         let many = |count: usize, architecture: &str| {
@@ -960,17 +963,17 @@ mod tests {
         let refused = many(10_000, "amd64");
         assert_eq!(
             runnable(&refused, &Platforms::OfHost),
-            Err("its index has more than 16 images that one of the platforms may run".to_owned())
+            Err("its index has more than 16 images for the platforms of the nodes".to_owned())
         );
         assert_eq!(refused.asked().len(), 18, "sixteen of them are asked about");
         let entries = json!([{"digest": "latest", "platform": linux("amd64")}]);
         let cause =
             runnable(&index(&[]).manifest(&name, json!({ "manifests": entries })), &Platforms::OfHost).unwrap_err();
-        assert!(cause.starts_with("its index has `latest` for a digest: "), "{cause}");
+        assert!(cause.starts_with("its index has the invalid digest `latest`: "), "{cause}");
     }
 
     #[test]
-    fn a_digest_of_another_shape_is_no_answer() {
+    fn an_answer_with_an_invalid_digest_is_rejected() {
         for (answer, expected) in [
             (json!({}), "the registry's answer cannot be read: missing field `digest`"),
             (
@@ -1004,8 +1007,8 @@ mod tests {
                 Ok(&ImageFacts {
                     digest: Some(DIGEST.to_owned()),
                     config_digest: Some(DIGEST.to_owned()),
-                    annotations: told(&[(BASE_NAME, "debian:12")]),
-                    labels: told(&[("Images.OpenShift.io/deny-execution", "true"), (CREATED, "2026-07-02")]),
+                    annotations: entries(&[(BASE_NAME, "debian:12")]),
+                    labels: entries(&[("Images.OpenShift.io/deny-execution", "true"), (CREATED, "2026-07-02")]),
                     created: Some("2026-07-01T00:00:00Z".to_owned()),
                     history: vec!["x".to_owned()],
                 })
@@ -1014,11 +1017,11 @@ mod tests {
     }
 
     #[test]
-    fn of_a_label_that_is_given_twice_the_last_value_counts() {
+    fn the_last_value_of_a_repeated_label_counts() {
         for (labels, expected) in [
-            (r#""K": "a", "K": "b""#, told(&[(CREATED, "b")])),
-            (r#""K": null, "K": "b""#, told(&[(CREATED, "b")])),
-            (r#""K": "a", "K": null"#, told(&[])),
+            (r#""K": "a", "K": "b""#, entries(&[(CREATED, "b")])),
+            (r#""K": null, "K": "b""#, entries(&[(CREATED, "b")])),
+            (r#""K": "a", "K": null"#, entries(&[])),
         ] {
             let labels = labels.replace('K', CREATED);
             let config = r#"{"mediaType": "application/vnd.oci.image.config.v1+json"}"#;
@@ -1031,7 +1034,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_image_leaves_out_is_left_out() {
+    fn fields_that_an_image_lacks_have_no_value() {
         let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json"});
         for answer in [
             json!({"manifest": {"config": config}, "config": {}}),
@@ -1045,12 +1048,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_container_image_is_said_to_be_none() {
+    fn an_artifact_that_is_not_a_container_image_is_reported_as_such() {
         let chart = json!({"manifest": {"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}, "config": {"name": "chart", "created": 7}});
         for (answer, expected) in [
             (
                 chart,
-                "it is no container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`",
+                "it is not a container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`",
             ),
             (json!({"config": {}}), "the registry's answer cannot be read: missing field `manifest`"),
             (
@@ -1081,7 +1084,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_known_by_its_manifests() {
+    fn the_manifests_of_an_index_are_listed_without_attestations() {
         let host = world()
             .manifest(
                 "index",
@@ -1098,7 +1101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_asked_by_digest_where_there_is_one() {
+    fn a_registry_is_asked_by_digest_if_the_reference_has_one() {
         let name = |text: &str| Reference::parse(text).unwrap().registry_name();
         assert_eq!(name("nginx"), "docker.io/library/nginx:latest");
         assert_eq!(name("localhost:5000/app:1"), "localhost:5000/app:1");

@@ -1,16 +1,16 @@
-//! Times as builders and scanners write them.
+//! Times in the formats of builders and scanners.
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-/// Whether something may have been done at a time. Zero, in its many spellings, is what tools write who know none; and sums of
-/// times beyond the years of four digits would leave the calendar.
+/// Whether a time is from 1980 to 9999. Tools write earlier years if they do not know the time. Arithmetic with later years could leave
+/// the range of the calendar.
 #[must_use]
 pub fn is_plausible(time: DateTime<Utc>) -> bool {
     (1980..10_000).contains(&time.year())
 }
 
-/// A time by RFC 3339, or in one of the ways in which it is written instead: without a zone, which is UTC; as a day alone;
-/// without seconds; with an offset `+0000`; and as Go prints one, `2026-11-19 08:00:00.5 +0000 UTC`.
+/// Parses a time in RFC 3339, or in a similar format: without a zone, which means UTC; only the date; without seconds; with an offset
+/// such as `+0000`; and as Go prints it, `2026-11-19 08:00:00.5 +0000 UTC`.
 #[must_use]
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -32,7 +32,7 @@ mod tests {
     use super::{is_plausible, parse};
 
     #[test]
-    fn a_time_is_read_however_it_is_written() {
+    fn all_formats_of_a_time_are_read() {
         for text in [
             "2026-11-19T08:00:00Z",
             "2026-11-19T09:00:00+01:00",
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_plausible_time() {
+    fn years_before_1980_are_not_plausible() {
         for (text, plausible) in
             [("2026-11-19", true), ("1980-01-01", true), ("1970-01-01", false), ("0001-01-01", false)]
         {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn an_invalid_time_is_rejected() {
         for text in
             ["", "T", "yesterday", "2026-13-01", "2026-11-19T25:00:00Z", "2026-11-19T08:00:00 é", "1763539200", "+é"]
         {
