@@ -137,7 +137,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   stale="$(push_image stale/app 1.4 2026-07-01T00:00:00Z)"
   ask "$(request v1 Pod "$(pod "$REGISTRY/stale/app:1.4")")" '{}'
   assert_denied stale-image
-  local story="was built 2026-07-01 (142 days ago), may be at most 90 days old and had to be rebuilt by 2026-09-29; deploy a newer build"
+  local story="was built 2026-07-01 (142 days ago), over the 90-day limit: a rebuild was due by 2026-09-29; deploy a newer build"
   assert_contains "$(message)" "container \`app\`: image \`$REGISTRY/stale/app:1.4\` $story [stale-image]"
   [ "$(annotation images | jq -r '.[0] | "\(.digest) \(.built)"')" = "$stale 2026-07-01T00:00:00Z" ]
   [ "$(annotation findings | jq -r '.[] | select(.effect == "deny") | "\(.site) \(.code)"')" = 'container `app` stale-image' ]
@@ -165,10 +165,10 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
     ask "$(request v1 Pod "$(pod "$REGISTRY/calendar/app:$1")")" "$(cat "$BATS_TEST_TMPDIR/s.json")"; }
   calendar old
   assert_denied stale-image
-  assert_contains "$(message)" "before the patch day 2026-07-14, and had to be rebuilt by 2026-07-28"
+  assert_contains "$(message)" "before the patch day 2026-07-14: a rebuild was due by 2026-07-28"
   calendar due
   assert_warned evaluate-at-set patch-due
-  assert_contains "$(warnings)" "before the patch day 2026-11-10, and has to be rebuilt by 2026-11-24 (in 3 days)"
+  assert_contains "$(warnings)" "before the patch day 2026-11-10: a rebuild is due by 2026-11-24 (in 3 days)"
   calendar new
   assert_warned evaluate-at-set
   calendar due ', "freezes": [{"from": "2026-11-20", "to": "2027-01-03", "reason": "year-end"}]'
@@ -240,7 +240,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
 
   ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:on-old")")" "$ONLY_BASE"
   assert_denied outdated-base-image
-  assert_contains "$(message)" "stands on an old \`$REGISTRY/base/os:12\`, of which there is a build of 2026-11-01, and had to be built on that by 2026-11-15; build it anew"
+  assert_contains "$(message)" "uses an outdated base \`$REGISTRY/base/os:12\` (a newer one was built 2026-11-01): a rebuild was due by 2026-11-15; rebuild the image"
   ask "$(request v1 Pod "$(pod "$REGISTRY/base/app:on-old")")" "$(jq -nc --argjson only "$ONLY_BASE" '$only * {baseImage: {grace: "30d"}}')"
   assert_warned evaluate-at-set base-update-due
 
@@ -269,12 +269,12 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   for settings in '{}' "$listed"; do
     ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1")")" "$settings"
     assert_denied evidence-unavailable
-    assert_contains "$(message)" 'could not be verified: not found in its registry'
+    assert_contains "$(message)" 'could not be verified: the registry has no such image'
   done
   push_image chart/app 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
   ask "$(request v1 Pod "$(pod "$REGISTRY/chart/app:1")")" "$listed"
   assert_denied evidence-unavailable
-  assert_contains "$(message)" 'it is no container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`'
+  assert_contains "$(message)" 'it is not a container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`'
 }
 
 @test "what an unlisted registry answers is for the log, and nothing finer for the requester" {
@@ -370,7 +370,7 @@ push_platforms() {
       exchange(\"OciManifest\"; {schemaVersion: 2, manifests: $entries})" > "$BATS_TEST_TMPDIR/many.yml"
     ask "$(request v1 Pod "$(pod "$name@$DIGEST")")" "$listed" --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/many.yml"
     assert_denied evidence-unavailable
-    [[ "$(message)" == *"its index has more than 16 images"* || "$(message)" == *'its index has `latest` for a digest'* ]]
+    [[ "$(message)" == *"its index has more than 16 images"* || "$(message)" == *'its index has the invalid digest `latest`'* ]]
   done
 }
 

@@ -1,7 +1,7 @@
-//! The rules: the list that everything about them follows from, and how an image passes through them.
+//! The list of rules, and how an image passes through them.
 //!
-//! The settings' sections and overrides, the finding codes and those that can be excepted, the schema, the reference and the order in
-//! which rules run follow from the list. `CONTRIBUTING.md` describes how to add a rule.
+//! The sections of the settings and of overrides, the finding codes, the codes that exceptions can name, the schema, the reference and
+//! the order of the rules are derived from the list. `CONTRIBUTING.md` describes how to add a rule.
 
 pub mod base_image;
 pub mod pinning;
@@ -25,17 +25,17 @@ use rule::{Context, Edit, Image, Rule, SettingsByImage, Sink};
 
 /// The settings of all rules, by image.
 pub trait RuleSettingsByImage {
-    /// The settings for the image of this normalised name; nothing if it is exempt.
+    /// The settings for the image with this normalised name. `None` if the image is exempt.
     fn rule_settings_for(&self, name: &str) -> Option<&RuleSettings>;
 
-    /// Whether an exception for the image of this normalised name covers findings of this code.
+    /// Whether an exception for the image with this normalised name covers findings with this code.
     fn is_excepted(&self, name: &str, code: Code) -> bool;
 }
 
-/// The settings of one rule out of those of all.
-struct Of<'a, S>(&'a dyn RuleSettingsByImage, fn(&RuleSettings) -> &S);
+/// The settings of one rule.
+struct SettingsOf<'a, S>(&'a dyn RuleSettingsByImage, fn(&RuleSettings) -> &S);
 
-impl<S> SettingsByImage<S> for Of<'_, S> {
+impl<S> SettingsByImage<S> for SettingsOf<'_, S> {
     fn settings_for(&self, name: &str) -> Option<&S> {
         self.0.rule_settings_for(name).map(self.1)
     }
@@ -45,7 +45,7 @@ impl<S> SettingsByImage<S> for Of<'_, S> {
     }
 }
 
-/// Which annotations and labels of images rules read.
+/// The annotations and labels of images that rules read.
 pub struct RuleAnnotations;
 
 impl RuleSettings {
@@ -58,7 +58,7 @@ impl RuleSettings {
 
 macro_rules! rules {
     ($( $key:literal $module:ident: $rule:ident, )+) => {
-        /// The settings of all rules, for one image or at the top.
+        /// The settings of all rules: those for one image, or those at the top of the document.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct RuleSettings {
             $(
@@ -71,7 +71,7 @@ macro_rules! rules {
             /// The keys of the sections.
             pub const KEYS: &[&str] = &[$( $key, )+];
 
-            /// Takes the sections. Keys that are left out are inherited from `base`, or have their defaults.
+            /// Takes the sections. Omitted keys are inherited from `base`. Without `base` they have their defaults.
             pub fn take(
                 fields: &mut Fields<'_>,
                 at: Path<'_>,
@@ -90,7 +90,7 @@ macro_rules! rules {
                 Some(Self { $( $module: $module?, )+ })
             }
 
-            /// The keys of the sections, with what they are for.
+            /// The keys of the sections, with their descriptions and schemas.
             #[must_use]
             pub fn schema() -> Vec<Key> {
                 let key = |name, schema: Schema| {
@@ -100,7 +100,7 @@ macro_rules! rules {
                 vec![$( key($key, <$module::$rule as Rule>::Settings::schema()), )+]
             }
 
-            /// The sections that are not the default ones.
+            /// The sections that differ from their defaults.
             #[must_use]
             pub fn to_json(&self) -> Vec<(&'static str, Value)> {
                 let default = Self::default();
@@ -109,16 +109,16 @@ macro_rules! rules {
             }
         }
 
-        /// All rules, for the time of one request.
+        /// All rules, for the duration of one request.
         pub struct Rules {
             $( $module: $module::$rule, )+
         }
 
         impl Rules {
-            /// Begins a request.
+            /// Starts a request.
             ///
             /// # Errors
-            /// The finding for an object that a rule cannot judge as a whole.
+            /// The finding that refuses the whole object.
             pub fn begin(
                 context: &Context<'_>,
                 workload: &mut Workload<'_>,
@@ -126,13 +126,13 @@ macro_rules! rules {
                 evidence: &mut Evidence<'_>,
             ) -> Result<Self, Finding> {
                 $(
-                    let of_rule = Of(settings, |settings| &settings.$module);
+                    let of_rule = SettingsOf(settings, |settings| &settings.$module);
                     let $module = $module::$rule::begin(context, workload, &of_rule, evidence)?;
                 )+
                 Ok(Self { $( $module, )+ })
             }
 
-            /// Stage 1 of each rule. Returns the strictest effect for which the registry is asked in stage 2.
+            /// Stage 1 of each rule. Returns the strictest effect for which stage 2 asks the registry, `None` if it does not ask.
             pub fn judge_reference(
                 &mut self,
                 settings: &RuleSettings,
@@ -157,7 +157,7 @@ macro_rules! rules {
                 ControlFlow::Continue(())
             }
 
-            /// The strictest effect of a finding of stage 3; nothing if no rule judges the content of this image.
+            /// The strictest effect that a finding of stage 3 can have. `None` if no rule judges the content of this image.
             #[must_use]
             pub fn judges_content(&self, settings: &RuleSettings, image: &Image<'_>) -> Option<Effect> {
                 let mut strictest = None;
@@ -165,7 +165,7 @@ macro_rules! rules {
                 strictest
             }
 
-            /// Stage 3 of each rule, for one image that may run.
+            /// Stage 3 of each rule, for one of the images that nodes can choose.
             pub fn judge_content(
                 &mut self,
                 settings: &RuleSettings,
@@ -181,7 +181,7 @@ macro_rules! rules {
                 )+
             }
 
-            /// The changes of the object's JSON text.
+            /// The changes to the JSON text of the object.
             ///
             /// # Errors
             /// The finding for an object that cannot be changed.
@@ -204,7 +204,7 @@ macro_rules! rules {
             vec![$( ($key, $module::described_codes()), )+]
         }
 
-        /// Whether a rule reads the annotation of a pod that has this key.
+        /// Whether a rule reads pod annotations with this key.
         #[must_use]
         pub fn reads_pod_annotation(key: &str) -> bool {
             $( $module::$rule::reads_pod_annotation(key) )||+
@@ -216,7 +216,7 @@ macro_rules! rules {
             }
         }
 
-        /// The reference by which an image is judged, if it is not the image field itself.
+        /// The reference by which an image is judged. `None` if that is the image field.
         #[must_use]
         pub fn judged_reference(settings: &RuleSettings, site: &ImageSite<'_>, is_unchanged: bool) -> Option<String> {
             let mut reference = None;
@@ -228,7 +228,7 @@ macro_rules! rules {
     };
 }
 
-// Findings about an image come in this order.
+// Findings about an image are reported in this order.
 rules! {
     "pinning" pinning: PinningRule,
     "schedule" schedule: ScheduleRule,

@@ -354,7 +354,7 @@ fn an_outdated_base_is_due_and_then_denied() {
     assert_eq!(response["codes"], json!(["outdated-base-image Deny", "outdated-base-image Deny"]));
     assert_eq!(host.asked().len(), 5, "each question is asked once: {:?}", host.asked());
     let message = response["message"].as_str().unwrap();
-    assert!(message.contains("stands on an old `docker.io/library/debian:12`, of which there is a build of 2026-11-01, and had to be built on that by 2026-11-15; build it anew"), "{message}");
+    assert!(message.contains("uses an outdated base `docker.io/library/debian:12` (a newer one was built 2026-11-01): a rebuild was due by 2026-11-15; rebuild the image"), "{message}");
 }
 
 #[test]
@@ -1808,7 +1808,7 @@ mod ways_around {
                 ("Image manifest not found: received Image Index manifest instead", "not found"),
                 (
                     "Server error: url https://r.test/v2/a, code: 502, message: <html>upstream host not found</html>",
-                    "not found in its registry",
+                    "no such image",
                 ),
             ] {
                 let host = world().answer("config", &name, Err(said.to_owned()));

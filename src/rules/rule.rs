@@ -1,4 +1,4 @@
-//! What all rules share: the stages in which a rule judges an image, and what it gets for that.
+//! The interface of rules: the stages in which a rule judges an image, and its input.
 
 use std::ops::{ControlFlow, Range};
 
@@ -14,19 +14,21 @@ use crate::request::AdmissionRequest;
 use crate::workload::kinds::Placement;
 use crate::workload::site::{ImageSite, Workload};
 
-/// A rule, for the time of one request. An image passes three stages: its reference, its digest, and the content of each image that
-/// may run of it. A rule implements those that it needs.
+/// A rule, for the duration of one request.
+///
+/// An image passes three stages: its reference, its digest, and the content of each image that nodes can choose (an index has several).
+/// A rule implements the stages that it needs.
 pub trait Rule: Sized {
-    /// The section of the settings.
+    /// The settings section of the rule.
     type Settings: Section;
 
     /// The finding codes of the rule.
     const CODES: &'static [Code];
 
-    /// Begins a request. The rule may add to what is read of the workload.
+    /// Starts a request. The rule may change the parsed workload.
     ///
     /// # Errors
-    /// The finding for an object that the rule cannot judge as a whole.
+    /// The finding that refuses the whole object.
     fn begin(
         context: &Context<'_>,
         workload: &mut Workload<'_>,
@@ -34,23 +36,23 @@ pub trait Rule: Sized {
         evidence: &mut Evidence<'_>,
     ) -> Result<Self, Finding>;
 
-    /// Whether the rule reads the annotation of a pod that has this key.
+    /// Whether the rule reads pod annotations with this key.
     fn reads_pod_annotation(_key: &str) -> bool {
         false
     }
 
-    /// Whether the rule reads the annotation, or the label, of an image that has this key.
+    /// Whether the rule reads annotations and labels of images with this key.
     fn reads_image_annotation(_key: &str) -> bool {
         false
     }
 
-    /// The reference by which an image is judged, if it is not the image field itself.
+    /// The reference by which an image is judged. `None` if that is the image field.
     fn judged_reference(_settings: &Self::Settings, _site: &ImageSite<'_>, _is_unchanged: bool) -> Option<String> {
         None
     }
 
-    /// Stage 1: judges the reference, without asking anything. Returns the strictest effect of a finding for which the rule will ask
-    /// the registry in stage 2; nothing if it will not.
+    /// Stage 1: judges the reference, without host calls. Returns the strictest effect of the findings for which the rule asks the
+    /// registry in stage 2, `None` if it does not ask.
     fn judge_reference(
         &mut self,
         _settings: &Self::Settings,
@@ -61,7 +63,7 @@ pub trait Rule: Sized {
         None
     }
 
-    /// Stage 2: may look up the digest. Breaks if the image cannot be judged further; the rule has then reported why.
+    /// Stage 2: may look up the digest. Returns `Break` if the image cannot be judged further; the rule has then reported the reason.
     fn judge_digest(
         &mut self,
         _settings: &Self::Settings,
@@ -72,12 +74,13 @@ pub trait Rule: Sized {
         ControlFlow::Continue(())
     }
 
-    /// The strictest effect of a finding of stage 3; nothing if the rule does not judge the content of this image.
+    /// The strictest effect that a finding of stage 3 can have. `None` if the rule does not judge the content of this image.
     fn judges_content(&self, _settings: &Self::Settings, _image: &Image<'_>) -> Option<Effect> {
         None
     }
 
-    /// Stage 3: judges the content of one image that may run. It is asked only if [`judges_content`](Self::judges_content).
+    /// Stage 3: judges the content of one of the images that nodes can choose. It is called only if
+    /// [`judges_content`](Self::judges_content) returns an effect.
     fn judge_content(
         &mut self,
         _settings: &Self::Settings,
@@ -88,7 +91,7 @@ pub trait Rule: Sized {
     ) {
     }
 
-    /// The changes of the object's JSON text.
+    /// The changes to the JSON text of the object.
     ///
     /// # Errors
     /// The finding for an object that cannot be changed.
@@ -100,16 +103,16 @@ pub trait Rule: Sized {
 /// A part of the JSON text of an object, and the JSON that replaces it.
 pub type Edit = (Range<usize>, String);
 
-/// The request, as all rules see it.
+/// The request, the same for all images.
 #[derive(Clone, Copy)]
 pub struct Context<'r> {
     /// The request.
     pub request: &'r AdmissionRequest<'r>,
     /// The object that is judged.
     pub object: &'r RawValue,
-    /// What is read of the object before an UPDATE; empty otherwise.
+    /// The object before an UPDATE, parsed. Empty for other operations.
     pub before: &'r Workload<'r>,
-    /// What the images of the object are for.
+    /// Where the object has its images: in a pod, a pod template or a revision.
     pub placement: Placement,
 }
 
@@ -119,44 +122,44 @@ pub struct Image<'s> {
     pub context: &'s Context<'s>,
     /// The site.
     pub site: &'s ImageSite<'s>,
-    /// The number of the site in the workload.
+    /// The index of the site in the workload.
     pub index: usize,
     /// The image field.
     pub written: &'s Reference<'s>,
     /// The reference by which the image is judged: the image field, with the digest of its record in a pod template.
     pub reference: Reference<'s>,
-    /// The digest that is judged, as soon as it is known.
+    /// The digest that is judged. `None` until it is known.
     pub digest: Option<String>,
-    /// The platforms of the nodes that it may run on.
+    /// The platforms of the nodes that can run it.
     pub platforms: Platforms,
-    /// Whether the UPDATE does not change it.
+    /// Whether this is an UPDATE that does not change it.
     pub is_unchanged: bool,
-    /// The site that had its container before the UPDATE.
+    /// The site of the same container before the UPDATE.
     pub predecessor: Option<&'s ImageSite<'s>>,
-    /// The exceptions for it.
+    /// The exceptions for this image.
     pub waivers: &'s dyn Waivers,
 }
 
-/// Where findings about an image go.
+/// Receives the findings about an image.
 pub trait Sink {
-    /// Reports a finding. Returns whether the request is refused for it.
+    /// Reports a finding. Returns whether it refuses the request.
     fn report(&mut self, violation: Violation) -> bool;
 
-    /// Reports a finding about the image field as it is written, without the digest of a record.
+    /// Reports a finding about the image field as written, without the digest of a record. Returns whether it refuses the request.
     fn report_image_field(&mut self, violation: Violation) -> bool;
 }
 
 /// The settings of a rule, by image.
 pub trait SettingsByImage<S> {
-    /// The settings for the image of this normalised name; nothing if it is exempt.
+    /// The settings for the image with this normalised name. `None` if the image is exempt.
     fn settings_for(&self, name: &str) -> Option<&S>;
 
-    /// Whether an exception for the image of this normalised name covers findings of this code.
+    /// Whether an exception for the image with this normalised name covers findings with this code.
     fn is_excepted(&self, name: &str, code: Code) -> bool;
 }
 
-/// The finding that an answer is missing which a rule needs, `strictest` being the effect of the strictest finding that it could
-/// have. A missing answer is never stricter than the rule.
+/// The finding for an answer that a rule needs and does not get. `strictest` is the strictest effect that the findings of the rule can
+/// have; a missing answer is never stricter.
 #[must_use]
 pub fn unverified(strictest: Effect, cause: &str, evidence: &Evidence<'_>) -> Violation {
     let text = format!("could not be verified: {cause}");

@@ -1,4 +1,4 @@
-//! What rules need to know about exceptions.
+//! Exceptions, as rules see them.
 
 use std::fmt;
 
@@ -6,42 +6,42 @@ use crate::finding::{Effect, Violation, codes};
 use crate::sanitized::Sanitized;
 
 codes! {
-    /// A finding that an exception of the settings allows for now.
+    /// A finding that an exception in the settings covers.
     EXCEPTED = "excepted";
-    /// A finding that an exception allowed until its end.
+    /// A finding that an exception covered until it ended.
     EXPIRED_EXCEPTION = "expired-exception";
 }
 
-/// The terms of an exception: until when, and why. `until` is at another address in each exception.
+/// The terms of an exception. The address of `until` identifies the exception.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'e> {
-    /// The end, as the settings give it.
+    /// The end of the exception, as written in the settings.
     pub until: &'e str,
     /// Why the exception was made.
     pub reason: &'e str,
 }
 
-/// An exception that applies to something.
+/// An exception that covers a finding.
 #[derive(Debug, Clone, Copy)]
 pub enum Waiver<'e> {
-    /// It is in force.
+    /// The exception is in force.
     InForce(Terms<'e>),
-    /// It has ended.
+    /// The exception has ended.
     Ended(Terms<'e>),
 }
 
 /// The exceptions for one image.
 pub trait Waivers {
-    /// The exception for a vulnerability, by its id and its aliases. An advisory about several vulnerabilities is covered if each of
-    /// them is.
+    /// The exception for a vulnerability with this ID and these aliases. An advisory about several vulnerabilities is covered if all of
+    /// them are.
     fn for_vulnerability(&self, id: &str, aliases: &[String]) -> Option<Waiver<'_>>;
 
-    /// Identifies the exceptions. Images with the same ones are judged the same.
+    /// Identifies the exceptions. Images with the same exceptions can share a judgement.
     fn identity(&self) -> Vec<*const ()>;
 }
 
 impl Terms<'_> {
-    /// The warning that the exception has ended. `what` is what it covered.
+    /// The warning that the exception has ended. `what` names what it covered.
     #[must_use]
     pub fn expired(&self, what: &str) -> Violation {
         let text =
@@ -50,7 +50,7 @@ impl Terms<'_> {
     }
 }
 
-/// Shows when the exception ends, and why it was made.
+/// The end and the reason of the exception.
 impl fmt::Display for Terms<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.until, Sanitized(self.reason))
