@@ -15,7 +15,7 @@ Nginx:1|the repository \`Nginx\` has an upper-case letter
 reg/app:|the tag after \`:\` is empty
 a//b|a part of the path between slashes is empty
 $(printf 'a%.0s' {1..300})|its name, with the host, is 318 characters long
-registry.example.com./app|\`registry.example.com.\` is no registry host
+registry.example.com./app|invalid registry host \`registry.example.com.\`
 EOF
 }
 
@@ -25,7 +25,7 @@ EOF
   assert_contains "$(message)" 'it is empty'
   judge v1 Pod "$(pod $'nginx\n:1')"
   assert_denied invalid-reference
-  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: it holds the control character U+000A at position 6'
+  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: unexpected control character U+000A at position 6'
 }
 
 @test "an invalid reference is denied whatever the settings say of other images" {

@@ -977,7 +977,7 @@ mod tests {
                 json!({"digest": 7}),
                 "the registry's answer cannot be read: digest: invalid type: integer `7`, expected a string",
             ),
-            (json!({"digest": ""}), "the registry's answer has no usable digest: its digest is empty"),
+            (json!({"digest": ""}), "the registry's answer has no usable digest: the digest is empty"),
             (
                 json!({"digest": "sha256:abc"}),
                 "the registry's answer has no usable digest: the sha256 digest has 3 hexadecimal digits",
