@@ -42,7 +42,7 @@ EOF
   assert_contains "$stderr" 'pining: unknown key; did you mean `pinning`?'
   assert_contains "$stderr" 'pinning.action: expected one of pin, deny, warn, off, found a number'
   assert_contains "$stderr" 'write `docker.io/library/nginx*`'
-  assert_contains "$stderr" 'overrides[0]: `images` is missing'
+  assert_contains "$stderr" 'overrides[0]: `images` is required'
 }
 
 @test "a request without an object is denied" {
@@ -84,11 +84,11 @@ EOF
       "freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}], "warnBefore": "-3d"}}'
   [ "$status" -eq 1 ]
   assert_contains "$stderr" 'schedule: give `maxAge` (a rolling age) or `patchDays` (a calendar), not both'
-  assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
+  assert_contains "$stderr" 'schedule.maxAge: `0d` is zero; write at least `1s`'
   assert_contains "$stderr" 'schedule.patchDays.cron: `0 0 30 2 *` never fires'
   assert_contains "$stderr" 'schedule.patchDays.timeZone: `Europe/Berlni` is no time zone of the IANA database; near it are `Europe/Berlin`'
   assert_contains "$stderr" 'schedule.freezes[0]: it ends on 2026-12-17, before it begins on 2026-12-18'
-  assert_contains "$stderr" 'schedule.warnBefore: `-3d` is no duration'
+  assert_contains "$stderr" 'schedule.warnBefore: invalid duration `-3d`'
 }
 
 @test "a new object cannot pass for one that is being deleted" {
