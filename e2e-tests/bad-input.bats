@@ -15,7 +15,7 @@ Nginx:1|the repository \`Nginx\` has an upper-case letter
 reg/app:|the tag after \`:\` is empty
 a//b|a part of the path between slashes is empty
 $(printf 'a%.0s' {1..300})|its name, with the host, is 318 characters long
-registry.example.com./app|\`registry.example.com.\` is no registry host
+registry.example.com./app|invalid registry host \`registry.example.com.\`
 EOF
 }
 
@@ -25,7 +25,7 @@ EOF
   assert_contains "$(message)" 'it is empty'
   judge v1 Pod "$(pod $'nginx\n:1')"
   assert_denied invalid-reference
-  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: it holds the control character U+000A at position 6'
+  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: unexpected control character U+000A at position 6'
 }
 
 @test "an invalid reference is denied whatever the settings say of other images" {
@@ -42,7 +42,7 @@ EOF
   assert_contains "$stderr" 'pining: unknown key; did you mean `pinning`?'
   assert_contains "$stderr" 'pinning.action: expected one of pin, deny, warn, off, found a number'
   assert_contains "$stderr" 'write `docker.io/library/nginx*`'
-  assert_contains "$stderr" 'overrides[0]: `images` is missing'
+  assert_contains "$stderr" 'overrides[0]: `images` is required'
 }
 
 @test "a request without an object is denied" {
@@ -84,11 +84,11 @@ EOF
       "freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}], "warnBefore": "-3d"}}'
   [ "$status" -eq 1 ]
   assert_contains "$stderr" 'schedule: give `maxAge` (a maximum age) or `patchDays` (a calendar), not both'
-  assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
+  assert_contains "$stderr" 'schedule.maxAge: `0d` is zero; write at least `1s`'
   assert_contains "$stderr" 'schedule.patchDays.cron: `0 0 30 2 *` never fires'
   assert_contains "$stderr" 'schedule.patchDays.timeZone: unknown IANA time zone `Europe/Berlni`; similar ones are `Europe/Berlin`'
   assert_contains "$stderr" 'schedule.freezes[0]: the freeze ends on 2026-12-17, before it starts on 2026-12-18'
-  assert_contains "$stderr" 'schedule.warnBefore: `-3d` is no duration'
+  assert_contains "$stderr" 'schedule.warnBefore: invalid duration `-3d`'
 }
 
 @test "a new object cannot pass for one that is being deleted" {

@@ -347,7 +347,7 @@ EOF
   [ "$status" -eq 2 ]
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" 'schedule.maxAge: `0d` is no time at all'
+  assert_contains "$stderr" 'schedule.maxAge: `0d` is zero; write at least `1s`'
 }
 
 @test "warnings about valid settings are printed once, by check, run and schedule" {

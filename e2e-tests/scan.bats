@@ -407,7 +407,7 @@ TABLE
     policy_run --request-path "$(request v1 Pod "$(pod "$IMAGE")")" --settings-json \
       "$(jq -nc --arg missing "$missing" '{exceptions: [{images: ["*"], rules: ["stale-image"], until: "2026-12-31", reason: "x"} | del(.[$missing])]}')"
     [ "$status" -ne 0 ]
-    assert_contains "$stderr" "exceptions[0]: \`$missing\` is missing"
+    assert_contains "$stderr" "exceptions[0]: \`$missing\` is required"
   done
 }
 

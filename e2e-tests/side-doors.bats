@@ -137,7 +137,7 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json \
     '{"exempt": ["registry.example.com/*"], "exceptions": [{"images": ["registry.example.com/app:*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "x"}]}'
   [ "$status" -ne 0 ]
-  assert_contains "$stderr" 'exceptions[0].images: `registry.example.com/app:*` is exempt by `registry.example.com/*`'
+  assert_contains "$stderr" 'exceptions[0].images: `registry.example.com/app:*` is already exempt by `registry.example.com/*`'
 }
 
 @test "an owner that a requester writes into a pod makes no controller of them" {

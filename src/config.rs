@@ -1,5 +1,5 @@
-//! The framework for settings: reads them and reports every problem with its path, and describes them for the JSON Schema and
-//! the reference. It knows neither rules nor keys.
+//! The framework for settings: reads them, reports every problem with its path, and describes them for the JSON Schema and the
+//! reference. It does not depend on rules or keys.
 
 pub mod images;
 pub mod raw;
@@ -10,6 +10,6 @@ pub mod values;
 use crate::finding::codes;
 
 codes! {
-    /// Settings of the policy that are not valid, so nothing can be judged.
+    /// Settings of the policy that are not valid, so that nothing can be judged.
     INVALID_SETTINGS = "invalid-settings";
 }

@@ -1,15 +1,15 @@
-//! Findings: what is reported about a request and its images, and what that does to the request.
+//! Findings: what is reported about a request and its images, and the effect on the request.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// The stable code of a finding, such as `stale-image`. Dashboards and tests match on it, and each code has a page in `docs/`.
+/// The stable code of a finding, such as `stale-image`. Dashboards and tests match it, and each code has a page in `docs/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(&'static str);
 
 impl Code {
-    /// A code. Modules declare theirs with `codes!`.
+    /// A code. Modules declare their codes with `codes!`.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self(name)
@@ -55,11 +55,11 @@ macro_rules! codes {
 pub(crate) use codes;
 
 codes! {
-    /// A request that cannot be read, so its images cannot be judged.
+    /// A request that cannot be read, so that its images cannot be judged.
     INVALID_REQUEST = "invalid-request";
 }
 
-/// What a finding does to the request.
+/// The effect of a finding on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
@@ -74,9 +74,9 @@ pub enum Effect {
 pub struct Violation {
     /// The code of the finding.
     pub code: Code,
-    /// What it does to the request.
+    /// Its effect on the request.
     pub effect: Effect,
-    /// The fact, the rule and the way out. It continues the sentence that begins with the image.
+    /// The fact, the rule and what to do. It continues the sentence that begins with the image.
     pub text: String,
 }
 
@@ -85,9 +85,9 @@ pub struct Violation {
 pub struct Finding {
     /// The code.
     pub code: Code,
-    /// What it does to the request.
+    /// Its effect on the request.
     pub effect: Effect,
-    /// The container or volume that names the image, as messages call it.
+    /// The container or volume that names the image, as messages show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
     /// The image, sanitized.
@@ -96,7 +96,7 @@ pub struct Finding {
     /// The setting that turned a denial into a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<&'static str>,
-    /// The fact, the rule and the way out. It continues the sentence that begins with the image.
+    /// The fact, the rule and what to do. It continues the sentence that begins with the image.
     pub text: String,
 }
 
@@ -111,20 +111,20 @@ impl Finding {
         Self { effect: Effect::Warn, ..Self::about_request(code, text) }
     }
 
-    /// A finding about an image. `site` and `image` are as messages show them.
+    /// A finding about an image, with `site` and `image` as messages show them.
     #[must_use]
     pub fn about_image(site: String, image: String, violation: Violation) -> Self {
         let Violation { code, effect, text } = violation;
         Self { code, effect, site: Some(site), image: Some(image), passed: None, text }
     }
 
-    /// The finding as a warning, because of a setting.
+    /// Turns the finding into a warning, because of a setting.
     #[must_use]
     pub fn passing(self, setting: &'static str) -> Self {
         Self { effect: Effect::Warn, passed: Some(setting), ..self }
     }
 
-    /// Whether it denies the request, or would without a setting.
+    /// Whether the finding denies the request, or would deny it without a setting.
     #[must_use]
     pub fn is_decisive(&self) -> bool {
         self.effect == Effect::Deny || self.passed.is_some()

@@ -1,4 +1,4 @@
-//! What the policy asks of the world. Everything else is a pure function of the request and the settings.
+//! The interface to the host. Everything else is a pure function of the request, the settings and the answers of the host.
 
 pub mod field_mask;
 
@@ -7,54 +7,54 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// The world, as rules and evidence see it: registries, the cluster, and the clock. Images are named by reference. Answers
-/// are the JSON of Kubewarden's host capabilities, errors are what the host says.
+/// Access to registries, the cluster and the clock. Images are named by reference. Answers are the JSON of Kubewarden's host
+/// capabilities, errors are the messages of the host.
 pub trait Host {
-    /// `oci/v1/manifest_digest`: the digest of the manifest, or index, that a reference points at.
+    /// `oci/v1/manifest_digest`: the digest of the manifest, or index, of a reference.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why the registry did not answer, or the host cannot ask it.
     fn manifest_digest(&self, image: &str) -> Result<Vec<u8>, String>;
 
-    /// `oci/v1/oci_manifest`: the manifest, or index, that a reference points at.
+    /// `oci/v1/oci_manifest`: the manifest, or index, of a reference.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why the registry did not answer, or the host cannot ask it.
     fn manifest(&self, image: &str) -> Result<Vec<u8>, String>;
 
-    /// `oci/v1/oci_manifest_config`: manifest, digest and configuration of the image that a reference points at; of an
-    /// index, those of the image for the platform that the host runs on.
+    /// `oci/v1/oci_manifest_config`: the manifest, digest and configuration of the image of a reference. From an index, the host
+    /// chooses the image for its own platform.
     ///
     /// # Errors
-    /// Why the registry gave none.
+    /// Why the registry did not answer, or the host cannot ask it.
     fn manifest_and_config(&self, image: &str) -> Result<Vec<u8>, String>;
 
     /// `kubernetes/get_resource`: one resource of the cluster.
     ///
     /// # Errors
-    /// Why the cluster gave none.
+    /// Why the cluster did not answer, or there is no such resource.
     fn get_resource(&self, request: &GetResource<'_>) -> Result<Vec<u8>, String>;
 
     /// `kubernetes/list_resources_by_namespace`: the resources of a namespace.
     ///
     /// # Errors
-    /// Why the cluster gave none.
+    /// Why the cluster did not answer, or there is no such resource.
     fn list_resources_by_namespace(&self, request: &ListResources<'_>) -> Result<Vec<u8>, String>;
 
-    /// `kubernetes/can_i`: whether somebody may do something.
+    /// `kubernetes/can_i`: whether a user has a permission.
     ///
     /// # Errors
-    /// Why the cluster does not say.
+    /// Why the cluster did not answer.
     fn can_i(&self, question: &CanI<'_>) -> Result<Vec<u8>, String>;
 
-    /// `tracing/log`: writes a warning into the log of the host, which the requester does not see.
+    /// `tracing/log`: writes a warning to the log of the host, which requesters do not see.
     fn log_warning(&self, message: &str);
 
-    /// What time it is.
+    /// The current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// Which resource to get.
+/// The resource to get.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the host capability")]
 pub struct GetResource<'a> {
@@ -66,7 +66,7 @@ pub struct GetResource<'a> {
     pub field_masks: BTreeSet<&'a str>,
 }
 
-/// Which resources to list.
+/// The resources to list.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the host capability")]
 pub struct ListResources<'a> {
@@ -78,7 +78,7 @@ pub struct ListResources<'a> {
     pub field_masks: BTreeSet<&'a str>,
 }
 
-/// What somebody may do.
+/// The permission to ask about.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the host capability")]
 pub struct CanI<'a> {
@@ -86,7 +86,7 @@ pub struct CanI<'a> {
     pub disable_cache: bool,
 }
 
-/// Who, and what.
+/// The user and the action.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the host capability")]
 pub struct SubjectAccessReview<'a> {
@@ -95,7 +95,7 @@ pub struct SubjectAccessReview<'a> {
     pub user: &'a str,
 }
 
-/// What is to be done to which resource.
+/// The action: a verb and the resource.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of authorization.k8s.io/v1 ResourceAttributes")]
 pub struct ResourceAttributes<'a> {
@@ -156,7 +156,7 @@ impl Host for Kubewarden {
             policy: &'a str,
         }
         let event = Event { level: "WARNING", message, policy: env!("CARGO_PKG_NAME") };
-        // A log that cannot be written changes no verdict.
+        // A failure to log does not change the verdict.
         let _ = Self::ask("tracing", "log", &event);
     }
 
@@ -165,7 +165,7 @@ impl Host for Kubewarden {
     }
 }
 
-/// A world in memory, for tests.
+/// A host in memory, for tests.
 #[cfg(test)]
 pub(crate) mod in_memory {
     use std::cell::RefCell;
@@ -177,7 +177,7 @@ pub(crate) mod in_memory {
     use super::field_mask::FieldMask;
     use super::{CanI, GetResource, Host, ListResources};
 
-    /// Answers what it was told to answer, and remembers what it was asked.
+    /// Returns the answers that a test gives it, and records the questions.
     pub(crate) struct InMemory {
         now: DateTime<Utc>,
         answers: BTreeMap<(&'static str, String), Result<Value, String>>,
@@ -199,7 +199,7 @@ pub(crate) mod in_memory {
             self.answer("manifest", image, Ok(manifest))
         }
 
-        /// Manifest and configuration of an image. One that is named by tag is there under its digest, too.
+        /// The manifest and configuration of an image. An image that is named by tag is available by its digest, too.
         pub(crate) fn config(self, image: &str, answer: Value) -> Self {
             let digest = answer["digest"].as_str().filter(|_| !image.contains('@')).map(str::to_owned);
             let Some(digest) = digest else { return self.answer("config", image, Ok(answer)) };
@@ -217,12 +217,12 @@ pub(crate) mod in_memory {
             self
         }
 
-        /// The questions so far, in order, each as the call and what it is about.
+        /// The questions so far, in order: each is the call and its object.
         pub(crate) fn asked(&self) -> Vec<String> {
             self.asked.borrow().clone()
         }
 
-        /// What was written into the log.
+        /// The messages in the log.
         pub(crate) fn logged(&self) -> Vec<String> {
             self.logged.borrow().clone()
         }
@@ -236,7 +236,7 @@ pub(crate) mod in_memory {
             }
         }
 
-        /// Drops the fields that are in no mask, as the host does. Identity and metadata are always there.
+        /// Removes the fields that the question does not name, as policy-server does. Identity and metadata stay.
         fn masked(answer: Vec<u8>, masks: &std::collections::BTreeSet<&str>) -> Vec<u8> {
             let mut answer: Value = serde_json::from_slice(&answer).expect("answers are JSON");
             let mask = FieldMask::from_paths(masks.iter().copied().chain(["apiVersion", "kind", "metadata"]));
@@ -268,7 +268,7 @@ pub(crate) mod in_memory {
             if !self.answers.contains_key(&("get", what.clone())) {
                 self.asked.borrow_mut().push(format!("get {what}"));
                 let api_version = request.api_version;
-                // In the words of policy-server.
+                // The message of policy-server.
                 return Err(format!(
                     "Host error: Cannot find {api_version}/{kind} named '{name}' inside of namespace 'Some(\"{namespace}\")'"
                 ));

@@ -1,5 +1,5 @@
-//! Images as workloads name them: the reference grammar, the normalised name, and the patterns that settings match
-//! against them.
+//! Images as workloads name them: the reference grammar, the normalised name, and the patterns of the settings, which are
+//! matched against it.
 
 mod pattern;
 mod platform;

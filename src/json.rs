@@ -1,4 +1,4 @@
-//! Reading JSON: fast, and with the path of what could not be read.
+//! Reads JSON quickly, and reports errors with the path of the invalid value.
 
 pub(crate) mod edit;
 mod reader;
@@ -15,19 +15,18 @@ use serde_json::value::RawValue;
 
 use crate::sanitized::Sanitized;
 
-/// Reads an object of a text that a host has written.
+/// Reads an object from the JSON text of a host. Values that `T` ignores are not validated.
 ///
 /// # Errors
-/// What was wrong, after the path of the value it is about.
+/// The path of the invalid value, and the cause.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     read_seed(text, || PhantomData::<Object<T>>).map(|Object(value)| value)
 }
 
-/// Reads an object of a text that no host has read before. Of what is asked for nothing is read from text that is no JSON
-/// anywhere.
+/// Reads an object from a text that no host has parsed before. The whole text must be valid JSON.
 ///
 /// # Errors
-/// What was wrong, after the path of the value it is about.
+/// The path of the invalid value, and the cause.
 pub(crate) fn read_strictly<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     let read = serde_json::from_str(text).or_else(|_| read_tracked(text, PhantomData::<Object<T>>));
     read.map(|Object(value)| value)
@@ -38,25 +37,25 @@ pub(crate) fn without_position(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(cause, _)| cause)
 }
 
-/// Reads a field that holds an object. Left to itself, a struct would also be read from a list of its fields' values.
+/// Reads a field whose value is an object. By default, serde also reads a struct from a list of the values of its fields.
 ///
 /// # Errors
-/// When there is no object, or it cannot be read.
+/// If the value is not an object, or cannot be read.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Object::deserialize(deserializer).map(|Object(value)| value)
 }
 
-/// Reads a field that holds an object or null.
+/// Reads a field whose value is an object or null.
 ///
 /// # Errors
-/// When there is something else, or it cannot be read.
+/// If the value is another one, or cannot be read.
 pub(crate) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
-/// A value that is read from an object and from nothing else.
+/// A value that is read from an object only.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -80,22 +79,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// Reads a value.
 ///
 /// # Errors
-/// What was wrong, and at which line and column.
+/// The cause, with its line and column.
 pub(crate) fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
     reader::read(text, PhantomData).map_or_else(|| serde_json::from_str(text), Ok)
 }
 
-/// The JSON of the value of a key of an object, the first one where there are several. What stands after it is not looked
-/// at.
+/// The JSON of the value of a key in an object. The first of duplicate keys counts; the text after it is not read.
 pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
     reader::value_of(object, key)
 }
 
-/// Reads a value by a seed. The seed is asked for twice when the value cannot be read: finding out why, and keeping track
-/// of the path, costs more than reading.
+/// Reads a value with a seed. An invalid text is read again with a second seed, because tracking the path and the cause costs
+/// more than reading.
 ///
 /// # Errors
-/// What was wrong, after the path of the value it is about.
+/// The path of the invalid value, and the cause.
 pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn() -> S) -> Result<S::Value, String> {
     reader::read(text, seed()).map_or_else(|| read_tracked(text, seed()), Ok)
 }
@@ -108,9 +106,9 @@ fn read_tracked<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S:
     outcome.map_err(|error| {
         let cause = error.to_string();
         if error.is_data() {
-            // The position counts from where this reader started, which the user never sees; the path says more.
+            // The position is relative to the text of this reader, which users do not see. The path says more.
             let cause = without_position(&cause);
-            // Causes and paths repeat what stands in the text.
+            // Causes and paths repeat parts of the text.
             match track.path().to_string().as_str() {
                 "." => Sanitized(cause).to_string(),
                 path => format!("{}: {}", Sanitized(path), Sanitized(cause)),
@@ -121,32 +119,32 @@ fn read_tracked<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S:
     })
 }
 
-/// A string, such as a key of an object, borrowed where it holds no escapes.
-pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
+/// A string, such as a key of an object, borrowed if it has no escapes.
+pub(crate) struct JsonStr<'a>(pub(crate) Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+        struct JsonStrVisitor;
+        impl<'de> Visitor<'de> for JsonStrVisitor {
+            type Value = JsonStr<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(key)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(KeyVisitor)
+        deserializer.deserialize_str(JsonStrVisitor)
     }
 }
 
-/// The keys of an object and their values, in the order in which they are written.
+/// The keys and values of an object, in their order in the text.
 #[derive(Debug)]
 pub struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -162,7 +160,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::with_capacity(map.size_hint().unwrap_or_default());
-                while let Some((Key(key), value)) = map.next_entry()? {
+                while let Some((JsonStr(key), value)) = map.next_entry()? {
                     entries.push((key, value));
                 }
                 Ok(Entries(entries))
@@ -172,7 +170,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// The JSON at a JSON pointer.
+/// The JSON at a JSON pointer (RFC 6901).
 pub(crate) fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
     pointer.split('/').skip(1).map(unescape).try_fold(object, |json, key| {
         if json.trim_start().starts_with('{') {
@@ -183,7 +181,7 @@ pub(crate) fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
     })
 }
 
-/// A key of a JSON pointer, unescaped (RFC 6901, section 4).
+/// Unescapes a key of a JSON pointer (RFC 6901, section 4).
 pub(crate) fn unescape(key: &str) -> String {
     key.replace("~1", "/").replace("~0", "~")
 }

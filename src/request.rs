@@ -1,5 +1,5 @@
-//! What policy-server hands us: the settings and an admission request. Only the fields that we use are typed; objects
-//! stay the JSON text that they came as.
+//! What policy-server passes to the policy: the settings and an admission request. Only the fields that are used have types;
+//! objects remain JSON text.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// The payload of waPC's `validate`, with the settings as `S` reads them.
+/// The payload of waPC's `validate`, with settings of the type `S`.
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "'de: 'a, S: Default + Deserialize<'de>"))]
 pub struct Payload<'a, S> {
     /// The admission request.
     #[serde(borrow, deserialize_with = "json::object")]
     pub request: AdmissionRequest<'a>,
-    /// The settings; the default if they are missing.
+    /// The settings; the default if they are left out.
     #[serde(default)]
     pub settings: S,
 }
 
-/// The controllers of kube-controller-manager that create pods, or objects with pod templates, by their service accounts in
-/// `kube-system`. Where `--use-service-account-credentials` is off, all of them have the user name of the manager.
+/// The service accounts, in `kube-system`, of the controllers in kube-controller-manager that create pods or objects with pod
+/// templates. Without `--use-service-account-credentials`, all of them have the user name of the manager.
 const CONTROLLERS: [&str; 7] = [
     "cronjob-controller",
     "daemon-set-controller",
@@ -34,7 +34,7 @@ const CONTROLLERS: [&str; 7] = [
 const CONTROLLER_ACCOUNT: &str = "system:serviceaccount:kube-system:";
 const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
-/// The fields that we use of `admission.k8s.io/v1` AdmissionRequest.
+/// The fields of an `admission.k8s.io/v1` AdmissionRequest that the policy uses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AdmissionRequest<'a> {
@@ -47,16 +47,16 @@ pub struct AdmissionRequest<'a> {
     /// The subresource, such as `scale`.
     #[serde(borrow, default)]
     pub sub_resource: Option<Cow<'a, str>>,
-    /// The name of the object, where it is known before the object is stored.
+    /// The name of the object, if it is known before the object is stored.
     #[serde(borrow, default)]
     pub name: Option<Cow<'a, str>>,
-    /// Who makes the request.
+    /// The user who makes the request.
     #[serde(borrow, default, deserialize_with = "json::optional_object")]
     pub user_info: Option<UserInfo<'a>>,
-    /// Whether nothing is to be stored.
+    /// Whether this is a dry run: nothing is stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
-    /// The namespace of the object, where it has one.
+    /// The namespace of the object, if it has one.
     #[serde(borrow, default)]
     pub namespace: Option<Cow<'a, str>>,
     /// CREATE, UPDATE, DELETE or CONNECT.
@@ -70,7 +70,7 @@ pub struct AdmissionRequest<'a> {
     pub old_object: Option<&'a RawValue>,
 }
 
-/// Who makes a request, as the API server has authenticated it.
+/// The user who makes a request, as authenticated by the API server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct UserInfo<'a> {
     /// The name of the user.
@@ -81,7 +81,7 @@ pub struct UserInfo<'a> {
     pub groups: Option<Vec<Cow<'a, str>>>,
 }
 
-/// Names a resource, as far as we use it.
+/// A resource; the policy uses its plural name only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Resource<'a> {
     /// The plural, such as `pods`.
@@ -89,16 +89,16 @@ pub struct Resource<'a> {
     pub resource: Cow<'a, str>,
 }
 
-/// Names a kind. The core group is the empty string.
+/// A kind with its group and version. The core group is the empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct GroupVersionKind<'a> {
     /// The API group.
     #[serde(borrow, default)]
     pub group: Cow<'a, str>,
-    /// The version in its group.
+    /// The version of the API group.
     #[serde(borrow, default)]
     pub version: Cow<'a, str>,
-    /// The kind itself.
+    /// The name of the kind.
     #[serde(borrow)]
     pub kind: Cow<'a, str>,
 }
@@ -115,7 +115,7 @@ impl<'a, S: Default + Deserialize<'a>> Payload<'a, S> {
     /// Reads the payload.
     ///
     /// # Errors
-    /// What was wrong and where, when this is no admission request.
+    /// What is wrong and where, if this is not an admission request.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|error| format!("this is not UTF-8: {error}"))?;
         json::read(text)
@@ -123,7 +123,7 @@ impl<'a, S: Default + Deserialize<'a>> Payload<'a, S> {
 }
 
 impl AdmissionRequest<'_> {
-    /// The object, unless it is left out or null, as it is in a DELETE.
+    /// The object; `None` if it is left out or null, as in a DELETE.
     #[must_use]
     pub fn object(&self) -> Option<&RawValue> {
         self.object.filter(|object| object.get() != "null")
@@ -135,14 +135,14 @@ impl AdmissionRequest<'_> {
         self.old_object.filter(|object| object.get() != "null")
     }
 
-    /// The name of the user who makes the request; empty where there is none.
+    /// The name of the user who makes the request; empty if there is no user.
     #[must_use]
     pub fn user(&self) -> &str {
         self.user_info.as_ref().and_then(|user| user.username.as_deref()).unwrap_or_default()
     }
 
-    /// Whether the requester is one of Kubernetes' own controllers. Only the authenticated user decides that: every user can write
-    /// an owner reference.
+    /// Whether the requester is one of Kubernetes' own controllers. Only the authenticated user counts: every user can write an
+    /// owner reference.
     #[must_use]
     pub fn is_by_controller(&self) -> bool {
         is_controller(self.user())
@@ -154,20 +154,20 @@ impl AdmissionRequest<'_> {
         self.user_info.as_ref().and_then(|user| user.groups.as_deref()).unwrap_or_default()
     }
 
-    /// Whether this is a question of Kubewarden's audit scanner about an object that is stored already. It asks without a
-    /// user, which no request that came through an API server does, and gives the kind for the resource.
+    /// Whether Kubewarden's audit scanner makes this request, about an object that is already stored. Its requests have no user,
+    /// unlike any that comes through an API server, and have the kind in place of the resource.
     #[must_use]
     pub fn is_audit(&self) -> bool {
         self.user().is_empty() && self.resource.as_ref().is_some_and(|resource| resource.resource == self.kind.kind)
     }
 
-    /// The namespace, `None` where the object is in none.
+    /// The namespace; `None` for an object without one.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// The subresource, `None` for the resource itself.
+    /// The subresource; `None` for the resource itself.
     #[must_use]
     pub fn sub_resource(&self) -> Option<&str> {
         self.sub_resource.as_deref().filter(|name| !name.is_empty())
@@ -188,7 +188,7 @@ mod tests {
     type Payload<'a> = super::Payload<'a, Option<IgnoredAny>>;
 
     #[test]
-    fn only_the_fields_that_we_use_must_be_there() {
+    fn only_the_fields_that_are_used_are_required() {
         let bytes = br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE", "other": {"x": [1]}}}"#;
         let payload = Payload::parse(bytes).unwrap();
         assert_eq!(payload.request.kind.kind, "Pod");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_admission_request_is_refused_with_its_place() {
+    fn an_invalid_admission_request_is_refused_with_the_place_of_the_fault() {
         for (payload, expected) in [
             (&b""[..], "EOF while parsing a value"),
             (b"not json", "expected ident"),
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_no_harm() {
+    fn deep_nesting_is_harmless() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let bytes = format!(r#"{{"request": {{"kind": {{"kind": "Pod"}}, "operation": "CREATE", "object": {deep}}}}}"#);
         assert!(Payload::parse(bytes.as_bytes()).is_ok());
     }
 
     #[test]
-    fn controllers_are_known_by_their_user_names() {
+    fn controllers_are_recognised_by_their_user_names() {
         for user in [
             "system:kube-controller-manager",
             "system:serviceaccount:kube-system:replicaset-controller",

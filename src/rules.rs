@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use crate::config::read::{Fields, Path, Problems, Section, Setting};
+use crate::config::read::{Fields, Overridable, Path, Problems, Setting};
 use crate::config::schema::{Key, Schema};
 use crate::evidence::Evidence;
 use crate::evidence::build::Build;
@@ -82,7 +82,7 @@ macro_rules! rules {
                     let $module = match fields.take_unread($key) {
                         Some(json) => {
                             let base = base.map(|base| &base.$module);
-                            Section::read_over(json, Path::Key(&at, $key), problems, base)
+                            Overridable::read_over(json, Path::Key(&at, $key), problems, base)
                         }
                         None => Some(base.map_or_else(Default::default, |base| base.$module.clone())),
                     };

@@ -1,5 +1,5 @@
-//! The settings of the policy, as an admin writes them. `docs/settings.md` explains them to users, in the words of the
-//! doc comments of keys.
+//! The settings of the policy, as an admin writes them. The doc comments of their keys become the reference in
+//! `docs/settings.md`.
 
 mod lazy;
 mod request_settings;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::INVALID_SETTINGS;
-use crate::config::images::{Images, Platforms};
+use crate::config::images::{Images, PlatformList};
 use crate::config::read::{Fields, Path, Problems, Setting, kind_of, section};
 use crate::config::schema::{Key, Schema, Section};
 use crate::enforcement::break_glass::BreakGlass;
@@ -28,34 +28,34 @@ section! {
     /// All settings. Every key is optional, and `{}` is a useful policy.
     pub struct General {
         /// Registries that policy-server may contact: hosts, or paths below them. An image on another registry is
-        /// [`unknown-registry`](unknown-registry.md), and its registry is not contacted. A host stands for all of its repositories,
-        /// `host/path` for that repository and those below it; `*` stands for any characters, in a path `/` included. With an
-        /// empty list every host that a requester names is contacted, so that a requester can
+        /// reported as [`unknown-registry`](unknown-registry.md), and its registry is not contacted. A host matches all of its
+        /// repositories, `host/path` that repository and those below it; `*` matches any characters, in a path also `/`. With an
+        /// empty list, policy-server contacts every host that a requester names, so a requester can
         /// [block admission](registries.md#which-registries-are-asked). For example
         /// `[docker.io, registry.example.com/team/*]`.
         "registries" registries: Vec<RegistryPattern> = Vec::new(),
-        /// The platforms of the cluster's nodes. Of an index, every image that a node of one of these platforms may run is
-        /// judged; left out, those for the platform of policy-server. A pod that selects nodes by `kubernetes.io/arch` or
-        /// `kubernetes.io/os` is judged for the platforms that it selects. For example `[linux/amd64, linux/arm64]`.
-        "platforms" platforms: Option<Platforms> = None,
-        /// Images that no rule looks at. A reference that is [none](invalid-reference.md) has no name to match and is
-        /// refused all the same. For example `[registry.example.com/infra/*]`.
+        /// The platforms of the cluster's nodes. From an index (a multi-platform image), every image that a node of one of these
+        /// platforms may run is judged. Without this list, the images for the platform of policy-server are judged. A pod that
+        /// selects nodes by `kubernetes.io/arch` or `kubernetes.io/os` is judged for the platforms that it selects. For example `[linux/amd64, linux/arm64]`.
+        "platforms" platforms: Option<PlatformList> = None,
+        /// Images that no rule judges. An [invalid reference](invalid-reference.md) has no name to match and is still
+        /// refused. For example `[registry.example.com/infra/*]`.
         "exempt" exempt: Vec<ImagePattern<'static>> = Vec::new(),
-        /// Findings that are let pass for a time.
+        /// Findings that are accepted for a limited time.
         /// For example `[{images: ["*"], rules: [stale-image], until: 2026-12-31, reason: SEC-42 vendor fix pending}]`.
         "exceptions" exceptions: Vec<Exception> = Vec::new(),
-        /// Other settings of rules for some images. The first entry whose `images` match an image applies. Keys that a section leaves
-        /// out have their values in the section at the top.
+        /// Different settings of rules for some images. The first entry whose `images` match an image applies. Keys that a section
+        /// leaves out are inherited from the section at the top.
         /// For example `[{images: ["registry.example.com/sandbox/*"], schedule: {maxAge: 180d}}]`.
         "overrides" overrides: Overrides = Overrides::default(),
-        /// How hard findings bite in special cases.
+        /// How strictly findings are enforced in special cases.
         "enforcement" enforcement: Enforcement = Enforcement::default(),
-        /// The door for emergencies.
+        /// Who may bypass the policy in an emergency.
         "breakGlass" break_glass: BreakGlass = BreakGlass::default(),
-        /// Kinds besides Kubernetes' own that hold pod templates.
+        /// Kinds besides Kubernetes' own that contain pod templates.
         /// For example `[{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: /spec/template}]`.
         "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
-        /// The time at which to judge, for tests and what-if questions only. Every response then carries the warning
+        /// The time as of which images are judged, for tests and what-if questions only. Every response then has the warning
         /// [`evaluate-at-set`](evaluate-at-set.md).
         "evaluateAt" evaluate_at: Option<DateTime<Utc>> = None,
     }
@@ -73,7 +73,7 @@ pub struct Settings {
     pub general: General,
 }
 
-/// The entries of `overrides`, as they are written. They inherit from the sections of the rules, which are read first.
+/// The entries of `overrides` as JSON. They inherit from the sections of the rules, which are read first.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides(Vec<Box<RawValue>>);
 
@@ -86,9 +86,9 @@ impl PartialEq for Overrides {
 /// An entry of `overrides`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    /// The images that it is for.
+    /// The images that it applies to.
     pub images: Images,
-    /// The settings of rules for these images, with those that are inherited.
+    /// The settings of rules for these images, including inherited ones.
     pub rules: RuleSettings,
 }
 
@@ -96,15 +96,15 @@ impl Settings {
     /// Reads the settings from JSON.
     ///
     /// # Errors
-    /// Every problem, each with the path of the value it is about.
+    /// Every problem, each with the path of its value.
     pub fn from_json(json: &RawValue) -> Result<Self, Problems> {
         Self::with_warnings(json).map(|(settings, _)| settings)
     }
 
-    /// Reads the settings from JSON, with what is valid in them but probably not what was meant, a line each.
+    /// Reads the settings from JSON, with the warnings about values that are valid but probably not intended.
     ///
     /// # Errors
-    /// Every problem, each with the path of the value it is about.
+    /// Every problem, each with the path of its value.
     pub fn with_warnings(json: &RawValue) -> Result<(Self, Vec<String>), Problems> {
         if json.get() == "null" {
             return Ok((Self::default(), Vec::new()));
@@ -147,7 +147,7 @@ impl Setting for Settings {
         let fields = Fields::read(json, at, problems)?;
         let overrides = fields.get("overrides");
         let settings = Self::take(fields, problems);
-        // Also where something else is wrong, so that all problems are reported.
+        // Even if there are other problems, so that all of them are reported.
         let base = settings.as_ref().map(|settings| settings.rules.clone()).unwrap_or_default();
         if let Some(overrides) = overrides.and_then(|json| Overrides::read(json, Path::Root, &mut Problems::default()))
         {
@@ -176,7 +176,7 @@ impl Setting for Settings {
 }
 
 impl General {
-    /// An exception ends, and an exemption does not: one for images that are exempt looks as if it did.
+    /// Reports exceptions for exempt images. An exception suggests an end date, and an exemption has none.
     fn find_contradictions(&self, problems: &mut Problems) {
         for (index, exception) in self.exceptions.iter().enumerate() {
             for pattern in exception.images.patterns() {
@@ -185,20 +185,20 @@ impl General {
                     let at = Path::Key(&Path::Root, "exceptions");
                     problems.push(
                         Path::Key(&Path::Index(&at, index), "images"),
-                        format_args!("`{excepted}` is exempt by `{exempt}` in any case, without an end; take it out of one of the two"),
+                        format_args!("`{excepted}` is already exempt by `{exempt}`, without an end date; remove it from one of the two"),
                     );
                 }
             }
         }
     }
 
-    /// The platforms of the cluster's nodes, where they are listed.
+    /// The platforms of the cluster's nodes, if they are listed.
     #[must_use]
     pub fn configured_platforms(&self) -> Option<&[Platform]> {
-        self.platforms.as_ref().map(|Platforms(platforms)| platforms.as_slice())
+        self.platforms.as_ref().map(|PlatformList(platforms)| platforms.as_slice())
     }
 
-    /// Whether no rule looks at the image of this normalised name.
+    /// Whether no rule judges the image of this normalised name.
     #[must_use]
     pub fn exempts(&self, normalized: &str) -> bool {
         self.exempt.iter().any(|pattern| pattern.matches(normalized))
@@ -206,7 +206,7 @@ impl General {
 }
 
 impl Overrides {
-    /// The entries that can be read. They inherit from `base`.
+    /// The valid entries. They inherit from `base`.
     fn entries(&self, base: &RuleSettings, problems: &mut Problems) -> Vec<Override> {
         let at = Path::Key(&Path::Root, "overrides");
         let mut entries = Vec::with_capacity(self.0.len());
@@ -231,7 +231,7 @@ impl Setting for Overrides {
     fn schema() -> Schema {
         let images = Key {
             name: Override::IMAGES,
-            about: "The images that this entry is for.".to_owned(),
+            about: "The images that this entry applies to.".to_owned(),
             schema: Images::schema(),
             default: None,
         };
@@ -239,7 +239,7 @@ impl Setting for Overrides {
             let (name, page) = (key.name, key.name.to_lowercase());
             Key { about: format!("Changes [`{name}`](#{page}) for these images."), default: Some(Value::Null), ..key }
         });
-        let about = "Other settings of rules for some images. Keys that are left out have their values in the section at the top.";
+        let about = "Different settings of rules for some images. Keys that are left out are inherited from the section at the top.";
         Schema::List {
             items: Box::new(Schema::Section(Section {
                 name: "Override",
@@ -263,7 +263,7 @@ impl Override {
     fn read_over(json: &RawValue, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
         let mut fields = Fields::read(json, at, problems)?;
         if !fields.has(Self::IMAGES) {
-            problems.push(at, format_args!("`{}` is missing", Self::IMAGES));
+            problems.push(at, format_args!("`{}` is required", Self::IMAGES));
         }
         let images = fields.take(Self::IMAGES, at, problems);
         let rules = RuleSettings::take(&mut fields, at, problems, Some(base));
@@ -272,20 +272,20 @@ impl Override {
     }
 }
 
-/// Judges the settings alone, as waPC's `validate_settings` gets them.
+/// Validates the settings that waPC's `validate_settings` receives.
 ///
-/// Returns what is valid in them but probably not what was meant, a line each.
+/// Returns the warnings about values that are valid but probably not intended.
 ///
 /// # Errors
-/// What is wrong with them.
+/// All problems, in one message.
 pub fn check(json: &[u8]) -> Result<Vec<String>, String> {
-    let json: &RawValue =
-        serde_json::from_slice(json).map_err(|error| format!("the settings of this policy are no JSON: {error}"))?;
+    let json: &RawValue = serde_json::from_slice(json)
+        .map_err(|error| format!("the settings of this policy are not valid JSON: {error}"))?;
     let read = Settings::with_warnings(json);
     read.map(|(_, warnings)| warnings).map_err(|problems| message(&problems))
 }
 
-/// The finding for a request whose settings cannot be used. It lists all that is wrong with them; `found` is what was found so far.
+/// The finding for a request with invalid settings. It lists all problems; `found` are those that were found so far.
 #[must_use]
 pub fn invalid(payload: &[u8], found: &Problems) -> Finding {
     #[derive(Deserialize)]
@@ -302,11 +302,11 @@ fn message(problems: &Problems) -> String {
     format!("the settings of this policy are not valid:\n{problems}")
 }
 
-/// The warning that images are judged as of another time.
+/// The warning that images are judged as of `evaluateAt`.
 #[must_use]
 pub fn evaluate_at_warning(settings: &General) -> Option<Finding> {
     let time = settings.evaluate_at?.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let text = format!("this policy judges as if it were {time}; take `evaluateAt` out of its settings");
+    let text = format!("this policy judges images as of {time}; remove `evaluateAt` from its settings");
     Some(Finding::warning(EVALUATE_AT_SET, text))
 }
 

@@ -373,7 +373,7 @@ fn a_time_in_the_settings_is_judged_by_and_warned_of() {
     settings["evaluateAt"] = json!("2026-01-02T00:00:00+01:00");
     let response = respond(&host, &request("Pod", &pod(&["a:1"])), &settings);
     assert_eq!(response["codes"], json!(["evaluate-at-set Warn"]));
-    assert!(response["warnings"][0].as_str().unwrap().contains("as if it were 2026-01-01T23:00:00Z"));
+    assert!(response["warnings"][0].as_str().unwrap().contains("judges images as of 2026-01-01T23:00:00Z"));
     let mut delete = request("Pod", &pod(&["a:1"]));
     delete["operation"] = json!("DELETE");
     assert_eq!(
@@ -1191,9 +1191,11 @@ fn an_image_cannot_be_exempt_and_excepted() {
         ],
     });
     let message = crate::settings::check(settings.to_string().as_bytes()).unwrap_err();
-    assert!(message.contains("exceptions[0].images: `registry.example.com/app:*` is exempt by `registry.example.com/*` in any case, without an end; take it out of one of the two"), "{message}");
+    assert!(message.contains("exceptions[0].images: `registry.example.com/app:*` is already exempt by `registry.example.com/*`, without an end date; remove it from one of the two"), "{message}");
     assert!(
-        message.contains("exceptions[1].images: `docker.io/library/nginx:1` is exempt by `docker.io/library/nginx:*`"),
+        message.contains(
+            "exceptions[1].images: `docker.io/library/nginx:1` is already exempt by `docker.io/library/nginx:*`"
+        ),
         "{message}"
     );
 }

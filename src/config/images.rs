@@ -7,7 +7,7 @@ use super::read::{Path, Problems, Setting, is_empty_list, read_string};
 use super::schema::Schema;
 use crate::image::{ImagePattern, Platform, RegistryDoubt, RegistryPattern};
 
-/// A list of patterns that names at least one.
+/// A list of at least one image pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images(Vec<ImagePattern<'static>>);
 
@@ -38,7 +38,7 @@ impl Setting for ImagePattern<'static> {
     }
 
     fn schema() -> Schema {
-        // A name without a slash, and one: host, path, and a last part that has a tag, a digest or a wildcard.
+        // A pattern without a slash begins with `*`. Others have a host, a path, and a last part with a tag, a digest or a wildcard.
         let (any, inner) = ("[A-Za-z0-9._:@*?\\[\\]/-]", "[A-Za-z0-9._:@*?\\[\\]-]");
         let host = format!("(\\*{inner}*|localhost|{inner}*[.:\\[A-Z]{inner}*)");
         let last = format!("({inner}*[*:@]{inner}*[A-Za-z0-9._*?\\[\\]-]|{inner}*\\*)");
@@ -59,7 +59,7 @@ impl Setting for RegistryPattern {
                     Some(RegistryDoubt::AnyHost) => problems.warn(
                         at,
                         format_args!(
-                            "`{text}` matches every host, so that requesters choose which hosts policy-server asks; \
+                            "`{text}` matches every host, so requesters choose which hosts policy-server contacts; \
                              list the registries that the cluster uses"
                         ),
                     ),
@@ -88,11 +88,11 @@ impl Setting for RegistryPattern {
     }
 }
 
-/// The platforms that are judged, at least one.
+/// A list of at least one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platforms(pub Vec<Platform>);
+pub struct PlatformList(pub Vec<Platform>);
 
-impl Setting for Platforms {
+impl Setting for PlatformList {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         if is_empty_list(json) {
             problems.push(at, "the list is empty; write a platform such as `linux/amd64`, or leave `platforms` out");
@@ -139,7 +139,7 @@ impl Setting for Platform {
 impl Setting for Images {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         if is_empty_list(json) {
-            problems.push(at, "a list without an image pattern; write one, or `*` for every image");
+            problems.push(at, "the list is empty; write an image pattern, or `*` for every image");
             return None;
         }
         Vec::read(json, at, problems).map(Self)

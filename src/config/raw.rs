@@ -1,4 +1,4 @@
-//! Settings as they come with a request: cut into sections, which are read later.
+//! Settings as they come with a request: split into sections, which are read later.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::json::Entries;
 
-/// Settings as they come with a request. They may be large, and are cut up into sections while the request is read.
+/// Settings as they come with a request. They may be large, so they are split into sections while the request is read.
 #[derive(Debug, Default)]
 pub enum RawSettings<'a> {
-    /// None, or null.
+    /// No settings, or null.
     #[default]
     Nothing,
     /// An object.
     Sections(Entries<'a>),
-    /// Something else, which no settings are.
+    /// Another value, which is not valid.
     Other,
 }
 

@@ -1,7 +1,6 @@
-//! How settings are read: every problem is collected with its path, so that an admin sees all of them at once.
+//! Reads settings. Every problem is collected with its path, so that an admin sees all of them at once.
 //!
-//! Values are borrowed from the JSON text and read one by one. A value that cannot be read costs that value only; its
-//! neighbours are still looked at.
+//! Values are borrowed from the JSON text and read one by one. After an invalid value, the remaining ones are still read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,45 +12,45 @@ use super::schema::{Constraint, Schema};
 use crate::json::Entries;
 use crate::sanitized::Sanitized;
 
-/// Below this similarity (0 to 1) a known key is no suggestion for an unknown one.
+/// The Jaro-Winkler similarity (0 to 1) above which a known word is suggested for an unknown one.
 const SIMILAR: f64 = 0.7;
-/// The most characters of a word that are compared with known ones.
+/// The most characters of a word that are compared with known words.
 const MOST_COMPARED: usize = 64;
 
-/// Something that is read from one JSON value of the settings.
+/// A type that is read from one JSON value of the settings.
 pub trait Setting: Sized {
-    /// Reads the value at the path `at`. Returns nothing when it cannot be read, which is then among the problems.
+    /// Reads the value at the path `at`. Returns `None`, and adds a problem, if it is invalid.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self>;
 
-    /// What may be written for it.
+    /// The description of the type.
     fn schema() -> Schema;
 
-    /// The value as it would be written.
+    /// The value as it would be written in JSON.
     fn to_json(&self) -> Value;
 }
 
-/// A setting that is one of some words.
+/// A setting that is one of a few words.
 pub trait Keyword: Copy + PartialEq + 'static {
-    /// The words, each with what it stands for.
+    /// The words, each with its value.
     const KEYWORDS: &'static [(&'static str, Self)];
 }
 
-/// How many problems are told of. Nobody mends more at once.
-const TOLD: usize = 100;
+/// The most problems that are reported one by one; further ones are counted.
+const MAX_LINES: usize = 100;
 
-/// The most characters of a problem that are told. Problems repeat what is written.
-const LONGEST_LINE: usize = 2000;
+/// The most characters of one problem. Problems repeat text of the settings, which may be long.
+const MAX_LINE_LENGTH: usize = 2000;
 
-/// No section has so many keys.
-const TOO_MANY_KEYS: usize = 64;
+/// The most keys of an object. Every section has fewer; reading more takes quadratic time.
+const MAX_KEYS: usize = 63;
 
-/// What is wrong with the settings, in the order in which it was found.
+/// The problems of the settings, in the order in which they were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     lines: Vec<String>,
-    /// How many more there are than are told of.
+    /// The number of problems that are only counted.
     more: usize,
-    /// What is valid, but probably not what was meant.
+    /// Values that are valid, but probably not intended.
     warnings: Vec<String>,
 }
 
@@ -70,35 +69,35 @@ impl Problems {
         self.warnings.push(line(at, text));
     }
 
-    /// The warnings, one string each, every one beginning with its path.
+    /// The warnings; each begins with the path of its value.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no problems.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Whether what is found from now on is counted only.
+    /// Whether further problems are only counted.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.lines.len() >= TOLD
+        self.lines.len() >= MAX_LINES
     }
 
-    /// The problems, one string each, every one beginning with its path.
+    /// The problems; each begins with the path of its value.
     #[must_use]
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
 }
 
-/// A line about the value at a path, cut where it is very long.
+/// A line about the value at a path, cut at [`MAX_LINE_LENGTH`].
 fn line(at: Path<'_>, text: impl fmt::Display) -> String {
     let mut line = format!("{at}: {text}");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
+    if let Some((end, _)) = line.char_indices().nth(MAX_LINE_LENGTH) {
         line.truncate(end);
         line.push('…');
     }
@@ -115,7 +114,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Where a value stands in the settings, such as `overrides[1].images`.
+/// The path of a value in the settings, such as `overrides[1].images`.
 #[derive(Debug, Clone, Copy)]
 pub enum Path<'p> {
     /// The settings themselves.
@@ -137,7 +136,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// What kind of JSON value this is, in the words of YAML's users.
+/// The type of a JSON value, as messages show it.
 pub fn kind_of(json: &RawValue) -> &'static str {
     match json.get().bytes().next() {
         Some(b'{') => "an object",
@@ -149,7 +148,7 @@ pub fn kind_of(json: &RawValue) -> &'static str {
     }
 }
 
-/// Reads a string, or says what stands there instead.
+/// Reads a string; another value is a problem, with `expected` as the noun for the right one.
 pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut Problems) -> Option<String> {
     match crate::json::from_str(json.get()) {
         Ok(text) => Some(text),
@@ -165,23 +164,23 @@ pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut
 }
 
 impl<T: Keyword> Setting for T {
-    /// YAML 1.1, which `kubectl` speaks, takes an unquoted `off` for `false`; so `false` is read as `off`. Where `true` and `false`
-    /// are words themselves, they are read with quotes and without.
+    /// YAML 1.1, which `kubectl` uses, reads an unquoted `off` as `false`, so `false` is accepted for `off`. If `true` and `false`
+    /// are keywords, they are accepted with and without quotes.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let choices = || T::KEYWORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let known = || T::KEYWORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>();
         let has = |wanted: &str| T::KEYWORDS.iter().any(|(word, _)| *word == wanted);
         let word = match (json.get(), crate::json::from_str::<String>(json.get())) {
             (boolean @ ("true" | "false"), _) if has(boolean) => boolean.to_owned(),
             ("false", _) if has("off") => "off".to_owned(),
             (_, Ok(word)) => word,
             (_, Err(_)) => {
-                problems.push(at, format_args!("expected one of {}, found {}", choices(), kind_of(json)));
+                problems.push(at, format_args!("expected one of {}, found {}", known().join(", "), kind_of(json)));
                 return None;
             }
         };
         let found = T::KEYWORDS.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
         if found.is_none() {
-            problems.push(at, format_args!("`{word}` is none of {}", choices()));
+            push_unknown_value(&word, &known(), at, problems);
         }
         found
     }
@@ -193,6 +192,15 @@ impl<T: Keyword> Setting for T {
     fn to_json(&self) -> Value {
         T::KEYWORDS.iter().find(|(_, value)| value == self).map(|(word, _)| *word).into()
     }
+}
+
+/// Reports a word that is not one of the known ones.
+fn push_unknown_value(word: &str, known: &[&str], at: Path<'_>, problems: &mut Problems) {
+    // A boolean is not a misspelled word: `true` does not suggest `trust`.
+    let is_word = !matches!(word, "true" | "false") && !problems.is_full();
+    let nearest = if is_word { nearest(word, known) } else { None };
+    let advice = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+    problems.push(at, format_args!("unknown value `{word}`; expected one of {}{advice}", known.join(", ")));
 }
 
 impl Setting for bool {
@@ -252,19 +260,19 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
-/// Whether this is a list without items.
+/// Whether the value is a list without items.
 #[must_use]
 pub fn is_empty_list(json: &RawValue) -> bool {
     json.get().strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
-/// The keys of an object that have not been asked for yet.
+/// The keys of an object that have not been taken yet.
 pub struct Fields<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object; a key that is given twice is a problem.
+    /// Reads an object; a duplicate key is a problem.
     pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Ok(entries) = crate::json::from_str(json.get()) else {
             problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
@@ -273,16 +281,16 @@ impl<'a> Fields<'a> {
         Self::of(entries, at, problems)
     }
 
-    /// Takes the keys of an object; a key that is given twice is a problem.
+    /// Starts with the keys of an object; a duplicate key is a problem.
     pub fn of(Entries(entries): Entries<'a>, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        if entries.len() >= TOO_MANY_KEYS {
-            problems.push(at, format_args!("it has {} keys, many more than there are", entries.len()));
+        if entries.len() > MAX_KEYS {
+            problems.push(at, format_args!("expected at most {MAX_KEYS} keys, found {}", entries.len()));
             return None;
         }
         let mut fields = Self { entries: Vec::with_capacity(entries.len()) };
         for (key, value) in entries {
             if fields.entries.iter().any(|(known, _)| *known == key) {
-                problems.push(Path::Key(&at, &key), "given twice");
+                problems.push(Path::Key(&at, &key), "duplicate key");
             } else {
                 fields.entries.push((key, value));
             }
@@ -290,12 +298,12 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
-    /// Takes and reads the value of a key. A null is as good as no value: YAML writes `key:` for it.
+    /// Takes and reads the value of a key. Null counts as no value, because it is how YAML reads `key:`.
     pub fn take<T: Setting>(&mut self, key: &str, at: Path<'_>, problems: &mut Problems) -> Option<T> {
         T::read(self.take_unread(key)?, Path::Key(&at, key), problems)
     }
 
-    /// Takes the value of a key as it stands there.
+    /// Takes the JSON of the value of a key.
     pub fn take_unread(&mut self, key: &str) -> Option<&'a RawValue> {
         let index = self.entries.iter().position(|(known, _)| known == key)?;
         let (_, value) = self.entries.swap_remove(index);
@@ -307,7 +315,7 @@ impl<'a> Fields<'a> {
         self.value(key).is_some()
     }
 
-    /// The value of a key, as it is written.
+    /// The JSON of the value of a key.
     pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.value(key)
     }
@@ -317,9 +325,9 @@ impl<'a> Fields<'a> {
         value.filter(|value| value.get() != "null")
     }
 
-    /// Whether the keys are what they must be together.
-    pub fn keep(&self, limit: Constraint) -> bool {
-        match limit {
+    /// Whether the keys satisfy a constraint.
+    pub fn satisfy(&self, constraint: Constraint) -> bool {
+        match constraint {
             Constraint::NotBoth(keys) => !keys.iter().all(|key| self.has(key)),
             Constraint::NotAllEmpty(keys) => {
                 keys.iter().any(|key| self.value(key).is_some_and(|value| !is_empty_list(value)))
@@ -327,7 +335,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The keys that are not inherited, because one is given that they may not stand beside.
+    /// The keys that are not inherited, because a key that excludes them is given.
     pub fn replaced(&self, constraints: &[Constraint]) -> Vec<&'static str> {
         let mut replaced = Vec::new();
         for constraint in constraints {
@@ -339,51 +347,55 @@ impl<'a> Fields<'a> {
         replaced
     }
 
-    /// Reports the keys that nobody asked for, in alphabetical order, each with the known key that it is nearest to.
+    /// Reports the keys that have not been taken, in alphabetical order, each with the most similar known key.
     pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
         self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, _) in &self.entries {
-            // Looking for the nearest of the known words costs more than reading them all.
+        for (key, value) in &self.entries {
+            // Comparing words costs more than reading the whole section.
             let nearest = if problems.is_full() { None } else { nearest(key, known) };
-            let advice = match nearest {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("the keys here are {}", known.join(", ")),
+            let advice = match (at, key.as_ref(), nearest) {
+                // A copy of a policy's manifest has its settings below these keys.
+                (Path::Root, "settings" | "spec", _) if kind_of(value) == "an object" => {
+                    "remove this level and give the keys inside it".to_owned()
+                }
+                (.., Some(known)) => format!("did you mean `{known}`?"),
+                (.., None) => format!("expected one of {}", known.join(", ")),
             };
             problems.push(Path::Key(&at, key), format_args!("unknown key; {advice}"));
         }
     }
 }
 
-/// As much of a word as is compared with known ones. None of them is longer, and the time that a comparison takes is the
-/// product of the two lengths.
+/// The beginning of a word, as far as it is compared with known words. No known word is longer, and the time of a comparison is
+/// the product of the two lengths.
 pub(crate) fn compared(word: &str) -> &str {
     let end = word.char_indices().nth(MOST_COMPARED).map(|(end, _)| end);
     end.and_then(|end| word.get(..end)).unwrap_or(word)
 }
 
-/// The word of some known ones that is most like another.
+/// The known word that is most similar to a word, if one is similar enough. Case is ignored.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = compared(word);
+    let word = compared(word).to_ascii_lowercase();
     known
         .iter()
-        .map(|known| (strsim::jaro_winkler(known, word), *known))
+        .map(|known| (strsim::jaro_winkler(&known.to_ascii_lowercase(), &word), *known))
         .filter(|(similarity, _)| *similarity > SIMILAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
 }
 
 /// A section that can inherit keys from another one, as the sections of `overrides` do from those at the top.
-pub trait Section: Setting + Clone + Default {
-    /// Reads the section. Keys that are left out have their values in `base`, or their defaults. A key that may not stand beside one
-    /// that is given is not inherited.
+pub trait Overridable: Setting + Clone + Default {
+    /// Reads the section. Keys that are left out are inherited from `base`, or have their defaults. A key that excludes a given one
+    /// is not inherited.
     fn read_over(json: &RawValue, at: Path<'_>, problems: &mut Problems, base: Option<&Self>) -> Option<Self>;
 }
 
-/// Declares a section of the settings: a struct, the keys it is read from, and their defaults. The keys of the
-/// `required` block have no default; a section without that block has a `Default`. After the struct may come `constraints`,
-/// each with the message for settings that break it, and a `check` of the whole.
+/// Declares a section of the settings: a struct with its keys and their defaults. The keys of the `required` block have no
+/// default; a section without that block has a `Default`. The struct may be followed by `constraints`, each with the message for
+/// settings that violate it, and by a `check` of the whole section.
 ///
-/// The doc comments of keys are what users read, in `docs/settings.md` and in their editors: Markdown, with links as from
+/// Users read the doc comments of keys in `docs/settings.md` and in their editors. They are Markdown, with links relative to
 /// `docs/`. The first sentence is the summary. The last one may be `For example` with a value in backticks.
 macro_rules! section {
     (
@@ -408,7 +420,7 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::read::Section for $name {
+        impl $crate::config::read::Overridable for $name {
             fn read_over(
                 json: &serde_json::value::RawValue,
                 at: $crate::config::read::Path<'_>,
@@ -444,7 +456,7 @@ macro_rules! section {
             /// The keys of the section.
             pub(crate) const KEYS: &[&str] = &[$( $required_key, )* $( $key, )*];
 
-            /// Takes the keys of the section. Those that are left out are inherited from `base`, or have their defaults.
+            /// Takes the keys of the section. Keys that are left out are inherited from `base`, or have their defaults.
             #[allow(unused_variables, reason = "without optional keys nothing is inherited")]
             pub(crate) fn take(
                 fields: &mut $crate::config::read::Fields<'_>,
@@ -454,14 +466,14 @@ macro_rules! section {
             ) -> Option<Self> {
                 let constraints: &[$crate::config::schema::Constraint] = &[$( $( $constraint, )* )?];
                 $($(
-                    if !fields.keep($constraint) {
+                    if !fields.satisfy($constraint) {
                         problems.push(at, $broken);
                     }
                 )*)?
                 let replaced = if base.is_some() { fields.replaced(constraints) } else { Vec::new() };
                 $(
                     if !fields.has($required_key) {
-                        problems.push(at, concat!("`", $required_key, "` is missing"));
+                        problems.push(at, concat!("`", $required_key, "` is required"));
                     }
                     let $required: Option<$required_type> = fields.take($required_key, at, problems);
                 )*
@@ -513,7 +525,7 @@ macro_rules! section {
                 })
             }
 
-            /// Keys that have their defaults are left out.
+            /// Keys with their default values are left out.
             fn to_json(&self) -> serde_json::Value {
                 let mut object = serde_json::Map::new();
                 $( object.insert($required_key.to_owned(), self.$required.to_json()); )*

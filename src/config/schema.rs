@@ -1,98 +1,97 @@
-//! What settings may hold, told as data: the JSON Schema and the reference of the settings are written from it.
+//! A description of the settings, from which their JSON Schema and their reference are generated.
 //!
-//! Nothing of it gets into the module, where nobody asks for it.
+//! The module does not use it, so the linker drops it there.
 
 use serde_json::Value;
 
-/// What may be written for a value of the settings.
+/// The type of a value in the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schema {
     /// True or false.
     Boolean,
     /// A whole number, 0 or more.
     Number,
-    /// One of some words.
+    /// One of these words.
     Keyword(Vec<&'static str>),
     /// A string.
     Text(Text),
     /// A list.
     List {
-        /// What each of its items is.
+        /// The type of its items.
         items: Box<Schema>,
-        /// How many items it has at least.
+        /// The minimum number of items.
         least: usize,
     },
-    /// An object of values that are all alike. Every one may be left out.
+    /// An object with values of one type, each of them optional.
     Each {
-        /// What the keys name: a severity.
+        /// What a key is, such as a severity.
         by: &'static str,
         /// The keys.
         keys: Vec<&'static str>,
-        /// What each value is.
+        /// The type of the values.
         values: Box<Schema>,
     },
-    /// An object with keys of its own.
+    /// An object whose keys have types of their own.
     Section(Section),
 }
 
-/// A string of some kind.
+/// A string in a format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Text {
-    /// What one is called.
+    /// The noun for one.
     pub one: &'static str,
-    /// What several are called.
+    /// The noun for several.
     pub many: &'static str,
-    /// What it has to be.
+    /// Its format.
     pub format: StringFormat,
 }
 
-/// What a string has to be.
+/// The format of a string.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StringFormat {
-    /// What a regular expression finds, of the kind that JSON Schema takes. It never refuses what can be read, and it may
-    /// find more.
+    /// A regular expression for JSON Schema (ECMA-262). It matches every text that can be read, and may match more.
     Pattern(String),
-    /// One of some words.
+    /// One of these words.
     OneOf(Vec<&'static str>),
 }
 
-/// An object with keys of its own.
+/// An object whose keys have types of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
     /// The name of its type.
     pub name: &'static str,
-    /// What it is, in sentences.
+    /// Its description, in sentences.
     pub about: String,
-    /// Its keys, in the order in which they are told of.
+    /// Its keys, in the order of the documentation.
     pub keys: Vec<Key>,
-    /// What its keys must be together.
+    /// Rules about several of its keys.
     pub constraints: Vec<Constraint>,
 }
 
 /// A key of a section.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
-    /// The key.
+    /// The name.
     pub name: &'static str,
-    /// What it is for, in sentences of Markdown. The first one tells it in short, and the last one may give an example.
+    /// Its description, in Markdown. The first sentence is the summary, and the last one may be an example.
     pub about: String,
-    /// What its value may be.
+    /// The type of its value.
     pub schema: Schema,
-    /// The value that it has if it is left out, as it would be written; nothing where it is required.
+    /// The default, as it would be written; `None` if the key is required.
     pub default: Option<Value>,
 }
 
-/// What the keys of a section must be together.
+/// A rule about several keys of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Constraint {
-    /// Not both of two keys have a value.
+    /// Only one of the two keys may have a value.
     NotBoth([&'static str; 2]),
-    /// One of some lists has items.
+    /// At least one of the lists must have items.
     NotAllEmpty(&'static [&'static str]),
 }
 
 impl Schema {
-    /// A string that is told by what one is called and what several are, and by a regular expression.
+    /// A string with the nouns for one and several, and a regular expression.
     pub fn text(one: &'static str, many: &'static str, pattern: impl Into<String>) -> Self {
         Self::Text(Text { one, many, format: StringFormat::Pattern(pattern.into()) })
     }
@@ -106,7 +105,7 @@ impl Section {
     }
 }
 
-/// The lines of doc comments as running text.
+/// Joins the lines of a doc comment.
 #[must_use]
 pub fn prose(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")

@@ -1,39 +1,42 @@
-//! Values that several sections of the settings are made of.
+//! Types of values that several sections of the settings use.
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::read::{Keyword, Path, Problems, Setting, read_string};
+use super::read::{Keyword, Path, Problems, Setting, kind_of, read_string};
 use super::schema::Schema;
 use crate::finding::Effect;
 
-/// The longest period that settings may give. Beyond it, sums of dates would leave the calendar.
+/// The longest duration. With longer ones, sums of dates could leave the calendar.
 const LONGEST: TimeDelta = TimeDelta::days(100 * 366);
 
-/// The units of a duration, as a regular expression. Capital `M` is none of them.
-const UNITS: &str = "nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|\
-                     weeks?|wks?|w|months?|years?|yrs?|y";
+/// The units of a duration, as a regular expression.
+const UNITS: &str =
+    "nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w";
 
-/// A day of the calendar, as a regular expression.
+/// The units of [`humantime`] whose length differs from one to the next. It reads a month as 30.44 days, and a year as 365.25.
+const INEXACT_UNITS: [&str; 8] = ["M", "month", "months", "y", "yr", "yrs", "year", "years"];
+
+/// A calendar date, as a regular expression.
 pub(crate) const DAY: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
 
-/// What follows a day in a time by RFC 3339, as a regular expression.
+/// The part of an RFC 3339 time after the date, as a regular expression.
 pub(crate) const TIME_OF_DAY: &str = r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+\u2212-][0-9]{2}:[0-9]{2})";
 
-/// What a rule does to a request that breaks it.
+/// What a rule does about an image that violates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It is refused.
+    /// The request is refused.
     Deny,
-    /// The requester is told.
+    /// The requester gets a warning.
     Warn,
-    /// Nothing: the rule is off.
+    /// Nothing; the rule is off.
     Off,
 }
 
 impl Action {
-    /// What a finding of the rule does; nothing where the rule is off.
+    /// The effect of a finding of the rule; `None` if the rule is off.
     #[must_use]
     pub fn effect(self) -> Option<Effect> {
         match self {
@@ -48,19 +51,19 @@ impl Keyword for Action {
     const KEYWORDS: &'static [(&'static str, Self)] = &[("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
 }
 
-/// What becomes of an image of which a rule cannot know what it needs to know.
+/// What a rule does about an image for which a fact that it needs is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// It is refused.
+    /// The request is refused.
     Deny,
-    /// The requester is told.
+    /// The requester gets a warning.
     Warn,
     /// Nothing.
     Allow,
 }
 
 impl Unknown {
-    /// What a finding does; nothing where the unknown is allowed.
+    /// The effect of the finding; `None` if the unknown is allowed.
     #[must_use]
     pub fn effect(self) -> Option<Effect> {
         match self {
@@ -80,7 +83,7 @@ impl Keyword for Effect {
     const KEYWORDS: &'static [(&'static str, Self)] = &[("deny", Self::Deny), ("warn", Self::Warn)];
 }
 
-/// A span of time, as `90d`, `12h` or `2weeks`. A day is 24 hours. Never zero, at most a hundred years.
+/// A duration such as `90d`, `12h` or `2weeks`, in whole seconds: at least one, and at most 36,600 days. A day is 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration(TimeDelta);
 
@@ -91,11 +94,17 @@ impl Duration {
         Self(TimeDelta::days(days))
     }
 
-    /// The span as the calendar computes with it.
+    /// The duration as `chrono` adds it to times.
     #[must_use]
     pub fn delta(self) -> TimeDelta {
         self.0
     }
+}
+
+/// Parses a duration in whole seconds. Months and years are read, too.
+fn parse(text: &str) -> Option<TimeDelta> {
+    let span = humantime::parse_duration(text).ok().and_then(|span| TimeDelta::from_std(span).ok());
+    span.filter(|span| span.subsec_nanos() == 0)
 }
 
 impl std::fmt::Display for Duration {
@@ -112,17 +121,24 @@ impl std::fmt::Display for Duration {
 
 impl Setting for Duration {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "a duration such as `90d`, `12h` or `2weeks`", problems)?;
-        let parsed = humantime::parse_duration(&text).ok().and_then(|span| TimeDelta::from_std(span).ok());
-        // `M` for months is one slip from `m` for minutes, and a month is no number of days.
-        match parsed.filter(|span| !text.contains('M') && span.subsec_nanos() == 0) {
-            Some(span) if span > TimeDelta::zero() && span <= LONGEST => return Some(Self(span)),
-            Some(span) if span.is_zero() => {
-                problems.push(at, format_args!("`{text}` is no time at all; write at least `1s`"))
-            }
+        let text = match kind_of(json) {
+            "a number" => json.get().to_owned(),
+            _ => read_string(json, at, "a duration such as `90d`, `12h` or `2weeks`", problems)?,
+        };
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let mut units = text.split(|c: char| !c.is_alphabetic());
+        let is_in_range = |span: &TimeDelta| *span > TimeDelta::zero() && *span <= LONGEST;
+        match parse(&text) {
+            _ if units.any(|unit| INEXACT_UNITS.contains(&unit)) => problems
+                .push(at, format_args!("`{text}`: months and years have different lengths; write days, such as `90d`")),
+            Some(span) if is_in_range(&span) => return Some(Self(span)),
+            Some(span) if span.is_zero() => problems.push(at, format_args!("`{text}` is zero; write at least `1s`")),
             Some(_) => problems.push(at, format_args!("`{text}` is too long; write at most `36500d`")),
+            None if is_number(&text) && parse(&format!("{text}d")).is_some_and(|span| is_in_range(&span)) => {
+                problems.push(at, format_args!("`{text}` has no unit; write `{text}d`"));
+            }
             None => {
-                problems.push(at, format_args!("`{text}` is no duration; write one such as `90d`, `12h` or `2weeks`"))
+                problems.push(at, format_args!("invalid duration `{text}`; write one such as `90d`, `12h` or `2weeks`"))
             }
         }
         None
@@ -168,7 +184,7 @@ impl Setting for NaiveDate {
         let midnight = DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z"));
         let date = midnight.ok().map(|midnight| midnight.date_naive());
         if date.is_none() {
-            problems.push(at, format_args!("`{text}` is no date; write one such as `2026-12-18`"));
+            problems.push(at, format_args!("invalid date `{text}`; write one such as `2026-12-18`"));
         }
         date
     }
@@ -189,7 +205,7 @@ impl Setting for DateTime<Utc> {
             Ok(time) => Some(time.to_utc()),
             Err(_) => {
                 problems
-                    .push(at, format_args!("`{text}` is no RFC 3339 time; write one such as `2026-11-20T12:00:00Z`"));
+                    .push(at, format_args!("invalid RFC 3339 time `{text}`; write one such as `2026-11-20T12:00:00Z`"));
                 None
             }
         }
@@ -201,5 +217,86 @@ impl Setting for DateTime<Utc> {
 
     fn to_json(&self) -> Value {
         self.to_rfc3339_opts(SecondsFormat::AutoSi, true).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::{Action, Duration};
+    use crate::config::read::{Path, Problems, Setting};
+
+    fn read<T: Setting>(json: &str) -> Result<T, String> {
+        let json: &RawValue = serde_json::from_str(json).unwrap();
+        let mut problems = Problems::default();
+        T::read(json, Path::Key(&Path::Root, "key"), &mut problems).ok_or_else(|| problems.to_string())
+    }
+
+    #[test]
+    fn a_duration_is_a_sum_of_numbers_with_units() {
+        for (text, seconds) in [
+            ("90d", 90 * 86_400),
+            ("12h", 12 * 3_600),
+            ("2weeks", 14 * 86_400),
+            ("1d 12h", 36 * 3_600),
+            ("1.5 h", 5_400),
+            ("3m", 180),
+            ("1day 1min 1s", 86_461),
+            ("36600d", 36_600 * 86_400),
+        ] {
+            let duration: Duration = read(&format!("\"{text}\"")).unwrap();
+            assert_eq!(duration.delta().num_seconds(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_refused_with_the_number_of_days() {
+        for (json, expected) in [
+            ("90", "key: `90` has no unit; write `90d`"),
+            ("\"90\"", "key: `90` has no unit; write `90d`"),
+            ("1.5", "key: `1.5` has no unit; write `1.5d`"),
+            ("\"7\"", "key: `7` has no unit; write `7d`"),
+            // The number of days would be refused, too.
+            ("0", "key: `0` is zero; write at least `1s`"),
+            ("36601", "key: invalid duration `36601`; write one such as `90d`, `12h` or `2weeks`"),
+            ("-3", "key: invalid duration `-3`; write one such as `90d`, `12h` or `2weeks`"),
+            ("1e3", "key: invalid duration `1e3`; write one such as `90d`, `12h` or `2weeks`"),
+            ("\".\"", "key: invalid duration `.`; write one such as `90d`, `12h` or `2weeks`"),
+            ("\"\"", "key: invalid duration ``; write one such as `90d`, `12h` or `2weeks`"),
+            (
+                "true",
+                "key: expected a duration such as `90d`, `12h` or `2weeks`, found a boolean; put it in quotes: \"true\"",
+            ),
+            ("[]", "key: expected a duration such as `90d`, `12h` or `2weeks`, found a list"),
+        ] {
+            assert_eq!(read::<Duration>(json), Err(expected.to_owned()), "{json}");
+        }
+    }
+
+    #[test]
+    fn months_and_years_are_refused() {
+        for text in
+            ["3months", "1month", "1M", "1y", "2 years", "1year", "1yr", "2yrs", "1y 3d", "1d 2M", "1000y", "1.5months"]
+        {
+            let expected = format!("key: `{text}`: months and years have different lengths; write days, such as `90d`");
+            assert_eq!(read::<Duration>(&format!("\"{text}\"")), Err(expected), "{text}");
+        }
+        for text in ["3m", "1day", "2days"] {
+            assert!(read::<Duration>(&format!("\"{text}\"")).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_value_is_refused_with_a_suggestion_in_any_case() {
+        for (json, expected) in [
+            ("\"DENY\"", "key: unknown value `DENY`; expected one of deny, warn, off; did you mean `deny`?"),
+            ("\"Off\"", "key: unknown value `Off`; expected one of deny, warn, off; did you mean `off`?"),
+            ("\"wran\"", "key: unknown value `wran`; expected one of deny, warn, off; did you mean `warn`?"),
+            ("\"yes\"", "key: unknown value `yes`; expected one of deny, warn, off"),
+            ("7", "key: expected one of deny, warn, off, found a number"),
+        ] {
+            assert_eq!(read::<Action>(json), Err(expected.to_owned()), "{json}");
+        }
     }
 }

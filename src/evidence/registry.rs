@@ -12,7 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::{Answer, host_error, without_urls};
 use crate::host::Host;
 use crate::image::{Digest, Platform, Platforms, Reference, ReferenceError, RegistryPattern};
-use crate::json::{self, Key};
+use crate::json::{self, JsonStr};
 use crate::sanitized::{Sanitized, sanitized_up_to};
 
 /// The media types of configurations of container images.
@@ -646,14 +646,14 @@ impl<'de, A: ImageAnnotations> Deserialize<'de> for Annotations<A> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut entries = BTreeMap::new();
-                while let Some(Key(key)) = map.next_key()? {
-                    let value: Option<Key<'_>> = map.next_value()?;
+                while let Some(JsonStr(key)) = map.next_key()? {
+                    let value: Option<JsonStr<'_>> = map.next_value()?;
                     if key != CREATED && !A::reads(&key) {
                         continue;
                     }
                     // If a key occurs twice, the last value counts, as in other readers of configurations.
                     match value {
-                        Some(Key(value)) => entries.insert(key.into_owned(), value.into_owned()),
+                        Some(JsonStr(value)) => entries.insert(key.into_owned(), value.into_owned()),
                         None => entries.remove(key.as_ref()),
                     };
                 }
@@ -980,7 +980,7 @@ mod tests {
                 json!({"digest": 7}),
                 "the registry's answer cannot be read: digest: invalid type: integer `7`, expected a string",
             ),
-            (json!({"digest": ""}), "the registry's answer has no usable digest: its digest is empty"),
+            (json!({"digest": ""}), "the registry's answer has no usable digest: the digest is empty"),
             (
                 json!({"digest": "sha256:abc"}),
                 "the registry's answer has no usable digest: the sha256 digest has 3 hexadecimal digits",

@@ -1,8 +1,9 @@
-//! Image patterns, as the settings write them: `registry.example.com/team/*`.
+//! Image patterns of the settings, such as `registry.example.com/team/*`.
 //!
 //! A pattern is matched against the whole normalised name ([`Reference::normalized`](super::Reference::normalized)).
-//! `*` stands for any run of characters, `/` included, `?` for one. A wildcard in a host that also has letters stays in the
-//! host: `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*` alone stands for anything.
+//! `*` matches any number of characters, including `/`, and `?` matches one. A wildcard in a host that also has other
+//! characters matches within the host: `*.example.com/*` must not match `evil.test/x.example.com/app`. Only a host that is `*`
+//! alone matches anything.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,30 +13,30 @@ use super::reference::{DEFAULT_HOST, ReferenceError, check_host, check_port, is_
 /// A pattern over normalised image names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePattern<'a> {
-    /// What the registry must be, where that is more than "any".
+    /// The pattern of the registry; `None` for any.
     host: Option<Cow<'a, str>>,
-    /// What the rest of the name must be; with no `host`, what the whole name must be.
+    /// The pattern of the rest of the name; without `host`, of the whole name.
     rest: Cow<'a, str>,
 }
 
-/// Why a text is no image pattern.
+/// Why a text is not an image pattern. The message says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// There is no text.
+    /// The text is empty.
     #[error("an image pattern cannot be empty; write `registry.example.com/team/*`, or `*` for every image")]
     Empty,
-    /// A character that no image name holds.
+    /// A character that no image name has.
     #[error(
-        "`{0}` stands in no image name; a pattern holds ASCII letters, digits, `.` `_` `-` `/` `:` `@` `[` `]` and the wildcards `*` `?`"
+        "unexpected character `{0}`; a pattern has ASCII letters, digits, `.` `_` `-` `/` `:` `@` `[` `]` and the wildcards `*` `?`"
     )]
     Character(char),
-    /// The pattern does not say which registry it means.
+    /// The pattern does not begin with a registry.
     #[error("a pattern starts with a registry host or with `*`; write `{0}`")]
     NoHost(String),
-    /// The registry is none.
+    /// No normalised name has this registry host.
     #[error("matches no image: {0}")]
     Host(ReferenceError),
-    /// Docker Hub's own images have a namespace.
+    /// A name on Docker Hub without a namespace.
     #[error("matches no image, because Docker Hub's own images are in `library`; write `{0}`")]
     NoNamespace(String),
     /// A repository with an upper-case letter.
@@ -43,7 +44,7 @@ pub enum PatternError {
     UpperCase(String),
     /// No normalised name can match.
     #[error(
-        "matches no image, because a normalised name always ends in a tag or a digest; write `{0}:*` for every tag, `{0}@*` for every digest, or `{0}*` for all names that start so"
+        "matches no image, because a normalised name always ends in a tag or a digest; write `{0}:*` for every tag, `{0}@*` for every digest, or `{0}*` for every name that starts like this"
     )]
     NoTag(String),
 }
@@ -52,13 +53,13 @@ impl<'a> ImagePattern<'a> {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// When the pattern is empty, does not begin with a registry host or `*`, or can match no name at all.
+    /// If the pattern is empty, does not begin with a registry host or `*`, or cannot match any name.
     pub fn parse(text: &'a str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
-        let stands_in_patterns = |c: char| c.is_ascii_alphanumeric() || "._-/:@[]*?".contains(c);
-        if let Some(stray) = text.chars().find(|c| !stands_in_patterns(*c)) {
+        let is_expected = |c: char| c.is_ascii_alphanumeric() || "._-/:@[]*?".contains(c);
+        if let Some(stray) = text.chars().find(|c| !is_expected(*c)) {
             return Err(PatternError::Character(stray));
         }
         match text.split_once('/') {
@@ -77,8 +78,7 @@ impl<'a> ImagePattern<'a> {
         Ok(Self::of_valid(text))
     }
 
-    /// The pattern of a text that is known to be one. Of a text that is none, it is a pattern that matches something or
-    /// nothing.
+    /// The pattern of a text that is known to be valid. For an invalid text, it is unspecified which names the pattern matches.
     #[must_use]
     pub fn of_valid(text: &'a str) -> Self {
         match split(text) {
@@ -87,7 +87,7 @@ impl<'a> ImagePattern<'a> {
         }
     }
 
-    /// As [`of_valid`](Self::of_valid), of a text that may be owned.
+    /// Like [`of_valid`](Self::of_valid), for a text that may be owned.
     #[must_use]
     pub fn of_valid_text(text: Cow<'a, str>) -> Self {
         match text {
@@ -103,13 +103,13 @@ impl<'a> ImagePattern<'a> {
         ImagePattern { host: self.host.map(owned), rest: owned(self.rest) }
     }
 
-    /// Whether the pattern stands for this image, given by its normalised name.
+    /// Whether the pattern matches the image of this normalised name.
     #[must_use]
     pub fn matches(&self, normalized: &str) -> bool {
         self.matches_name(&Name::of(normalized))
     }
 
-    /// Whether the pattern stands for the image of this name.
+    /// Whether the pattern matches the image of this name.
     #[must_use]
     pub fn matches_name(&self, name: &Name<'_>) -> bool {
         match (&self.host, name.host) {
@@ -122,7 +122,7 @@ impl<'a> ImagePattern<'a> {
     }
 }
 
-/// A normalised name, cut up for many patterns.
+/// A normalised name, split once to be matched against many patterns.
 #[derive(Debug, Clone, Copy)]
 pub struct Name<'n> {
     whole: &'n str,
@@ -139,7 +139,7 @@ impl<'n> Name<'n> {
     }
 }
 
-/// Whether the port of a host with wildcards is one that a normalised name can have, if it has no wildcard itself.
+/// Refuses a port that no normalised name has, in a host with wildcards. A port with a wildcard is not checked.
 fn check_literal_port(host: &str) -> Result<(), ReferenceError> {
     match host.rsplit_once(':') {
         Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => check_port(port),
@@ -147,20 +147,19 @@ fn check_literal_port(host: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// What is before the first slash, where there is one, and what is after it. Searching as the standard library does it
-/// is made for longer texts.
+/// The parts before and after the first slash, if there is one. For texts as short as names, this is faster than `split_once`.
 fn split(text: &str) -> (Option<&str>, &str) {
     let slash = text.bytes().position(|byte| byte == b'/');
     let split = slash.and_then(|slash| Some((text.get(..slash)?, text.get(slash + 1..)?)));
     split.map_or((None, text), |(host, rest)| (Some(host), rest))
 }
 
-/// Whether a pattern of one part of a name stands for the whole of a text. Settings may hold thousands, of which a request
-/// looks at each once, so that nothing is made of a pattern before it is matched.
+/// Whether a pattern matches the whole text. Settings may have thousands of patterns, and a request matches each of them once,
+/// so patterns are not compiled.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut read) = (0, 0);
-    // After the last `*`, and what of the text that `*` does not stand for.
+    // The positions after the last `*`: in the pattern, and in the text after the characters that it matches.
     let mut retry: Option<(usize, usize)> = None;
     while let Some(byte) = text.get(read) {
         match pattern.get(at) {
@@ -172,7 +171,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
                 at += 1;
                 read += 1;
             }
-            // Only the last `*` has to stand for more: an earlier one would only move where that one begins.
+            // Only the last `*` has to match more characters: with an earlier one, it would only begin later.
             _ => match &mut retry {
                 Some((after, rest)) => {
                     *rest += 1;
@@ -185,7 +184,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     pattern.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
-/// Shows the pattern, with its host as normalised names have it.
+/// Displays the pattern with its host in the spelling of normalised names.
 impl fmt::Display for ImagePattern<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
@@ -195,7 +194,7 @@ impl fmt::Display for ImagePattern<'_> {
     }
 }
 
-/// A pattern without a slash, completed to what was probably meant.
+/// A pattern without a slash, completed to the one that was probably meant.
 fn with_host(text: &str) -> String {
     let literal = text.split_once(['*', '?', '@']).map_or(text, |(literal, _)| literal).trim_end_matches(':');
     let name = literal.split_once(':').map_or(literal, |(name, _)| name);
@@ -206,7 +205,7 @@ fn with_host(text: &str) -> String {
     format!("docker.io/library/{text}{}", if tagged { "" } else { ":*" })
 }
 
-/// Whether what follows the registry can be the end of a normalised name.
+/// Refuses a pattern whose part after the registry cannot match the end of a normalised name.
 fn check_rest(host: &str, rest: &str) -> Result<(), PatternError> {
     let repository = rest.split_once([':', '@']).map_or(rest, |(repository, _)| repository);
     if repository.contains(|c: char| c.is_ascii_uppercase()) {
@@ -237,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_matches_as_in_another_implementation(pattern in "[ab/*?]{0,8}", text in "[ab/]{0,12}") {
+        fn a_pattern_matches_as_in_another_implementation(pattern in "[ab/*?]{0,8}", text in "[ab/]{0,12}") {
             proptest::prop_assert_eq!(matches_part(&pattern, &text), WildMatch::new(&pattern).matches(&text));
         }
     }
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_an_image_meets_the_same_pattern() {
+    fn every_spelling_of_an_image_matches_the_same_pattern() {
         for image in [
             "nginx:1",
             "docker.io/nginx:1",
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_host_without_a_dot_meets_the_same_pattern() {
+    fn every_spelling_of_a_host_without_a_dot_matches_the_same_pattern() {
         for image in ["registry:443/app:1", "Registry/app:1", "REGISTRY:443/app:1"] {
             assert!(matches("registry:443/*", image), "{image}");
             assert!(matches("Registry/*", image), "{image}");
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_in_a_host_stays_in_the_host() {
+    fn a_wildcard_in_a_host_matches_within_the_host() {
         let pattern = "*.example.com/*";
         assert!(matches(pattern, "registry.example.com/app:1"));
         assert!(!matches(pattern, "evil.test/x.example.com/app:1"));
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_registry_is_refused_with_the_one_that_was_meant() {
+    fn a_pattern_without_a_registry_is_refused_with_a_suggestion() {
         let hint = |pattern| match ImagePattern::parse(pattern) {
             Err(PatternError::NoHost(hint)) => hint,
             other => panic!("{pattern}: {other:?}"),
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_can_match_nothing_is_refused() {
+    fn a_pattern_that_cannot_match_any_name_is_refused() {
         for pattern in ["docker.io/library/nginx", "*/nginx", "docker.io/library/nginx:", "docker.io/library/nginx@"] {
             assert!(matches!(ImagePattern::parse(pattern), Err(PatternError::NoTag(_))), "{pattern}");
         }
@@ -347,12 +346,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_no_normalised_name_has_is_refused_with_the_one_that_it_has() {
+    fn a_host_that_no_normalised_name_has_is_refused_with_its_normalised_spelling() {
         for (pattern, expected) in [
             ("registry.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
             ("*.example.com:0443/*", "the port `0443` has a leading zero; write `443`"),
             ("*:05000/*", "the port `05000` has a leading zero; write `5000`"),
-            ("*.example.com:65536/*", "`65536` is no port"),
+            ("*.example.com:65536/*", "invalid port `65536`"),
             ("127.1/*", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
             ("0x7f.0.0.1:5000/*", "`0x7f.0.0.1` is not the canonical spelling of that address; write `127.0.0.1`"),
             ("[0:0:0:0:0:0:0:1]/*", "`[0:0:0:0:0:0:0:1]` is not the canonical spelling of that address; write `[::1]`"),

@@ -1,12 +1,12 @@
-//! Platforms: what an image is built for, and which images of an index a node may run.
+//! Platforms: the operating system and architecture that an image is built for, and the images that a node may run.
 //!
 //! Operating systems and architectures have the names of Go's `GOOS` and `GOARCH` (OCI image index specification,
-//! "platform"). Other spellings are folded, and architectures that another one runs are known, as in containerd's `platforms`
-//! package.
+//! "platform"). As in containerd's `platforms` package, other spellings are normalised, and some architectures also run images
+//! for another one.
 
 use std::fmt;
 
-/// Other spellings of architectures, with the one that Go has.
+/// Other spellings of architectures and operating systems, each with Go's.
 const ALIASES: [(&str, &str); 10] = [
     ("x86_64", "amd64"),
     ("x86-64", "amd64"),
@@ -27,7 +27,7 @@ const ARCHITECTURES: [&str; 14] = [
     "s390x", "wasm",
 ];
 
-/// An operating system and an architecture. Each may be any, where it was not told.
+/// An operating system and an architecture. Each may be unspecified, which means any.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     /// Empty for any.
@@ -39,14 +39,14 @@ pub struct Platform {
 /// The platforms for which images are judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Platforms {
-    /// That of the host that runs the policy, which alone knows it.
+    /// The platform of the host that runs the policy. Only the host knows it.
     OfHost,
-    /// These.
+    /// The platforms of this list.
     Listed(Vec<Platform>),
 }
 
 impl Platforms {
-    /// Whether all of these are among others.
+    /// Whether `others` include all of these.
     #[must_use]
     pub fn are_among(&self, others: &Self) -> bool {
         match (self, others) {
@@ -57,7 +57,7 @@ impl Platforms {
     }
 }
 
-/// Why a text is not a platform.
+/// Why a text is not a platform. The message says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
     /// An architecture or an operating system alone.
@@ -66,7 +66,7 @@ pub enum PlatformError {
     /// A variant, such as that of `linux/arm/v7`.
     #[error("every variant of an architecture is judged; write `{0}`")]
     Variant(String),
-    /// An empty part, or a character that stands in no platform.
+    /// An empty part, or a character that no platform has.
     #[error("expected an operating system and an architecture, such as `linux/amd64`")]
     Malformed,
 }
@@ -75,7 +75,7 @@ impl Platform {
     /// Reads `os/architecture`.
     ///
     /// # Errors
-    /// When there is no operating system or architecture, or a variant behind them.
+    /// If the operating system or the architecture is missing, or a variant follows them.
     pub fn parse(text: &str) -> Result<Self, PlatformError> {
         let is_part = |part: &&str| {
             !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -88,7 +88,7 @@ impl Platform {
             [os, architecture] => Ok(Self::new(os, architecture)),
             [os, architecture, _] => Err(PlatformError::Variant(Self::new(os, architecture).to_string())),
             [alone] => {
-                let alone = fold(alone);
+                let alone = normalize(alone);
                 let is_os = OPERATING_SYSTEMS.contains(&alone.as_str());
                 let complete = if is_os { format!("{alone}/amd64") } else { format!("linux/{alone}") };
                 Err(PlatformError::Incomplete(complete))
@@ -97,10 +97,10 @@ impl Platform {
         }
     }
 
-    /// The platform of an operating system and an architecture, in any spelling; either may be empty for any.
+    /// The platform of an operating system and an architecture, in any spelling. An empty one means any.
     #[must_use]
     pub fn new(os: &str, architecture: &str) -> Self {
-        Self { os: fold(os), architecture: fold(architecture) }
+        Self { os: normalize(os), architecture: normalize(architecture) }
     }
 
     /// The operating system; empty for any.
@@ -115,7 +115,7 @@ impl Platform {
         &self.architecture
     }
 
-    /// What is wrong with a platform that has a name which Go does not know, and what was probably meant.
+    /// The unknown operating system or architecture of this platform, with a suggestion, as messages show it.
     #[must_use]
     pub fn unknown(&self) -> Option<String> {
         let (knows_os, knows_architecture) =
@@ -131,17 +131,17 @@ impl Platform {
         } else {
             ("operating system", self.os(), &OPERATING_SYSTEMS[..])
         };
-        let meant = known.iter().find(|known| name.starts_with(**known));
-        let meant = meant.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-        Some(format!("unknown {what} `{name}`{meant}"))
+        let similar = known.iter().find(|known| name.starts_with(**known));
+        let advice = similar.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+        Some(format!("unknown {what} `{name}`{advice}"))
     }
 
-    /// Whether a node of this platform may run an image of another one. What is not told of either may be anything.
+    /// Whether a node of this platform may run an image for the platform `image`. An unspecified part matches any.
     #[must_use]
     pub fn may_run(&self, image: &Self) -> bool {
-        let is_one = |node: &str, image: &str| node.is_empty() || image.is_empty() || node == image;
+        let is_same = |node: &str, image: &str| node.is_empty() || image.is_empty() || node == image;
         let runs_both = matches!((self.architecture(), image.architecture()), ("amd64", "386") | ("arm64", "arm"));
-        is_one(self.os(), image.os()) && (runs_both || is_one(self.architecture(), image.architecture()))
+        is_same(self.os(), image.os()) && (runs_both || is_same(self.architecture(), image.architecture()))
     }
 }
 
@@ -152,8 +152,8 @@ impl fmt::Display for Platform {
     }
 }
 
-/// A name in the spelling that Go has.
-fn fold(name: &str) -> String {
+/// A name in Go's spelling.
+fn normalize(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, known)| (*known).to_owned())
 }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_has_one_spelling() {
+    fn every_spelling_of_a_platform_is_normalised() {
         for (text, expected) in [
             ("linux/amd64", "linux/amd64"),
             ("Linux/X86_64", "linux/amd64"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_platform_is_refused_with_one_that_is() {
+    fn an_invalid_platform_is_refused_with_a_suggestion() {
         for (text, expected) in [
             ("amd64", "a platform is an operating system and an architecture; write `linux/amd64`"),
             ("x86_64", "a platform is an operating system and an architecture; write `linux/amd64`"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_go_does_not_know_is_reported_with_what_was_meant() {
+    fn an_unknown_platform_is_reported_with_a_suggestion() {
         for (text, expected) in [
             ("linux/amd46", Some("unknown architecture `amd46`")),
             ("linux/armv7", Some("unknown architecture `armv7`; did you mean `arm`?")),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn platforms_are_among_others_only_where_each_is_known_to_be() {
+    fn platforms_are_included_only_if_each_is_known_to_be() {
         let listed = |texts: &[&str]| Platforms::Listed(texts.iter().map(|text| platform(text)).collect());
         assert!(Platforms::OfHost.are_among(&Platforms::OfHost));
         assert!(listed(&["linux/arm64"]).are_among(&listed(&["linux/amd64", "linux/arm64"])));

@@ -1,6 +1,6 @@
-//! The grammar of image references, by hand.
+//! The grammar of image references.
 //!
-//! The grammar is the one of the `distribution/reference` package that container runtimes use:
+//! It is the grammar of the `distribution/reference` package that container runtimes use:
 //!
 //! ```text
 //! reference      := name [ ":" tag ] [ "@" digest ]
@@ -13,31 +13,30 @@
 //! digest         := "sha256:" 64 hexadecimal digits | "sha512:" 128 hexadecimal digits
 //! ```
 //!
-//! It is narrower than that package in what names a registry. Settings match images by name, so a registry must not have a
-//! second spelling that runtimes resolve and patterns do not match:
+//! Registry hosts are restricted further. Settings match images by name, so a registry must not have a second spelling that
+//! runtimes resolve and patterns do not match:
 //!
 //! - IP addresses are canonical: four decimal numbers (IPv4), RFC 5952 (IPv6). Resolvers also take `127.1` and `0x7f.0.0.1`.
 //! - Ports have no leading zeros. `0443` is 443 to everything that parses numbers.
-//! - What a runtime may look up among the image IDs of its node is not a name; see [`ReferenceError::ImageId`].
+//! - A text that a runtime may look up among the image IDs of its node is not a name; see [`ReferenceError::ImageId`].
 //!
-//! The ready-made parsers compile regular expressions. A policy is started anew for every admission request and would
-//! compile them every time, which costs more than everything else that a policy does. `testing/` compares this parser with
-//! one of those.
+//! Existing parsers compile regular expressions. The policy starts anew for every admission request and would compile them
+//! each time, which costs more than the rest of an evaluation. `testing/` compares this parser with one of them.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The registry that a reference without a host means.
+/// The registry of a reference without a host.
 pub(super) const DEFAULT_HOST: &str = "docker.io";
-/// The hosts that answer for [`DEFAULT_HOST`]: the same repositories under other names. Old tools write `index.docker.io`,
-/// runtimes themselves connect to `registry-1.docker.io`.
+/// Other hosts that serve the repositories of [`DEFAULT_HOST`]. Old tools write `index.docker.io`; runtimes themselves connect
+/// to `registry-1.docker.io`.
 const DEFAULT_HOST_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
-/// The port of HTTPS, which a host has where it names none.
+/// The port of HTTPS, the default of a host without a port.
 const DEFAULT_PORT: &str = ":443";
 /// The namespace of single-component names on [`DEFAULT_HOST`].
 pub(super) const OFFICIAL_NAMESPACE: &str = "library";
-/// The tag that a reference with neither tag nor digest means.
+/// The tag of a reference with neither tag nor digest.
 const DEFAULT_TAG: &str = "latest";
 
 /// The most characters of host, slash and path together (OCI distribution specification, "Pulling manifests").
@@ -47,7 +46,7 @@ const MAX_TAG: usize = 128;
 /// Longer than any valid reference: a name, a tag and a sha512 digest with their separators.
 const MAX_REFERENCE: usize = MAX_NAME + 1 + MAX_TAG + 1 + "sha512:".len() + 128;
 
-/// A valid image reference, borrowed from the text it was parsed from.
+/// A valid image reference, borrowed from the text that it was parsed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference<'a> {
     text: &'a str,
@@ -62,15 +61,15 @@ pub struct Reference<'a> {
 pub struct Digest<'a>(&'a str);
 
 impl<'a> Digest<'a> {
-    /// Parses a digest alone, as registries give it.
+    /// Parses a digest alone, as registries return it.
     ///
     /// # Errors
-    /// When the algorithm is not known, or the digits are not its digits.
+    /// If the algorithm is unknown, or the digits are not lower-case hexadecimal or are too many or too few.
     pub fn parse(text: &'a str) -> Result<Self, ReferenceError> {
         if text.is_empty() {
             return Err(ReferenceError::EmptyDigest);
         }
-        // It may come from anybody, and the error repeats it.
+        // The error repeats the text, which may come from any registry or requester.
         check_characters(text)?;
         parse_digest(text)
     }
@@ -82,53 +81,53 @@ impl<'a> Digest<'a> {
     }
 }
 
-/// Why a text is no image reference. The message says which part is wrong and what would be right.
+/// Why a text is not an image reference. The message says which part is wrong and what is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// There is no text.
+    /// The text is empty.
     #[error("it is empty; write a name such as `registry.example.com/team/app:1.4`")]
     Empty,
-    /// A character that no part of a reference may hold.
+    /// A character that no part of a reference allows.
     #[error(
-        "it holds {0} at position {1}; only ASCII letters, digits and `.` `_` `-` `/` `:` `@` `[` `]` can stand in it"
+        "unexpected {0} at position {1}; only ASCII letters, digits and `.` `_` `-` `/` `:` `@` `[` `]` are allowed"
     )]
     Character(String, usize),
     /// More characters than the longest reference.
     #[error("it is {0} characters long; a reference has at most {MAX_REFERENCE}")]
     TooLong(usize),
-    /// It begins like a URL.
-    #[error("it begins with the scheme `{0}`; leave that out")]
+    /// A scheme at the beginning, as in a URL.
+    #[error("unexpected scheme `{0}`; remove it")]
     Scheme(String),
-    /// An at sign with nothing behind it.
-    #[error("its digest is empty")]
+    /// An at sign with nothing after it, or no digest at all.
+    #[error("the digest is empty")]
     EmptyDigest,
     /// Host and path together are too long.
     #[error("its name, with the host, is {0} characters long; a name has at most {MAX_NAME}")]
     NameTooLong(usize),
-    /// What runtimes may take for the ID of an image that their node already has: 64 hexadecimal digits, or `sha256:`
-    /// and some, without a host. The image that runs could then be any image, whatever its name.
+    /// A text that runtimes may take for the ID of an image that their node already has: 64 hexadecimal digits, or `sha256:`
+    /// and some digits, without a host. The image that runs could then be any image.
     #[error("it is an image ID, not a name; write `name@sha256:…`")]
     ImageId,
-    /// The part before the first slash names no registry.
+    /// The part before the first slash is not a valid registry host.
     #[error(
-        "`{0}` is no registry host; write a domain name, an IPv4 address or an [IPv6] address, with an optional `:port`"
+        "invalid registry host `{0}`; write a domain name, an IPv4 address or an [IPv6] address, with an optional `:port`"
     )]
     Host(String),
-    /// The host ends in a number, so that resolvers take it for an IPv4 address.
+    /// The host ends in a number, so that resolvers read it as an IPv4 address.
     #[error(
         "the host `{0}` ends in a number and is not an IPv4 address; write four decimal numbers from 0 to 255, without leading zeros"
     )]
     Ipv4(String),
-    /// The host is an IP address in another spelling than the canonical one.
+    /// The host is an IP address that is not in its canonical spelling.
     #[error("`{written}` is not the canonical spelling of that address; write `{canonical}`")]
     Address {
         /// The address, without the port.
         written: String,
-        /// The same address as references spell it.
+        /// The same address in its canonical spelling.
         canonical: String,
     },
     /// The port of the host.
-    #[error("`{0}` is no port; write a number from 1 to 65535")]
+    #[error("invalid port `{0}`; write a number from 1 to 65535")]
     Port(String),
     /// The port of the host starts with a zero.
     #[error("the port `{written}` has a leading zero; write `{canonical}`")]
@@ -138,8 +137,8 @@ pub enum ReferenceError {
         /// The port without leading zeros.
         canonical: u16,
     },
-    /// No repository is named.
-    #[error("it names no repository; write a name such as `registry.example.com/team/app:1.4`")]
+    /// The repository is missing.
+    #[error("a repository is required; write a name such as `registry.example.com/team/app:1.4`")]
     NoPath,
     /// Two slashes in a row, or one at an end.
     #[error("a part of the path between slashes is empty")]
@@ -148,28 +147,28 @@ pub enum ReferenceError {
     #[error("the repository `{0}` has an upper-case letter; repositories are lower case")]
     UpperCase(String),
     /// Another fault in a part of the path.
-    #[error("`{0}` is no path component; write lower-case letters and digits, joined by `.`, `_`, `__` or `-`")]
+    #[error("invalid path component `{0}`; write lower-case letters and digits, joined by `.`, `_`, `__` or `-`")]
     Component(String),
-    /// A colon with nothing behind it.
+    /// A colon with nothing after it.
     #[error("the tag after `:` is empty")]
     EmptyTag,
     /// More characters than a tag may have.
     #[error("the tag is {0} characters long; a tag has at most {MAX_TAG}")]
     TagTooLong(usize),
     /// Another fault in the tag.
-    #[error("`{0}` is no tag; write letters, digits, `_`, `.` and `-`, not starting with `.` or `-`")]
+    #[error("invalid tag `{0}`; write letters, digits, `_`, `.` and `-`, not starting with `.` or `-`")]
     Tag(String),
     /// A digest without a known algorithm.
-    #[error("`{0}` is no digest; write `sha256:` and 64, or `sha512:` and 128, lower-case hexadecimal digits")]
+    #[error("invalid digest `{0}`; write `sha256:` and 64, or `sha512:` and 128, lower-case hexadecimal digits")]
     Digest(String),
     /// A digest of the wrong length.
     #[error("the {algorithm} digest has {found} hexadecimal digits; it needs {expected}")]
     DigestLength {
         /// `sha256` or `sha512`.
         algorithm: &'static str,
-        /// How many digits there are.
+        /// The number of digits in the text.
         found: usize,
-        /// How many there must be.
+        /// The number of digits that the algorithm has.
         expected: usize,
     },
 }
@@ -186,10 +185,10 @@ impl<'a> Reference<'a> {
     /// ```
     ///
     /// # Errors
-    /// The first fault, from left to right, except that a character that no reference can hold is reported first.
+    /// The first fault, from left to right; a character that no reference allows is reported before all others.
     pub fn parse(text: &'a str) -> Result<Self, ReferenceError> {
         check_characters(text)?;
-        // Searching for text is made for longer ones: it prepares more than it saves here.
+        // For a text as short as this, `str::find` spends more on its preparation than it saves.
         if let Some(end) = text.as_bytes().windows(3).position(|bytes| bytes == b"://") {
             return Err(ReferenceError::Scheme(text.get(..end + 3).unwrap_or_default().to_owned()));
         }
@@ -224,13 +223,13 @@ impl<'a> Reference<'a> {
         self.text
     }
 
-    /// The registry host as it was written, with its port, where one is written.
+    /// The registry host with its port, as it was written, if there is one.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
         self.host
     }
 
-    /// The registry that the image comes from: `docker.io` for every spelling of Docker Hub, and where none is written.
+    /// The registry of the image: `docker.io` for every spelling of Docker Hub, and if no host is written.
     #[must_use]
     pub fn registry(&self) -> &'a str {
         match self.host {
@@ -239,13 +238,13 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The registry as normalised names have it.
+    /// The registry in the spelling of normalised names.
     #[must_use]
     pub fn normalized_registry(&self) -> Cow<'a, str> {
         normalize_host(self.registry())
     }
 
-    /// The repository in its registry, with Docker Hub's `library/` where that is implied.
+    /// The repository in its registry, with Docker Hub's `library/` if it is implied.
     #[must_use]
     pub fn repository(&self) -> Cow<'a, str> {
         if self.registry() == DEFAULT_HOST && !self.path.contains('/') {
@@ -255,20 +254,20 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The tag, where one is written.
+    /// The tag, if one is written.
     #[must_use]
     pub fn tag(&self) -> Option<&'a str> {
         self.tag
     }
 
-    /// The digest, where one is written.
+    /// The digest, if one is written.
     #[must_use]
     pub fn digest(&self) -> Option<Digest<'a>> {
         self.digest
     }
 
-    /// The tag that is pulled: the one that is written, `latest` where there is neither tag nor digest, and none where
-    /// a digest decides.
+    /// The tag that is pulled: the one that is written, or `latest` if there is neither tag nor digest. `None` if there is a
+    /// digest, which is then pulled.
     #[must_use]
     pub fn effective_tag(&self) -> Option<&'a str> {
         match (self.digest, self.tag) {
@@ -278,8 +277,8 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The one name that all spellings of this image share, which patterns in the settings are matched against:
-    /// registry in lower case, without the port that HTTPS has anyway; `library/` and `:latest` where they are implied.
+    /// The name that all spellings of this image share, against which the patterns of the settings are matched: the registry is
+    /// in lower case and without the default port of HTTPS, and `library/` and `:latest` are added if they are implied.
     #[must_use]
     pub fn normalized(&self) -> String {
         let mut name = self.normalized_registry().into_owned();
@@ -305,7 +304,7 @@ impl<'a> Reference<'a> {
         name
     }
 
-    /// The normalised name by tag alone; none where only a digest is written.
+    /// The normalised name without the digest; `None` if there is a digest and no tag.
     #[must_use]
     pub fn tagged(&self) -> Option<String> {
         let mut name = self.normalized();
@@ -323,11 +322,11 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// The spelling of a registry host that all its spellings share. Host names know no case, 443 is the port of HTTPS, and
-/// Docker Hub has several names.
+/// The normalised spelling of a registry host. Host names are case-insensitive, 443 is the port of HTTPS, and Docker Hub has
+/// several names.
 ///
-/// In lower case, a host that only its upper-case letters tell from a namespace would pass for the namespace. It keeps
-/// the port, or gets it: `Registry`, `REGISTRY` and `registry:443` are all `registry:443`.
+/// If only upper-case letters distinguish a host from a namespace, the host in lower case would be read as a namespace. It
+/// keeps its port, or gets one: `Registry`, `REGISTRY` and `registry:443` all become `registry:443`.
 pub(super) fn normalize_host(written: &str) -> Cow<'_, str> {
     if is_default_host(written) {
         return Cow::Borrowed(DEFAULT_HOST);
@@ -378,11 +377,11 @@ fn check_characters(text: &str) -> Result<(), ReferenceError> {
 
 fn describe_character(character: char) -> String {
     match character {
-        ' ' => "a space".to_owned(),
-        '`' => "a backtick".to_owned(),
+        ' ' => "space".to_owned(),
+        '`' => "backtick".to_owned(),
         c if c.is_ascii_graphic() => format!("`{c}`"),
-        c if c.is_ascii_control() => format!("the control character U+{:04X}", u32::from(c)),
-        c => format!("the character U+{:04X}", u32::from(c)),
+        c if c.is_ascii_control() => format!("control character U+{:04X}", u32::from(c)),
+        c => format!("character U+{:04X}", u32::from(c)),
     }
 }
 
@@ -446,9 +445,9 @@ fn is_domain_component(component: &str) -> bool {
         && component.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether a host is in the canonical spelling, if it is an IPv4 address.
+/// Refuses an IPv4 address that is not in its canonical spelling.
 fn check_ipv4(host: &str) -> Result<(), ReferenceError> {
-    // The standard library takes the canonical spelling alone.
+    // The standard library parses the canonical spelling only.
     if !ends_in_number(host) || host.parse::<Ipv4Addr>().is_ok() {
         return Ok(());
     }
@@ -458,8 +457,8 @@ fn check_ipv4(host: &str) -> Result<(), ReferenceError> {
     })
 }
 
-/// Whether a host is an IPv4 address, in whatever spelling, rather than a domain name: the "ends in a number checker" of
-/// the WHATWG URL standard. It covers what `inet_aton` takes for an address, which resolvers try before DNS.
+/// Whether a host is an IPv4 address in any spelling rather than a domain name: the "ends in a number checker" of the WHATWG
+/// URL standard. It covers every text that `inet_aton`, which resolvers try before DNS, reads as an address.
 fn ends_in_number(host: &str) -> bool {
     let last = host.rsplit_once('.').map_or(host, |(_, last)| last);
     match hexadecimal(last) {
@@ -468,8 +467,8 @@ fn ends_in_number(host: &str) -> bool {
     }
 }
 
-/// The address that `inet_aton` takes a host for: one to four numbers, of which the last stands for all bytes that are
-/// left. There is none where a leading zero makes a number octal to some resolvers, and decimal to others.
+/// The address that `inet_aton` reads from a host: one to four numbers, the last of which fills the remaining bytes. `None` if a
+/// number has a leading zero, which some resolvers read as octal and others as decimal.
 fn abbreviated_ipv4(host: &str) -> Option<Ipv4Addr> {
     let mut address = 0;
     let mut free_bits = u32::BITS;
@@ -500,9 +499,9 @@ fn hexadecimal(number: &str) -> Option<&str> {
     number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"))
 }
 
-/// Whether an IPv6 address is written in the canonical spelling (RFC 5952), which is how the standard library writes it. An
-/// address that stands for an IPv4 one has no such spelling here: RFC 5952 writes it with dots, which the grammar does not
-/// have, and connections to it are connections to the IPv4 address.
+/// Refuses an IPv6 address that is not in its canonical spelling (RFC 5952), which is how the standard library displays it. For
+/// an IPv4-mapped address the canonical spelling is the IPv4 address: RFC 5952 writes the former with dots, which the grammar
+/// does not allow, and a connection to it is a connection to the latter.
 fn check_ipv6(address: &str, parsed: Ipv6Addr) -> Result<(), ReferenceError> {
     let canonical = match parsed.to_ipv4_mapped() {
         Some(ipv4) => ipv4.to_string(),
@@ -575,7 +574,7 @@ fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     Ok(())
 }
 
-/// Whether every character of `tag` stands where the grammar allows it; the length is not looked at.
+/// Whether the grammar allows every character of `tag` at its position; the length is not checked.
 pub(crate) fn is_tag(tag: &str) -> bool {
     tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -583,24 +582,24 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 
 /// Whether a name without a host and a digest may be taken for the ID of an image that a node already has.
 ///
-/// Docker takes 64 digits, or a digest, for an ID before it reads a name (`ParseAnyReference` of `distribution/reference`).
-/// The CRI plugin of containerd does the same with a digest (`LocalResolve`). Where a node has no image of a name, both
-/// look for it among their IDs (`digestset.Lookup`), and there an algorithm and the first digits are enough: `sha256:c` is
-/// the one image whose ID begins with `c`, and a pull policy of `IfNotPresent` or `Never` runs it. IDs are in lower case,
-/// and text with a digest after it (`sha256:…@sha256:…`) is not an ID to either.
+/// Docker reads 64 digits, or a digest, as an ID before it tries a name (`ParseAnyReference` of `distribution/reference`). The
+/// CRI plugin of containerd does the same with a digest (`LocalResolve`). If a node has no image of a name, both look it up
+/// among their IDs (`digestset.Lookup`), where an algorithm and the first digits are enough: `sha256:c` is the one image whose
+/// ID begins with `c`, and a pull policy of `IfNotPresent` or `Never` runs it. IDs are in lower case, and neither reads a text
+/// with a digest after it (`sha256:…@sha256:…`) as an ID.
 ///
-/// Digits alone that are fewer than 64, such as `cafe`, are a name: the kubelet adds `:latest`, and then neither finds an ID.
+/// Fewer than 64 digits alone, such as `cafe`, are a name: the kubelet adds `:latest`, and then neither finds an ID.
 fn is_image_id(path: &str, tag: Option<&str>) -> bool {
     let has_hex_digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match tag {
         None => path.len() == 64 && has_hex_digits(path),
-        // The algorithms that Go's digests have.
+        // The algorithms of Go's `go-digest` package.
         Some(tag) => matches!(path, "sha256" | "sha384" | "sha512") && has_hex_digits(tag),
     }
 }
 
 impl Reference<'_> {
-    /// The name by which a registry is asked: by digest where there is one, else by tag.
+    /// The name with which a registry is queried: with the digest if there is one, else with the tag.
     #[must_use]
     pub fn registry_name(&self) -> String {
         match (self.digest(), self.effective_tag()) {
@@ -609,7 +608,7 @@ impl Reference<'_> {
         }
     }
 
-    /// The name by which a registry is asked for a digest in the repository of this image.
+    /// The name with which a registry is queried for a digest in the repository of this image.
     #[must_use]
     pub fn with_digest(&self, digest: &str) -> String {
         [self.registry(), "/", &self.repository(), "@", digest].concat()
@@ -637,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_completed_as_container_runtimes_do() {
+    fn a_name_is_completed_as_by_container_runtimes() {
         for (text, name) in [
             ("nginx", "docker.io/library/nginx:latest"),
             ("nginx:1.27", "docker.io/library/nginx:1.27"),
@@ -783,7 +782,7 @@ mod tests {
             "registry.0x1f",
             "registry.0x",
             "0X",
-            // Octal to some resolvers, decimal to others.
+            // Octal for some resolvers, decimal for others.
             "0177.0.0.1",
             "127.0.0.010",
             "09.0.0.1",
@@ -801,8 +800,8 @@ mod tests {
             ("registry:05000/app", "the port `05000` has a leading zero; write `5000`"),
             ("[::1]:0005000/app", "the port `0005000` has a leading zero; write `5000`"),
             ("docker.io:00000000443/nginx", "the port `00000000443` has a leading zero; write `443`"),
-            ("localhost:00/app", "`00` is no port"),
-            ("localhost:065536/app", "`065536` is no port"),
+            ("localhost:00/app", "invalid port `00`"),
+            ("localhost:065536/app", "invalid port `065536`"),
         ] {
             let message = refusal(text);
             assert!(message.starts_with(expected), "{text:?}\n  expected: {expected}\n  found:    {message}");
@@ -810,14 +809,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_runtime_may_take_for_an_image_id_is_refused() {
+    fn a_reference_that_a_runtime_may_read_as_an_image_id_is_refused() {
         let hex = "0123456789abcdef".repeat(8);
         for text in [
             &hex[..64],
             &format!("sha256:{}", &hex[..64]),
             &format!("sha384:{}", &hex[..96]),
             &format!("sha512:{hex}"),
-            // Runtimes complete the first digits of an ID.
+            // Runtimes accept the first digits of an ID.
             "sha256:0123456789ab",
             "sha256:0",
             "sha512:c",
@@ -853,43 +852,43 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_which_part_is_wrong() {
+    fn an_error_says_which_part_is_wrong() {
         for (text, expected) in [
             ("", "it is empty"),
-            (" nginx", "it holds a space at position 1"),
-            ("nginx\n", "it holds the control character U+000A at position 6"),
-            ("nginx\u{0}", "it holds the control character U+0000 at position 6"),
-            ("ngіnx", "it holds the character U+0456 at position 3"),
-            ("nginx$", "it holds `$` at position 6"),
+            (" nginx", "unexpected space at position 1"),
+            ("nginx\n", "unexpected control character U+000A at position 6"),
+            ("nginx\u{0}", "unexpected control character U+0000 at position 6"),
+            ("ngіnx", "unexpected character U+0456 at position 3"),
+            ("nginx$", "unexpected `$` at position 6"),
             ("Nginx:1", "the repository `Nginx` has an upper-case letter"),
             ("docker.io/Library/nginx", "the repository `Library` has an upper-case letter"),
             ("reg/app:", "the tag after `:` is empty"),
             ("a//b", "a part of the path between slashes is empty"),
             ("/b", "a part of the path between slashes is empty"),
             ("a/", "a part of the path between slashes is empty"),
-            (":1", "it names no repository"),
-            ("registry.example.com/", "it names no repository"),
-            ("registry.example.com./app", "`registry.example.com.` is no registry host"),
-            ("-registry.example.com/app", "`-registry.example.com` is no registry host"),
-            ("[nonsense]/app", "`[nonsense]` is no registry host"),
-            ("[::1]x/app", "`[::1]x` is no registry host"),
-            ("localhost:/app", "`` is no port"),
-            ("localhost:0/app", "`0` is no port"),
-            ("localhost:65536/app", "`65536` is no port"),
-            ("localhost:http/app", "`http` is no port"),
-            ("a/b..c", "`b..c` is no path component"),
-            ("a/b___c", "`b___c` is no path component"),
-            ("a/b._c", "`b._c` is no path component"),
-            ("a/-b", "`-b` is no path component"),
-            ("a/b-", "`b-` is no path component"),
-            ("nginx:.1", "`.1` is no tag"),
-            ("nginx:1:2", "`1:2` is no tag"),
+            (":1", "a repository is required"),
+            ("registry.example.com/", "a repository is required"),
+            ("registry.example.com./app", "invalid registry host `registry.example.com.`"),
+            ("-registry.example.com/app", "invalid registry host `-registry.example.com`"),
+            ("[nonsense]/app", "invalid registry host `[nonsense]`"),
+            ("[::1]x/app", "invalid registry host `[::1]x`"),
+            ("localhost:/app", "invalid port ``"),
+            ("localhost:0/app", "invalid port `0`"),
+            ("localhost:65536/app", "invalid port `65536`"),
+            ("localhost:http/app", "invalid port `http`"),
+            ("a/b..c", "invalid path component `b..c`"),
+            ("a/b___c", "invalid path component `b___c`"),
+            ("a/b._c", "invalid path component `b._c`"),
+            ("a/-b", "invalid path component `-b`"),
+            ("a/b-", "invalid path component `b-`"),
+            ("nginx:.1", "invalid tag `.1`"),
+            ("nginx:1:2", "invalid tag `1:2`"),
             ("nginx@sha256:abc", "the sha256 digest has 3 hexadecimal digits; it needs 64"),
             ("nginx@sha512:abc", "the sha512 digest has 3 hexadecimal digits; it needs 128"),
-            ("nginx@md5:abc", "`md5:abc` is no digest"),
-            ("nginx@", "its digest is empty"),
-            ("https://registry.example.com/app:1", "it begins with the scheme `https://`"),
-            ("nginx`", "it holds a backtick at position 6"),
+            ("nginx@md5:abc", "invalid digest `md5:abc`"),
+            ("nginx@", "the digest is empty"),
+            ("https://registry.example.com/app:1", "unexpected scheme `https://`"),
+            ("nginx`", "unexpected backtick at position 6"),
             (
                 "[::ffff:1.2.3.4]/app",
                 "`[::ffff:1.2.3.4]` is not the canonical spelling of that address; write `1.2.3.4`",
@@ -897,12 +896,12 @@ mod tests {
             ("[0::1]:80/app", "`[0::1]` is not the canonical spelling of that address; write `[::1]`"),
             ("127.1:80/app", "`127.1` is not the canonical spelling of that address; write `127.0.0.1`"),
             ("1.2.3.4.5/app", "the host `1.2.3.4.5` ends in a number and is not an IPv4 address; write four decimal"),
-            ("[::1%25eth0]/app", "it holds `%` at position 5"),
-            ("[1.2.3.4]/app", "`[1.2.3.4]` is no registry host"),
-            ("[::1/app", "`[::1` is no registry host"),
-            ("127.0.0.1./app", "`127.0.0.1.` is no registry host"),
-            ("localhost:+443/app", "it holds `+` at position 11"),
-            ("nginx@sha256:ABC", "`sha256:ABC` is no digest"),
+            ("[::1%25eth0]/app", "unexpected `%` at position 5"),
+            ("[1.2.3.4]/app", "invalid registry host `[1.2.3.4]`"),
+            ("[::1/app", "invalid registry host `[::1`"),
+            ("127.0.0.1./app", "invalid registry host `127.0.0.1.`"),
+            ("localhost:+443/app", "unexpected `+` at position 11"),
+            ("nginx@sha256:ABC", "invalid digest `sha256:ABC`"),
             (&"a".repeat(64), "it is an image ID"),
         ] {
             let message = refusal(text);
@@ -915,11 +914,11 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_alone_may_be_any_text_and_its_refusal_is_one_short_line() {
+    fn the_error_for_an_invalid_digest_is_one_short_line() {
         for (text, expected) in [
-            ("", "its digest is empty"),
+            ("", "the digest is empty"),
             ("sha256:abc", "the sha256 digest has 3 hexadecimal digits; it needs 64"),
-            ("x\ncontainer `app`", "it holds the control character U+000A at position 2"),
+            ("x\ncontainer `app`", "unexpected control character U+000A at position 2"),
             (&"x".repeat(1 << 20), "it is 1048576 characters long"),
         ] {
             let message = super::Digest::parse(text).unwrap_err().to_string();
@@ -928,7 +927,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_limited_at_the_character() {
+    fn lengths_are_limited_to_the_character() {
         let longest_name = "a".repeat(255 - "docker.io/library/".len());
         assert!(Reference::parse(&longest_name).is_ok());
         assert_eq!(Reference::parse(&format!("{longest_name}a")), Err(ReferenceError::NameTooLong(256)));

@@ -1,7 +1,7 @@
-//! Patterns over the places that images are pulled from: a registry host, or a path below one.
+//! Patterns of the places from which images are pulled: a registry host, or a path below one.
 //!
-//! A pattern without a path stands for the whole registry. A path without a wildcard stands for the repository of that name
-//! and for every repository below it. A wildcard in the host stays in the host, one in the path crosses `/`.
+//! A pattern without a path matches the whole registry. A path without a wildcard matches the repository of that name and every
+//! repository below it. A wildcard in the host matches within the host; a wildcard in the path also matches `/`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,65 +12,65 @@ use super::reference::{
     DEFAULT_HOST, OFFICIAL_NAMESPACE, ReferenceError, check_host, check_path, is_host, normalize_host,
 };
 
-/// A registry, or a part of one.
+/// A registry, or part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryPattern {
-    /// The host as normalised names have it, perhaps with wildcards.
+    /// The host in the spelling of normalised names, perhaps with wildcards.
     host: Cow<'static, str>,
     /// The path below it; empty for the whole registry.
     path: String,
 }
 
-/// Why a pattern may match more than was meant.
+/// Why a pattern may match more than intended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegistryDoubt {
-    /// It matches every host.
+    /// The pattern matches every host.
     AnyHost,
-    /// It matches every host that begins in a certain way, and the owner of a domain is named at its end.
+    /// The pattern ends in a wildcard, so that it matches hosts in the domains of others.
     AnyEnd,
 }
 
 /// Why a text is not a registry pattern. The message says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryPatternError {
-    /// There is no text.
+    /// The text is empty.
     #[error("an entry cannot be empty; write a registry host such as `registry.example.com`, or `host/path/*`")]
     Empty,
-    /// A character that neither a host nor a repository has.
+    /// A character that neither hosts nor repositories have.
     #[error("unexpected character `{0}`; write a registry host such as `registry.example.com`, or `host/path/*`")]
     Character(char),
-    /// It begins like a URL.
+    /// A scheme at the beginning, as in a URL.
     #[error("a registry has no scheme here; write `{0}`")]
     Scheme(String),
-    /// A tag behind the path.
+    /// A tag after the path.
     #[error("a registry has no tag; write `{0}`")]
     Tag(String),
-    /// A digest behind the path.
+    /// A digest after the path.
     #[error("a registry has no digest; write `{0}`")]
     Digest(String),
     /// A slash at the end.
     #[error("remove the slash at the end; write `{0}`")]
     TrailingSlash(String),
-    /// The first part is not a host, so that it would be a path on Docker Hub.
+    /// The first part is not a host; in an image reference it would be a path on Docker Hub.
     #[error(
         "not a registry host: a host has a `.` or a port, or is `localhost`; write `{0}`, or the host with its port"
     )]
     NoHost(String),
-    /// On Docker Hub, a name of one part is that of an image or that of a namespace.
+    /// On Docker Hub, a single component is either an image or a namespace.
     #[error(
         "write `{DEFAULT_HOST}/library/{0}` for the image of that name, or `{DEFAULT_HOST}/{0}/*` for the namespace"
     )]
     HubName(String),
     /// The host is invalid.
-    #[error("invalid registry host: {0}")]
+    #[error("{0}")]
     Host(ReferenceError),
     /// The path is invalid.
-    #[error("invalid repository path: {0}")]
+    #[error("{0}")]
     Path(ReferenceError),
 }
 
 impl RegistryPattern {
-    /// Reads `host`, `host:port`, `host/path` or `host/path/*`. `*` and `?` are wildcards.
+    /// Parses `host`, `host:port`, `host/path` or `host/path/*`. `*` and `?` are wildcards.
     ///
     /// ```
     /// use container_patch_policy::image::{Reference, RegistryPattern};
@@ -82,7 +82,7 @@ impl RegistryPattern {
     /// ```
     ///
     /// # Errors
-    /// When the text is empty, names more than a registry and a path, or has no registry host.
+    /// If the text is empty, names more than a registry and a path, or does not begin with a registry host.
     pub fn parse(text: &str) -> Result<Self, RegistryPatternError> {
         let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
         if rest.trim().is_empty() {
@@ -114,7 +114,7 @@ impl RegistryPattern {
             check_host(host).map_err(|error| host_error(text, error))?;
         }
         if !path.is_empty() {
-            // A wildcard may stand for any letter of a component.
+            // A wildcard may match any letter of a component.
             check_path(&path.replace(['*', '?'], "x")).map_err(RegistryPatternError::Path)?;
         }
         let host = normalize_host(host);
@@ -124,20 +124,20 @@ impl RegistryPattern {
         Ok(Self { host: Cow::Owned(host.into_owned()), path: path.to_owned() })
     }
 
-    /// Whether the image is pulled from here.
+    /// Whether the image is pulled from a registry and path that this pattern matches.
     #[must_use]
     pub fn matches(&self, image: &Reference<'_>) -> bool {
         self.matches_host(image) && self.has(&image.repository())
     }
 
-    /// Whether the image is pulled from this host, whatever its repository.
+    /// Whether the image is pulled from a host that this pattern matches, from any repository.
     #[must_use]
     pub fn matches_host(&self, image: &Reference<'_>) -> bool {
         let host = image.normalized_registry();
         self.host == host || matches(&self.host, &host)
     }
 
-    /// Whether hosts match that anyone can run.
+    /// Why this pattern may match hosts that anyone can run, if it may.
     #[must_use]
     pub fn doubt(&self) -> Option<RegistryDoubt> {
         if !self.host.contains(['*', '?']) {
@@ -169,20 +169,20 @@ impl fmt::Display for RegistryPattern {
     }
 }
 
-/// The name without what follows the last colon after the last slash.
+/// The name up to the first colon after the last slash.
 fn without_tag(name: &str) -> &str {
     let last = name.rfind('/').map_or(0, |slash| slash + 1);
     let colon = name.get(last..).and_then(|last| last.find(':'));
     colon.and_then(|colon| name.get(..last + colon)).filter(|_| last > 0).unwrap_or(name)
 }
 
-/// What a reference without a host means, as a registry pattern.
+/// The registry pattern on Docker Hub that an image reference without a host means.
 fn on_docker_hub(text: &str) -> String {
     let name = text.split_once(':').map_or(text, |(name, _)| name).trim_end_matches('/');
     if name.contains('/') { format!("{DEFAULT_HOST}/{name}") } else { format!("{DEFAULT_HOST}/library/{name}") }
 }
 
-/// The error of a host; of an image by tag alone, such as `nginx:1.27`, the pattern that was meant.
+/// The error for an invalid host. `nginx:1.27` looks like a host with a port; for it, the error suggests the pattern of that image.
 fn host_error(text: &str, error: ReferenceError) -> RegistryPatternError {
     match (&error, text.split_once(':')) {
         (ReferenceError::Port(_), Some((name, _))) if !text.contains('/') && !is_host(name) => {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_stands_for_every_repository_of_that_registry_alone() {
+    fn a_host_matches_every_repository_of_that_registry_only() {
         assert!(matches("registry.example.com", "registry.example.com/app:1"));
         assert!(matches("registry.example.com", "REGISTRY.example.com:443/team/sub/app:1"));
         assert!(matches("localhost:5000", "localhost:5000/app"));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_stands_for_its_repository_and_those_below() {
+    fn a_path_matches_its_repository_and_those_below() {
         for pattern in ["registry.example.com/team", "registry.example.com/team/*"] {
             assert!(matches(pattern, "registry.example.com/team/app:1"), "{pattern}");
             assert!(matches(pattern, "registry.example.com/team/sub/app:1"), "{pattern}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_in_a_host_stays_in_the_host() {
+    fn a_wildcard_in_a_host_matches_within_the_host() {
         assert!(matches("*.example.com", "a.b.example.com/app"));
         assert!(!matches("*.example.com", "example.com/app"));
         assert!(!matches("*.example.com", "evil.test/a.example.com/app"));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_matches_hosts_of_anyone_is_doubtful() {
+    fn a_pattern_that_matches_hosts_of_others_is_doubtful() {
         for (pattern, expected) in [
             ("*", Some(RegistryDoubt::AnyHost)),
             ("*/team/*", Some(RegistryDoubt::AnyHost)),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_registry_is_refused_with_the_right_spelling() {
+    fn an_invalid_registry_is_refused_with_a_suggestion() {
         for (pattern, expected) in [
             ("", "an entry cannot be empty; write a registry host such as"),
             (" ", "an entry cannot be empty"),
@@ -301,10 +301,10 @@ mod tests {
                 "not a registry host: a host has a `.` or a port, or is `localhost`; write `docker.io/team/app`, or the host with its port",
             ),
             ("registry.example.com/", "remove the slash at the end; write `registry.example.com`"),
-            ("registry.example.com/Team", "invalid repository path: the repository `Team` has an upper-case letter"),
-            ("registry.example.com//a", "invalid repository path: a part of the path between slashes is empty"),
-            ("registry.example.com:http", "invalid registry host: `http` is no port"),
-            ("-a.example.com", "invalid registry host: "),
+            ("registry.example.com/Team", "the repository `Team` has an upper-case letter"),
+            ("registry.example.com//a", "a part of the path between slashes is empty"),
+            ("registry.example.com:http", "invalid port `http`"),
+            ("-a.example.com", "invalid registry host `-a.example.com`; "),
             ("a b.example.com", "unexpected character ` `"),
             ("{a,b}.example.com", "unexpected character `{`"),
         ] {

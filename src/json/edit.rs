@@ -1,13 +1,13 @@
-//! Rewrites images and annotations in the JSON text of an object. Everything else stays as it was, to the byte: fields that no version of
-//! Kubernetes knows, the order of keys, the spelling of numbers.
+//! Rewrites images and annotations in the JSON text of an object. All other bytes stay the same: fields that no version of
+//! Kubernetes defines, the order of keys, the spelling of numbers.
 
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// The object with some spans of its text replaced by other JSON text. Nothing if the spans do not fit the text, or the result is not
-/// JSON.
+/// Replaces spans of the object's text by other JSON text. `None` if a span is outside of the text, if spans overlap, or if the
+/// result is not JSON.
 #[must_use]
 pub(crate) fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Option<String> {
     edits.sort_unstable_by_key(|(span, _)| span.start);
@@ -20,12 +20,12 @@ pub(crate) fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>)
         end = span.end;
     }
     rewritten.push_str(text.get(end..)?);
-    // What was passed over unread must be JSON, or the response would be none.
+    // Skipped values have not been validated, and a response with an invalid one would not be JSON.
     serde_json::from_str::<IgnoredAny>(&rewritten).ok()?;
     Some(rewritten)
 }
 
-/// Where a part of a text stands in it.
+/// The range of a part of a text, if it is a slice of that text.
 pub(crate) fn span(text: &str, part: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     let span = start..start.checked_add(part.len())?;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_that_do_not_fit_are_no_edits() {
+    fn spans_that_overlap_or_exceed_the_text_are_refused() {
         let object: &RawValue = serde_json::from_str("{}").unwrap();
         assert!(rewrite(object, vec![(5..9, String::new())]).is_none());
         assert!(rewrite(object, vec![(0..2, String::new()), (1..2, String::new())]).is_none());

@@ -1,5 +1,5 @@
-//! A reader of JSON that borrows strings and passes over what nobody asks for in blocks. It says nothing of what is
-//! wrong: whoever wants to know asks `serde_json`, which is stricter, too, about what is passed over.
+//! A JSON reader that borrows strings and skips ignored values block by block. Its errors have no details: an invalid text is
+//! read again by `serde_json`, which also validates ignored values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,25 +8,25 @@ use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{Key, skip};
+use super::{JsonStr, skip};
 
-/// How deep values may be nested in each other, as with `serde_json`. What is passed over has no limit.
+/// The maximum nesting depth of values, as in `serde_json`. Skipped values have no limit.
 const MAX_DEPTH: u8 = 128;
 
-/// Reads one value, and nothing after it.
+/// Reads a text that is one value.
 pub(super) fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Option<S::Value> {
     let mut reader = Reader { text, at: 0, depth: MAX_DEPTH };
     let value = seed.deserialize(&mut reader).ok()?;
-    reader.space();
+    reader.skip_space();
     (reader.at == text.len()).then_some(value)
 }
 
-/// The text of the value of a key of an object.
+/// The text of the value of a key in an object.
 pub(super) fn value_of<'de>(object: &'de str, key: &str) -> Option<&'de str> {
     let mut reader = Reader { text: object, at: 0, depth: MAX_DEPTH };
     reader.expect(b'{').ok()?;
     let mut items = Items { reader: &mut reader, end: b'}', is_first: true };
-    while let Some(found) = items.next_key_seed(PhantomData::<Key<'_>>).ok()? {
+    while let Some(found) = items.next_key_seed(PhantomData::<JsonStr<'_>>).ok()? {
         items.reader.expect(b':').ok()?;
         let value = items.reader.skip().ok()?;
         if found.0 == key {
@@ -39,11 +39,11 @@ pub(super) fn value_of<'de>(object: &'de str, key: &str) -> Option<&'de str> {
 struct Reader<'de> {
     text: &'de str,
     at: usize,
-    /// How much deeper it may go.
+    /// The remaining nesting depth.
     depth: u8,
 }
 
-/// That a value cannot be read.
+/// The error of this reader: a value cannot be read.
 #[derive(Debug)]
 struct Failed;
 
@@ -70,15 +70,15 @@ impl<'de> Reader<'de> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn space(&mut self) {
+    fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
 
-    /// The next byte that is no space.
+    /// The next byte that is not white space.
     fn next(&mut self) -> Result<u8, Failed> {
-        self.space();
+        self.skip_space();
         self.peek().ok_or(Failed)
     }
 
@@ -90,7 +90,7 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Passes over a word, such as `null`, if it is the next.
+    /// Skips a word, such as `null`, if it is next.
     fn word(&mut self, word: &str) -> bool {
         let is_next = self.rest().starts_with(word.as_bytes());
         if is_next {
@@ -99,7 +99,7 @@ impl<'de> Reader<'de> {
         is_next
     }
 
-    /// Passes over the next value, and returns its text.
+    /// Skips the next value, and returns its text.
     fn skip(&mut self) -> Result<&'de str, Failed> {
         let first = self.next()?;
         let start = self.at;
@@ -128,13 +128,14 @@ impl<'de> Reader<'de> {
         visitor.visit_borrowed_str(self.text.get(start..start + length).ok_or(Failed)?)
     }
 
-    /// Reads a whole number.
+    /// Reads an integer.
     fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Failed> {
         let text = self.skip()?;
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        let is_integer =
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         match text.parse::<i64>() {
-            _ if !is_whole || text == "-0" => Err(Failed),
+            _ if !is_integer || text == "-0" => Err(Failed),
             Ok(number) if number < 0 => visitor.visit_i64(number),
             _ => visitor.visit_u64(text.parse().map_err(|_| Failed)?),
         }
@@ -175,7 +176,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failed> {
-        // `RawValue` asks for itself by a name that no type has, and wants it as the only key of an object.
+        // `RawValue` requests itself with a name that no type has, and expects an object with this name as the only key.
         if name.starts_with('$') {
             visitor.visit_map(Raw { name: Some(name), text: self.skip()? })
         } else {
@@ -211,7 +212,7 @@ struct Items<'r, 'de> {
 }
 
 impl Items<'_, '_> {
-    /// Whether there is one more, which then is next.
+    /// Whether there is another item. It is then next.
     fn has_next(&mut self) -> Result<bool, Failed> {
         let next = self.reader.next()?;
         if next == self.end {
@@ -287,7 +288,7 @@ mod tests {
         read(text, PhantomData)
     }
 
-    /// Strings with what is special in JSON, of lengths around those of blocks.
+    /// Strings with characters that are special in JSON, of about the length of blocks.
     fn strings() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             Just("\"".to_owned()),
@@ -320,13 +321,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_reads_what_serde_json_reads(value in values(), is_pretty: bool) {
+        fn it_reads_the_same_values_as_serde_json(value in values(), is_pretty: bool) {
             let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             proptest::prop_assert_eq!(read_as::<Value>(&text), Some(value));
         }
 
         #[test]
-        fn a_value_that_is_passed_over_ends_where_serde_json_ends_it(value in values(), after in values()) {
+        fn a_skipped_value_ends_at_the_same_place_as_in_serde_json(value in values(), after in values()) {
             let text = json!({"a": [value, after]}).to_string();
             let parts: BTreeMap<&str, Vec<&RawValue>> = read_as(&text).unwrap();
             let expected: BTreeMap<&str, Vec<&RawValue>> = serde_json::from_str(&text).unwrap();
@@ -337,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_json_is_no_harm(text in r#"[\[\]{}",:\\0-9tfn -]{0,200}"#) {
+        fn invalid_json_is_harmless(text in r#"[\[\]{}",:\\0-9tfn -]{0,200}"#) {
             if let Some(value) = read_as::<Value>(&text) {
                 proptest::prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
             }
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_borrowed_where_they_hold_no_escapes() {
+    fn strings_without_escapes_are_borrowed() {
         assert!(matches!(read_as::<BorrowedText<'_>>(r#"{"text": "plain"}"#).unwrap().text, Cow::Borrowed("plain")));
         assert!(
             matches!(read_as::<BorrowedText<'_>>(r#"{"text": "\u0041b"}"#).unwrap().text, Cow::Owned(text) if text == "Ab")
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_incomplete_is_not_read() {
+    fn an_incomplete_value_is_not_read() {
         let whole = r#"{"text": "a", "b": [1, {"c": "d\\"}], "e": -1}"#;
         assert!(read_as::<IgnoredAny>(whole).is_some() && read_as::<Value>(whole).is_some());
         for end in 0..whole.len() {
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_limited_where_it_is_looked_into_only() {
+    fn only_the_depth_of_values_that_are_read_is_limited() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(read_as::<Value>(&deep).is_none());
         assert!(read_as::<IgnoredAny>(&deep).is_some());

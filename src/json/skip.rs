@@ -1,14 +1,14 @@
-//! Finds the end of a JSON value without looking at what is in it. Most of an object is passed over, several times, so
-//! this is done in blocks: a mask has one bit for each byte of a block.
+//! Finds the end of a JSON value without reading the value. Most of an object is skipped, several times, so this works on
+//! blocks: a mask has one bit for each byte of a block.
 //!
-//! Only the end of a value that is JSON is meaningful. Of what is none, the end is somewhere in the text or nowhere.
+//! The end is meaningful for valid JSON only. For invalid JSON, it is any position in the text, or there is no end.
 
 /// The bytes of a block.
 const BLOCK: usize = 64;
-/// The bytes of a block where the end is likely to be near.
+/// The bytes of a block in strings, most of which are short.
 const SHORT_BLOCK: usize = 16;
 
-/// Which bytes of a block are what, one bit each, the first byte in the lowest bit.
+/// The positions of special bytes in a block: one bit for each byte, the first byte in the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Masks {
     quotes: u64,
@@ -19,11 +19,11 @@ struct Masks {
     closing: u64,
 }
 
-/// What a byte of another kind than its own differs in: braces are brackets with this bit set.
+/// The bit in which braces and brackets differ: with it, a bracket becomes a brace.
 const BRACE: u8 = b'{' ^ b'[';
 
 impl Masks {
-    /// Those of the block that begins at an offset; a last one that is shorter counts as filled up with spaces.
+    /// The masks of the block at an offset. A last block that is shorter is filled with spaces.
     #[inline]
     #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
     fn at(bytes: &[u8], offset: usize) -> Self {
@@ -71,10 +71,10 @@ impl Masks {
     }
 }
 
-/// Where the walk stands between two blocks.
+/// The state between two blocks.
 #[derive(Default)]
 struct Walk {
-    /// All ones inside of a string.
+    /// All ones inside a string.
     in_string: u64,
     /// One where the first byte of the next block is escaped.
     escaped: u64,
@@ -86,8 +86,8 @@ impl Walk {
         if masks.backslashes == 0 && self.escaped == 0 {
             return masks.quotes;
         }
-        // A backslash that is itself escaped escapes nothing. Each run of backslashes is looked at from its start: adding
-        // the start to the run carries over its end, at a position whose parity tells that of the run's length.
+        // A backslash that is itself escaped does not escape the next byte. For each run of backslashes, adding its start carries
+        // to the position after its end; the parities of the two positions give the parity of its length.
         const EVEN: u64 = 0x5555_5555_5555_5555;
         let backslashes = masks.backslashes & !self.escaped;
         let after = backslashes << 1 | self.escaped;
@@ -105,7 +105,7 @@ impl Walk {
             strings ^= strings << distance;
         }
         strings ^= self.in_string;
-        // What the last byte is in, the next block begins in.
+        // If the last byte is in a string, the next block begins in it.
         self.in_string = 0u64.wrapping_sub(strings >> 63);
         strings
     }
@@ -125,7 +125,7 @@ pub(super) fn rest_of_container(bytes: &[u8]) -> Option<usize> {
             depth = depth + opening.count_ones() - closing.count_ones();
             continue;
         }
-        // The end may be in this block: each closing brace is looked at with those that are opened before it.
+        // The end may be in this block: compare each closing brace with the opening ones before it.
         let mut closed = 0;
         while closing != 0 {
             let at = closing.trailing_zeros();
@@ -141,11 +141,11 @@ pub(super) fn rest_of_container(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The length of the rest of a string, after its opening quotation mark and without its closing one, and whether it
-/// holds escapes.
+/// The length of the rest of a string, after its opening quotation mark and without its closing one, and whether the string has
+/// escapes.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 pub(super) fn rest_of_string(bytes: &[u8]) -> Option<(usize, bool)> {
-    // Most strings are short and hold no escapes.
+    // Most strings are short and have no escapes.
     let (blocks, _) = bytes.as_chunks();
     for (index, block) in blocks.iter().enumerate() {
         let special = special_in_strings(block);
@@ -159,7 +159,7 @@ pub(super) fn rest_of_string(bytes: &[u8]) -> Option<(usize, bool)> {
     if bytes.get(at) == Some(&b'"') { Some((at, false)) } else { rest_with_escapes(bytes, at) }
 }
 
-/// As [`rest_of_string`], where the first escape is known.
+/// Like [`rest_of_string`], for a string whose first escape is known.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn rest_with_escapes(bytes: &[u8], first: usize) -> Option<(usize, bool)> {
     let bytes = bytes.get(first..)?;

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use serde_json::value::RawValue;
 
 use super::waiver::Waivers;
-use crate::config::read::Section;
+use crate::config::read::Overridable;
 use crate::evidence::Evidence;
 use crate::evidence::build::Build;
 use crate::finding::{Code, Effect, Finding, Violation};
@@ -20,7 +20,7 @@ use crate::workload::site::{ImageSite, Workload};
 /// A rule implements the stages that it needs.
 pub trait Rule: Sized {
     /// The settings section of the rule.
-    type Settings: Section;
+    type Settings: Overridable;
 
     /// The finding codes of the rule.
     const CODES: &'static [Code];

@@ -1,5 +1,5 @@
-//! The settings as a request needs them. policy-server has had them validated by `validate_settings` before the first request,
-//! and passes them on with each request: long lists are read as far as the images of the request need.
+//! The settings of one request. policy-server validates settings with `validate_settings` before the first request, and passes
+//! them with each request. Of long lists, only the entries that match images of the request are read.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,7 @@ use crate::rules::{RuleSettings, RuleSettingsByImage};
 /// The settings of one request.
 #[derive(Debug, Default)]
 pub struct RequestSettings<'a> {
-    /// All but the two lists, which are empty here.
+    /// All settings except the two lists, which are empty here.
     settings: Settings,
     overrides: LazyList<'a, RuleSettings>,
     exceptions: LazyList<'a, Exception>,
@@ -25,7 +25,7 @@ impl<'a> RequestSettings<'a> {
     /// The settings that came with a request.
     ///
     /// # Errors
-    /// What is wrong, as far as it is read now.
+    /// The problems in the keys that are read immediately.
     pub fn read(raw: RawSettings<'a>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let entries = match raw {
@@ -42,7 +42,7 @@ impl<'a> RequestSettings<'a> {
         }
     }
 
-    /// The settings that are not about a rule.
+    /// The settings that do not belong to a rule.
     #[must_use]
     pub fn general(&self) -> &General {
         &self.settings.general
@@ -58,7 +58,7 @@ impl<'a> RequestSettings<'a> {
         matching.next().unwrap_or(base)
     }
 
-    /// Whether something that was read since the beginning turned out to be wrong.
+    /// Whether any entry of a list that has been read so far is invalid.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.overrides.is_broken() || self.exceptions.is_broken()

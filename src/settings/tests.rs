@@ -33,18 +33,18 @@ fn every_problem_is_reported_at_once_with_its_path() {
     assert_eq!(
         found,
         [
-            "pinning.action: `denny` is none of pin, deny, warn, off",
-            "pinning.templates: `yes` is none of record, true, false",
+            "pinning.action: unknown value `denny`; expected one of pin, deny, warn, off; did you mean `deny`?",
+            "pinning.templates: unknown value `yes`; expected one of record, true, false",
             "pinning.forbiddenTags[0]: invalid tag `-x`: expected at most 128 letters, digits, `_`, `.` and `-`, with no `.` or `-` at the start",
             "pinning.forbiddenTags[1]: expected a tag, found a number; put it in quotes: \"1.1\"",
             "pinning.actoin: unknown key; did you mean `action`?",
             "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
             "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
-            "customWorkloads[0]: `podTemplate` is missing",
+            "customWorkloads[0]: `podTemplate` is required",
             "exmpt: unknown key; did you mean `exempt`?",
-            "zzz: unknown key; the keys here are registries, platforms, exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
-            "overrides[0]: `images` is missing",
-            "overrides[1].images: a list without an image pattern; write one, or `*` for every image",
+            "zzz: unknown key; expected one of registries, platforms, exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
+            "overrides[0]: `images` is required",
+            "overrides[1].images: the list is empty; write an image pattern, or `*` for every image",
             "overrides[1].pining: unknown key; did you mean `pinning`?",
             "overrides[2]: expected an object, found a number",
         ]
@@ -52,8 +52,8 @@ fn every_problem_is_reported_at_once_with_its_path() {
 }
 
 #[test]
-fn settings_are_written_as_they_are_read() {
-    assert_eq!(Settings::default().to_json(), json!({}), "what has its default is left out");
+fn settings_are_serialised_as_they_were_read() {
+    assert_eq!(Settings::default().to_json(), json!({}), "defaults are left out");
     let written = json!({
         "exempt": ["docker.io/library/*", "*.example.com/x:*", "*/nothing:*"],
         "pinning": {"action": "off", "templates": "true", "forbiddenTags": []},
@@ -83,31 +83,60 @@ fn settings_are_written_as_they_are_read() {
 }
 
 #[test]
-fn settings_that_are_no_object_are_refused() {
+fn settings_that_are_not_an_object_are_refused() {
     for (settings, found) in [(json!([]), "a list"), (json!("x"), "a string"), (json!(true), "a boolean")] {
         assert_eq!(problems(&settings), [format!("settings: expected an object, found {found}")]);
     }
 }
 
 #[test]
-fn many_and_long_problems_are_told_in_short() {
+fn many_and_long_problems_are_shortened() {
     let many: Vec<_> = (0..100_000).collect();
-    let told = read(&json!({ "exempt": many })).unwrap_err();
+    let lines = read(&json!({ "exempt": many })).unwrap_err();
     assert_eq!(
-        (told.len(), told[0].as_str()),
+        (lines.len(), lines[0].as_str()),
         (100, "exempt[0]: expected an image pattern, found a number; put it in quotes: \"0\"")
     );
     let json = serde_json::value::to_raw_value(&json!({ "exempt": many })).unwrap();
     assert!(Settings::from_json(&json).unwrap_err().to_string().ends_with("\n… and 99900 more"));
     let long = "x".repeat(1 << 20);
-    let told = problems(&json!({"exempt": [long], "pinning": {"action": long, &long: 1}, &long: 1}));
-    assert!(told.iter().all(|line| line.len() < 2100), "{}", told.join("\n").len());
+    let lines = problems(&json!({"exempt": [long], "pinning": {"action": long, &long: 1}, &long: 1}));
+    assert!(lines.iter().all(|line| line.len() < 2100), "{}", lines.join("\n").len());
     let keys: serde_json::Map<_, _> = (0..100_000).map(|key| (format!("key{key}"), json!(1))).collect();
-    assert_eq!(problems(&json!({ "pinning": keys })), ["pinning: it has 100000 keys, many more than there are"]);
+    assert_eq!(problems(&json!({ "pinning": keys })), ["pinning: expected at most 63 keys, found 100000"]);
 }
 
 #[test]
-fn a_key_that_is_given_twice_is_refused() {
+fn a_duplicate_key_is_refused() {
     let json: &RawValue = serde_json::from_str(r#"{"exempt": ["quay.io/infra/*"], "exempt": []}"#).unwrap();
-    assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: given twice"]);
+    assert_eq!(Settings::from_json(json).unwrap_err().lines(), ["exempt: duplicate key"]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_a_suggestion() {
+    for (settings, expected) in [
+        (
+            json!({"scan": {"maxAllowed": {"CRITICAL": 0}}}),
+            "scan.maxAllowed.CRITICAL: unknown key; did you mean `critical`?",
+        ),
+        (json!({"scan": {"patchWithin": {"High": "7d"}}}), "scan.patchWithin.High: unknown key; did you mean `high`?"),
+        (json!({"SCHEDULE": {}}), "SCHEDULE: unknown key; did you mean `schedule`?"),
+        (json!({"schedule": {"maxage": "90d"}}), "schedule.maxage: unknown key; did you mean `maxAge`?"),
+        (
+            json!({"scan": {"reports": [{"source": "trivy"}]}}),
+            "scan.reports[0].source: unknown value `trivy`; expected one of sbomscanner, trivyOperator, quay, kubescape; did you mean `trivyOperator`?",
+        ),
+        (
+            json!({"settings": {"pinning": {"action": "deny"}}}),
+            "settings: unknown key; remove this level and give the keys inside it",
+        ),
+        (json!({"spec": {"settings": {}}}), "spec: unknown key; remove this level and give the keys inside it"),
+    ] {
+        assert_eq!(problems(&settings), [expected], "{settings}");
+    }
+    // Only an object has keys inside it, and only at the top is this level one too many.
+    for settings in [json!({"settings": 1}), json!({"scan": {"settings": {}}})] {
+        let found = problems(&settings);
+        assert!(found[0].contains("settings: unknown key; ") && !found[0].contains("remove this level"), "{found:?}");
+    }
 }

@@ -11,7 +11,7 @@ use super::record_keys::{RESOLVED, VOLUME, digest_of, is_ours, is_record};
 use super::site::{ImageField, ImageSite, Template, Workload};
 use crate::image::Reference;
 use crate::json::edit::span;
-use crate::json::{self, Entries, Key, at};
+use crate::json::{self, Entries, JsonStr, at};
 
 /// How deep two templates are compared. What differs deeper counts as different.
 const MOST_DEPTH: usize = 32;
@@ -146,8 +146,8 @@ fn are_same(a: &str, b: &str, depth: usize) -> bool {
             a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| are_same(a.get(), b.get(), depth - 1))
         }
         (Some(b'"'), Some(b'"')) => {
-            let text = |json| json::from_str::<Key<'_>>(json).ok();
-            matches!((text(a), text(b)), (Some(Key(a)), Some(Key(b))) if a == b)
+            let text = |json| json::from_str::<JsonStr<'_>>(json).ok();
+            matches!((text(a), text(b)), (Some(JsonStr(a)), Some(JsonStr(b))) if a == b)
         }
         _ => false,
     }

@@ -11,7 +11,7 @@ use super::kinds::Layout;
 use super::nodes::Nodes;
 use super::record_keys;
 use super::site::{Annotation, AnnotationFilter, IMAGE_FIELDS, ImageField, ImageSite, Template as Found, Workload};
-use crate::json::{self, Entries, Key};
+use crate::json::{self, Entries, JsonStr};
 use crate::sanitized::Sanitized;
 
 /// Why an object cannot be walked.
@@ -318,7 +318,7 @@ impl<'de> Visitor<'de> for Descent<'_> {
 fn template<'de, A: MapAccess<'de>>(mut map: A, reads: AnnotationFilter) -> Result<Template<'de>, A::Error> {
     let mut template = Template::default();
     let (mut metadata, mut spec) = (false, false);
-    while let Some(Key(key)) = map.next_key()? {
+    while let Some(JsonStr(key)) = map.next_key()? {
         let seen = match key.as_ref() {
             "metadata" => &mut metadata,
             "spec" => &mut spec,
@@ -394,16 +394,16 @@ impl<'de> Visitor<'de> for Annotations {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(JsonStr(key)) = map.next_key()? {
             // Others, such as the one that kubectl keeps the whole object in, may be long.
             if record_keys::is_ours(&key) {
                 // What is not a string is an invalid record.
                 let value: &RawValue = map.next_value()?;
-                let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |Key(text)| text);
+                let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |JsonStr(text)| text);
                 pairs.push((key, text));
             } else if (self.0)(&key) {
-                let value: Option<Key<'_>> = map.next_value()?;
-                pairs.push((key, value.map_or(Cow::Borrowed(""), |Key(value)| value)));
+                let value: Option<JsonStr<'_>> = map.next_value()?;
+                pairs.push((key, value.map_or(Cow::Borrowed(""), |JsonStr(value)| value)));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -444,7 +444,7 @@ fn pod_spec<'de, A: MapAccess<'de>>(mut map: A) -> Result<Spec<'de>, A::Error> {
     let mut sites = Vec::new();
     let mut seen = [false; IMAGE_FIELDS.len()];
     let (mut selector, mut affinity) = (None, None);
-    while let Some(Key(key)) = map.next_key()? {
+    while let Some(JsonStr(key)) = map.next_key()? {
         let known = IMAGE_FIELDS.iter().zip(&mut seen).find(|(field, _)| field.list == key);
         if let Some((field, seen)) = known {
             if std::mem::replace(seen, true) {
@@ -528,7 +528,7 @@ impl<'de> Visitor<'de> for Entry {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut name, mut image) = (None, None);
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(JsonStr(key)) = map.next_key()? {
             let (value, keys) = match (key.as_ref(), self.image.split_first()) {
                 ("name", _) => (&mut name, &[][..]),
                 (key, Some((first, rest))) if key == *first => (&mut image, rest),
@@ -561,7 +561,7 @@ impl<'de> DeserializeSeed<'de> for TextAt {
             return Ok(None);
         }
         match crate::json::from_str(value.get()) {
-            Ok(Key(text)) => Ok(Some(Text { text, json: value })),
+            Ok(JsonStr(text)) => Ok(Some(Text { text, json: value })),
             Err(error) => Err(D::Error::custom(json::without_position(&error.to_string()))),
         }
     }
@@ -593,7 +593,7 @@ fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     seed: impl Fn() -> S,
 ) -> Result<Option<S::Value>, A::Error> {
     let mut found = None;
-    while let Some(Key(key)) = map.next_key()? {
+    while let Some(JsonStr(key)) = map.next_key()? {
         if key != wanted {
             map.next_value::<IgnoredAny>()?;
         } else if found.is_some() {

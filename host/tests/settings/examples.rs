@@ -99,7 +99,7 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         json!({"exempt": ["*", "*nginx:1", "docker.io/library/nginx*", "*.example.com/*", "localhost/x@*", "[::1]:5000/a:1"]}),
         json!({"exempt": ["registry.example.com:5000/a/b:v?", "LOCAL/*", "registry.example.com/team/**"]}),
         json!({"schedule": {"maxAge": "1d 12h", "warnBefore": " 2 weeks ", "freezes": []}}),
-        json!({"schedule": {"maxAge": "1.5h", "warnBefore": "2months"}}),
+        json!({"schedule": {"maxAge": "1.5h", "warnBefore": "2weeks"}}),
         json!({"schedule": {"maxAge": null, "patchDays": {"cron": "0 0 * * TUE#2"}}}),
         json!({"schedule": {"maxAge": "90d", "patchDays": null}}),
         patch_days(json!({"cron": "@monthly", "timeZone": "America/Argentina/Buenos_Aires", "grace": null})),

@@ -141,8 +141,8 @@ fn an_exception_that_does_not_end_or_give_a_reason_or_cover_anything_is_refused(
     assert_eq!(
         problems,
         [
-            "exceptions[0]: `until` is missing",
-            "exceptions[0]: `reason` is missing",
+            "exceptions[0]: `until` is required",
+            "exceptions[0]: `reason` is required",
             "exceptions[1]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
             "exceptions[2]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
             "exceptions[2].reason: cannot be empty",

@@ -391,12 +391,12 @@ fn settings_that_are_none_are_refused_with_their_path() {
             "scan.maxAllowed.critical: expected a whole number, 0 or more, found -1",
             "scan.maxAllowed.high: expected a whole number, 0 or more, found a string",
             "scan.maxAllowed.medium: expected a whole number, 0 or more, found 1.5",
-            "scan.maxAllowed.severe: unknown key; the keys here are critical, high, medium, low, negligible, unknown",
-            "scan.patchWithin.high: `30` is no duration; write one such as `90d`, `12h` or `2weeks`",
-            "scan.reports[0].source: `trivy` is none of sbomscanner, trivyOperator, quay, kubescape",
-            "scan.reports[1]: `source` is missing",
+            "scan.maxAllowed.severe: unknown key; expected one of critical, high, medium, low, negligible, unknown",
+            "scan.patchWithin.high: `30` has no unit; write `30d`",
+            "scan.reports[0].source: unknown value `trivy`; expected one of sbomscanner, trivyOperator, quay, kubescape; did you mean `trivyOperator`?",
+            "scan.reports[1]: `source` is required",
             "scan.reports[2].namespace: `Quay_` is no name of a namespace; write one such as `sbomscanner`",
-            "scan.podAnnotations: `true` is none of flag, trust, ignore",
+            "scan.podAnnotations: unknown value `true`; expected one of flag, trust, ignore",
         ]
     );
     assert_eq!(Scanning::default(), settings(json!({}), json!([])).rules.scan);

@@ -40,7 +40,7 @@ fn the_first_override_that_matches_changes_the_keys_that_it_gives() {
 }
 
 #[test]
-fn an_override_inherits_nothing_that_may_not_stand_beside_what_it_gives() {
+fn an_override_does_not_inherit_a_key_that_excludes_one_of_its_own() {
     let read = |schedule: Value, of_override: Value| {
         let json = raw(&json!({"schedule": schedule, "overrides": [{"images": ["*"], "schedule": of_override}]}));
         let settings = Settings::from_json(&json).unwrap();
@@ -80,7 +80,7 @@ fn all_exceptions_for_an_image_are_found_once_each() {
 }
 
 #[test]
-fn what_is_wrong_is_known_once_it_is_read() {
+fn an_invalid_entry_is_reported_once_it_is_read() {
     let json = raw(&json!({"overrides": [
         {"images": ["registry.example.com/*"]},
         {"images": ["*"], "pining": {}},
