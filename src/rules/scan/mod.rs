@@ -135,7 +135,7 @@ impl ScanRule {
         let is_named = self.annotations.of_container(image.site).is_some();
         Key {
             image: [&image.reference.with_digest(digest), " ", of_index].concat(),
-            tagged: if settings.reports.iter().any(ReportSource::heeds_tags) { image.reference.tagged() } else { None },
+            tagged: if settings.reports.iter().any(ReportSource::matches_tags) { image.reference.tagged() } else { None },
             settings: std::ptr::from_ref(settings),
             waivers: image.waivers.identity(),
             template: image.site.template().to_owned(),

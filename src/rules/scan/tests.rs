@@ -231,15 +231,16 @@ fn what_a_summary_counts_may_be_overdue() {
     assert_eq!(found(allowed, &[scan]), [], "a limit is a limit");
 }
 
+fn warnings(settings: &Value) -> Vec<String> {
+    let json = serde_json::value::to_raw_value(settings).unwrap();
+    let mut problems = Problems::default();
+    Settings::read(&json, Path::Root, &mut problems).unwrap();
+    assert!(problems.is_empty(), "a warning is not an error: {problems}");
+    problems.warnings().to_vec()
+}
+
 #[test]
 fn settings_that_require_what_requesters_can_write_are_warned_about() {
-    let warnings = |settings: Value| {
-        let json = serde_json::value::to_raw_value(&settings).unwrap();
-        let mut problems = Problems::default();
-        Settings::read(&json, Path::Root, &mut problems).unwrap();
-        assert!(problems.is_empty(), "a warning is no problem: {problems}");
-        problems.warnings().to_vec()
-    };
     let reports = json!([
         {"source": "sbomscanner", "namespace": "sbomscanner"}, {"source": "trivyOperator"}, {"source": "kubescape"},
         {"source": "quay"},
@@ -248,16 +249,51 @@ fn settings_that_require_what_requesters_can_write_are_warned_about() {
     let text = "reports in the workload's own namespace do not satisfy `require`, because people who may create workloads there \
                 may be able to write them; give the `namespace` that the reports are in";
     assert_eq!(
-        warnings(json!({"scan": required, "overrides": [{"images": ["*"]}, {"images": ["*"], "scan": required}]})),
+        warnings(&json!({"scan": required, "overrides": [{"images": ["*"]}, {"images": ["*"], "scan": required}]})),
         ["scan.reports[1]", "scan.reports[3]", "overrides[1].scan.reports[1]", "overrides[1].scan.reports[3]"]
             .map(|at| format!("{at}: {text}"))
     );
     for fine in [
         json!({"reports": reports}),
         json!({"require": true, "action": "off", "reports": reports}),
-        json!({"require": true, "reports": [{"source": "quay", "namespace": "scans"}, {"source": "kubescape"}]}),
+        json!({"require": true, "reports": [
+            {"source": "quay", "namespace": "scans"}, {"source": "kubescape"}, {"source": "sbomscanner", "namespace": "scans"},
+        ]}),
     ] {
-        assert_eq!(warnings(json!({ "scan": fine })), [""; 0]);
+        assert_eq!(warnings(&json!({ "scan": fine })), [""; 0]);
+    }
+}
+
+#[test]
+fn settings_that_require_a_scan_and_read_only_scanners_of_running_images_are_warned_about() {
+    let reports = |sources: &[&str]| -> Value {
+        sources.iter().map(|source| json!({"source": source, "namespace": "scans"})).collect()
+    };
+    let running = reports(&["trivyOperator", "quay", "kubescape"]);
+    let text = "the scanners in `reports` scan only images that already run, so a new image has no scan result, unless it has \
+                scan annotations or labels of its own; add `sbomscanner`, or scan images in the pipeline and annotate them";
+    for source in ["trivyOperator", "quay", "kubescape"] {
+        let scan = json!({"require": true, "reports": reports(&[source])});
+        assert_eq!(warnings(&json!({ "scan": scan })), [format!("scan.require: {text}")], "{source}");
+    }
+    for action in ["deny", "warn"] {
+        let scan = json!({"require": true, "action": action, "reports": running});
+        assert_eq!(warnings(&json!({ "scan": scan })), [format!("scan.require: {text}")], "{action}");
+    }
+    for overridden in [json!({"require": true, "reports": running}), json!({"require": true})] {
+        assert_eq!(
+            warnings(&json!({"scan": {"reports": running}, "overrides": [{"images": ["*"], "scan": overridden}]})),
+            [format!("overrides[0].scan.require: {text}")]
+        );
+    }
+    for fine in [
+        json!({"require": true}),
+        json!({"require": true, "reports": reports(&["trivyOperator", "sbomscanner"])}),
+        json!({"require": true, "reports": running, "action": "off"}),
+        json!({"require": true, "reports": running, "podAnnotations": "trust"}),
+        json!({"require": false, "reports": running}),
+    ] {
+        assert_eq!(warnings(&json!({ "scan": fine })), [""; 0]);
     }
 }
 
@@ -395,7 +431,7 @@ fn settings_that_are_none_are_refused_with_their_path() {
             "scan.patchWithin.high: `30` is no duration; write one such as `90d`, `12h` or `2weeks`",
             "scan.reports[0].source: `trivy` is none of sbomscanner, trivyOperator, quay, kubescape",
             "scan.reports[1]: `source` is missing",
-            "scan.reports[2].namespace: `Quay_` is no name of a namespace; write one such as `sbomscanner`",
+            "scan.reports[2].namespace: invalid namespace name `Quay_`; write one such as `sbomscanner`",
             "scan.podAnnotations: `true` is none of flag, trust, ignore",
         ]
     );
