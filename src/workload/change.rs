@@ -50,7 +50,7 @@ impl<'w> Predecessors<'w> {
 
 /// Whether an UPDATE leaves the images of an object, and its records, as they were.
 #[must_use]
-pub fn leaves_images_alone(mut now: Workload<'_>, mut before: Workload<'_>, configured: Option<&[Platform]>) -> bool {
+pub fn keeps_images(mut now: Workload<'_>, mut before: Workload<'_>, configured: Option<&[Platform]>) -> bool {
     records::add_unused(&mut now);
     records::add_unused(&mut before);
     unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
@@ -58,7 +58,7 @@ pub fn leaves_images_alone(mut now: Workload<'_>, mut before: Workload<'_>, conf
 
 /// Whether two states of an object have the same fields, except for their metadata.
 #[must_use]
-pub fn leaves_all_but_metadata(now: &RawValue, before: &RawValue) -> bool {
+pub fn changes_only_metadata(now: &RawValue, before: &RawValue) -> bool {
     match (body(now.get()), body(before.get())) {
         (Some(now), Some(before)) => now == before,
         _ => false,

@@ -13,7 +13,7 @@ use super::annotated;
 use super::image::ScannedImage;
 use super::reported::Reported;
 use super::result::Scan;
-use super::settings::{ReportSource, Source};
+use super::settings::{ReportSource, Scanner};
 use crate::evidence::{Answer, Evidence};
 use resource::once;
 
@@ -95,17 +95,17 @@ impl Reports {
         let is_own = own == Some(namespace);
         let Evidence { cluster, registry, .. } = evidence;
         match source.source {
-            Source::Sbomscanner => {
+            Scanner::Sbomscanner => {
                 let locate = || sbomscanner::locate(cluster, namespace);
                 let located = once(&mut self.sbomscanner, namespace.to_owned(), locate)?;
                 Ok(sbomscanner::scans(cluster, namespace, located, image, registry))
             }
-            Source::Quay => quay::scans(cluster, (namespace, is_own), image, registry),
-            Source::TrivyOperator => self.trivy_operator.scans(cluster, namespace, image, registry),
-            Source::Kubescape if source.is_read_by_summaries() => {
+            Scanner::Quay => quay::scans(cluster, (namespace, is_own), image, registry),
+            Scanner::TrivyOperator => self.trivy_operator.scans(cluster, namespace, image, registry),
+            Scanner::Kubescape if source.is_read_by_summaries() => {
                 self.kubescape.scans_by_summaries(cluster, namespace, image, registry)
             }
-            Source::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), image, registry),
+            Scanner::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), image, registry),
         }
     }
 }

@@ -144,7 +144,7 @@ section! {
     pub struct ReportSource {
         required {
             /// The scanner that writes them.
-            "source" source: Source,
+            "source" source: Scanner,
         }
         /// The namespace that the reports are in. By default, it is the workload's own namespace. Reports there can flag an image,
         /// but do not satisfy `require`, because people who may create workloads there may also be able to write reports. For
@@ -164,7 +164,7 @@ impl ReportSource {
 
     /// Whether summaries in the namespaces of the workloads refer to its reports.
     pub(super) fn is_read_by_summaries(&self) -> bool {
-        self.namespace.is_none() && self.source == Source::Kubescape
+        self.namespace.is_none() && self.source == Scanner::Kubescape
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
@@ -174,7 +174,7 @@ impl ReportSource {
     /// Whether its reports may name an image by tag alone.
     #[must_use]
     pub fn matches_tags(&self) -> bool {
-        self.source == Source::TrivyOperator
+        self.source == Scanner::TrivyOperator
     }
 }
 
@@ -186,7 +186,7 @@ impl Hash for ReportSource {
 
 /// A scanner that writes reports into the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum Scanner {
     /// Kubewarden's SBOMscanner, which scans with Trivy.
     Sbomscanner,
     /// Aqua's Trivy operator.
@@ -197,14 +197,14 @@ pub enum Source {
     Kubescape,
 }
 
-impl Source {
+impl Scanner {
     /// Whether it scans, or reports on, the images of pods and workloads in the cluster only. SBOMscanner scans registries.
     fn scans_only_running_images(self) -> bool {
         self != Self::Sbomscanner
     }
 }
 
-impl Keyword for Source {
+impl Keyword for Scanner {
     const KEYWORDS: &'static [(&'static str, Self)] = &[
         ("sbomscanner", Self::Sbomscanner),
         ("trivyOperator", Self::TrivyOperator),

@@ -37,7 +37,7 @@ fn single() -> InMemory {
     world().manifest(&format!("registry.example.com/app@{INDEX}"), json!({"layers": []}))
 }
 
-fn source(source: Source, namespace: Option<&str>) -> ReportSource {
+fn source(source: Scanner, namespace: Option<&str>) -> ReportSource {
     ReportSource { source, namespace: namespace.map(|name| Namespace(name.to_owned())) }
 }
 
@@ -97,7 +97,7 @@ mod sbomscanner {
     }
 
     fn here() -> ReportSource {
-        source(Source::Sbomscanner, None)
+        source(Scanner::Sbomscanner, None)
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod sbomscanner {
     #[test]
     fn reports_are_read_from_the_namespace_in_the_settings() {
         let host = single();
-        scans_of(&host, &source(Source::Sbomscanner, Some("sbomscanner"))).unwrap();
+        scans_of(&host, &source(Scanner::Sbomscanner, Some("sbomscanner"))).unwrap();
         assert!(host.asked().contains(&"list VulnerabilityReport sbomscanner".to_owned()), "{:?}", host.asked());
     }
 }
@@ -210,7 +210,7 @@ mod trivy_operator {
     }
 
     fn here() -> ReportSource {
-        source(Source::TrivyOperator, None)
+        source(Scanner::TrivyOperator, None)
     }
 
     fn by_digest(name: &str, updated: &str, digest: &str) -> Value {
@@ -344,11 +344,11 @@ mod quay {
     }
 
     fn here() -> ReportSource {
-        source(Source::Quay, None)
+        source(Scanner::Quay, None)
     }
 
     fn there() -> ReportSource {
-        source(Source::Quay, Some("scans"))
+        source(Scanner::Quay, Some("scans"))
     }
 
     #[test]
@@ -456,7 +456,7 @@ mod kubescape {
     }
 
     fn home() -> ReportSource {
-        source(Source::Kubescape, Some("kubescape"))
+        source(Scanner::Kubescape, Some("kubescape"))
     }
 
     fn listed(host: InMemory, what: &str, identities: Value) -> InMemory {
@@ -512,7 +512,7 @@ mod kubescape {
 
     #[test]
     fn summaries_in_the_workloads_own_namespace_refer_to_the_manifest() {
-        let here = source(Source::Kubescape, None);
+        let here = source(Scanner::Kubescape, None);
         let summary = |namespace: &str| {
             json!({"metadata": {"name": "s"}, "spec": {
                 "severities": {"critical": {"all": 1, "relevant": 0}},
@@ -591,12 +591,12 @@ mod kubescape {
 #[test]
 fn a_source_that_cannot_be_read_is_reported_with_advice() {
     for (from, kind, product, file) in [
-        (Source::Sbomscanner, "VulnerabilityReport", "SBOMscanner", "sbomscanner"),
-        (Source::TrivyOperator, "VulnerabilityReport", "Trivy operator", "trivy-operator"),
-        (Source::Quay, "ImageManifestVuln", "Quay's container security operator", "quay"),
-        (Source::Kubescape, "VulnerabilityManifest", "Kubescape", "kubescape"),
+        (Scanner::Sbomscanner, "VulnerabilityReport", "SBOMscanner", "sbomscanner"),
+        (Scanner::TrivyOperator, "VulnerabilityReport", "Trivy operator", "trivy-operator"),
+        (Scanner::Quay, "ImageManifestVuln", "Quay's container security operator", "quay"),
+        (Scanner::Kubescape, "VulnerabilityManifest", "Kubescape", "kubescape"),
     ] {
-        let name = if from == Source::Quay {
+        let name = if from == Scanner::Quay {
             INDEX.replace(':', ".")
         } else {
             crate::evidence::cluster::ACCESS_PROBE.to_owned()
@@ -623,14 +623,14 @@ fn a_request_without_a_namespace_needs_a_namespace_in_the_settings() {
     let image = ScannedImage::new(&image, Some(INDEX), &facts);
     let mut reports = Reports::new(None);
     let mut evidence = evidence(&host);
-    let error = reports.of(&source(Source::Quay, None), &image, &mut evidence).failure.clone();
+    let error = reports.of(&source(Scanner::Quay, None), &image, &mut evidence).failure.clone();
     assert_eq!(error.as_deref(), Some("the request has no namespace to look for reports in"));
-    assert_eq!(*reports.of(&source(Source::Quay, Some("scans")), &image, &mut evidence), Reported::default());
+    assert_eq!(*reports.of(&source(Scanner::Quay, Some("scans")), &image, &mut evidence), Reported::default());
 }
 
 #[test]
 fn a_list_instead_of_an_object_is_rejected() {
-    let sbomscanner = source(Source::Sbomscanner, None);
+    let sbomscanner = source(Scanner::Sbomscanner, None);
     let list = json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": INDEX}}]});
     let world = |list: &serde_json::Value, report: &serde_json::Value| {
         index()
