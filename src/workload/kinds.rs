@@ -8,27 +8,27 @@ pub struct Kind {
     pub group: &'static str,
     /// The kind.
     pub kind: &'static str,
-    /// Where the pod template stands, as a JSON pointer. A Pod is a template itself.
+    /// The JSON pointer to the pod template. A Pod is a template itself.
     pub template: &'static str,
-    /// What stands there.
+    /// The layout of the value there.
     pub layout: Layout,
 }
 
-/// What stands where an object holds what pods are made of.
+/// The layout of the part of an object from which pods are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pod template: the pod's metadata and `spec`.
     Template,
     /// The fields of a pod's `spec` themselves.
     Spec,
-    /// A pod template in a patch of a form that its writer chooses, which therefore may lack it.
+    /// A pod template in a patch. The patch may lack it, because its writer chooses the form.
     Patch,
 }
 
-/// Kubernetes' own kinds. Their versions do not matter: every one of them had its template at the same place ever since.
+/// Kubernetes' own kinds. Versions are not listed, because every version of a kind has its template at the same path.
 ///
-/// EphemeralContainers is what the subresource `pods/ephemeralcontainers` takes before Kubernetes 1.22. A ControllerRevision
-/// holds the patch by which a StatefulSet or DaemonSet becomes what it was; its controller makes pods of it.
+/// EphemeralContainers is the kind of the subresource `pods/ephemeralcontainers` before Kubernetes 1.22. A ControllerRevision holds
+/// the patch that restores an earlier state of a StatefulSet or DaemonSet; its controller creates pods from it.
 pub const KINDS: [Kind; 11] = [
     Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
     Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },
@@ -43,20 +43,20 @@ pub const KINDS: [Kind; 11] = [
     Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template", layout: Layout::Template },
 ];
 
-/// What the images of an object are for.
+/// Where the images of an object run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// They run.
+    /// In the object itself, which is a pod.
     Pod,
-    /// They run in pods that are made of the object.
+    /// In pods that are created from the object.
     Template,
-    /// They run in pods that a controller makes of the object. It compares the object with the template that it was made of, so
-    /// that nothing may be written into it.
+    /// In pods that a controller creates from the object. Nothing may be written into it, because the controller compares it with
+    /// the template that it was created from.
     Revision,
 }
 
 impl Placement {
-    /// What the images of objects of this kind are for.
+    /// Where the images of objects of this kind run.
     #[must_use]
     pub fn of(kind: &GroupVersionKind<'_>) -> Self {
         match (kind.group.as_ref(), kind.kind.as_ref()) {

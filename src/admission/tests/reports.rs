@@ -427,7 +427,7 @@ fn reports_in_the_workloads_own_namespace_do_not_satisfy_require() {
         let response = judged(&cluster(&[of(kind, "shop")]), required(Some("shop")));
         assert_codes(&response, &["unscanned-image Deny"]);
         let message = response["message"].as_str().unwrap();
-        let expected = "has no scan result that counts; have it scanned before it is deployed; reports in the workload's own \
+        let expected = "has no valid scan result; scan it, and publish the result where `scan` reads it; reports in the workload's own \
                         namespace do not satisfy `scan.require` [unscanned-image]";
         assert!(message.ends_with(expected), "{message}");
         if kind != "kubescape" {
