@@ -1,4 +1,4 @@
-//! The setting `customWorkloads`: kinds besides Kubernetes' own.
+//! The setting `customWorkloads`: custom kinds with pod templates.
 
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -90,7 +90,7 @@ fn a_record_for_a_container_that_is_injected_later_is_judged_with_the_template()
     let admitted = respond(&registry(), &by(REPLICA_SETS, request("Pod", &pod)), &enforcing());
     assert!(
         removed || judged["accepted"] == json!(false) || admitted["accepted"] == json!(false),
-        "nothing stands in the way: {admitted}"
+        "the pod is admitted: {admitted}"
     );
 }
 

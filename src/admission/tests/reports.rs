@@ -384,7 +384,7 @@ fn one_summary_does_not_hide_another() {
 }
 
 #[test]
-fn a_filtered_manifest_found_by_a_summary_can_only_flag_an_image() {
+fn a_filtered_manifest_found_by_a_summary_counts_only_against_the_image() {
     let of = |is_clean| [summary("s", ("kubescape", "f")), manifest("f", "kubescape", DIGEST, "filtered", is_clean)];
     assert_codes(&judged(&cluster(&of(true)), by_summaries()), &["unscanned-image Deny"]);
     assert_codes(&judged(&cluster(&of(false)), by_summaries()), &["vulnerable-image Deny", "unscanned-image Deny"]);

@@ -111,7 +111,7 @@ pub struct Scan {
     /// Whether it is about the image that is judged, and not about another one in its index. Vulnerabilities of one image of an
     /// index count against all of them; a clean result is for one image only.
     pub is_exact: bool,
-    /// Whether people who may write to the workload's own namespace can write or choose the report. It can flag the image, but
+    /// Whether people who may write to the workload's own namespace can write or choose the report. It counts against the image, but
     /// does not satisfy `require`.
     pub is_own: bool,
     /// Whether only the summary of a report is read. It does not say which vulnerabilities have a fix, or by when they must be

@@ -32,8 +32,8 @@ section! {
         "patchWithin" patch_within: BySeverity<Duration> = BySeverity(Vec::new()),
         /// Reports of the cluster to read. For example `[{source: sbomscanner, namespace: sbomscanner}]`.
         "reports" reports: Vec<ReportSource> = Vec::new(),
-        /// How far annotations of a pod are trusted. The requester writes them, so by default they can only flag an image (`flag`).
-        /// With `trust` they can also clear it, and `ignore` disregards them.
+        /// How far annotations of a pod are trusted. The requester writes them, so by default they count only against an image
+        /// (`flag`). With `trust` they can also clear it; with `ignore` they are not read.
         "podAnnotations" pod_annotations: PodAnnotations = PodAnnotations::Flag,
     }
     check Scanning::check_reports;
@@ -98,9 +98,9 @@ impl Setting for Number {
 /// How far annotations of a pod are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodAnnotations {
-    /// They can flag an image.
+    /// They count only against an image.
     Flag,
-    /// They can flag an image, or clear it.
+    /// They count against an image, or clear it.
     Trust,
     /// They are not read.
     Ignore,
@@ -146,8 +146,8 @@ section! {
             /// The scanner that writes them.
             "source" source: Scanner,
         }
-        /// The namespace that the reports are in. By default, it is the workload's own namespace. Reports there can flag an image,
-        /// but do not satisfy `require`, because people who may create workloads there may also be able to write reports. For
+        /// The namespace that the reports are in. By default, it is the workload's own namespace. Reports there count against an
+        /// image, but do not satisfy `require`, because people who may create workloads there may also be able to write reports. For
         /// Kubescape, the default is the namespace `kubescape`: the summaries in the workload's own namespace refer to reports there.
         "namespace" namespace: Option<Namespace> = None,
     }

@@ -205,7 +205,7 @@ fn an_unscanned_image_is_denied_only_if_a_scan_is_required() {
 }
 
 #[test]
-fn a_scan_that_the_requester_can_write_can_deny_an_image_but_does_not_satisfy_require() {
+fn a_scan_that_the_requester_can_write_counts_only_against_the_image() {
     let unscanned = (UNSCANNED_IMAGE, Effect::Deny);
     let own = |scan: Scan| Scan { is_own: true, ..scan };
     let required = json!({"require": true});
