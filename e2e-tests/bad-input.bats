@@ -25,7 +25,7 @@ EOF
   assert_contains "$(message)" 'it is empty'
   judge v1 Pod "$(pod $'nginx\n:1')"
   assert_denied invalid-reference
-  assert_contains "$(message)" 'image `nginx\n:1` is no image reference: unexpected control character U+000A at position 6'
+  assert_contains "$(message)" 'image `nginx\n:1` is an invalid image reference: unexpected control character U+000A at position 6'
 }
 
 @test "an invalid reference is denied whatever the settings say of other images" {
@@ -48,7 +48,7 @@ EOF
 @test "a request without an object is denied" {
   judge v1 Pod '{}' '{}' 'del(.object)'
   assert_denied invalid-request
-  assert_contains "$(message)" 'this CREATE request for a Pod holds no object to judge'
+  assert_contains "$(message)" 'this CREATE request for a Pod has no object to judge'
 }
 
 @test "an object of another shape than its kind's is denied with the place" {

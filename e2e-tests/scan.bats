@@ -297,7 +297,7 @@ excepted_until_its_last_second() {
     scan "$(reports "$source" '{"scan": {"require": true}}')"
     [ "$(response .allowed)" = false ]
     codes unscanned-image
-    assert_contains "$(message)" "; reports in the workload's own namespace do not count for \`scan.require\` [unscanned-image]"
+    assert_contains "$(message)" "; reports in the workload's own namespace do not satisfy \`scan.require\` [unscanned-image]"
     [ "$source" = kubescape ] && continue
     scan "{\"scan\": {\"require\": true, \"reports\": [{\"source\": \"$source\"}]}}"
     [ "$(response .allowed)" = false ]
@@ -395,9 +395,9 @@ said() {
   done <<TABLE
 $long	cannot be read: expected value
 $deep	cannot be read: invalid type: sequence, expected an object
-{"timestamp": 1e999}	timestamp: \`1e999\` is no time
-{"image": "$DIGEST", "timestamp": 1795000000, "summary": [{"label": "x", "data": 1, "severityIndex": 9}]}	severityIndex: \`9\` is none of 0, 1, 2, 3
-{"compliant": true}	it has no \`timestamp\`
+{"timestamp": 1e999}	timestamp: invalid time \`1e999\`
+{"image": "$DIGEST", "timestamp": 1795000000, "summary": [{"label": "x", "data": 1, "severityIndex": 9}]}	severityIndex: expected 0, 1, 2 or 3, found \`9\`
+{"compliant": true}	\`timestamp\` is required
 $(said 0 | jq -c '.timestamp = "2036-01-01T00:00:00Z"')	says that it was scanned 2036-01-01, which is in the future
 TABLE
 }

@@ -1,4 +1,4 @@
-//! The way of one admission request: parse, scope, images, rules, enforcement, response.
+//! Evaluates one admission request: parse, scope, images, rules, enforcement, response.
 
 mod images;
 mod refusal;
@@ -17,7 +17,7 @@ use crate::workload::change;
 use crate::workload::kinds::Placement;
 use crate::workload::records;
 use crate::{settings, workload};
-use images::Images;
+use images::ImageJudge;
 
 /// Judges the payload of waPC's `validate`.
 #[must_use]
@@ -42,8 +42,8 @@ pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
 
 fn judge(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>, host: &dyn Host) -> Verdict {
     let outcome = match scope(request) {
-        Ok(Scope::LetThrough) => return Verdict::default(),
-        Ok(Scope::JudgedIfChanged) if leaves_images_alone(request, settings) => return Verdict::default(),
+        Ok(Scope::Accepted) => return Verdict::default(),
+        Ok(Scope::JudgedIfChanged) if keeps_images(request, settings) => return Verdict::default(),
         Ok(Scope::Judged | Scope::JudgedIfChanged) => judge_object(request, settings, host),
         Err(cause) => Err(refusal::not_an_object(request, &cause)),
     };
@@ -64,7 +64,7 @@ fn judge_object(
     let object = request.object().ok_or_else(|| refusal::no_object(request))?;
     let mut workload = read(object).map_err(|cause| refusal::unlisted(request, cause))?;
     refusal::check_size(request, &workload)?;
-    // What the earlier state does not show counts as changed.
+    // Images that are not in a readable earlier state count as changed.
     let old = request.old_object().filter(|_| request.operation == "UPDATE");
     let mut before = old.and_then(|old| read(old).ok()).unwrap_or_default();
     records::add_unused(&mut before);
@@ -77,22 +77,22 @@ fn judge_object(
     refusal::check_size(request, &workload)?;
     let configured = general.configured_platforms();
     let unchanged = change::unchanged(&workload, &before, configured);
-    let mut images = Images::new(&context, settings, &workload, rules, evidence);
+    let mut images = ImageJudge::new(&context, settings, &workload, rules, evidence);
     for (index, (site, is_unchanged)) in workload.sites.iter().zip(unchanged).enumerate() {
         images.judge(index, site, is_unchanged, workload.platforms(site.template(), configured));
     }
     images.verdict()
 }
 
-/// Whether an UPDATE leaves the images of its object as they were.
+/// Whether an UPDATE does not change the images of its object.
 #[cold]
-fn leaves_images_alone(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>) -> bool {
+fn keeps_images(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>) -> bool {
     let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
     let general = settings.general();
     let read = |object| workload::read(&request.kind, object, &general.custom_workloads, rules::reads_pod_annotation);
     match (read(object), read(old)) {
-        (Ok(now), Ok(before)) => change::leaves_images_alone(now, before, general.configured_platforms()),
-        _ => change::leaves_all_but_metadata(object, old),
+        (Ok(now), Ok(before)) => change::keeps_images(now, before, general.configured_platforms()),
+        _ => change::changes_only_metadata(object, old),
     }
 }
 

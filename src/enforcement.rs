@@ -1,4 +1,4 @@
-//! Which requests are judged at all, and how strict findings are: who asked, what changed, exceptions and break-glass.
+//! Which requests are judged, and how strictly findings are enforced: requesters, changes, exceptions and break-glass.
 
 pub mod break_glass;
 pub mod codes;

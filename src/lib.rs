@@ -1,8 +1,8 @@
-//! A Kubewarden policy that keeps the images of a cluster patched: it answers at admission whether the images that a
-//! workload names are pinned, fresh enough for the patch schedule and built on a current base, and says what to do where
-//! they are not.
+//! A Kubewarden policy that keeps the images of a cluster patched. At admission it checks whether the images of a workload are
+//! pinned, fresh enough for the patch schedule, built on a current base and not flagged by a scanner, and its messages say
+//! what to do otherwise.
 //!
-//! This module holds the entry points that a waPC host calls. The way of a request is told in [`admission`].
+//! This module holds the entry points that a waPC host calls. [`admission`] evaluates a request.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
@@ -25,14 +25,14 @@ pub mod workload;
 
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 
-/// Answers waPC's `validate`: a payload with a request and settings in, a `ValidationResponse` out.
+/// Handles waPC's `validate`. The payload has a request and settings; the result is a `ValidationResponse`.
 #[must_use]
 pub fn validate(payload: &[u8], host: &dyn host::Host) -> Vec<u8> {
     admission::evaluate(payload, host).into_response()
 }
 
-/// Answers waPC's `validate_settings`: settings in, a `SettingsValidationResponse` out. The message of valid settings holds
-/// warnings, one a line; they are also written into the log, as Kubewarden shows no such message.
+/// Handles waPC's `validate_settings`. The payload has the settings; the result is a `SettingsValidationResponse`. For valid settings
+/// its message has the warnings, one per line. They are also logged, because Kubewarden does not show that message.
 #[must_use]
 pub fn validate_settings(settings: &[u8], host: &dyn host::Host) -> Vec<u8> {
     let (valid, message) = match settings::check(settings) {
@@ -49,7 +49,7 @@ pub fn validate_settings(settings: &[u8], host: &dyn host::Host) -> Vec<u8> {
     serde_json::to_vec(&response).unwrap_or_else(|_| br#"{"valid":false}"#.to_vec())
 }
 
-/// Answers waPC's `protocol_version`.
+/// Handles waPC's `protocol_version`.
 #[must_use]
 pub fn protocol_version() -> Vec<u8> {
     br#""v1""#.to_vec()
@@ -59,7 +59,7 @@ pub fn protocol_version() -> Vec<u8> {
 mod guest {
     use wapc_guest::register_function;
 
-    // The name is the one that waPC hosts look for.
+    // waPC hosts look for this name.
     #[allow(unsafe_code)]
     #[unsafe(no_mangle)]
     extern "C" fn wapc_init() {

@@ -1,4 +1,4 @@
-//! From findings to the response. Only this module knows how Kubewarden wants to be answered.
+//! Builds the response in Kubewarden's format from the findings.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,54 +9,54 @@ use crate::finding::{Effect, Finding, INVALID_REQUEST};
 use crate::sanitized::Sanitized;
 use crate::workload::site::ImageSite;
 
-/// The most characters of one warning that reach the user; Kubernetes cuts off the rest.
+/// The most characters of one warning. Kubernetes cuts off the rest.
 const MAX_WARNING: usize = 256;
-/// The most characters of all warnings that reach the user.
+/// The most characters of all warnings together. Kubernetes drops the rest.
 const MAX_WARNINGS: usize = 4096;
 /// How many digits of an image's own digest a warning shows.
 const SHOWN_DIGITS: usize = 12;
-/// The most bytes of a message of denial, as the API server writes them into its audit log, and into events.
+/// The most bytes of the message of a denial, as the API server writes it into its audit log and into events.
 const MAX_MESSAGE: usize = 8 * 1024;
-/// The most bytes of one audit annotation, as the API server writes them into its audit log. Log backends take events of at most
+/// The most bytes of one audit annotation, as the API server writes it into its audit log. Log backends accept events of at most
 /// 100 KiB, and each policy has three annotations that may be long.
 const MAX_ANNOTATION: usize = 8 * 1024;
 
-/// The bytes that the count of what was left out of a list takes.
+/// The bytes that are reserved at the end of a list for the number of omitted items.
 const OMISSION: usize = 64;
 
-/// The bytes that a response takes besides the object.
+/// The usual bytes of a response without its object.
 const USUAL_RESPONSE: usize = 1024;
 
-/// What becomes of a request, and why.
+/// Whether a request is accepted, and why.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
     object: Option<String>,
-    opened: Option<Grant>,
+    grant: Option<Grant>,
 }
 
-/// An image that was looked at, at one site.
+/// The image at one site, for the audit annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedImage {
     /// The container or volume that names the image.
     pub site: String,
-    /// The normalised name, or what was written where that is no image reference.
+    /// The normalised name, or the image field as it is written if that is an invalid reference.
     pub image: String,
     /// Whether the settings exempt it.
     pub exempt: bool,
-    /// Whether the UPDATE leaves it as it was.
+    /// Whether the UPDATE does not change it.
     pub unchanged: bool,
-    /// The digest that was judged, where it is known.
+    /// The digest that was judged, if it is known.
     pub digest: Option<String>,
-    /// When the image was built, where it says so: RFC 3339. Of several images of an index, when the oldest was.
+    /// The build date (RFC 3339), if it is known. For several images of an index it is the oldest one.
     pub built: Option<String>,
-    /// The platforms that were asked for, and that its index has no image for.
+    /// The required platforms for which its index has no image.
     pub missing_platforms: Vec<String>,
 }
 
 impl JudgedImage {
-    /// An image of which nothing is known yet but what was written.
+    /// The image at a site, before anything else is known about it.
     #[must_use]
     pub fn at(site: &ImageSite<'_>) -> Self {
         let (site, image) = (site.to_string(), Sanitized(&site.image).to_string());
@@ -64,7 +64,7 @@ impl JudgedImage {
     }
 }
 
-/// An image as the audit annotations name it: once, with the sites that have it.
+/// An image in the audit annotations, with all sites that have it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AuditedImage<'a> {
@@ -80,30 +80,30 @@ struct AuditedImage<'a> {
     built: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     missing_platforms: &'a [String],
-    /// How many more sites there are than are named.
+    /// The number of sites that are not named.
     #[serde(skip_serializing_if = "Option::is_none")]
     more_sites: Option<usize>,
 }
 
-/// The most sites, and the most missing platforms, that an image is named with where not all fit. Without a bound, long names of
-/// many containers would keep the image out of its annotation.
-const MOST_NAMED: usize = 8;
+/// The most sites and the most missing platforms of an image, if not everything fits into the annotation. Otherwise the names of many
+/// containers would keep the image out of the annotation.
+const MAX_NAMED: usize = 8;
 
 impl AuditedImage<'_> {
     fn shorten(&mut self) {
-        self.more_sites = self.sites.len().checked_sub(MOST_NAMED).filter(|more| *more > 0);
-        self.sites.truncate(MOST_NAMED);
-        self.missing_platforms = self.missing_platforms.get(..MOST_NAMED).unwrap_or(self.missing_platforms);
+        self.more_sites = self.sites.len().checked_sub(MAX_NAMED).filter(|more| *more > 0);
+        self.sites.truncate(MAX_NAMED);
+        self.missing_platforms = self.missing_platforms.get(..MAX_NAMED).unwrap_or(self.missing_platforms);
     }
 }
 
-/// The images, in the order in which they come first.
+/// The distinct images, in the order of their first sites.
 fn audited(images: &[JudgedImage]) -> Vec<AuditedImage<'_>> {
     let mut audited: Vec<AuditedImage<'_>> = Vec::new();
-    // What is said of one name may differ, by the nodes that a pod selects. That is rare.
+    // The same name may rarely have several entries, because the nodes that a pod selects decide which images are judged.
     let mut places: HashMap<&str, Vec<usize>> = HashMap::with_capacity(images.len());
     for JudgedImage { site, image, exempt, unchanged, digest, built, missing_platforms } in images {
-        // A name with a digest says it already.
+        // A name with a digest already shows it.
         let digest = digest.as_deref().filter(|_| !image.contains('@'));
         let known = places.entry(image).or_default();
         let same = known.iter().copied().find(|place| {
@@ -133,7 +133,7 @@ fn audited(images: &[JudgedImage]) -> Vec<AuditedImage<'_>> {
     audited
 }
 
-/// What Kubewarden's SDK calls a `ValidationResponse`.
+/// The `ValidationResponse` of Kubewarden's SDK.
 #[derive(Debug, Serialize)]
 struct Response<'a> {
     accepted: bool,
@@ -145,19 +145,19 @@ struct Response<'a> {
 }
 
 impl Verdict {
-    /// A verdict by what was found, in the order in which the user is to read it.
+    /// The verdict for these findings, in the order in which the user reads them.
     #[must_use]
     pub fn of(findings: Vec<Finding>, images: Vec<JudgedImage>) -> Self {
         Self { findings, images, ..Self::default() }
     }
 
-    /// The verdict, with the JSON of the object as it is to be stored if the request goes on.
+    /// The verdict with the JSON of the changed object, which is stored if the request is accepted.
     #[must_use]
     pub fn with_object(self, object: String) -> Self {
         Self { object: Some(object), ..self }
     }
 
-    /// The denied verdict, with what break-glass does for the request.
+    /// Applies break-glass to a denied verdict.
     #[must_use]
     pub fn with_break_glass(self, outcome: BreakGlassOutcome) -> Self {
         match outcome {
@@ -167,16 +167,16 @@ impl Verdict {
         }
     }
 
-    fn granted(mut self, opened: Grant) -> Self {
-        let text = format!("{} breaks the glass: {}", Sanitized(&opened.user), Sanitized(&opened.reason));
-        let soften = |finding: Finding| {
+    fn granted(mut self, grant: Grant) -> Self {
+        let text = format!("break-glass used by {}: {}", Sanitized(&grant.user), Sanitized(&grant.reason));
+        let downgraded = |finding: Finding| {
             if finding.effect == Effect::Deny { finding.passing("breakGlass") } else { finding }
         };
-        self.findings = self.findings.into_iter().map(soften).collect();
-        Self { opened: Some(opened), ..self.preceded_by(Finding::warning(BREAK_GLASS, text)) }
+        self.findings = self.findings.into_iter().map(downgraded).collect();
+        Self { grant: Some(grant), ..self.preceded_by(Finding::warning(BREAK_GLASS, text)) }
     }
 
-    /// The verdict, with a finding before all others.
+    /// The verdict with a finding before all others.
     #[must_use]
     pub fn preceded_by(mut self, finding: Finding) -> Self {
         self.findings.insert(0, finding);
@@ -195,13 +195,13 @@ impl Verdict {
         self.findings.iter().all(|finding| finding.code != INVALID_REQUEST)
     }
 
-    /// What was found.
+    /// The findings.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Whether the request goes on.
+    /// Whether the request is accepted.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         !self.findings.iter().any(|finding| finding.effect == Effect::Deny)
@@ -220,12 +220,12 @@ impl Verdict {
         };
         let object = self.object.as_deref().filter(|_| accepted);
         let mut bytes = Vec::with_capacity(USUAL_RESPONSE + object.map_or(0, str::len));
-        // Strings and maps of strings can always be written; should that ever fail, nothing is let in.
+        // Strings and maps of strings can always be serialized. If that ever fails, the request is denied.
         if serde_json::to_writer(&mut bytes, &response).is_err() {
             return br#"{"accepted":false}"#.to_vec();
         }
         if let Some(object) = object {
-            // The object may be large, and is JSON already: it goes where the response would end.
+            // The object may be large and is JSON already, so it is appended instead of serialized.
             bytes.pop();
             bytes.extend_from_slice(br#","mutated_object":"#);
             bytes.extend_from_slice(object.as_bytes());
@@ -257,8 +257,8 @@ impl Verdict {
             (true, true) => "accepted",
         };
         let mut annotations = BTreeMap::from([("verdict", verdict.to_owned())]);
-        if let Some(opened) = &self.opened {
-            annotations.insert("breakGlass", serde_json::to_string(opened).unwrap_or_default());
+        if let Some(grant) = &self.grant {
+            annotations.insert("breakGlass", serde_json::to_string(grant).unwrap_or_default());
         }
         if !self.findings.is_empty() {
             annotations.insert("findings", json_list(&self.findings, Finding::is_decisive));
@@ -277,21 +277,21 @@ impl Verdict {
     }
 }
 
-/// How many bytes of the API server's audit log a text takes. It is written as a JSON string, by an encoder that also escapes
-/// what HTML knows (Go's encoding/json).
+/// The bytes that a text takes in the API server's audit log. It is written as a JSON string by Go's encoding/json, which also
+/// escapes the special characters of HTML.
 fn logged_bytes(text: &str) -> usize {
     let bytes = text.bytes().map(|byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
         b'<' | b'>' | b'&' | 0..=0x1f => 6,
-        // The two line separators of Unicode are escaped: six bytes in place of three.
+        // Go escapes the two line separators of Unicode: six bytes instead of three.
         0x80.. => 2,
         _ => 1,
     });
     bytes.sum()
 }
 
-/// The items as a JSON list. Of more than an annotation holds, those that matter come first, and an object with how many were
-/// left out stands at the end.
+/// The items as a JSON list. If they do not fit into an annotation, the items that matter come first, and an object with the number
+/// of omitted items is at the end.
 fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String {
     let whole = serde_json::to_string(items).unwrap_or_default();
     if logged_bytes(&whole) <= MAX_ANNOTATION {
@@ -303,7 +303,7 @@ fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String 
     let mut omitted = 0;
     for item in first.into_iter().chain(last) {
         let item = serde_json::to_string(item).unwrap_or_default();
-        // A long item does not keep the others out.
+        // Shorter items after a long one may still fit.
         let longer = length + logged_bytes(&item) + 1;
         if longer > MAX_ANNOTATION - OMISSION {
             omitted += 1;
@@ -321,8 +321,8 @@ fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String 
     list + &format!("{{\"omitted\":{omitted}}}]")
 }
 
-/// The findings as warnings that Kubernetes shows whole: each one cut before its code, and a last one that counts those
-/// that are left out.
+/// The findings as warnings within the limits of Kubernetes. A long warning is cut before its code, and the last warning gives the
+/// number of omitted ones.
 fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String> {
     let warnings: Vec<String> = findings.map(warning).collect();
     let more = |count: usize| format!("… and {count} more findings");
@@ -330,7 +330,7 @@ fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String>
     let mut length = 0;
     for (index, warning) in warnings.iter().enumerate() {
         let left = warnings.len() - index;
-        // The last one may use what the others had to leave for the count.
+        // The last warning needs no room for the number of omitted ones.
         let reserve = if left > 1 { more(left).chars().count() } else { 0 };
         length += warning.chars().count();
         if length + reserve > MAX_WARNINGS {
@@ -344,9 +344,9 @@ fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String>
 
 fn warning(finding: &Finding) -> String {
     let code = format!(" [{}]", finding.code);
-    // The digest of the image takes a quarter of the room, and is in the audit annotations; what to do is not.
+    // The digest of the image would take a quarter of a warning, and is in the audit annotations. The advice is not.
     let short = Finding { image: finding.image.as_deref().map(shortened), ..finding.clone() };
-    // A line break cannot stand in the header that carries warnings.
+    // Warnings are sent in an HTTP header, which cannot contain line breaks.
     let statement = short.statement().replace('\n', " ");
     let room = MAX_WARNING - code.len();
     if statement.chars().count() <= room {
@@ -355,7 +355,7 @@ fn warning(finding: &Finding) -> String {
     statement.chars().take(room - 1).collect::<String>() + "…" + &code
 }
 
-/// An image with no more than the first digits of its digest.
+/// An image with only the first digits of its digest.
 fn shortened(image: &str) -> String {
     match image.split_once("@sha256:") {
         Some((name, digits)) if digits.len() > SHOWN_DIGITS => {
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_alone_let_the_request_go_on() {
+    fn a_request_with_only_warnings_is_accepted() {
         let response = response(vec![finding(Effect::Warn, "has no digest")]);
         assert!(response.accepted);
         assert_eq!(response.message, None);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_names_every_finding_that_denies_one_a_line() {
+    fn a_denial_lists_every_denying_finding_on_its_own_line() {
         let response =
             response(vec![finding(Effect::Deny, "a"), finding(Effect::Warn, "b"), finding(Effect::Deny, "c")]);
         assert!(!response.accepted);
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_shortens_the_digest_rather_than_the_advice() {
+    fn a_warning_shortens_the_digest_and_keeps_the_advice() {
         let image = Some(format!("registry.example.com/team/app:1@sha256:{}", "0".repeat(64)));
         let warnings =
             response(vec![Finding { image, ..finding(Effect::Warn, "is old; rebuild it") }]).warnings.unwrap();
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn many_warnings_stay_within_what_kubernetes_shows() {
+    fn many_warnings_stay_within_the_limits_of_kubernetes() {
         let total = |warnings: &[String]| warnings.iter().map(|warning| warning.chars().count()).sum::<usize>();
         let warnings = response(vec![finding(Effect::Warn, &"x".repeat(300)); 16]).warnings.unwrap();
         assert_eq!((warnings.len(), total(&warnings)), (16, MAX_WARNINGS), "as many as fit to the character");
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_and_its_annotations_stay_readable_with_very_many_findings() {
+    fn a_message_and_its_annotations_stay_short_with_very_many_findings() {
         let response = response(vec![finding(Effect::Deny, &"x".repeat(200)); 1000]);
         let message = response.message.as_deref().unwrap();
         assert!(message.len() < MAX_MESSAGE + 100, "{}", message.len());
@@ -494,11 +494,11 @@ mod tests {
     }
 
     #[test]
-    fn what_let_a_request_in_is_not_what_a_long_list_leaves_out() {
+    fn a_long_list_keeps_the_findings_that_a_setting_let_pass() {
         let mut findings = vec![finding(Effect::Warn, &"x".repeat(200)); 1000];
-        findings.push(finding(Effect::Deny, "is what was let in").passing("breakGlass"));
+        findings.push(finding(Effect::Deny, "is allowed").passing("breakGlass"));
         let list: Vec<serde_json::Value> = serde_json::from_str(&annotation(&response(findings), "findings")).unwrap();
-        assert_eq!((&list[0]["passed"], &list[0]["text"]), (&"breakGlass".into(), &"is what was let in".into()));
+        assert_eq!((&list[0]["passed"], &list[0]["text"]), (&"breakGlass".into(), &"is allowed".into()));
         assert!(list.last().unwrap()["omitted"].as_u64().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Where objects name images: the kinds that hold pod templates, and the fields of a pod that hold image references.
+//! Finds the images of objects: the kinds with pod templates, and the fields of a pod that hold image references.
 
 pub mod change;
 pub mod custom;
@@ -27,26 +27,26 @@ codes! {
     INVALID_REFERENCE = "invalid-reference";
 }
 
-/// The kinds whose controllers make pods of ControllerRevisions.
+/// The kinds whose controllers create pods from ControllerRevisions.
 const REVISED: [&str; 2] = ["StatefulSet", "DaemonSet"];
 
 /// Why the images of an object cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unlisted {
-    /// Neither we nor the settings know the kind.
+    /// Neither this policy nor its settings know the kind.
     UnknownKind,
-    /// The object is not of the shape that its kind has: what is wrong, and where.
+    /// The object does not match the schema of its kind. The text has the problem and its path.
     Malformed(String),
 }
 
-/// Reads the images that an object names, and the annotations of its pods.
+/// Reads the images of an object, and the annotations of its pods.
 ///
-/// `reads` selects the annotations of pods that are kept, besides those of records.
+/// `reads` selects the annotations of pods that are kept, in addition to those of records.
 ///
-/// A container without an image is no site: what becomes of it is for the API server to say.
+/// A container without an image is skipped, because the API server decides about it.
 ///
 /// # Errors
-/// When the kind is unknown, or the object is not of its kind's shape.
+/// If the kind is unknown, or the object does not match the schema of its kind.
 pub fn read<'a>(
     kind: &GroupVersionKind<'_>,
     object: &'a RawValue,
@@ -58,7 +58,7 @@ pub fn read<'a>(
     for (template, layout) in templates(kind, custom) {
         known = true;
         match walk::read_template(object, template, layout, reads, &mut workload) {
-            // The revision of another operator. It holds what that operator likes, and Kubernetes makes no pods of it.
+            // The revision of another operator. Its content is arbitrary, and Kubernetes creates no pods from it.
             Err(ReadError::Missing(_)) if layout == Layout::Patch && !is_revision_of_ours(kind, object)? => {}
             outcome => outcome.map_err(|error| Unlisted::Malformed(malformed(kind, error)))?,
         }
@@ -66,14 +66,14 @@ pub fn read<'a>(
     if known { Ok(workload) } else { Err(Unlisted::UnknownKind) }
 }
 
-/// Whether a ControllerRevision is that of a StatefulSet or DaemonSet.
+/// Whether a ControllerRevision belongs to a StatefulSet or a DaemonSet.
 fn is_revision_of_ours(kind: &GroupVersionKind<'_>, object: &RawValue) -> Result<bool, Unlisted> {
     let owners =
         walk::owners(object).map_err(|cause| Unlisted::Malformed(malformed(kind, ReadError::Schema(cause))))?;
     Ok(owners.iter().any(|owner| owner.api_version.starts_with("apps/") && REVISED.contains(&owner.kind.as_ref())))
 }
 
-/// Whether an object has an owner reference with `controller: true`. Every user can write that.
+/// Whether an object has an owner reference with `controller: true`. Every user can write such a reference.
 #[must_use]
 pub fn has_controller(object: &RawValue) -> bool {
     walk::owners(object).is_ok_and(|owners| owners.iter().any(|owner| owner.controller == Some(true)))
@@ -82,7 +82,7 @@ pub fn has_controller(object: &RawValue) -> bool {
 /// Whether an object is already being deleted.
 ///
 /// # Errors
-/// What was wrong and where, when the object's metadata is not of the shape that all objects have.
+/// The problem and its path, if the metadata of the object is invalid.
 pub fn is_being_deleted(object: &RawValue) -> Result<bool, String> {
     walk::has_deletion_timestamp(object)
 }
@@ -107,7 +107,7 @@ fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
     let kind = &kind.kind;
     match error {
         ReadError::Missing(path) => format!("this {kind} has no `{path}`, which holds its images"),
-        ReadError::Schema(cause) => format!("this {kind} is not of the shape that its kind has: {cause}"),
+        ReadError::Schema(cause) => format!("invalid {kind}: {cause}"),
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_an_image_is_no_site() {
+    fn an_entry_without_an_image_is_skipped() {
         let object = json!({"spec": {
             "containers": [{"name": "a"}, {"name": "b", "image": null}],
             "initContainers": null,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_a_name_is_called_by_its_place() {
+    fn a_container_without_a_name_is_identified_by_its_path() {
         let object = json!({"spec": {"containers": [{"image": "a"}, {"name": "", "image": "b"}]}});
         let sites = sites(&kind("v1", "Pod"), &object).unwrap();
         assert_eq!(sites[0].0, "container without a name at /spec/containers/0/image");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_known_by_its_group_and_not_by_its_version() {
+    fn a_kind_is_matched_by_its_group_and_not_by_its_version() {
         let object = only("/spec/template", json!({"spec": {}}));
         assert_eq!(sites(&kind("apps/v1beta2", "Deployment"), &object), Ok(vec![]));
         for (api_version, name) in [
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_another_shape_is_refused_with_the_place() {
+    fn an_invalid_object_is_rejected_with_the_path() {
         let deployment = kind("apps/v1", "Deployment");
         for (of, object, expected) in [
             (&deployment, json!({}), "this Deployment has no `spec.template`"),
@@ -250,38 +250,34 @@ mod tests {
             (
                 &deployment,
                 json!({"spec": 7}),
-                "this Deployment is not of the shape that its kind has: spec: invalid type: integer `7`, expected an object",
+                "invalid Deployment: spec: invalid type: integer `7`, expected an object",
             ),
             (&kind("v1", "Pod"), json!({}), "this Pod has no `spec`"),
-            (
-                &kind("v1", "Pod"),
-                json!([]),
-                "this Pod is not of the shape that its kind has: invalid type: sequence, expected an object",
-            ),
+            (&kind("v1", "Pod"), json!([]), "invalid Pod: invalid type: sequence, expected an object"),
             (
                 &kind("v1", "Pod"),
                 json!({"spec": {"containers": {}}}),
-                "this Pod is not of the shape that its kind has: spec.containers: invalid type: map, expected a list",
+                "invalid Pod: spec.containers: invalid type: map, expected a list",
             ),
             (
                 &kind("v1", "Pod"),
                 json!({"spec": {"containers": [{"image": "a"}, {"image": 7}]}}),
-                "this Pod is not of the shape that its kind has: spec.containers[1].image: invalid type: integer `7`, expected a string",
+                "invalid Pod: spec.containers[1].image: invalid type: integer `7`, expected a string",
             ),
             (
                 &kind("v1", "Pod"),
                 json!({"spec": {"containers": [null]}}),
-                "this Pod is not of the shape that its kind has: spec.containers[0]: invalid type: null, expected an object",
+                "invalid Pod: spec.containers[0]: invalid type: null, expected an object",
             ),
             (
                 &kind("v1", "Pod"),
                 json!({"spec": {"containers": [{"name": 7, "image": "a"}]}}),
-                "this Pod is not of the shape that its kind has: spec.containers[0].name: invalid type: integer `7`, expected a string",
+                "invalid Pod: spec.containers[0].name: invalid type: integer `7`, expected a string",
             ),
             (
                 &kind("v1", "Pod"),
                 json!({"spec": {"volumes": [{"image": "a"}]}}),
-                "this Pod is not of the shape that its kind has: spec.volumes[0].image: invalid type: string \"a\", expected an object",
+                "invalid Pod: spec.volumes[0].image: invalid type: string \"a\", expected an object",
             ),
             (
                 &kind("argoproj.io/v1alpha1", "Rollout"),
@@ -295,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_decides_and_is_given_twice_is_refused() {
+    fn a_duplicate_key_that_affects_images_is_rejected() {
         for object in [
             r#"{"spec": {"containers": [{"name": "a", "image": "good@", "image": "bad"}]}}"#,
             r#"{"spec": {"containers": [], "containers": []}}"#,
@@ -312,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_with_several_templates_is_read_in_each() {
+    fn every_template_of_a_kind_with_several_is_read() {
         let custom = ["/spec/leader", "/spec/workers/0/template"].map(|pointer| CustomWorkload {
             api_version: ApiVersion::parse("example.com/v1").unwrap(),
             kind: "Cluster".to_owned(),

@@ -26,13 +26,13 @@ fn denial(payload: &[u8]) -> String {
 #[test]
 fn a_payload_that_is_no_admission_request_is_denied_with_the_reason() {
     for (payload, expected) in [
-        (&b""[..], "this is no admission request: EOF while parsing a value at line 1 column 0 [invalid-request]"),
-        (b"\xff\xfe", "this is no admission request: this is not UTF-8: "),
-        (b"{\"settings\": {}}", "this is no admission request: missing field `request` [invalid-request]"),
-        (b"{\"request\": [", "this is no admission request: "),
+        (&b""[..], "invalid admission request: EOF while parsing a value at line 1 column 0 [invalid-request]"),
+        (b"\xff\xfe", "invalid admission request: this is not UTF-8: "),
+        (b"{\"settings\": {}}", "invalid admission request: missing field `request` [invalid-request]"),
+        (b"{\"request\": [", "invalid admission request: "),
         (
             br#"{"request": {"kind": {"kind": "Pod"}, "operation": 1}}"#,
-            "this is no admission request: request.operation: ",
+            "invalid admission request: request.operation: ",
         ),
     ] {
         let message = denial(payload);

@@ -147,14 +147,14 @@ fn inputs_of_requesters() -> Vec<Input> {
             create("", &fill(OBJECT, small)),
             default(),
             Box::new(sound),
-            "of which at most",
+            "over the limit of 1024",
         ),
         (
             "an update of as many",
             request("UPDATE", &too_many, &too_many),
             default(),
             Box::new(sound),
-            "of which at most",
+            "over the limit of 1024",
         ),
         ("the last one malformed", create("", &last), default(), Box::new(sound), "invalid type: integer `7`"),
         (
@@ -200,7 +200,7 @@ fn inputs_of_requesters() -> Vec<Input> {
             Box::new(sound),
             r#""accepted":true"#,
         ),
-        ("a user in every group", emergency, on_call, Box::new(sound), "is honoured only for"),
+        ("a user in every group", emergency, on_call, Box::new(sound), "is accepted only from"),
     ]
 }
 
@@ -337,7 +337,7 @@ fn inputs_of_registries_and_clusters() -> Vec<Input> {
             written_reports,
             "[vulnerable-image]",
         ),
-        ("more reports than are read", few(), flooded, flood, "of which at most 512 are read"),
+        ("more reports than are read", few(), flooded, flood, "at most 512 are read"),
         ("a report about every container", same, shared, shared_found, "[vulnerable-image]"),
     ]
 }

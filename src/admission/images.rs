@@ -23,7 +23,7 @@ use crate::workload::records::{self, Origin, Resolved};
 use crate::workload::site::{ImageSite, Workload};
 
 /// Judges the image sites of one object, one after the other.
-pub(super) struct Images<'r, 's> {
+pub(super) struct ImageJudge<'r, 's> {
     context: &'r Context<'r>,
     settings: &'r RequestSettings<'s>,
     predecessors: Predecessors<'r>,
@@ -34,8 +34,8 @@ pub(super) struct Images<'r, 's> {
     images: Vec<JudgedImage>,
 }
 
-impl<'r, 's> Images<'r, 's> {
-    /// No image is judged yet.
+impl<'r, 's> ImageJudge<'r, 's> {
+    /// The judge of an object, before any image is judged.
     pub(super) fn new(
         context: &'r Context<'r>,
         settings: &'r RequestSettings<'s>,
@@ -67,7 +67,7 @@ impl<'r, 's> Images<'r, 's> {
         }
         match Reference::parse(&site.image) {
             Ok(written) => {
-                // Settings are for the image as it is written: whether it has a record yet makes no difference to its rules.
+                // The settings are chosen by the image as it is written, so that they do not depend on its record.
                 let name = written.normalized();
                 judged.exempt = self.settings.general().exempts(&name);
                 if !judged.exempt {
@@ -100,7 +100,7 @@ impl<'r, 's> Images<'r, 's> {
         self.images.push(judged);
     }
 
-    /// Takes an image through the stages of the rules.
+    /// Runs the stages of the rules for an image.
     fn run_rules(
         &mut self,
         settings: &RuleSettings,
@@ -129,7 +129,7 @@ impl<'r, 's> Images<'r, 's> {
         }
     }
 
-    /// The verdict about all images, with the object as it is to be stored.
+    /// The verdict about all images, with the changed object.
     pub(super) fn verdict(mut self) -> Result<Verdict, Finding> {
         if self.findings.iter().any(refusal::is_about_a_failure) {
             self.evidence.registry.log_failures();
@@ -145,9 +145,9 @@ impl<'r, 's> Images<'r, 's> {
     }
 }
 
-/// Judges the content of an image by its digest: what was judged is what is written, and what runs. `strictest` is the effect of the
+/// Judges the content of an image by its digest, so that the judged image is the one that runs. `strictest` is the effect of the
 /// strictest finding of a rule that judges the content.
-// Its variables would be in the stack of every request, and most requests do not get here.
+// Not inlined, because its variables would be in the stack frame of every request, and most requests do not get here.
 #[inline(never)]
 fn judge_content(
     rules: &mut Rules,
@@ -188,8 +188,8 @@ fn judge_content(
     judged.missing_platforms = builds.missing_platforms;
 }
 
-/// The finding that not every image that may run is known. The builder of an index chooses its form, so only a missing answer of
-/// a registry counts as a failure.
+/// The finding for an unknown image that may run. Only a missing answer of a registry counts as a failure, because the builder of an
+/// index chooses its form.
 fn not_known(unknown: &EvidenceGap, strictest: Effect, evidence: &Evidence<'_>) -> Violation {
     match unknown {
         EvidenceGap::NoAnswer(cause) => unverified(strictest, cause, evidence),

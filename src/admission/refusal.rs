@@ -1,4 +1,4 @@
-//! Findings about a request as a whole, and about references that no rule judges.
+//! Findings about the request as a whole, and about references that no rule judges.
 
 use crate::evidence::{EVIDENCE_UNAVAILABLE, UNKNOWN_REGISTRY};
 use crate::finding::{Effect, Finding, INVALID_REQUEST, Violation};
@@ -9,25 +9,24 @@ use crate::sanitized::Sanitized;
 use crate::workload::site::{ImageSite, Workload};
 use crate::workload::{INVALID_REFERENCE, UNKNOWN_KIND, Unlisted};
 
-/// The most images of one object that are judged. Nobody has so many; without a bound, an object of 3 MiB names two hundred
-/// thousand, each with findings of its own and with everything that the pod's annotations say, and host calls for each.
+/// The most images of one object. A 3 MiB object can name 200,000 images, each costing host calls and findings.
 const MAX_IMAGES: usize = 1024;
 
 /// The most registries that a message lists.
 const MAX_SHOWN_REGISTRIES: usize = 5;
 
 pub(super) fn not_a_request(cause: &str) -> Finding {
-    Finding::about_request(INVALID_REQUEST, format!("this is no admission request: {cause}"))
+    Finding::about_request(INVALID_REQUEST, format!("invalid admission request: {cause}"))
 }
 
 pub(super) fn not_an_object(request: &AdmissionRequest<'_>, cause: &str) -> Finding {
-    let text = format!("this {} is no Kubernetes object: {cause}", Sanitized(&request.kind.kind));
+    let text = format!("invalid {}: {cause}", Sanitized(&request.kind.kind));
     Finding::about_request(INVALID_REQUEST, text)
 }
 
 pub(super) fn no_object(request: &AdmissionRequest<'_>) -> Finding {
     let (operation, kind) = (Sanitized(&request.operation), Sanitized(&request.kind.kind));
-    let text = format!("this {operation} request for a {kind} holds no object to judge");
+    let text = format!("this {operation} request for a {kind} has no object to judge");
     Finding::about_request(INVALID_REQUEST, text)
 }
 
@@ -42,9 +41,9 @@ pub(super) fn unlisted(request: &AdmissionRequest<'_>, cause: Unlisted) -> Findi
             let (api_version, kind) = (request.kind.api_version(), &request.kind.kind);
             let (api_version, kind) = (Sanitized(&api_version), Sanitized(kind));
             let text = format!(
-                "`{api_version}` {kind} is no kind whose images this policy knows how to find; add to `customWorkloads` where its \
-                 pod template is, `- {{apiVersion: {api_version}, kind: {kind}, podTemplate: /spec/template}}`, or take {kind} out \
-                 of the rules of the policy"
+                "unsupported kind `{api_version}` {kind}; add the path of its pod template to `customWorkloads`, \
+                 `- {{apiVersion: {api_version}, kind: {kind}, podTemplate: /spec/template}}`, or remove {kind} from the rules of \
+                 the policy"
             );
             Finding::about_request(UNKNOWN_KIND, text)
         }
@@ -58,20 +57,19 @@ pub(super) fn check_size(request: &AdmissionRequest<'_>, workload: &Workload<'_>
         return Ok(());
     }
     let kind = Sanitized(&request.kind.kind);
-    let text = format!(
-        "this {kind} names {count} images, of which at most {MAX_IMAGES} are judged; spread them over several objects"
-    );
+    let text =
+        format!("this {kind} names {count} images, over the limit of {MAX_IMAGES}; spread them over several objects");
     Err(Finding::about_request(INVALID_REQUEST, text))
 }
 
-/// A reference that cannot be parsed. No rule can judge it, so it is refused whatever the rules say.
+/// The finding for a reference that cannot be parsed. No rule can judge it, so it is denied whatever the rules are.
 pub(super) fn invalid_reference(site: &ImageSite<'_>, error: &ReferenceError) -> Finding {
-    let text = format!("is no image reference: {error}");
+    let text = format!("is an invalid image reference: {error}");
     let violation = Violation { code: INVALID_REFERENCE, effect: Effect::Deny, text };
     Finding::about_image(site.to_string(), Sanitized(&site.image).to_string(), violation)
 }
 
-/// An image on a registry that may not be asked about it.
+/// The finding for an image on a registry that `registries` does not list. The registry is not contacted.
 #[cold]
 pub(super) fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPattern], effect: Effect) -> Violation {
     let host = image.normalized_registry();
@@ -101,12 +99,12 @@ pub(super) fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPatt
     Violation { code: UNKNOWN_REGISTRY, effect, text }
 }
 
-/// An index of a form that is not judged.
+/// The finding for an index that cannot be judged.
 pub(super) fn unfit(effect: Effect, cause: &str) -> Violation {
     Violation { code: EVIDENCE_UNAVAILABLE, effect, text: format!("could not be verified: {cause}") }
 }
 
-/// Whether the log has to say why registries gave no usable answer. A question that was only for advice is not a failure.
+/// Whether the failures of registries are logged. A question that was asked only for advice does not count as a failure.
 pub(super) fn is_about_a_failure(finding: &Finding) -> bool {
     [EVIDENCE_UNAVAILABLE, EXCEPTED].contains(&finding.code)
 }

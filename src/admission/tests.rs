@@ -40,7 +40,7 @@ fn only(rule: &str, settings: Value) -> Value {
     all
 }
 
-/// What a registry says of an image that was built at some time.
+/// The answers of a registry about an image that was built at a given time.
 fn image(created: &str, annotations: Value) -> Value {
     json!({
         "digest": DIGEST,
@@ -49,7 +49,7 @@ fn image(created: &str, annotations: Value) -> Value {
     })
 }
 
-/// A pod whose images this policy has looked up in the containers that are listed.
+/// A pod with the annotation that lists the containers whose digests this policy resolved.
 fn resolved(listed: &str, mut pod: Value) -> Value {
     pod["metadata"]["annotations"] = json!({"container-patch.dev/resolved": listed});
     pod
@@ -60,7 +60,7 @@ fn world() -> InMemory {
 }
 
 #[test]
-fn an_object_that_names_more_images_than_anybody_has_is_refused_and_asks_nobody() {
+fn an_object_with_too_many_images_is_denied_before_any_question() {
     let host = world();
     let images = |count| pod(&vec!["nginx:1"; count]);
     let off = only("pinning", json!({"action": "off"}));
@@ -74,14 +74,14 @@ fn an_object_that_names_more_images_than_anybody_has_is_refused_and_asks_nobody(
         let message = response["message"].as_str().unwrap();
         assert_eq!(
             message,
-            "this Pod names 1025 images, of which at most 1024 are judged; spread them over several objects [invalid-request]"
+            "this Pod names 1025 images, over the limit of 1024; spread them over several objects [invalid-request]"
         );
     }
     assert_eq!(host.asked(), [""; 0]);
 }
 
 #[test]
-fn one_image_in_many_containers_is_held_against_what_is_said_of_each() {
+fn one_image_in_many_containers_is_judged_by_the_evidence_for_each() {
     let found = json!([{"id": "CVE-2026-0001", "severity": "critical", "fixedVersion": "1"}]);
     let found = json!({"timestamp": "2026-11-19T00:00:00Z", "vulnerabilities": found}).to_string();
     let mut image = image("2026-11-01T00:00:00Z", json!({}));
@@ -127,7 +127,7 @@ fn one_image_in_many_containers_is_held_against_what_is_said_of_each() {
 }
 
 #[test]
-fn a_report_about_one_tag_says_nothing_of_another_tag() {
+fn a_report_about_one_tag_does_not_apply_to_another_tag() {
     let report = |name: &str, tag: &str, severity: &str| {
         json!({
             "metadata": {"name": name, "namespace": "shop"},
@@ -161,7 +161,7 @@ fn a_report_about_one_tag_says_nothing_of_another_tag() {
 }
 
 #[test]
-fn more_named_vulnerabilities_than_are_read_are_a_flag() {
+fn more_named_vulnerabilities_than_the_limit_flag_the_image() {
     let host = world().config(&format!("docker.io/library/nginx@{DIGEST}"), image("2026-11-01T00:00:00Z", json!({})));
     let named = |count| {
         let named: Vec<_> = (0..count).map(|id| json!({"id": format!("C{id}"), "severity": "low"})).collect();
@@ -183,7 +183,7 @@ fn more_named_vulnerabilities_than_are_read_are_a_flag() {
 }
 
 #[test]
-fn a_pinned_image_under_pinning_alone_asks_nobody() {
+fn pinning_alone_asks_no_question_about_a_pinned_image() {
     let host = world();
     let response = respond(&host, &request("Pod", &pod(&[&format!("nginx@{DIGEST}")])), &only("pinning", json!({})));
     assert_eq!((response["accepted"].clone(), response["codes"].clone()), (json!(true), json!([])));
@@ -191,7 +191,7 @@ fn a_pinned_image_under_pinning_alone_asks_nobody() {
 }
 
 #[test]
-fn an_unpinned_image_of_a_pod_gets_its_digest_and_is_judged_by_it() {
+fn an_unpinned_image_of_a_pod_is_pinned_and_judged_by_its_digest() {
     let host = world()
         .digest("docker.io/library/nginx:1", DIGEST)
         .config(&format!("docker.io/library/nginx@{DIGEST}"), image("2026-11-01T00:00:00Z", json!(null)));
@@ -218,7 +218,7 @@ fn a_denied_request_is_not_rewritten() {
 }
 
 #[test]
-fn pod_templates_are_pinned_only_where_the_settings_say_so() {
+fn pod_templates_are_pinned_only_if_the_settings_say_so() {
     let host = || world().digest("docker.io/library/nginx:1", DIGEST);
     let deployment = request("Deployment", &json!({"spec": {"template": pod(&["nginx:1"])}}));
     let response = respond(&host(), &deployment, &only("pinning", json!({"action": "pin", "templates": false})));
@@ -269,14 +269,14 @@ fn swapped_renamed_and_nameless_containers_count_as_changed() {
 }
 
 #[test]
-fn deny_and_warn_name_the_digest_to_use_where_the_registry_answers() {
+fn deny_and_warn_give_the_digest_to_use_if_the_registry_answers() {
     let settings = only("pinning", json!({"action": "deny"}));
     let host = world().digest("localhost:5000/app:1", DIGEST);
     let response = respond(&host, &request("Pod", &pod(&["localhost:5000/app:1"])), &settings);
     let message = response["message"].as_str().unwrap();
     assert!(message.contains(&format!("write `localhost:5000/app:1@{DIGEST}`")), "{message}");
     let response = respond(&world(), &request("Pod", &pod(&["localhost:5000/app:1"])), &settings);
-    assert_eq!(response["codes"], json!(["unpinned-image Deny"]), "without an answer there is a finding all the same");
+    assert_eq!(response["codes"], json!(["unpinned-image Deny"]), "the finding does not need the answer");
 }
 
 #[test]
@@ -288,9 +288,9 @@ fn a_registry_that_does_not_answer_is_denied_unless_the_settings_warn() {
     assert_eq!(
         ask(&only("schedule", json!({"action": "warn"}))),
         json!(["evidence-unavailable Warn"]),
-        "no harder than the rule"
+        "not stricter than the rule"
     );
-    assert_eq!(ask(&only("baseImage", json!({}))), json!(["evidence-unavailable Warn"]), "no harder than the rule");
+    assert_eq!(ask(&only("baseImage", json!({}))), json!(["evidence-unavailable Warn"]), "not stricter than the rule");
     for (settings, cause) in [
         (json!({"registries": ["docker.io"]}), "nothing is known of docker.io/library/nginx:1; check its name"),
         (json!({}), "its registry gave no usable answer; the log of the policy has the cause"),
@@ -302,7 +302,7 @@ fn a_registry_that_does_not_answer_is_denied_unless_the_settings_warn() {
 }
 
 #[test]
-fn every_image_of_a_pod_is_judged_though_one_cannot_be() {
+fn every_image_of_a_pod_is_judged_even_if_one_cannot_be() {
     let host = world().config("docker.io/library/b:1", image("2026-01-01T00:00:00Z", json!(null)));
     let response = respond(&host, &request("Pod", &pod(&["a:1", "b:1", "C"])), &only("schedule", json!({})));
     assert_eq!(response["codes"], json!(["evidence-unavailable Deny", "stale-image Deny", "invalid-reference Deny"]));
@@ -358,7 +358,7 @@ fn an_outdated_base_is_due_and_then_denied() {
 }
 
 #[test]
-fn exempt_images_and_rules_that_are_off_ask_nobody() {
+fn exempt_images_and_rules_that_are_off_ask_no_question() {
     for settings in [json!({"exempt": ["*"]}), only("pinning", json!({"action": "off"}))] {
         let host = world();
         assert_eq!(respond(&host, &request("Pod", &pod(&["nginx:1"])), &settings)["codes"], json!([]));
@@ -367,7 +367,7 @@ fn exempt_images_and_rules_that_are_off_ask_nobody() {
 }
 
 #[test]
-fn a_time_in_the_settings_is_judged_by_and_warned_of() {
+fn images_are_judged_at_the_time_in_the_settings_with_a_warning() {
     let host = world().config("docker.io/library/a:1", image("2026-01-01T00:00:00Z", json!(null)));
     let mut settings = only("schedule", json!({}));
     settings["evaluateAt"] = json!("2026-01-02T00:00:00+01:00");
@@ -376,14 +376,10 @@ fn a_time_in_the_settings_is_judged_by_and_warned_of() {
     assert!(response["warnings"][0].as_str().unwrap().contains("judges images as of 2026-01-01T23:00:00Z"));
     let mut delete = request("Pod", &pod(&["a:1"]));
     delete["operation"] = json!("DELETE");
-    assert_eq!(
-        respond(&host, &delete, &settings)["codes"],
-        json!(["evaluate-at-set Warn"]),
-        "every response carries it"
-    );
+    assert_eq!(respond(&host, &delete, &settings)["codes"], json!(["evaluate-at-set Warn"]), "every response has it");
 }
 
-/// A JSON value of fields that no version of Kubernetes knows.
+/// A JSON value with fields that are unknown to Kubernetes.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -402,7 +398,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_mutation_replaces_the_images_lists_those_looked_up_and_changes_nothing_else(unknown in any_json(), unknown_too in any_json(), pretty in any::<bool>()) {
+    fn a_mutation_pins_the_images_lists_them_and_changes_nothing_else(unknown in any_json(), unknown_too in any_json(), pretty in any::<bool>()) {
         let object = |image: &str, volume: &str| json!({
             "metadata": {"name": "web", "UNKNOWN": unknown},
             "spec": {
@@ -425,23 +421,23 @@ proptest! {
 mod scans {
     use super::*;
 
-    /// A registry that knows an image of this digest, with these annotations.
+    /// A registry with an image of this digest and these annotations.
     fn registry(annotations: Value) -> InMemory {
         world().config(&format!("docker.io/library/a@{DIGEST}"), image("2026-11-01T00:00:00Z", annotations))
     }
 
-    /// A pod with one container `c0` of that image, and these annotations.
+    /// A pod with these annotations and one container `c0` of that image.
     fn annotated(annotations: Value) -> Value {
         let mut pod = pod(&[&format!("a:1@{DIGEST}")]);
         pod["metadata"]["annotations"] = annotations;
         request("Pod", &pod)
     }
 
-    fn statement(critical: u64, digest: &str) -> Value {
+    fn scan_annotation(critical: u64, digest: &str) -> Value {
         let summary = json!([{"label": "critical", "data": critical.to_string(), "severityIndex": 3}]);
-        let statement =
+        let annotation =
             json!({"name": "trivy", "timestamp": "2026-11-19T08:00:00Z", "summary": summary, "image": digest});
-        json!({"scan.container-patch.dev/c0": statement.to_string()})
+        json!({"scan.container-patch.dev/c0": annotation.to_string()})
     }
 
     fn codes(host: &InMemory, request: &Value, scan: Value) -> Value {
@@ -451,7 +447,7 @@ mod scans {
     const VULNERABLE: &str = "vulnerable-image Deny";
 
     #[test]
-    fn a_pod_that_annotates_itself_clean_is_still_denied_unless_it_is_trusted() {
+    fn a_clean_annotation_of_a_pod_does_not_clear_its_image_unless_it_is_trusted() {
         let report = json!({
             "metadata": {"name": "r"},
             "spec": {"manifest": DIGEST, "features": [{"name": "openssl", "vulnerabilities": [{"name": "CVE-2026-0001", "severity": "Critical", "fixedby": "3.0.8"}]}]},
@@ -460,7 +456,7 @@ mod scans {
             let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
             registry(json!(null)).answer("get", &name, Ok(report.clone()))
         };
-        let mut pod = annotated(statement(0, DIGEST));
+        let mut pod = annotated(scan_annotation(0, DIGEST));
         pod["namespace"] = json!("shop");
         let scan = |annotations: &str| json!({"podAnnotations": annotations, "reports": [{"source": "quay"}]});
         assert_eq!(codes(&host(), &pod, scan("flag")), json!([VULNERABLE]));
@@ -471,8 +467,8 @@ mod scans {
     }
 
     #[test]
-    fn a_pod_that_annotates_itself_clean_has_no_scan_result_unless_it_is_trusted() {
-        let pod = annotated(statement(0, DIGEST));
+    fn a_clean_annotation_of_a_pod_is_not_a_scan_result_unless_it_is_trusted() {
+        let pod = annotated(scan_annotation(0, DIGEST));
         let of = |annotations: &str| {
             codes(&registry(json!(null)), &pod, json!({"require": true, "podAnnotations": annotations}))
         };
@@ -481,8 +477,8 @@ mod scans {
     }
 
     #[test]
-    fn a_pod_that_annotates_itself_with_an_old_scan_is_as_unscanned_as_one_without_annotations() {
-        let old = statement(0, DIGEST).to_string().replace("2026-11-19", "2026-01-01");
+    fn an_old_scan_in_an_annotation_of_a_pod_is_reported_as_unscanned() {
+        let old = scan_annotation(0, DIGEST).to_string().replace("2026-11-19", "2026-01-01");
         let mut settings = only("scan", json!({"require": true}));
         settings["exceptions"] =
             json!([{"images": ["*"], "rules": ["stale-scan"], "until": "2026-12-31", "reason": "the scanner is down"}]);
@@ -493,14 +489,14 @@ mod scans {
     }
 
     #[test]
-    fn a_pod_that_annotates_itself_flagged_is_denied_unless_annotations_are_ignored() {
+    fn an_annotation_of_a_pod_flags_its_image_unless_annotations_are_ignored() {
         for (annotations, code) in [
-            (statement(4, DIGEST), VULNERABLE),
+            (scan_annotation(4, DIGEST), VULNERABLE),
             (json!({"images.openshift.io/deny-execution": "true"}), "scan-flagged Deny"),
             (json!({"scan.container-patch.dev/c0": "{"}), "scan-flagged Deny"),
         ] {
             let pod = annotated(annotations.clone());
-            let of = |words: &str| codes(&registry(json!(null)), &pod, json!({"podAnnotations": words}));
+            let of = |setting: &str| codes(&registry(json!(null)), &pod, json!({"podAnnotations": setting}));
             assert_eq!(
                 (of("flag"), of("trust"), of("ignore")),
                 (json!([code]), json!([code]), json!([])),
@@ -510,28 +506,28 @@ mod scans {
     }
 
     #[test]
-    fn an_annotation_about_another_image_or_another_container_is_no_evidence() {
+    fn an_annotation_about_another_image_or_container_is_ignored() {
         let host = || registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), json!({"layers": []}));
-        assert_eq!(codes(&host(), &annotated(statement(4, OTHER)), json!({})), json!([]));
+        assert_eq!(codes(&host(), &annotated(scan_annotation(4, OTHER)), json!({})), json!([]));
         assert_eq!(
-            codes(&host(), &annotated(statement(0, OTHER)), json!({"require": true, "podAnnotations": "trust"})),
+            codes(&host(), &annotated(scan_annotation(0, OTHER)), json!({"require": true, "podAnnotations": "trust"})),
             json!(["unscanned-image Deny"])
         );
-        let other = json!({"scan.container-patch.dev/c1": statement(4, DIGEST)["scan.container-patch.dev/c0"]});
+        let other = json!({"scan.container-patch.dev/c1": scan_annotation(4, DIGEST)["scan.container-patch.dev/c0"]});
         assert_eq!(codes(&host(), &annotated(other), json!({})), json!([]));
     }
 
     #[test]
-    fn an_annotation_about_an_image_in_the_index_is_evidence() {
+    fn an_annotation_about_an_image_of_the_index_counts() {
         let host = registry(json!(null)).manifest(
             &format!("docker.io/library/a@{DIGEST}"),
             json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]}),
         );
-        assert_eq!(codes(&host, &annotated(statement(4, OTHER)), json!({})), json!([VULNERABLE]));
+        assert_eq!(codes(&host, &annotated(scan_annotation(4, OTHER)), json!({})), json!([VULNERABLE]));
     }
 
     #[test]
-    fn annotations_of_a_pod_template_are_read_and_those_of_its_workload_are_not() {
+    fn annotations_of_a_pod_template_are_read_but_not_those_of_its_workload() {
         let flagged = json!({"images.openshift.io/deny-execution": "true"});
         let mut template = pod(&[&format!("a:1@{DIGEST}")]);
         template["metadata"] = json!({ "annotations": flagged });
@@ -558,24 +554,24 @@ mod scans {
     }
 
     #[test]
-    fn nobody_but_the_registry_is_asked_where_nobody_speaks_of_scans() {
+    fn without_scan_results_only_the_image_configuration_is_read() {
         let host = registry(json!(null));
         assert_eq!(codes(&host, &annotated(json!(null)), json!({})), json!([]));
         assert_eq!(host.asked(), [format!("config docker.io/library/a@{DIGEST}")]);
     }
 
     #[test]
-    fn an_image_that_is_named_by_tag_alone_is_judged_by_what_its_tag_points_at() {
+    fn an_image_with_only_a_tag_is_judged_by_the_digest_of_the_tag() {
         let host = world()
             .config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", json!(null)))
             .digest("docker.io/library/a:1", DIGEST);
         let mut tagged = pod(&["a:1"]);
-        tagged["metadata"]["annotations"] = statement(4, DIGEST);
+        tagged["metadata"]["annotations"] = scan_annotation(4, DIGEST);
         assert_eq!(codes(&host, &request("Pod", &tagged), json!({})), json!([VULNERABLE]));
     }
 
     #[test]
-    fn a_report_that_cannot_be_read_is_unavailable_evidence() {
+    fn an_unreadable_report_is_reported_as_unavailable_evidence() {
         let mut pod = annotated(json!(null));
         pod["namespace"] = json!("shop");
         let name = format!("ImageManifestVuln shop/{}", DIGEST.replace(':', "."));
@@ -595,7 +591,7 @@ mod scans {
     }
 
     #[test]
-    fn a_source_that_cannot_be_read_does_not_silence_the_others() {
+    fn an_unreadable_source_does_not_hide_the_others() {
         let mut pod = annotated(json!(null));
         pod["namespace"] = json!("shop");
         let name = format!("ImageManifestVuln scans/{}", DIGEST.replace(':', "."));
@@ -609,16 +605,16 @@ mod scans {
     }
 
     #[test]
-    fn what_is_good_in_one_image_of_an_index_says_nothing_of_the_others() {
+    fn a_clean_result_of_one_image_of_an_index_does_not_clear_the_others() {
         let index = json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]});
         let host = || registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index.clone());
         let trusting = json!({"require": true, "podAnnotations": "trust"});
-        let response = respond(&host(), &annotated(statement(0, OTHER)), &only("scan", trusting));
+        let response = respond(&host(), &annotated(scan_annotation(0, OTHER)), &only("scan", trusting));
         assert_eq!(response["codes"], json!(["unscanned-image Deny"]));
     }
 
     #[test]
-    fn an_index_that_names_what_is_no_digest_is_not_looked_up() {
+    fn an_index_with_an_invalid_digest_is_not_looked_up() {
         let index = json!({"manifests": [{"digest": "../../secrets/x", "platform": {"os": "linux"}}]});
         let host = registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index);
         let mut pod = annotated(json!(null));
@@ -629,7 +625,7 @@ mod scans {
     }
 
     #[test]
-    fn annotations_that_nobody_can_read_are_one_flag_for_each_image() {
+    fn unreadable_annotations_are_one_finding_per_image() {
         let annotations: serde_json::Map<String, Value> =
             (0..1000).map(|n| (format!("quality.images.openshift.io/vulnerability.p{n}"), json!("x"))).collect();
         let response =
@@ -637,13 +633,14 @@ mod scans {
         assert_eq!(response["codes"], json!(["scan-flagged Deny"]));
         let message = response["message"].as_str().unwrap();
         assert!(
-            message.contains("are 1000, of which at most 64 are read") && message.contains("(and 64 more flags)"),
+            message.contains("1000 annotations or labels about scans exceed the limit of 64")
+                && message.contains("(and 64 more flags)"),
             "{message}"
         );
     }
 
     #[test]
-    fn an_annotation_without_a_value_is_a_flag() {
+    fn an_annotation_without_a_value_flags_the_image() {
         let response = respond(
             &registry(json!(null)),
             &annotated(json!({"scan.container-patch.dev/c0": null, "other": null})),
@@ -653,7 +650,7 @@ mod scans {
     }
 
     #[test]
-    fn a_time_beyond_the_calendar_is_a_flag() {
+    fn a_timestamp_beyond_the_calendar_flags_the_image() {
         for seconds in [8_210_266_876_799_i64, i64::MAX, i64::MIN, -8_334_601_228_800, 0] {
             let value = json!({"timestamp": seconds, "compliant": false}).to_string();
             let pod = annotated(json!({"quality.images.openshift.io/vulnerability.x": value}));
@@ -710,8 +707,8 @@ mod exceptions {
             let response = respond(&old(), &request("Pod", &pod(&["a:1"])), &excepting(code, settings.clone()));
             assert_eq!(response["codes"], json!(["excepted Warn"]), "{code}");
             let warning = response["warnings"][0].as_str().unwrap();
-            let said = format!("container `c0`: image `a:1` is excepted from {code} until 2026-11-20 (SEC-42): it ");
-            assert!(warning.starts_with(&said) && warning.ends_with(" [excepted]"), "{warning}");
+            let start = format!("container `c0`: image `a:1` is excepted from {code} until 2026-11-20 (SEC-42): it ");
+            assert!(warning.starts_with(&start) && warning.ends_with(" [excepted]"), "{warning}");
             let other = excepting("patch-due", settings);
             assert_eq!(
                 respond(&old(), &request("Pod", &pod(&["a:1"])), &other)["codes"],
@@ -721,7 +718,7 @@ mod exceptions {
     }
 
     #[test]
-    fn a_forbidden_tag_that_is_excepted_is_pinned_like_any_other() {
+    fn an_excepted_forbidden_tag_is_pinned_like_any_other() {
         let host = world().digest("docker.io/library/a:latest", DIGEST);
         let settings = excepting("forbidden-tag", only("pinning", json!({})));
         let response = respond(&host, &request("Pod", &pod(&["a"])), &settings);
@@ -730,7 +727,7 @@ mod exceptions {
     }
 
     #[test]
-    fn an_exception_that_has_ended_bites_again_and_says_so() {
+    fn an_exception_that_has_ended_no_longer_applies_and_is_reported() {
         let host = world().config("docker.io/library/a:1", image("2026-01-01T00:00:00Z", json!(null)));
         let mut settings = excepting("stale-image", only("schedule", json!({})));
         settings["exceptions"][0]["until"] = json!("2026-11-19");
@@ -742,7 +739,7 @@ mod exceptions {
         assert_eq!(
             respond(&fresh, &request("Pod", &pod(&["a:1"])), &settings)["codes"],
             json!([]),
-            "nothing to except"
+            "there is no finding to except"
         );
     }
 
@@ -784,14 +781,14 @@ mod unchanged_images {
     }
 
     #[test]
-    fn what_an_update_leaves_as_it_was_is_judged_as_the_settings_say() {
+    fn an_unchanged_image_is_treated_as_the_settings_say() {
         let scaled = || update(deployment(&["a:1"]), json!({"spec": {"replicas": 1, "template": pod(&["a:1"])}}));
         let host = old_and_fresh();
         let response = respond(&host, &scaled(), &only("schedule", json!({})));
         assert_eq!(response["codes"], json!(["stale-image Warn"]));
         let warning = response["warnings"][0].as_str().unwrap();
         assert!(
-            warning.contains("let pass because this update leaves the image as it was [stale-image]")
+            warning.contains("allowed because this update does not change the image [stale-image]")
                 || warning.contains('…'),
             "{warning}"
         );
@@ -806,7 +803,7 @@ mod unchanged_images {
     }
 
     #[test]
-    fn an_image_that_is_new_in_its_place_is_judged_in_full() {
+    fn an_image_that_is_new_in_its_container_is_judged_in_full() {
         let named = |name: &str, image: &str| json!({"name": name, "image": image});
         let with = |field: &str, containers: Value| json!({"spec": {"template": {"spec": {field: containers}}}});
         for (old, new, codes) in [
@@ -844,14 +841,14 @@ mod unchanged_images {
     }
 
     #[test]
-    fn an_earlier_state_that_comes_with_a_create_clears_nothing() {
+    fn an_earlier_state_in_a_create_is_ignored() {
         let mut create = request("Deployment", &deployment(&["a:1"]));
         create["oldObject"] = deployment(&["a:1"]);
         assert_eq!(respond(&old_and_fresh(), &create, &under("ignore"))["codes"], json!(["stale-image Deny"]));
     }
 
     #[test]
-    fn an_ephemeral_container_beside_old_ones_is_judged_in_full() {
+    fn a_new_ephemeral_container_is_judged_in_full() {
         let mut debugged = request("Pod", &pod(&["a:1"]));
         debugged["operation"] = json!("UPDATE");
         debugged["subResource"] = json!("ephemeralcontainers");
@@ -864,7 +861,7 @@ mod unchanged_images {
     }
 
     #[test]
-    fn a_registry_that_does_not_answer_keeps_nobody_from_scaling_down() {
+    fn a_registry_that_does_not_answer_does_not_block_scaling_down() {
         let scaled = update(deployment(&["gone:1"]), deployment(&["gone:1"]));
         assert_eq!(respond(&world(), &scaled, &json!({}))["codes"], json!(["evidence-unavailable Warn"]));
     }
@@ -881,7 +878,7 @@ mod controllers {
     }
 
     #[test]
-    fn what_a_controller_makes_is_a_warning() {
+    fn findings_about_pods_of_controllers_are_warnings() {
         let pod = request("Pod", &pod(&[&format!("a:1@{DIGEST}")]));
         let settings = |treatment: &str| {
             let mut settings = only("schedule", json!({}));
@@ -901,7 +898,7 @@ mod controllers {
     }
 
     #[test]
-    fn that_an_object_names_an_owner_means_nothing() {
+    fn an_owner_reference_does_not_downgrade_findings() {
         let mut owned = pod(&["a:1"]);
         owned["metadata"]["ownerReferences"] =
             json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "1", "controller": true}]);
@@ -910,7 +907,7 @@ mod controllers {
     }
 
     #[test]
-    fn what_a_controller_makes_is_pinned() {
+    fn pods_of_controllers_are_pinned() {
         for treatment in ["deny", "warn", "ignore"] {
             let host = world().digest("docker.io/library/a:1", DIGEST);
             let mut settings = only("pinning", json!({}));
@@ -924,7 +921,7 @@ mod controllers {
         assert_eq!(
             response["mutated_object"],
             resolved("c0", pod(&[&format!("a@{DIGEST}")])),
-            "a tag that is let pass is pinned like any other"
+            "an allowed tag is pinned like any other"
         );
     }
 }
@@ -951,45 +948,48 @@ mod break_glass {
     }
 
     #[test]
-    fn a_member_of_the_group_is_let_in_with_every_finding_as_a_warning() {
+    fn for_a_member_of_the_group_every_finding_is_a_warning() {
         let on_call = settings(json!({"groups": ["oncall"]}));
         let response =
             respond(&old_and_fresh(), &by("jane", &["dev", "oncall"], Some(" INC-7 payments are down ")), &on_call);
         assert_eq!(response["codes"], json!(["break-glass Warn", "stale-image Warn"]));
-        assert_eq!(response["warnings"][0], json!("jane breaks the glass: INC-7 payments are down [break-glass]"));
+        assert_eq!(response["warnings"][0], json!("break-glass used by jane: INC-7 payments are down [break-glass]"));
         let annotation =
             |key: &str| serde_json::from_str::<Value>(response["audit_annotations"][key].as_str().unwrap()).unwrap();
         assert_eq!(
             annotation("breakGlass"),
             json!({"reason": "INC-7 payments are down", "by": "group oncall"}),
-            "the audit log names the user itself"
+            "the audit log already has the user"
         );
         assert_eq!(annotation("findings")[1]["passed"], json!("breakGlass"));
     }
 
     #[test]
-    fn anybody_else_is_refused_with_the_findings_and_who_could() {
-        for (door, who) in [
-            (json!({"groups": ["oncall"]}), "is honoured only for members of `oncall`, not for joe [break-glass]"),
-            (json!({}), "is honoured only for nobody: `breakGlass` names no groups, not for joe [break-glass]"),
+    fn other_users_are_denied_with_the_findings_and_the_permitted_users() {
+        for (break_glass, expected) in [
+            (json!({"groups": ["oncall"]}), "is accepted only from members of `oncall`, not from joe [break-glass]"),
+            (
+                json!({}),
+                "is accepted only from members of `breakGlass.groups`, which is empty, not from joe [break-glass]",
+            ),
             (
                 json!({"groups": ["a", "b"], "rbac": true}),
-                "is honoured only for members of `a`, `b` and users who may `break-glass` containerpatchpolicies.container-patch.dev in the whole cluster, by a ClusterRoleBinding, not for joe [break-glass]",
+                "is accepted only from members of `a`, `b` and users who may `break-glass` containerpatchpolicies.container-patch.dev in the whole cluster, by a ClusterRoleBinding, not from joe [break-glass]",
             ),
         ] {
             let response = respond(
                 &old_and_fresh(),
                 &by("joe", &["system:authenticated", "oncal"], Some("please")),
-                &settings(door),
+                &settings(break_glass),
             );
             assert_eq!(response["codes"], json!(["break-glass Deny", "stale-image Deny"]));
             let message = response["message"].as_str().unwrap();
-            assert!(message.lines().next().unwrap().ends_with(who), "{message}");
+            assert!(message.lines().next().unwrap().ends_with(expected), "{message}");
         }
     }
 
     #[test]
-    fn the_api_server_is_asked_once_and_no_answer_means_no() {
+    fn the_api_server_is_asked_once_and_a_missing_answer_denies() {
         let rbac = settings(json!({"rbac": true}));
         let asking = "jane break-glass /containerpatchpolicies";
         for (answer, accepted) in [
@@ -1010,7 +1010,7 @@ mod break_glass {
     }
 
     #[test]
-    fn every_verb_in_a_namespace_opens_nothing_unless_the_settings_say_so() {
+    fn every_verb_in_a_namespace_does_not_grant_break_glass_unless_the_settings_say_so() {
         let in_namespace = || {
             old_and_fresh()
                 .answer("can_i", "otto break-glass shop/containerpatchpolicies", Ok(json!({"allowed": true})))
@@ -1024,7 +1024,7 @@ mod break_glass {
     }
 
     #[test]
-    fn a_door_that_is_not_tried_or_not_needed_is_not_asked_about() {
+    fn the_api_server_is_not_asked_if_break_glass_is_not_requested_or_not_needed() {
         let rbac = settings(json!({"rbac": true}));
         let host = old_and_fresh();
         assert_eq!(respond(&host, &by("jane", &[], None), &rbac)["codes"], json!(["stale-image Deny"]));
@@ -1035,7 +1035,7 @@ mod break_glass {
     }
 
     #[test]
-    fn a_reason_that_says_nothing_is_none() {
+    fn a_reason_without_letters_or_digits_is_rejected() {
         for reason in ["", "  ", "\n", "\u{200b}", "-"] {
             let response = respond(
                 &old_and_fresh(),
@@ -1053,7 +1053,7 @@ mod break_glass {
     }
 
     #[test]
-    fn the_annotation_in_another_spelling_or_another_place_is_none() {
+    fn a_break_glass_annotation_with_another_key_or_place_is_ignored() {
         for key in [
             "Container-patch.dev/break-glass",
             "container-patch.dev/Break-Glass",
@@ -1077,7 +1077,7 @@ mod break_glass {
     }
 
     #[test]
-    fn the_glass_is_whole_again_for_the_next_one() {
+    fn break_glass_is_valid_for_one_request() {
         let on_call = settings(json!({"groups": ["oncall"]}));
         let annotated = |image: &str| json!({"metadata": {"annotations": {"container-patch.dev/break-glass": "INC-7"}}, "spec": {"template": pod(&[image])}});
         let mut changed = update(annotated("a:1"), annotated("a:2"));
@@ -1091,22 +1091,24 @@ mod break_glass {
         assert_eq!(
             codes,
             json!(["break-glass Deny", "stale-image Deny"]),
-            "a controller that changes an image is judged like anybody"
+            "a controller that changes an image is judged like a user"
         );
         changed["userInfo"] = json!({"username": "otto", "groups": ["oncall"]});
         let response = respond(&old_and_fresh(), &changed, &on_call);
         assert_eq!(
             response["codes"],
             json!(["break-glass Deny", "stale-image Deny"]),
-            "who left the reason there is not known"
+            "another user may have written the reason"
         );
-        assert!(response["message"].as_str().unwrap().contains("is as it was before this update; write anew why"));
+        assert!(
+            response["message"].as_str().unwrap().contains("is not changed by this update; write a new reason why")
+        );
         changed["object"]["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-8"});
         assert_eq!(respond(&old_and_fresh(), &changed, &on_call)["accepted"], json!(true));
     }
 
     #[test]
-    fn what_cannot_be_read_is_let_in_by_nobody() {
+    fn break_glass_does_not_accept_an_unreadable_request() {
         let on_call = settings(json!({"groups": ["oncall"]}));
         let mut broken = by("jane", &["oncall"], Some("INC-7"));
         broken["object"]["spec"]["containers"] = json!({});
@@ -1127,7 +1129,7 @@ mod break_glass {
 mod audit {
     use super::*;
 
-    /// What Kubewarden's audit scanner asks about a stored object.
+    /// The request of Kubewarden's audit scanner for a stored object.
     fn audited(mut object: Value) -> Value {
         object["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
         object["metadata"]["uid"] = json!("1");
@@ -1139,7 +1141,7 @@ mod audit {
     }
 
     #[test]
-    fn what_runs_is_judged_as_if_it_came_in_now() {
+    fn a_running_object_is_judged_like_a_new_one() {
         assert_eq!(
             respond(&old_and_fresh(), &audited(pod(&["a:1"])), &only("schedule", json!({})))["codes"],
             json!(["stale-image Deny"])
@@ -1159,14 +1161,14 @@ mod audit {
     }
 
     #[test]
-    fn what_runs_is_not_rewritten_but_told_of() {
+    fn unpinned_running_pods_are_reported_and_not_rewritten() {
         let response =
             respond(&world(), &audited(pod(&["a:1", &format!("b:1@{DIGEST}")])), &only("pinning", json!({})));
         assert_eq!((response["codes"].clone(), response.get("mutated_object")), (json!(["unpinned-image Warn"]), None));
     }
 
     #[test]
-    fn what_is_being_deleted_is_let_be() {
+    fn an_object_that_is_being_deleted_is_accepted() {
         let mut leaving = pod(&["a:1"]);
         leaving["metadata"]["deletionTimestamp"] = json!("2026-11-20T00:00:00Z");
         assert_eq!(respond(&old_and_fresh(), &audited(leaving), &only("schedule", json!({})))["codes"], json!([]));
@@ -1200,8 +1202,8 @@ fn an_image_cannot_be_exempt_and_excepted() {
     );
 }
 
-/// Ways around the policy that were found in a real cluster.
-mod ways_around {
+/// Bypasses of the policy that were found in a real cluster.
+mod bypasses {
     use super::*;
 
     const DEPLOYMENT_CONTROLLER: &str = "system:serviceaccount:kube-system:deployment-controller";
@@ -1233,7 +1235,7 @@ mod ways_around {
         }
 
         #[test]
-        fn an_image_elsewhere_is_refused_before_anything_is_asked() {
+        fn an_image_on_an_unlisted_registry_is_denied_before_any_question() {
             for settings in [
                 json!({}),
                 only("pinning", json!({})),
@@ -1256,12 +1258,12 @@ mod ways_around {
         }
 
         #[test]
-        fn an_image_elsewhere_is_refused_by_the_strictest_rule_that_would_have_asked() {
+        fn an_unlisted_registry_has_the_effect_of_the_strictest_rule_that_needs_it() {
             let by_digest = format!("evil.test/app@{DIGEST}");
             let codes = |image: &str, settings| {
                 respond(&world(), &request("Pod", &pod(&[image])), &listing(settings))["codes"].clone()
             };
-            assert_eq!(codes(&by_digest, only("pinning", json!({}))), json!([]), "no rule would have asked");
+            assert_eq!(codes(&by_digest, only("pinning", json!({}))), json!([]), "no rule needs an answer");
             assert_eq!(
                 codes(&by_digest, only("schedule", json!({"action": "warn"}))),
                 json!(["unknown-registry Warn"])
@@ -1273,20 +1275,28 @@ mod ways_around {
             );
             let mut lenient = only("schedule", json!({}));
             lenient["enforcement"] = json!({"evidenceErrors": "warn"});
-            assert_eq!(codes(&by_digest, lenient), json!(["unknown-registry Deny"]), "a requester chose the registry");
+            assert_eq!(
+                codes(&by_digest, lenient),
+                json!(["unknown-registry Deny"]),
+                "the requester chose the registry"
+            );
         }
 
         #[test]
-        fn the_audit_scanner_is_told_of_a_registry_where_a_rule_would_have_asked_it() {
+        fn the_audit_scanner_reports_an_unlisted_registry_only_if_a_rule_needs_it() {
             let mut audit = request("Pod", &pod(&["evil.test/app:1"]));
             audit["resource"] = json!({"resource": "Pod"});
             let codes = |settings| respond(&world(), &audit, &listing(settings))["codes"].clone();
-            assert_eq!(codes(only("pinning", json!({}))), json!(["unpinned-image Warn"]), "it asks for no digest");
+            assert_eq!(
+                codes(only("pinning", json!({}))),
+                json!(["unpinned-image Warn"]),
+                "pinning does not ask for a digest"
+            );
             assert_eq!(codes(only("schedule", json!({}))), json!(["unknown-registry Deny"]));
         }
 
         #[test]
-        fn the_message_names_registries_that_may_be_used() {
+        fn the_message_lists_the_registries_that_may_be_used() {
             let response = respond(&world(), &request("Pod", &pod(&["evil.test/app:1"])), &listing(json!({})));
             assert_eq!(
                 response["message"],
@@ -1298,7 +1308,7 @@ mod ways_around {
         }
 
         #[test]
-        fn the_message_tells_a_registry_of_which_other_repositories_are_listed() {
+        fn the_message_says_if_other_repositories_of_the_registry_are_listed() {
             let mut settings = listing(json!({}));
             settings["registries"] =
                 json!(["a.test/x", "a.test/x", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test"]);
@@ -1321,7 +1331,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_base_elsewhere_is_not_asked_about_though_base_image_lists_it() {
+        fn a_base_on_an_unlisted_registry_is_not_asked_about_even_if_base_image_lists_it() {
             let annotations = json!({"org.opencontainers.image.base.name": "quay.io/base:1", "org.opencontainers.image.base.digest": OTHER});
             let host = world().config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", annotations));
             let settings = listing(only("baseImage", json!({"unknown": "deny"})));
@@ -1338,7 +1348,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_registry_can_be_excepted_for_a_time_and_is_not_asked_then_either() {
+        fn an_excepted_unlisted_registry_is_not_asked_either() {
             let mut settings = listing(only("schedule", json!({})));
             settings["exceptions"] = json!([{"images": ["evil.test/*"], "rules": ["unknown-registry"], "until": "2026-12-31", "reason": "r"}]);
             let host = world();
@@ -1384,7 +1394,7 @@ mod ways_around {
         }
 
         #[test]
-        fn the_worst_of_the_images_that_a_runtime_may_choose_counts() {
+        fn the_worst_image_that_a_runtime_may_choose_counts() {
             let schedule = only("schedule", json!({}));
             let amd = json!({"os": "linux", "architecture": "amd64"});
             let variant = json!({"os": "linux", "architecture": "amd64", "variant": "v2"});
@@ -1417,19 +1427,19 @@ mod ways_around {
         }
 
         #[test]
-        fn an_image_is_new_where_it_may_run_on_other_nodes_than_before() {
+        fn an_image_that_may_run_on_other_nodes_counts_as_changed() {
             let arm = json!({"os": "linux", "architecture": "arm64"});
             let schedule = only("schedule", json!({}));
             let (anywhere, on_arm) = (templated(&app()), templated(&arm_only(app())));
             let codes = |old: &Value, new: &Value| {
                 respond(&index(&arm), &update("Deployment", old, new), &schedule)["codes"].clone()
             };
-            assert_eq!(codes(&anywhere, &on_arm), json!(["stale-image Deny"]), "it was judged for amd64");
-            assert_eq!(codes(&on_arm, &on_arm), json!(["stale-image Warn"]), "nothing changes");
+            assert_eq!(codes(&anywhere, &on_arm), json!(["stale-image Deny"]), "the image was judged for amd64");
+            assert_eq!(codes(&on_arm, &on_arm), json!(["stale-image Warn"]), "neither image nor nodes change");
         }
 
         #[test]
-        fn a_platform_that_an_index_lacks_is_noted() {
+        fn a_platform_that_an_index_lacks_is_in_the_audit_annotation() {
             let mut settings = only("schedule", json!({}));
             settings["platforms"] = json!(["linux/amd64", "linux/s390x"]);
             let arm = json!({"os": "linux", "architecture": "arm64"});
@@ -1441,7 +1451,7 @@ mod ways_around {
         }
 
         #[test]
-        fn every_image_is_scanned_for_by_its_own_digest() {
+        fn scan_results_are_looked_up_by_the_digest_of_each_image() {
             let arm = json!({"os": "linux", "architecture": "arm64"});
             let mut settings =
                 only("scan", json!({"require": true, "reports": [{"source": "quay", "namespace": "scans"}]}));
@@ -1505,7 +1515,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_deletion_can_be_finished_whatever_the_images_are() {
+        fn a_deletion_can_be_finished_whatever_the_images() {
             let mut done = terminating("old:1");
             done["metadata"]["finalizers"] = json!([]);
             let host = old_image();
@@ -1527,7 +1537,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_controller_that_changes_an_image_is_judged_like_anybody() {
+        fn a_controller_that_changes_an_image_is_judged_like_a_user() {
             let schedule = only("schedule", json!({}));
             let mut rollback = update("Deployment", &templated(&pod(&["new:1"])), &templated(&pod(&["old:1"])));
             rollback["userInfo"]["username"] = json!(DEPLOYMENT_CONTROLLER);
@@ -1536,7 +1546,11 @@ mod ways_around {
             scale["userInfo"]["username"] = json!(DEPLOYMENT_CONTROLLER);
             let mut strict = schedule.clone();
             strict["enforcement"] = json!({"unchangedImages": "deny"});
-            assert_eq!(respond(&old_image(), &scale, &strict)["codes"], json!(["stale-image Warn"]), "it changes none");
+            assert_eq!(
+                respond(&old_image(), &scale, &strict)["codes"],
+                json!(["stale-image Warn"]),
+                "the image does not change"
+            );
             let mut make = request("ReplicaSet", &templated(&pod(&["old:1"])));
             make["userInfo"] = json!({"username": DEPLOYMENT_CONTROLLER});
             assert_eq!(respond(&old_image(), &make, &schedule)["codes"], json!(["stale-image Warn"]));
@@ -1547,7 +1561,7 @@ mod ways_around {
         use super::*;
 
         #[test]
-        fn a_forbidden_tag_is_refused_in_a_template_that_is_not_judged_for_digests() {
+        fn a_forbidden_tag_is_denied_in_a_template_even_without_pinning_of_templates() {
             for (settings, image, expected) in [
                 (json!({"action": "deny", "templates": false}), "app", json!(["forbidden-tag Deny"])),
                 (json!({"action": "deny", "templates": false}), "app:latest", json!(["forbidden-tag Deny"])),
@@ -1565,7 +1579,7 @@ mod ways_around {
         }
 
         #[test]
-        fn the_old_kind_of_the_ephemeral_containers_is_judged_and_pinned() {
+        fn the_deprecated_kind_ephemeral_containers_is_judged_and_pinned() {
             let mut request = request("Pod", &json!({"ephemeralContainers": [{"name": "debug", "image": "old:1"}]}));
             request["kind"]["kind"] = json!("EphemeralContainers");
             request["subResource"] = json!("ephemeralcontainers");
@@ -1590,7 +1604,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_revision_is_judged_by_the_template_in_it_whoever_owns_it() {
+        fn a_revision_is_judged_by_its_template_whatever_its_owner() {
             let schedule = only("schedule", json!({}));
             for owner in ["", "StatefulSet", "DaemonSet", "Other"] {
                 let forged = revision(json!({"spec": {"template": pod(&["old:1"])}}), owner);
@@ -1603,7 +1617,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_revision_without_a_template_is_let_through_unless_a_controller_of_kubernetes_would_use_it() {
+        fn a_revision_without_a_template_is_accepted_unless_a_kubernetes_controller_uses_it() {
             for data in [
                 json!({}),
                 json!(null),
@@ -1621,7 +1635,7 @@ mod ways_around {
                     assert_eq!(response["codes"], codes, "{data} {owner}");
                 }
             }
-            // Of two equal keys a controller may follow either.
+            // A controller may read either of two equal keys.
             let twice = r#"{"request": {"kind": {"group": "apps", "version": "v1", "kind": "ControllerRevision"}, "operation": "CREATE",
                 "object": {"data": {"spec": {}, "spec": {"template": {"spec": {"containers": []}}}}}}}"#;
             let verdict = super::super::evaluate(twice.as_bytes(), &world());
@@ -1640,7 +1654,7 @@ mod ways_around {
         }
     }
 
-    mod strange_content {
+    mod unusual_content {
         use super::*;
 
         const CHILD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -1649,7 +1663,7 @@ mod ways_around {
             json!({"os": "linux", "architecture": "amd64"})
         }
 
-        /// An index of one image, which the host chooses.
+        /// An index of one image, for the platform of the host.
         fn index_of(created: &str) -> InMemory {
             let mut image = image(created, json!(null));
             image["digest"] = json!(CHILD);
@@ -1661,7 +1675,7 @@ mod ways_around {
             pod(&[&format!("a:1@{DIGEST}")])
         }
 
-        /// An affinity that selects so many architectures and operating systems, most of them made up.
+        /// An affinity that selects `count` architectures and operating systems, most of them invented.
         fn selecting(count: usize, length: usize) -> Value {
             let many = |first: &str| {
                 let others = (1..count).map(|number| format!("{number:x>length$}"));
@@ -1675,7 +1689,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_revision_names_no_image_in_keys_of_another_case() {
+        fn a_revision_with_keys_in_another_case_is_denied() {
             let stale = json!([{"name": "app", "image": "old:1"}]);
             for data in [
                 json!({"spec": {"template": {"spec": {"containers": null, "Containers": stale}}}}),
@@ -1686,7 +1700,7 @@ mod ways_around {
                 json!({"spec": {"template": {"spec": {"containers": [], "NodeSelector": {"kubernetes.io/arch": "arm64"}}}}}),
                 json!({"spec": null, "Spec": {"template": {"spec": {"containers": stale}}}}),
             ] {
-                // A StatefulSet knows its revisions by its uid alone, whatever kind their owner is said to be of.
+                // A StatefulSet finds its revisions by its uid only, whatever kind the owner reference has.
                 for (api_version, kind) in
                     [("apps/v1", "StatefulSet"), ("example.com/v1", "StatefulSet"), ("v1", "Other")]
                 {
@@ -1705,7 +1719,7 @@ mod ways_around {
         }
 
         #[test]
-        fn many_sites_and_made_up_platforms_do_not_hide_an_image_from_the_audit_trail() {
+        fn many_sites_and_invented_platforms_do_not_hide_an_image_from_the_audit_annotation() {
             let name = format!("a:1@{DIGEST}");
             let containers: Vec<Value> =
                 (0..200).map(|n| json!({"name": format!("{n:0>63}"), "image": name})).collect();
@@ -1727,7 +1741,7 @@ mod ways_around {
         }
 
         #[test]
-        fn made_up_platforms_do_not_swell_the_message() {
+        fn invented_platforms_do_not_lengthen_the_message() {
             let name = format!("docker.io/library/a@{DIGEST}");
             let foreign =
                 "Image manifest not found: no entry found in image index manifest matching client's default platform";
@@ -1746,7 +1760,7 @@ mod ways_around {
         }
 
         #[test]
-        fn a_request_asks_registries_a_bounded_number_of_questions_and_an_excess_is_no_outage() {
+        fn questions_to_registries_are_limited_and_exceeding_the_limit_is_denied() {
             let digest = |n: usize| format!("sha256:{n:064x}");
             let mut host = world();
             let mut names = Vec::new();
@@ -1773,7 +1787,7 @@ mod ways_around {
             let pod = pod(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let response = respond(&host, &request("Pod", &pod), &json!({"enforcement": {"evidenceErrors": "warn"}}));
             assert_eq!(host.asked().len(), 5120);
-            assert_eq!(response["accepted"], json!(false), "the requester chose to ask too much");
+            assert_eq!(response["accepted"], json!(false), "the requester caused the excess");
             assert!(
                 response["message"].as_str().unwrap().contains("needs more than 5120 questions to registries"),
                 "{response}"
@@ -1781,7 +1795,7 @@ mod ways_around {
         }
 
         #[test]
-        fn the_deprecated_labels_of_nodes_select_as_the_new_ones() {
+        fn the_deprecated_node_labels_select_like_the_new_ones() {
             let mut stale = image("2025-01-01T00:00:00Z", json!(null));
             stale["digest"] = json!(OTHER);
             let arm = json!({"os": "linux", "architecture": "arm64"});
@@ -1800,9 +1814,9 @@ mod ways_around {
         }
 
         #[test]
-        fn what_a_registry_says_of_itself_says_nothing_of_the_image() {
+        fn an_error_about_the_registry_is_not_reported_as_a_missing_image() {
             let name = format!("docker.io/library/a@{DIGEST}");
-            for (said, not) in [
+            for (error, unexpected) in [
                 (
                     "Registry error: url https://index.docker.io/v2/library/a/manifests/1, envelope: OCI API errors: [OCI API error: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit]",
                     "unauthorized",
@@ -1813,14 +1827,14 @@ mod ways_around {
                     "no such image",
                 ),
             ] {
-                let host = world().answer("config", &name, Err(said.to_owned()));
+                let host = world().answer("config", &name, Err(error.to_owned()));
                 let response = respond(&host, &request("Pod", &app()), &only("schedule", json!({})));
-                assert!(!response["message"].as_str().unwrap().contains(not), "{response}");
+                assert!(!response["message"].as_str().unwrap().contains(unexpected), "{response}");
             }
         }
 
         #[test]
-        fn an_index_of_a_strange_shape_hides_nothing_and_is_no_outage() {
+        fn an_unusual_index_hides_no_image_and_is_not_an_outage() {
             let name = format!("docker.io/library/a@{DIGEST}");
             let first = json!({"digest": CHILD, "platform": amd()});
             let many: Vec<Value> =
@@ -1842,7 +1856,7 @@ mod ways_around {
                     vec![first.clone(), json!({"digest": format!("sha256:{:064x}", 7), "platform": amd()})],
                     json!(["evidence-unavailable Warn"]),
                 ),
-                // A sibling that is stale beside one that is missing.
+                // A stale image beside a missing one.
                 (
                     vec![
                         first.clone(),
@@ -1871,13 +1885,13 @@ mod ways_around {
     }
 
     #[test]
-    fn an_audit_event_stays_small_whatever_the_images_are_called() {
+    fn an_audit_event_stays_small_whatever_the_image_names() {
         let settings = json!({"registries": ["docker.io"]});
         for image in ["<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&", "evil.test/a:1", "Not An Image", "\u{2028}\"\\"] {
             let response = respond(&world(), &request("Pod", &pod(&vec![image; 1000])), &settings);
             let annotations = response["audit_annotations"].as_object().unwrap();
             assert_eq!(annotations.keys().collect::<Vec<_>>(), ["findings", "images", "verdict"]);
-            // As the API server writes them: Go escapes what HTML knows, too.
+            // As the API server writes them: Go also escapes the special characters of HTML.
             let written = |text: &Value| {
                 let json = text.to_string();
                 json.replace('<', r"\u003c").replace('>', r"\u003e").replace('&', r"\u0026").len()
@@ -1889,13 +1903,13 @@ mod ways_around {
     }
 
     #[test]
-    fn an_image_of_many_containers_is_audited_once() {
+    fn an_image_of_many_containers_is_in_the_audit_annotation_once() {
         let host = world().config(&format!("docker.io/library/a@{DIGEST}"), image("2026-11-01T00:00:00Z", json!(null)));
         let name = format!("a:1@{DIGEST}");
         let response = respond(&host, &request("Pod", &pod(&vec![name.as_str(); 120])), &json!({}));
         let images: Value = serde_json::from_str(response["audit_annotations"]["images"].as_str().unwrap()).unwrap();
         assert_eq!(images.as_array().unwrap().len(), 1);
         assert_eq!(images[0]["sites"].as_array().unwrap().len(), 120);
-        assert_eq!(images[0].get("digest"), None, "the name has it");
+        assert_eq!(images[0].get("digest"), None, "the name includes the digest");
     }
 }

@@ -1,8 +1,8 @@
-//! Break-glass: the door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the
-//! request goes on with all of its findings as warnings.
+//! Break-glass: emergency access. A permitted user writes a reason into an annotation of the object, and the request is
+//! accepted with all of its findings as warnings.
 //!
-//! It is open for one request: it looks at who makes that request, and the reason must be written by it. The annotation stays on
-//! the object, and is copied by controllers.
+//! It is valid for one request: only the user of that request counts, and the request must write the reason. The annotation stays on
+//! the object, and controllers copy it.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ use crate::json;
 use crate::request::AdmissionRequest;
 use crate::sanitized::Sanitized;
 
-/// The resource, which exists for its permissions only, and the verb on it, by which RBAC says who may.
+/// The resource and the verb that RBAC must grant. The resource exists only for this permission.
 const API_GROUP: &str = "container-patch.dev";
 const RESOURCE: &str = "containerpatchpolicies";
 const VERB: &str = "break-glass";
@@ -28,29 +28,30 @@ const VERB: &str = "break-glass";
 const LONGEST_REASON: usize = 1024;
 
 codes! {
-    /// A request that is accepted in spite of its findings, or a requester who may not do that.
+    /// A request that is accepted despite its findings, or a requester without that permission.
     BREAK_GLASS = "break-glass";
 }
 
 section! {
-    /// The door for emergencies. Whoever may use it writes the reason into an annotation of the object, and the request goes on
-    /// with all of its findings as warnings.
+    /// Emergency access. A permitted user writes a reason into an annotation of the object, and the request is accepted with all of
+    /// its findings as warnings.
     pub struct BreakGlass {
-        /// The annotation of the object that holds the reason. One of its pod template opens nothing.
+        /// The annotation of the object that holds the reason. An annotation of its pod template has no effect.
         "annotation" annotation: AnnotationKey = AnnotationKey("container-patch.dev/break-glass".to_owned()),
-        /// The groups whose members may use it. For example `[oncall]`.
+        /// The groups whose members may use break-glass. For example `[oncall]`.
         "groups" groups: Vec<Group> = Vec::new(),
-        /// Whether the API server is asked who else may. The verb is `break-glass`, on
-        /// `containerpatchpolicies.container-patch.dev`; no answer means no. `deploy/rbac/break-glass.yaml` has the roles.
+        /// Whether RBAC can permit other users. They need the verb `break-glass` on
+        /// `containerpatchpolicies.container-patch.dev`. If the API server does not answer, the user is not permitted.
+        /// `deploy/rbac/break-glass.yaml` has the roles.
         "rbac" rbac: bool = false,
-        /// Where the verb must be granted. `cluster` asks for a ClusterRoleBinding; `namespace` also accepts a RoleBinding in the
-        /// namespace of the object. The administrators of a namespace often have every verb there; they can then use break-glass
-        /// and grant it to others.
+        /// Where the verb must be granted. `cluster` requires a ClusterRoleBinding; `namespace` also accepts a RoleBinding in the
+        /// namespace of the object. The administrators of a namespace often have every verb there, so with `namespace` they can use
+        /// break-glass and grant it to others.
         "rbacScope" rbac_scope: RbacScope = RbacScope::Cluster,
     }
 }
 
-/// Where RBAC has to grant break-glass.
+/// Where RBAC must grant break-glass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RbacScope {
     /// In the whole cluster.
@@ -69,22 +70,23 @@ pub struct AnnotationKey(String);
 
 impl Setting for AnnotationKey {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "the key of an annotation", problems)?;
+        let text = read_string(json, at, "an annotation key", problems)?;
         let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let sound = |part: &str, most: usize, more: &[u8]| {
+        let is_valid = |part: &str, most: usize, more: &[u8]| {
             part.len() <= most
                 && alphanumeric(part.bytes().next())
                 && alphanumeric(part.bytes().next_back())
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
         };
-        // A prefix is a DNS name; a name without one would not say whose annotation it is.
-        let is_key =
-            text.split_once('/').is_some_and(|(prefix, name)| sound(prefix, 253, b"-.") && sound(name, 63, b"-._"));
+        // The prefix is a DNS name. It is required, because it says who owns the annotation.
+        let is_key = text
+            .split_once('/')
+            .is_some_and(|(prefix, name)| is_valid(prefix, 253, b"-.") && is_valid(name, 63, b"-._"));
         if !is_key {
             problems.push(
                 at,
                 format_args!(
-                    "`{text}` is no key of an annotation with a prefix; write one such as `example.com/break-glass`"
+                    "invalid annotation key `{text}`; write one with a prefix, such as `example.com/break-glass`"
                 ),
             );
             return None;
@@ -95,7 +97,7 @@ impl Setting for AnnotationKey {
     fn schema() -> Schema {
         let (first, name) = ("[A-Za-z0-9]", "[-A-Za-z0-9._]");
         let pattern = format!("^{first}([-A-Za-z0-9.]*{first})?/{first}({name}*{first})?$");
-        Schema::text("key of an annotation", "keys of annotations", pattern)
+        Schema::text("annotation key", "annotation keys", pattern)
     }
 
     fn to_json(&self) -> Value {
@@ -111,7 +113,7 @@ impl Setting for Group {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let group = String::read(json, at, problems)?;
         if ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"].contains(&group.as_str()) {
-            problems.push(at, format_args!("everybody is in `{group}`; name those who are on call"));
+            problems.push(at, format_args!("every user may be in `{group}`; list only groups that are on call"));
             return None;
         }
         Some(Self(group))
@@ -126,31 +128,31 @@ impl Setting for Group {
     }
 }
 
-/// A door that was opened, as audit annotations tell of it.
+/// A use of break-glass, in the format of audit annotations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grant {
-    /// Who opened it. The audit log names the user of a request itself.
+    /// The user. Not in the audit annotation, because the audit log names the user of each request.
     #[serde(skip)]
     pub user: String,
-    /// Why.
+    /// The reason that the user gives.
     pub reason: String,
-    /// What allows it: the group, or `rbac`.
+    /// What permits it: a group, or `rbac`.
     pub by: String,
 }
 
-/// What the annotation does for a request.
+/// The effect of break-glass on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakGlassOutcome {
-    /// The object has no such annotation.
+    /// The object does not have the annotation.
     NotRequested,
-    /// It goes on.
+    /// The request is accepted.
     Granted(Grant),
-    /// It does not, for this reason.
+    /// The request is denied. The text says why break-glass is ignored.
     Refused(String),
 }
 
 impl BreakGlass {
-    /// Tries the door for a request that would be refused otherwise.
+    /// Attempts break-glass for a request that is denied otherwise.
     #[must_use]
     pub fn attempt(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> BreakGlassOutcome {
         let AnnotationKey(key) = &self.annotation;
@@ -158,11 +160,11 @@ impl BreakGlass {
             return BreakGlassOutcome::NotRequested;
         };
         let user = request.user();
-        let Some(by) = self.allows(request, host) else {
-            let who = shown_user(user);
+        let Some(by) = self.permission(request, host) else {
             return BreakGlassOutcome::Refused(format!(
-                "the annotation `{key}` is honoured only for {}, not for {who}",
-                self.holders()
+                "the annotation `{key}` is accepted only from {}, not from {}",
+                self.permitted_users(),
+                described_user(user)
             ));
         };
         if !reason.chars().any(char::is_alphanumeric) {
@@ -170,19 +172,19 @@ impl BreakGlass {
                 "the annotation `{key}` gives no reason; write why this cannot wait"
             ));
         }
-        // The annotation stays on the object, and anybody may have left it there.
+        // The annotation stays on the object, and another user may have written it.
         if request.old_object().and_then(|old| annotation(old, key)).as_deref() == Some(reason.as_str()) {
             return BreakGlassOutcome::Refused(format!(
-                "the annotation `{key}` is as it was before this update; write anew why this cannot wait"
+                "the annotation `{key}` is not changed by this update; write a new reason why this cannot wait"
             ));
         }
         let reason = reason.trim().chars().take(LONGEST_REASON).collect();
         BreakGlassOutcome::Granted(Grant { user: user.to_owned(), reason, by })
     }
 
-    /// What allows the requester to use it: a group, or RBAC.
-    fn allows(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Option<String> {
-        // Who is not authenticated is nobody. Kubewarden's audit scanner asks without a user.
+    /// What permits the requester to use it: a group, or RBAC.
+    fn permission(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Option<String> {
+        // An unauthenticated requester has no permission. Kubewarden's audit scanner sends requests without a user.
         if request.user().is_empty() {
             return None;
         }
@@ -193,8 +195,8 @@ impl BreakGlass {
         (self.rbac && is_allowed(request, self.rbac_scope, host)).then(|| "rbac".to_owned())
     }
 
-    /// Who may use it.
-    fn holders(&self) -> String {
+    /// Describes the users who may use it.
+    fn permitted_users(&self) -> String {
         let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Sanitized(group))).collect();
         let rbac = match self.rbac_scope {
             RbacScope::Cluster => {
@@ -203,7 +205,7 @@ impl BreakGlass {
             RbacScope::Namespace => format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in this namespace"),
         };
         match (groups.is_empty(), self.rbac) {
-            (true, false) => "nobody: `breakGlass` names no groups".to_owned(),
+            (true, false) => "members of `breakGlass.groups`, which is empty".to_owned(),
             (true, true) => rbac,
             (false, false) => format!("members of {}", groups.join(", ")),
             (false, true) => format!("members of {} and {rbac}", groups.join(", ")),
@@ -211,11 +213,11 @@ impl BreakGlass {
     }
 }
 
-fn shown_user(user: &str) -> String {
-    if user.is_empty() { "somebody without a name".to_owned() } else { Sanitized(user).to_string() }
+fn described_user(user: &str) -> String {
+    if user.is_empty() { "a requester without a user name".to_owned() } else { Sanitized(user).to_string() }
 }
 
-/// Asks the API server. No answer means no.
+/// Asks the API server whether RBAC permits the requester. Without an answer it does not.
 fn is_allowed(request: &AdmissionRequest<'_>, scope: RbacScope, host: &dyn Host) -> bool {
     #[derive(Deserialize)]
     struct Status {
@@ -245,7 +247,7 @@ fn is_allowed(request: &AdmissionRequest<'_>, scope: RbacScope, host: &dyn Host)
     host.can_i(&question).ok().and_then(read).is_some_and(|status| status.allowed && !status.denied)
 }
 
-/// An annotation of an object. In another spelling it is another annotation.
+/// The value of an annotation of an object. Keys are case-sensitive.
 fn annotation(object: &RawValue, key: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Object<'a> {

@@ -1,11 +1,11 @@
-//! All finding codes, of the rules and of everything else.
+//! The list of all finding codes.
 
 use super::break_glass;
 use crate::finding::{self, Code, Described};
 use crate::rules::waiver;
 use crate::{config, evidence, rules, workload};
 
-/// The codes that exceptions can cover: those about one image.
+/// The codes that exceptions can cover. Each is about one image.
 #[must_use]
 pub fn exceptable() -> Vec<Code> {
     let mut codes = rules::codes();

@@ -1,25 +1,25 @@
-//! Images that are not judged as hard as new ones: those that an UPDATE leaves as they were, and those that Kubernetes' own
-//! controllers bring in from a workload that was admitted before. To refuse them would turn a drained node into an outage,
-//! and keep people from scaling down what they want to mend.
+//! Downgrades of findings about images that are not new: images that an UPDATE does not change, and images that Kubernetes'
+//! own controllers take from an admitted workload. Denying them would turn a node drain into an outage, and would block the
+//! scaling down of a workload that needs a fix.
 
 use super::settings::{Enforcement, Treatment};
 use crate::finding::{Effect, Finding, INVALID_REQUEST};
 use crate::request::AdmissionRequest;
 use crate::workload::records::Origin;
 
-/// Why an image is judged less hard.
+/// Why the findings about an image are downgraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The UPDATE leaves it as it was.
+    /// The UPDATE does not change it.
     Unchanged,
-    /// One of Kubernetes' own controllers brings it in.
+    /// One of Kubernetes' own controllers creates the object.
     Controller,
-    /// One of Kubernetes' own controllers brings it in, and the digest was not judged with the workload.
+    /// One of Kubernetes' own controllers creates the object, and the digest was not judged with the workload.
     Unrecorded,
 }
 
 impl Reason {
-    /// What lets a finding pass, as audit annotations name it: the setting.
+    /// The setting that lets a finding pass, as audit annotations name it.
     #[must_use]
     pub fn setting(self) -> &'static str {
         match self {
@@ -29,30 +29,30 @@ impl Reason {
         }
     }
 
-    /// What a warning says of why it is none harder.
+    /// Why the finding is only a warning.
     #[must_use]
     pub fn explanation(self) -> &'static str {
         match self {
-            Self::Unchanged => "let pass because this update leaves the image as it was",
-            Self::Controller => "let pass because one of Kubernetes' own controllers makes this",
-            Self::Unrecorded => "let pass by `unrecordedPods`: its workload has no record of the digest",
+            Self::Unchanged => "allowed because this update does not change the image",
+            Self::Controller => "allowed because a Kubernetes controller creates this object",
+            Self::Unrecorded => "allowed by `unrecordedPods`: its workload has no record of the digest",
         }
     }
 }
 
-/// How an image is judged, and why so.
+/// How the findings about an image are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Downgrade {
-    /// How hard findings bite.
+    /// The treatment.
     pub treatment: Treatment,
-    /// Why.
+    /// Why it applies.
     pub reason: Reason,
 }
 
-/// A finding as strict as it is here, with the reason if it is less strict; nothing if it is not to be reported.
+/// Applies a downgrade to a finding. Adds the reason to the message if a denial becomes a warning. Nothing if the finding is dropped.
 #[must_use]
 pub fn apply(downgrade: Option<Downgrade>, mut finding: Finding) -> Option<Finding> {
-    // What cannot be read is accepted for nobody.
+    // A request that cannot be read is never accepted.
     let Some(Downgrade { treatment, reason }) = downgrade.filter(|_| finding.code != INVALID_REQUEST) else {
         return Some(finding);
     };
@@ -66,11 +66,11 @@ pub fn apply(downgrade: Option<Downgrade>, mut finding: Finding) -> Option<Findi
     }
 }
 
-/// How the image at a site is judged. Where there are two reasons for leniency, the milder one counts.
+/// The downgrade for the image at a site. If two reasons apply, the milder treatment counts.
 ///
-/// A controller makes objects of workloads that were admitted. An image that it changes in one that is there comes from
-/// somewhere else: an old revision, say, that someone else has written. The same holds for a digest that was not judged
-/// with the workload: its tag can move before a pod is created.
+/// A controller creates objects from admitted workloads. An image that it changes in an existing object has another source, such
+/// as an old revision by another author. A digest that was not judged with the workload has another source, too, because a tag can
+/// move before a pod is created.
 #[must_use]
 pub fn of(
     settings: &Enforcement,
@@ -103,14 +103,14 @@ mod tests {
     use crate::finding::{Effect, Finding};
 
     #[test]
-    fn leniency_makes_denials_warnings_and_says_why() {
+    fn a_downgrade_turns_denials_into_warnings_with_the_reason() {
         let applied = |treatment, effect| {
             let finding = Finding { effect, ..Finding::about_request(crate::rules::schedule::STALE_IMAGE, "is old") };
             let finding = apply(Some(Downgrade { treatment, reason: Reason::Unchanged }), finding)?;
             Some((finding.effect, finding.passed, finding.text))
         };
-        let told = "is old; let pass because this update leaves the image as it was".to_owned();
-        assert_eq!(applied(Treatment::Warn, Effect::Deny), Some((Effect::Warn, Some("unchangedImages"), told)));
+        let text = "is old; allowed because this update does not change the image".to_owned();
+        assert_eq!(applied(Treatment::Warn, Effect::Deny), Some((Effect::Warn, Some("unchangedImages"), text)));
         assert_eq!(applied(Treatment::Warn, Effect::Warn), Some((Effect::Warn, None, "is old".to_owned())));
         assert_eq!(applied(Treatment::Deny, Effect::Deny), Some((Effect::Deny, None, "is old".to_owned())));
         assert_eq!(applied(Treatment::Ignore, Effect::Deny), None);

@@ -1,4 +1,4 @@
-//! Exceptions: findings that an admin lets pass for a time. Every exception ends, and says why.
+//! Exceptions: findings that an admin allows for a limited time. Every exception has an end and a reason.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::finding::{Code, Effect, Violation};
 use crate::rules::scan::CODES_BY_VULNERABILITY;
 use crate::rules::waiver::{EXCEPTED, Terms, Waiver, Waivers};
 
-/// Prefixes of the names that advisories have in the databases of scanners, besides `CVE-` and `GHSA-`.
+/// Prefixes of advisory ids in the databases of scanners, besides `CVE-` and `GHSA-`.
 const ADVISORIES: [&str; 24] = [
     "ALAS-",
     "ALAS2-",
@@ -45,26 +45,26 @@ const ADVISORIES: [&str; 24] = [
 ];
 
 section! {
-    /// Findings about some images that are let pass until some time.
+    /// Findings about some images that are allowed until a given time.
     pub struct Exception {
         required {
-            /// The images that the exception is for.
+            /// The images that the exception applies to.
             "images" images: Images,
-            /// When the exception ends. A date is its last day, to the last second, in UTC.
+            /// The end of the exception. A date is its last day, in UTC.
             "until" until: Until,
-            /// Why it is made, for those who read the warning.
+            /// The reason for the exception. The warning shows it.
             "reason" reason: String,
         }
-        /// The findings that it covers, by their codes. It can be any finding about an image but
+        /// The codes of the findings that it covers. Every finding about an image can be excepted, except
         /// [`invalid-reference`](invalid-reference.md).
         "rules" rules: Vec<ExceptableCode> = Vec::new(),
-        /// The vulnerabilities that it covers, by their ids. They are `CVE-…`, `GHSA-…`, or the id of an advisory (`RHSA-…`,
-        /// `DLA-…`, `GO-…`), as the scanner names it; other names that the scanner gives are known, too.
+        /// The ids of the vulnerabilities that it covers: `CVE-…`, `GHSA-…`, or the id of an advisory (`RHSA-…`, `DLA-…`, `GO-…`).
+        /// Use the id of the scanner, or an alias that the scanner gives.
         "cves" cves: Vec<VulnerabilityId> = Vec::new(),
     }
     constraints {
         Constraint::NotAllEmpty(&["rules", "cves"])
-            => "it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
+            => "the exception covers nothing; list findings in `rules`, vulnerabilities in `cves`, or both",
     }
 }
 
@@ -79,15 +79,15 @@ pub struct VulnerabilityId(String);
 /// The end of an exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Until {
-    /// The first moment at which it is not in force.
+    /// The first moment after the exception.
     end: DateTime<Utc>,
-    /// As it was written.
+    /// The end as the settings give it.
     written: String,
 }
 
 impl Setting for ExceptableCode {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "the code of a finding such as `stale-image`", problems)?;
+        let text = read_string(json, at, "a finding code such as `stale-image`", problems)?;
         let exceptable = codes::exceptable();
         if let Some(code) = exceptable.iter().find(|code| code.as_str() == text) {
             return Some(Self(*code));
@@ -101,13 +101,13 @@ impl Setting for ExceptableCode {
             Some(code) => format!("did you mean `{code}`?"),
             None => format!("the codes are {}", codes.join(", ")),
         };
-        problems.push(at, format_args!("`{text}` is no code of a finding; {advice}"));
+        problems.push(at, format_args!("unknown finding code `{text}`; {advice}"));
         None
     }
 
     fn schema() -> Schema {
         let format = StringFormat::OneOf(codes::exceptable().into_iter().map(Code::as_str).collect());
-        Schema::Text(Text { one: "code of a finding", many: "codes of findings", format })
+        Schema::Text(Text { one: "finding code", many: "finding codes", format })
     }
 
     fn to_json(&self) -> Value {
@@ -117,12 +117,12 @@ impl Setting for ExceptableCode {
 
 impl Setting for VulnerabilityId {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "the id of a vulnerability such as `CVE-2026-12345`", problems)?;
+        let text = read_string(json, at, "a vulnerability id such as `CVE-2026-12345`", problems)?;
         if !is_vulnerability_id(&text) {
             problems.push(
                 at,
                 format_args!(
-                    "`{text}` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or \
+                    "invalid vulnerability id `{text}`; write it as the scanner does, such as `CVE-2026-12345` or \
                      `GHSA-2c4m-59x9-fr2g`"
                 ),
             );
@@ -142,7 +142,7 @@ impl Setting for VulnerabilityId {
             any_case("CVE-"),
             any_case("GHSA"),
         );
-        Schema::text("id of a vulnerability", "ids of vulnerabilities", pattern)
+        Schema::text("vulnerability id", "vulnerability ids", pattern)
     }
 
     fn to_json(&self) -> Value {
@@ -157,7 +157,7 @@ fn is_vulnerability_id(text: &str) -> bool {
     };
     let digits = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(number) = prefixed("CVE-") {
-        // CVE ids have a year, and a number of four digits or more.
+        // A CVE id has a year, and a number of at least four digits.
         return number
             .split_once('-')
             .is_some_and(|(year, number)| year.len() == 4 && digits(year, 4) && digits(number, 4));
@@ -182,7 +182,7 @@ impl Setting for Until {
         let Some(end) = end else {
             problems.push(
                 at,
-                format_args!("`{written}` is no date; write the last day, `2026-12-31`, or a time by RFC 3339"),
+                format_args!("invalid date `{written}`; write the last day, such as `2026-12-31`, or an RFC 3339 time"),
             );
             return None;
         };
@@ -202,26 +202,26 @@ fn start_of(day: NaiveDate) -> DateTime<Utc> {
     day.and_time(NaiveTime::MIN).and_utc()
 }
 
-/// Where exceptions come from.
+/// A source of exceptions.
 pub trait Source {
-    /// Those for the image of a normalised name.
+    /// The exceptions for the image of a normalised name.
     fn exceptions_for(&self, normalized: &str) -> Vec<&Exception>;
 }
 
-/// The exceptions for one image, at one time.
+/// The exceptions for one image at a given time.
 pub struct Exceptions<'s> {
     all: &'s dyn Source,
     image: &'s str,
-    /// Most images need none.
+    /// The exceptions for the image. Looked up on first use, because most images need none.
     found: OnceCell<Vec<&'s Exception>>,
     now: DateTime<Utc>,
-    /// Those that name vulnerabilities, by their ids in lower case. Reports may hold thousands, and so may settings, so
-    /// neither is searched for each of the other.
+    /// The exceptions by the vulnerability ids that they cover, in lower case. Reports and settings may both have thousands of ids,
+    /// so a search for each pair would be too slow.
     by_vulnerability: OnceCell<HashMap<String, Vec<&'s Exception>>>,
 }
 
 impl<'s> Exceptions<'s> {
-    /// Those of all that are for the image of this normalised name.
+    /// The exceptions that apply to the image of this normalised name.
     #[must_use]
     pub fn for_image(all: &'s dyn Source, normalized: &'s str, now: DateTime<Utc>) -> Self {
         Self { all, image: normalized, found: OnceCell::new(), now, by_vulnerability: OnceCell::new() }
@@ -244,11 +244,11 @@ impl<'s> Exceptions<'s> {
     /// The exception that covers findings of a code.
     fn of_finding(&self, code: Code) -> Option<Waiver<'s>> {
         let covering: Vec<_> = self.found().iter().copied().filter(|exception| exception.covers(code)).collect();
-        self.standing(&covering)
+        self.applicable(&covering)
     }
 
-    /// An exception that is in force comes first, else the one that ended last.
-    fn standing(&self, covering: &[&'s Exception]) -> Option<Waiver<'s>> {
+    /// The first exception that is in force, or else the one that ended last.
+    fn applicable(&self, covering: &[&'s Exception]) -> Option<Waiver<'s>> {
         let covering = || covering.iter().copied();
         let in_force = covering().find(|exception| self.now < exception.until.end);
         let ended = || covering().max_by_key(|exception| exception.until.end);
@@ -263,7 +263,8 @@ impl<'s> Exceptions<'s> {
         matches!(self.of_finding(code), Some(Waiver::InForce(_)))
     }
 
-    /// What becomes of a violation: it passes as a warning where an exception is in force, and says so where one has ended.
+    /// Applies the exceptions to a violation. With an exception in force it becomes a warning. With an exception that has ended it
+    /// stays, and its message says so.
     #[must_use]
     pub fn apply(&self, mut violation: Violation) -> Vec<Violation> {
         match self.of_finding(violation.code) {
@@ -287,7 +288,7 @@ impl Waivers for Exceptions<'_> {
             return None;
         }
         let by_vulnerability = self.by_vulnerability.get_or_init(|| self.index());
-        let named = |name: &str| self.standing(by_vulnerability.get(&name.to_ascii_lowercase())?);
+        let named = |name: &str| self.applicable(by_vulnerability.get(&name.to_ascii_lowercase())?);
         if let Some(waiver) = named(id) {
             return Some(waiver);
         }
@@ -305,7 +306,7 @@ impl Waivers for Exceptions<'_> {
 }
 
 impl Exception {
-    /// Whether it covers findings of this code. One that names vulnerabilities covers those, and not all of an image.
+    /// Whether it covers findings of this code. An exception with `cves` covers only these vulnerabilities, not all of the image.
     fn covers(&self, code: Code) -> bool {
         let is_by_vulnerability = CODES_BY_VULNERABILITY.contains(&code);
         (self.cves.is_empty() || !is_by_vulnerability) && self.rules.contains(&ExceptableCode(code))

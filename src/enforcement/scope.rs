@@ -3,37 +3,37 @@
 use crate::request::AdmissionRequest;
 use crate::workload;
 
-/// What is to be done with a request before its images are looked at.
+/// Whether the images of a request are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Its images are judged.
     Judged,
-    /// It finishes the deletion of its object, if it leaves the images alone; else its images are judged.
+    /// Its object is being deleted. The images are judged if the request changes them.
     JudgedIfChanged,
-    /// It brings no image into the cluster, and is let through.
-    LetThrough,
+    /// It brings no image into the cluster, and is accepted.
+    Accepted,
 }
 
 /// Whether the images of this request are judged.
 ///
-/// Deleting is always possible, and so is finishing a deletion. An object that is being deleted still runs, for as long as its
-/// finalizers want it to, and controllers copy from it; so its images may not change unjudged. Of the subresources only `pods/ephemeralcontainers` can
-/// bring in an image: the others hold another kind of object, or change other fields of the same one.
+/// Deleting an object and finishing its deletion are always allowed. An object that is being deleted runs until its finalizers are
+/// gone, and controllers copy from it, so a change of its images is judged. `pods/ephemeralcontainers` is the only subresource that
+/// can bring in an image: the others hold another kind of object, or change other fields of the same object.
 ///
 /// # Errors
-/// What was wrong and where, when the object cannot be read.
+/// The problem and its path, if the object cannot be read.
 pub fn scope(request: &AdmissionRequest<'_>) -> Result<Scope, String> {
     if matches!(request.operation.as_ref(), "DELETE" | "CONNECT") {
-        return Ok(Scope::LetThrough);
+        return Ok(Scope::Accepted);
     }
     if request.sub_resource().is_some_and(|name| name != "ephemeralcontainers") {
-        return Ok(Scope::LetThrough);
+        return Ok(Scope::Accepted);
     }
-    // That an object is being deleted is what the cluster says of the object that it stores. A requester who writes it
-    // into a new one clears nothing.
+    // Only the stored object says whether it is being deleted. A deletion timestamp that a requester writes into a new object has
+    // no effect.
     let (stored, scope) = match request.operation.as_ref() {
         "UPDATE" => (request.old_object(), Scope::JudgedIfChanged),
-        _ if request.is_audit() => (request.object(), Scope::LetThrough),
+        _ if request.is_audit() => (request.object(), Scope::Accepted),
         _ => (None, Scope::Judged),
     };
     match stored {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_brings_in_no_image_is_let_through() {
+    fn a_request_that_brings_in_no_image_is_accepted() {
         let pod = json!({"kind": "Pod"});
         for request in [
             json!({"operation": "DELETE", "kind": pod}),
@@ -65,18 +65,18 @@ mod tests {
             json!({"operation": "UPDATE", "kind": {"kind": "Scale"}, "subResource": "scale", "object": {}}),
             json!({"operation": "CREATE", "kind": pod, "resource": {"resource": "Pod"}, "object": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}}),
         ] {
-            assert_eq!(scope_of(request.clone()), Ok(Scope::LetThrough), "{request}");
+            assert_eq!(scope_of(request.clone()), Ok(Scope::Accepted), "{request}");
         }
     }
 
     #[test]
-    fn what_finishes_a_deletion_is_judged_only_if_it_changes_images() {
+    fn an_update_of_an_object_that_is_being_deleted_is_judged_if_it_changes_images() {
         let update = json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "object": {}, "oldObject": {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}}});
         assert_eq!(scope_of(update), Ok(Scope::JudgedIfChanged));
     }
 
     #[test]
-    fn what_may_bring_in_an_image_is_judged() {
+    fn a_request_that_may_bring_in_an_image_is_judged() {
         let pod = json!({"kind": "Pod"});
         for request in [
             json!({"operation": "CREATE", "kind": pod, "object": {"metadata": {"name": "a"}}}),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_another_shape_is_refused() {
+    fn invalid_metadata_is_rejected() {
         let request = json!({"operation": "UPDATE", "kind": {"kind": "Pod"}, "oldObject": {"metadata": {"deletionTimestamp": 7}}});
         assert_eq!(
             scope_of(request),

@@ -8,7 +8,7 @@ use crate::rules::rule::Sink;
 use crate::sanitized::Sanitized;
 use crate::workload::site::ImageSite;
 
-/// Collects the findings about one image.
+/// Collects the findings about one image site.
 pub struct ImageSink<'s, 'e> {
     /// The site.
     pub site: &'s ImageSite<'s>,
@@ -16,7 +16,7 @@ pub struct ImageSink<'s, 'e> {
     pub written: &'s Reference<'s>,
     /// The reference by which the image is judged.
     pub judged: Reference<'s>,
-    /// The site that had its container before the UPDATE.
+    /// The site of the same container before the UPDATE.
     pub predecessor: Option<&'s ImageSite<'s>>,
     /// The exceptions for the image.
     pub exceptions: &'s Exceptions<'e>,
@@ -60,24 +60,24 @@ impl Sink for ImageSink<'_, '_> {
     }
 }
 
-/// Collects the findings about the images that may run of a reference, one image after the other. The images of an index are mostly
-/// built together, so what is reported about one is not repeated for the next.
+/// Collects the findings about each image that may run for a reference. The images of an index are usually built together, so a
+/// finding about one is not repeated for the next.
 pub struct BuildSink<'s> {
     sink: &'s mut dyn Sink,
     platform: Option<&'s str>,
-    /// What was reported about the images before.
+    /// The findings about the images before this one.
     before: Vec<(Code, Effect)>,
-    /// What is reported about this image.
+    /// The findings about this image.
     now: Vec<(Code, Effect)>,
 }
 
 impl<'s> BuildSink<'s> {
-    /// Nothing is reported yet.
+    /// A sink without findings.
     pub fn new(sink: &'s mut dyn Sink) -> Self {
         Self { sink, platform: None, before: Vec::new(), now: Vec::new() }
     }
 
-    /// The next image, with its platform if messages have to name it.
+    /// Moves on to the next image. `platform` is its platform, if messages must name it.
     pub fn next(&mut self, platform: Option<&'s str>) {
         self.before.append(&mut self.now);
         self.platform = platform;

@@ -10,21 +10,21 @@ use super::site::{ImageSite, Workload};
 use crate::image::Platform;
 use crate::json::Entries;
 
-/// For each image site of an object whether its earlier state has the same image in the same container, for the same nodes. A
-/// site of before stands for one of now, so that a container that is there twice is new once. `configured` are the platforms of
-/// the settings: nodes of another platform may run another image of an index.
+/// For each image site of an object, whether its earlier state has the same image in the same container for the same nodes. Each
+/// earlier site matches one site only, so the second of two equal containers counts as new. `configured` are the platforms in the
+/// settings: nodes of another platform may run another image of an index.
 #[must_use]
 pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured: Option<&[Platform]>) -> Vec<bool> {
-    let mut free: HashMap<_, usize> = HashMap::with_capacity(before.sites.len());
+    let mut unmatched: HashMap<_, usize> = HashMap::with_capacity(before.sites.len());
     for identity in before.sites.iter().filter_map(ImageSite::identity) {
-        *free.entry(identity).or_default() += 1;
+        *unmatched.entry(identity).or_default() += 1;
     }
     let templates = now.templates.iter().map(|template| template.pointer.as_ref());
     let moved: Vec<&str> = templates
         .filter(|template| !now.platforms(template, configured).are_among(&before.platforms(template, configured)))
         .collect();
     let mut take = |site: &'w ImageSite<'_>| {
-        let left = site.identity().and_then(|identity| free.get_mut(&identity)).filter(|left| **left > 0);
+        let left = site.identity().and_then(|identity| unmatched.get_mut(&identity)).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
     };
     now.sites.iter().map(|site| take(site) && !moved.contains(&site.template())).collect()
@@ -35,37 +35,37 @@ pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured
 pub struct Predecessors<'w>(HashMap<(&'w str, &'static str, &'w str), &'w ImageSite<'w>>);
 
 impl<'w> Predecessors<'w> {
-    /// Those of the earlier state of an object.
+    /// The sites of the earlier state of an object.
     #[must_use]
     pub fn of(before: &'w Workload<'w>) -> Self {
         Self(before.sites.iter().filter_map(|site| Some((site.place()?, site))).collect())
     }
 
-    /// The site that had the container of `site` before.
+    /// The earlier site of the container of `site`.
     #[must_use]
     pub fn of_site(&self, site: &ImageSite<'_>) -> Option<&'w ImageSite<'w>> {
         self.0.get(&site.place()?).copied()
     }
 }
 
-/// Whether an UPDATE leaves the images of an object, and its records, as they were.
+/// Whether an UPDATE changes neither the images of an object nor its records.
 #[must_use]
-pub fn leaves_images_alone(mut now: Workload<'_>, mut before: Workload<'_>, configured: Option<&[Platform]>) -> bool {
+pub fn keeps_images(mut now: Workload<'_>, mut before: Workload<'_>, configured: Option<&[Platform]>) -> bool {
     records::add_unused(&mut now);
     records::add_unused(&mut before);
     unchanged(&now, &before, configured).iter().all(|is_unchanged| *is_unchanged)
 }
 
-/// Whether two states of an object have the same fields, except for their metadata.
+/// Whether two states of an object differ in their metadata only.
 #[must_use]
-pub fn leaves_all_but_metadata(now: &RawValue, before: &RawValue) -> bool {
+pub fn changes_only_metadata(now: &RawValue, before: &RawValue) -> bool {
     match (body(now.get()), body(before.get())) {
         (Some(now), Some(before)) => now == before,
         _ => false,
     }
 }
 
-/// The fields of an object except for its metadata, as they are written.
+/// The fields of an object without its metadata, as they are written.
 fn body(object: &str) -> Option<BTreeMap<Cow<'_, str>, &str>> {
     let Entries(entries) = serde_json::from_str(object).ok()?;
     Some(entries.into_iter().filter(|(key, _)| key != "metadata").map(|(key, value)| (key, value.get())).collect())

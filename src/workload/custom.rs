@@ -1,4 +1,4 @@
-//! The setting `customWorkloads`: kinds besides Kubernetes' own.
+//! The setting `customWorkloads`: custom kinds with pod templates.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,15 +8,14 @@ use crate::config::schema::Schema;
 use crate::request::GroupVersionKind;
 
 section! {
-    /// A kind besides Kubernetes' own that holds pod templates. A kind with several is given several times.
+    /// A custom kind with a pod template. List a kind with several templates several times.
     pub struct CustomWorkload {
         required {
-            /// Group and version as manifests write them, such as `argoproj.io/v1alpha1`; `argoproj.io/*` for every
-            /// version.
+            /// The group and version, such as `argoproj.io/v1alpha1`. `argoproj.io/*` matches every version.
             "apiVersion" api_version: ApiVersion,
             /// The kind, such as `Rollout`.
             "kind" kind: String,
-            /// Where the pod template stands: the object that holds the pod's `spec`, such as `/spec/template`.
+            /// The JSON pointer to the pod template (the object with the pod's `spec`), such as `/spec/template`.
             "podTemplate" pod_template: TemplatePointer,
         }
     }
@@ -56,7 +55,7 @@ impl Setting for ApiVersion {
         let text = read_string(json, at, "a group and version such as `argoproj.io/v1alpha1`", problems)?;
         let parsed = Self::parse(&text);
         if parsed.is_none() {
-            problems.push(at, format_args!("`{text}` is no group and version; write them as manifests do, `argoproj.io/v1alpha1`, or `argoproj.io/*` for every version"));
+            problems.push(at, format_args!("invalid group and version `{text}`; write them as in manifests, such as `argoproj.io/v1alpha1`, or `argoproj.io/*` for every version"));
         }
         parsed
     }
@@ -83,14 +82,14 @@ impl Setting for TemplatePointer {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = read_string(json, at, "a JSON pointer such as `/spec/template`", problems)?;
         let escaped = |key: &str| key.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        // An array index has one spelling (RFC 6901, section 4); two would make one template look like two.
-        let odd_index = |key: &str| key.parse::<usize>().is_ok_and(|index| index.to_string() != key);
-        let sound = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key) && !odd_index(key));
-        let sound = text.strip_prefix('/').is_some_and(sound);
-        if !sound {
+        // An array index has only one spelling (RFC 6901, section 4). With several, one template would look like two.
+        let is_odd_index = |key: &str| key.parse::<usize>().is_ok_and(|index| index.to_string() != key);
+        let is_valid = |keys: &str| keys.split('/').all(|key| !key.is_empty() && escaped(key) && !is_odd_index(key));
+        let is_pointer = text.strip_prefix('/').is_some_and(is_valid);
+        if !is_pointer {
             problems.push(
                 at,
-                format_args!("`{text}` is no JSON pointer to a pod template; write one such as `/spec/template`"),
+                format_args!("invalid JSON pointer `{text}` to a pod template; write one such as `/spec/template`"),
             );
             return None;
         }

@@ -9,27 +9,27 @@ pub struct Kind {
     pub group: &'static str,
     /// The name of the kind.
     pub kind: &'static str,
-    /// The place of the pod template, as a JSON pointer. It is empty for a Pod, which is a template itself.
+    /// The JSON pointer to the pod template. A Pod is a template itself.
     pub template: &'static str,
-    /// What is at that place.
+    /// The layout of the value there.
     pub layout: Layout,
 }
 
-/// What an object has at the place of its pod template.
+/// The layout of the part of an object from which pods are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pod template: the pod's metadata and `spec`.
     Template,
     /// The fields of a pod's `spec`, without the `spec` around them.
     Spec,
-    /// A pod template in a patch. Each controller chooses the form of its patches, so the template may be missing.
+    /// A pod template in a patch. The patch may lack it, because its writer chooses the form.
     Patch,
 }
 
-/// The kinds. The version of a group does not matter: the place of the template is the same in all versions.
+/// Kubernetes' own kinds. Versions are not listed, because every version of a kind has its template at the same path.
 ///
-/// EphemeralContainers is the object of the subresource `pods/ephemeralcontainers` before Kubernetes 1.22. A
-/// ControllerRevision holds the patch with an earlier state of a StatefulSet or DaemonSet; its controller creates pods from it.
+/// EphemeralContainers is the kind of the subresource `pods/ephemeralcontainers` before Kubernetes 1.22. A ControllerRevision holds
+/// the patch that restores an earlier state of a StatefulSet or DaemonSet; its controller creates pods from it.
 pub const KINDS: [Kind; 11] = [
     Kind { group: "", kind: "Pod", template: "", layout: Layout::Template },
     Kind { group: "", kind: "EphemeralContainers", template: "", layout: Layout::Spec },
@@ -44,20 +44,20 @@ pub const KINDS: [Kind; 11] = [
     Kind { group: "batch", kind: "CronJob", template: "/spec/jobTemplate/spec/template", layout: Layout::Template },
 ];
 
-/// What the images of an object are for.
+/// Where the images of an object run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// They run.
+    /// In the object itself, which is a pod.
     Pod,
-    /// They run in pods that are made of the object.
+    /// In pods that are created from the object.
     Template,
-    /// They run in pods that a controller makes of the object. It compares the object with the template that it was made of, so
-    /// that nothing may be written into it.
+    /// In pods that a controller creates from the object. Nothing may be written into it, because the controller compares it with
+    /// the template that it was created from.
     Revision,
 }
 
 impl Placement {
-    /// What the images of objects of this kind are for.
+    /// Where the images of objects of this kind run.
     #[must_use]
     pub fn of(kind: &GroupVersionKind<'_>) -> Self {
         match (kind.group.as_ref(), kind.kind.as_ref()) {

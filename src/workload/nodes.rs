@@ -1,7 +1,7 @@
-//! The nodes that a pod may run on, as far as the pod itself selects them by operating system and architecture.
+//! The nodes that a pod may run on, by the operating systems and architectures that the pod itself selects.
 //!
-//! Read are `nodeSelector` and the required node affinity, of which the operator `In` alone selects. The scheduler and the
-//! kubelet both hold a pod to them.
+//! Selections are read from `nodeSelector` and from `In` expressions of the required node affinity. The scheduler and the
+//! kubelet both enforce these.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,15 +12,15 @@ use serde_json::value::RawValue;
 use crate::image::{Platform, Platforms};
 use crate::json::{self, Object};
 
-/// The labels that every node has, and their deprecated names, which the kubelet still sets (Kubernetes, "Well-Known Labels,
-/// Annotations and Taints").
+/// The labels of every node, and their deprecated names, which the kubelet still sets (Kubernetes, "Well-Known Labels, Annotations
+/// and Taints").
 const ARCHITECTURE: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"];
 const OPERATING_SYSTEM: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
-/// More architectures or operating systems than there are; a pod that selects more of them is judged for every one.
-const MOST_VALUES: usize = 32;
+/// More architectures or operating systems than exist. A pod that selects more is judged for all of them.
+const MAX_VALUES: usize = 32;
 
-/// The nodes that a pod selects. By what it does not select there is no list; an empty name in a list stands for every one.
+/// The nodes that a pod selects. Without a selection there is no list. An empty name in a list means any value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nodes {
     architectures: Option<BTreeSet<String>>,
@@ -31,7 +31,7 @@ impl Nodes {
     /// The nodes of a pod's `nodeSelector` and `affinity`, in JSON.
     ///
     /// # Errors
-    /// What is wrong, when one of them is not of its shape.
+    /// The problem, if one of them is invalid.
     pub(super) fn of(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> Result<Self, String> {
         if selector.is_none() && affinity.is_none() {
             return Ok(Self::default());
@@ -41,7 +41,7 @@ impl Nodes {
 
     #[cold]
     fn selected(selector: Option<&RawValue>, affinity: Option<&RawValue>) -> Result<Self, String> {
-        // Few pods have them, and another reader of JSON for them would make the module larger.
+        // Few pods have these fields, and reading them in another way would make the module larger.
         let selector: Option<Object<NodeSelector<'_>>> = read("nodeSelector", selector)?;
         let affinity: Option<Object<Affinity<'_>>> = read("affinity", affinity)?;
         let NodeSelector { architecture, old_architecture, operating_system, old_operating_system } =
@@ -51,7 +51,7 @@ impl Nodes {
         let selected = |labels: [&str; 2], values: [Option<Cow<'_, str>>; 2]| {
             let values = values.map(|value| value.map(|value| BTreeSet::from([value.into_owned()])));
             both(values.into_iter().fold(None, both), of_terms(&terms, labels))
-                .map(|values| if values.len() > MOST_VALUES { BTreeSet::from([String::new()]) } else { values })
+                .map(|values| if values.len() > MAX_VALUES { BTreeSet::from([String::new()]) } else { values })
         };
         Ok(Self {
             architectures: selected(ARCHITECTURE, [architecture, old_architecture]),
@@ -59,7 +59,7 @@ impl Nodes {
         })
     }
 
-    /// The platforms of these nodes. `configured` are those of the cluster, where the settings list them.
+    /// The platforms of these nodes. `configured` are the platforms of the cluster, if the settings list them.
     #[must_use]
     pub fn platforms(&self, configured: Option<&[Platform]>) -> Platforms {
         let (architectures, systems) = (self.architectures.as_ref(), self.operating_systems.as_ref());
@@ -91,8 +91,8 @@ impl Nodes {
         let listed = || configured.into_iter().flatten().map(|platform| platform.os().to_owned()).collect();
         let systems = systems.cloned().or_else(|| Some(listed()).filter(|listed: &BTreeSet<_>| !listed.is_empty()));
         let systems = systems.unwrap_or_else(linux);
-        // There are not so many. Each is held against each image of an index.
-        if systems.len() * architectures.len() > MOST_VALUES {
+        // More combinations than exist. Each would be compared with each image of an index.
+        if systems.len() * architectures.len() > MAX_VALUES {
             return Platforms::Listed(vec![Platform::new("", "")]);
         }
         let each = systems.iter().flat_map(|os| architectures.iter().map(move |wanted| Platform::new(os, wanted)));
@@ -105,7 +105,7 @@ fn read<'a, T: Deserialize<'a>>(field: &str, json: Option<&'a RawValue>) -> Resu
     read.map_err(|error| format!("{field}: {}", json::without_position(&error.to_string())))
 }
 
-/// The values that are among both; where none is, a contradiction, the values of either. Nothing stands for any value.
+/// The values in both sets. If they have none in common, which is a contradiction, the values of either. `None` means any value.
 fn both(one: Option<BTreeSet<String>>, other: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
     match (one, other) {
         (Some(one), Some(other)) => {
@@ -116,7 +116,7 @@ fn both(one: Option<BTreeSet<String>>, other: Option<BTreeSet<String>>) -> Optio
     }
 }
 
-/// The values of a label that one of some terms allows; nothing where a term allows any.
+/// The values of a label that at least one of the terms allows. Nothing if a term allows any value.
 fn of_terms(terms: &[Term<'_>], labels: [&str; 2]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for term in terms {
@@ -132,7 +132,7 @@ fn of_terms(terms: &[Term<'_>], labels: [&str; 2]) -> Option<BTreeSet<String>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// `nodeSelector`, as far as it is read.
+/// The fields of `nodeSelector` that are read.
 #[derive(Default, Deserialize)]
 struct NodeSelector<'a> {
     #[serde(rename = "kubernetes.io/arch", borrow, default)]
@@ -145,7 +145,7 @@ struct NodeSelector<'a> {
     old_operating_system: Option<Cow<'a, str>>,
 }
 
-/// `affinity`, as far as it is read.
+/// The fields of `affinity` that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Affinity<'a> {
@@ -161,12 +161,12 @@ struct NodeAffinity<'a> {
         default,
         deserialize_with = "json::optional_object"
     )]
-    required: Option<Terms<'a>>,
+    required: Option<RequiredTerms<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Terms<'a> {
+struct RequiredTerms<'a> {
     #[serde(borrow, default)]
     node_selector_terms: Option<Vec<Term<'a>>>,
 }
@@ -271,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_contradicts_itself_is_judged_for_all_that_it_names() {
+    fn a_pod_with_contradictory_selections_is_judged_for_all_of_them() {
         let both = terms(&json!([{"matchExpressions": [expression("kubernetes.io/arch", "In", &["arm64"])]}]));
         assert_eq!(listed(&nodes(&json!({"kubernetes.io/arch": "amd64"}), &both), None), "linux/amd64 linux/arm64");
         assert_eq!(listed(&nodes(&json!({"kubernetes.io/arch": "arm64"}), &both), None), "linux/arm64");
     }
 
     #[test]
-    fn a_pod_that_selects_more_architectures_than_there_are_is_judged_for_every_one() {
+    fn a_pod_that_selects_too_many_architectures_is_judged_for_all_platforms() {
         let many: Vec<String> = (0..10_000).map(|number| format!("a{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let many = terms(&json!([{"matchExpressions": [expression("kubernetes.io/arch", "In", &many)]}]));

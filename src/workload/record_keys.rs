@@ -1,5 +1,5 @@
 //! Records of digests: annotations of a pod template with the digest that the tag of each container had when the template was
-//! written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields stay as they are.
+//! written, `pin.container-patch.dev/<container>: name:tag@sha256:…`. The image fields are not changed.
 //!
 //! A record is another way to write a digest. It is valid if the image field has no digest, and the record has the same normalised
 //! name and tag.
@@ -13,8 +13,8 @@ use crate::sanitized::Sanitized;
 
 /// Prefix of the key of a container's record.
 pub const CONTAINER: &str = "pin.container-patch.dev/";
-/// Prefix of the key of an image volume's record. It differs from that of containers, because a container can have the same name. The
-/// name is not extended instead, because it can have all the 63 characters that are allowed after the `/`.
+/// Prefix of the key of an image volume's record. It differs from the prefix of containers, because a container can have the same
+/// name. The name itself cannot be extended, because it can have all of the 63 characters that are allowed after the `/`.
 pub const VOLUME: &str = "volume.pin.container-patch.dev/";
 /// Prefix of the key for a container named `recorded-at`, because [`RECORDED_AT`] has another meaning.
 pub const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
@@ -22,15 +22,15 @@ pub const OTHER_CONTAINER: &str = "container.pin.container-patch.dev/";
 /// When the records were written: an RFC 3339 time with microseconds.
 pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
 
-/// On a pod, the containers whose digests the pinning policy has looked up itself, separated by commas.
+/// On a pod, the containers whose digests the pinning policy has resolved itself, separated by commas.
 pub const RESOLVED: &str = "container-patch.dev/resolved";
 
-/// Whether an annotation is one of those that this policy writes.
+/// Whether this policy writes an annotation.
 pub(super) fn is_ours(key: &str) -> bool {
     is_record(key) || key == RESOLVED
 }
 
-/// Whether an annotation of a pod template belongs to its records, the time included.
+/// Whether an annotation of a pod template belongs to its records. This includes their time.
 pub(super) fn is_record(key: &str) -> bool {
     [CONTAINER, VOLUME, OTHER_CONTAINER].iter().any(|prefix| key.starts_with(prefix))
 }
@@ -48,7 +48,7 @@ impl ImageSite<'_> {
         Some([prefix, name].concat())
     }
 
-    /// How [`RESOLVED`] names this site.
+    /// The name of this site in [`RESOLVED`].
     #[must_use]
     pub fn short_name(&self) -> String {
         let name = self.name.as_deref().unwrap_or_default();
@@ -64,7 +64,7 @@ impl ImageSite<'_> {
         Some(format!("{image}@{}", digest.as_str()))
     }
 
-    /// Whether its record is about the name and tag of its image. Where the image field has a digest, the record counts for nothing.
+    /// Whether its record is about the name and tag of its image. If the image field has a digest, the record is not used.
     pub(super) fn has_record(&self) -> bool {
         let image = Reference::parse(&self.image).ok();
         image.is_some_and(|image| self.record.as_deref().is_some_and(|record| digest_of(record, &image).is_some()))
@@ -77,7 +77,7 @@ impl ImageSite<'_> {
     }
 }
 
-/// The digest that a record gives an image that is written without one.
+/// The digest that a record gives to an image field without a digest.
 #[must_use]
 pub fn recorded_digest<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r>> {
     if image.digest().is_some() { None } else { digest_of(record, image) }
@@ -91,7 +91,7 @@ pub fn digest_of<'r>(record: &'r str, image: &Reference<'_>) -> Option<Digest<'r
     (record.tagged()? == image.tagged()?).then_some(digest)
 }
 
-/// A label by RFC 1123, as names of containers and volumes are.
+/// Whether a name is an RFC 1123 label, like the names of containers and volumes.
 fn is_dns_label(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 63
@@ -102,7 +102,7 @@ fn is_dns_label(name: &str) -> bool {
 /// Gives each site its record.
 ///
 /// # Errors
-/// When a key is given twice: a controller may use another of the values than this policy.
+/// If a key is given twice, because a controller may use another one of the values than this policy.
 pub(super) fn assign<'a>(sites: &mut [ImageSite<'a>], records: &[(Cow<'a, str>, Cow<'a, str>)]) -> Result<(), String> {
     let mut by_key: HashMap<&str, &Cow<'a, str>> = HashMap::with_capacity(records.len());
     for (key, value) in records {

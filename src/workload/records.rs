@@ -13,24 +13,24 @@ use crate::image::Reference;
 use crate::json::edit::span;
 use crate::json::{self, Entries, JsonStr, at};
 
-/// How deep two templates are compared. What differs deeper counts as different.
-const MOST_DEPTH: usize = 32;
+/// The depth to which two templates are compared. Values below it are equal only if their text is equal.
+const MAX_DEPTH: usize = 32;
 
-/// Records that no image of their template has, as if they were image fields.
+/// Records that no image of their template uses, treated like image fields.
 const UNUSED: [ImageField; 2] = [
     ImageField { list: "annotations", image: &[], noun: "record of container" },
     ImageField { list: "annotations", image: &[], noun: "record of volume" },
 ];
 
-/// Adds the records that no image of their pod template uses to the image sites. A pod that is made of the template may have such an
-/// image all the same: a ControllerRevision is merged into another template, and webhooks inject containers and rewrite images.
+/// Adds the records that no image of their pod template uses to the image sites. A pod of the template may still have such an image:
+/// a ControllerRevision is merged into another template, and webhooks inject containers and rewrite images.
 pub fn add_unused(workload: &mut Workload<'_>) {
     let Workload { sites, templates, .. } = workload;
     for template in templates.iter().filter(|template| !template.pointer.is_empty() && !template.records.is_empty()) {
         let of_template = sites.iter().filter(|site| site.template == template.pointer);
         let used: HashSet<String> =
             of_template.filter(|site| site.has_record()).filter_map(ImageSite::record_key).collect();
-        // One is enough of those about one image.
+        // One record per image is enough.
         let mut images = HashSet::new();
         let unused: Vec<ImageSite<'_>> = template
             .records
@@ -54,7 +54,7 @@ pub fn add_unused(workload: &mut Workload<'_>) {
     }
 }
 
-/// Whether a text may be the record of some image.
+/// Whether a text can be the record of an image.
 fn is_usable(record: &str) -> bool {
     Reference::parse(record).is_ok_and(|record| record.digest().is_some() && record.tag().is_some())
 }
@@ -62,17 +62,17 @@ fn is_usable(record: &str) -> bool {
 /// What an UPDATE does to a pod template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It stays as it was.
+    /// It is unchanged.
     Nothing,
-    /// Records that it had are missing; nothing else differs.
+    /// Records are missing; nothing else differs.
     RecordsRemoved,
-    /// It has a record that it did not have before.
+    /// It has a new record.
     RecordsWritten,
     /// Something else differs, and it has no new record.
     Template,
 }
 
-/// What an UPDATE does to a template. Nothing where one of the two cannot be found.
+/// What an UPDATE does to a template. Nothing if one of the two templates is missing.
 #[must_use]
 pub fn change(object: &RawValue, now: &Template<'_>, old_object: &RawValue, old: &Template<'_>) -> Option<Change> {
     let (text, old_text) = (at(object.get(), &now.pointer)?, at(old_object.get(), &old.pointer)?);
@@ -93,18 +93,18 @@ pub fn change(object: &RawValue, now: &Template<'_>, old_object: &RawValue, old:
 /// The key and the JSON of the value of a field of an object.
 type Field<'a> = (Cow<'a, str>, &'a str);
 
-/// The fields of an object, in the order of their keys. What is missing or null has no fields.
+/// The fields of an object, in the order of their keys. A missing or null value has no fields.
 fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
     let Entries(entries) = json::from_str(json).ok()?;
     let entries = entries.into_iter().map(|(key, value)| (key, value.get()));
-    // A field that is null is as good as none.
+    // A null field is the same as a missing one.
     let mut fields: Vec<_> = entries.filter(|(_, value)| *value != "null").collect();
     fields.sort();
     Some(fields)
 }
 
-/// Takes the value of a key out of the fields of an object.
+/// Removes a key from the fields of an object and returns its value.
 fn take<'a>(fields: &mut Vec<Field<'a>>, key: &str) -> Option<&'a str> {
     let index = fields.iter().position(|(known, _)| known == key)?;
     Some(fields.remove(index).1)
@@ -119,7 +119,7 @@ fn are_same_but_for_records(a: &str, b: &str) -> bool {
         Some([template, metadata, annotations])
     };
     let (Some(a), Some(b)) = (parts(a), parts(b)) else { return false };
-    a.iter().zip(&b).all(|(a, b)| have_same(a, b, MOST_DEPTH))
+    a.iter().zip(&b).all(|(a, b)| have_same(a, b, MAX_DEPTH))
 }
 
 fn have_same(a: &[Field<'_>], b: &[Field<'_>], depth: usize) -> bool {
@@ -127,7 +127,7 @@ fn have_same(a: &[Field<'_>], b: &[Field<'_>], depth: usize) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(is_same)
 }
 
-/// Whether two texts are the same JSON value. The order of keys makes no difference, nor does space.
+/// Whether two texts are the same JSON value. The order of keys and whitespace are ignored.
 fn are_same(a: &str, b: &str, depth: usize) -> bool {
     if a == b {
         return true;
@@ -153,11 +153,11 @@ fn are_same(a: &str, b: &str, depth: usize) -> bool {
     }
 }
 
-/// The key and the value of an annotation that is written. A removed annotation has no value.
+/// The key and the value of an annotation to write. An annotation to remove has no value.
 pub type Written = (String, Option<String>);
 
-/// The edit that writes annotations into a pod template: where its JSON text is replaced, and by what. Nothing where the template cannot
-/// be found.
+/// The edit that writes annotations into a pod template: a range of the JSON text, and its replacement. Nothing if the template is
+/// missing.
 #[must_use]
 pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Option<(Range<usize>, String)> {
     let text = object.get();
@@ -174,14 +174,14 @@ pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Optio
     }
 }
 
-/// The edit that makes a key the first one of an object.
+/// The edit that inserts a key at the start of an object.
 fn insert(text: &str, object: &str, key: &str, value: &str) -> Option<(Range<usize>, String)> {
     let start = span(text, object)?.start + 1;
     let is_empty = object.strip_prefix('{')?.trim_start().starts_with('}');
     Some((start..start, format!("\"{key}\":{value}{}", if is_empty { "" } else { "," })))
 }
 
-/// The JSON of annotations, with some of them written or removed. Those that stay are copied as they are.
+/// The JSON of annotations after some are written or removed. The others are copied unchanged.
 fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
     let by_key: HashMap<&str, &Option<String>> = written.iter().map(|(key, value)| (key.as_str(), value)).collect();
     let Entries(known) = match known.filter(|known| *known != "null") {
@@ -210,18 +210,18 @@ fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
     Some(json)
 }
 
-/// How the digest of an image came into a pod.
+/// The origin of the digest of an image in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// From the pod template, whose image field or record was judged with the workload.
+    /// The pod template, whose image field or record was judged with the workload.
     Judged,
-    /// It was looked up when the pod was created, or there is no digest.
+    /// A lookup when the pod was created, or there is no digest.
     Unrecorded,
-    /// From elsewhere: the record has another digest.
+    /// Another source: the record has another digest.
     Other,
 }
 
-/// How the digest of an image came into a pod. `pins` says whether this policy writes digests into image fields.
+/// The origin of the digest of an image in a pod. `pins` says whether this policy writes digests into image fields.
 #[must_use]
 pub fn origin(
     placement: Placement,
@@ -244,13 +244,13 @@ pub fn origin(
     }
 }
 
-/// The annotation of a pod that lists the containers whose digests the pinning policy has looked up itself.
+/// The annotation of a pod that lists the containers whose digests the pinning policy has resolved itself.
 pub struct Resolved {
     /// The annotation as the request has it.
     given: Option<String>,
-    /// The containers with a digest that it lists. Another pinning policy may have looked up these digests.
+    /// The listed containers that have a digest. Another pinning policy may have resolved them.
     listed: HashSet<String>,
-    /// Those whose digests are looked up now.
+    /// The containers whose digests are resolved now.
     now: Vec<String>,
     /// Whether this policy pins images of the pod, and so writes the annotation.
     pub is_managed: bool,
@@ -276,17 +276,17 @@ impl Resolved {
         !self.listed.is_empty() && self.listed.contains(&site.short_name())
     }
 
-    /// Adds a site whose digest is looked up now.
+    /// Adds a site whose digest is resolved now.
     pub fn add(&mut self, site: &ImageSite<'_>) {
         let name = site.short_name();
-        // Kubernetes refuses other names, and names that are there twice.
+        // Kubernetes rejects invalid names and duplicate names.
         if site.record_key().is_some() && !self.now.contains(&name) {
             self.now.push(name);
         }
     }
 
-    /// The annotation to write. Nothing if it stays as it is. A name that a requester writes never makes the judgement less strict, so
-    /// names of containers whose image has a digest are kept.
+    /// The annotation to write. Nothing if it does not change. Names that a requester writes never make the judgement milder, so names
+    /// of containers whose image has a digest are kept.
     pub fn written(&self) -> Option<Written> {
         let mut left = self.listed.clone();
         let given = self.given.as_deref().unwrap_or_default();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_written_wherever_a_template_has_none_yet() {
+    fn annotations_are_written_into_a_template_without_annotations() {
         let written =
             [("b".to_owned(), Some("2\"".to_owned())), ("c".to_owned(), None), ("d".to_owned(), Some("4".to_owned()))];
         for (before, after) in [
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_is_told_from_one_that_only_lacks_records() {
+    fn an_update_that_only_lacks_records_is_recognized() {
         let key = "pin.container-patch.dev/app";
         let old = json!({
             "metadata": {"annotations": {key: "r", RECORDED_AT: "t", "x": "y"}, "labels": {"a": "b"}},
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_of_the_same_value_are_the_same_whatever_their_text() {
+    fn templates_with_equal_values_are_equal_whatever_their_text() {
         let deployment =
             crate::request::GroupVersionKind { group: "apps".into(), version: "v1".into(), kind: "Deployment".into() };
         let old = r#"{"spec":{"template":{"spec":{"a":"é","b":[1, {"c":2,"d":{}}]},"metadata":{"annotations":{"pin.container-patch.dev/x":"r"}}}}}"#;

@@ -1,4 +1,4 @@
-//! What is read of an object: the places where it names images, and its pod templates.
+//! The parts of an object that are read: its image sites, pod templates and annotations.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,14 +12,14 @@ use crate::image::{Platform, Platforms};
 use crate::json::edit::span;
 use crate::sanitized::Sanitized;
 
-/// A field of a pod's spec that holds image references: a list, and where in each of its entries the reference stands.
+/// A field of a pod's spec that holds image references: a list, and the path of the reference in each entry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ImageField {
     /// The list in the pod's spec.
     pub list: &'static str,
-    /// The keys that lead from an entry of the list to the reference.
+    /// The path from an entry of the list to the reference.
     pub image: &'static [&'static str],
-    /// What messages call an entry of the list.
+    /// The name of an entry of the list in messages.
     pub noun: &'static str,
 }
 
@@ -31,14 +31,14 @@ pub const IMAGE_FIELDS: [ImageField; 4] = [
     ImageField { list: "volumes", image: &["image", "reference"], noun: "volume" },
 ];
 
-/// A place in an object where an image is named.
+/// A field of an object that holds an image reference.
 #[derive(Debug, Clone)]
 pub struct ImageSite<'a> {
-    /// Which field of the pod's spec it is.
+    /// The kind of field in the pod's spec.
     pub field: &'static ImageField,
-    /// Which entry of the list, counted from 0.
+    /// The index in the list, counted from 0.
     pub index: usize,
-    /// The name of the container or volume, where it has one.
+    /// The name of the container or volume, if it has one.
     pub name: Option<Cow<'a, str>>,
     /// The image reference, as it is written.
     pub image: Cow<'a, str>,
@@ -46,20 +46,20 @@ pub struct ImageSite<'a> {
     pub record: Option<Cow<'a, str>>,
     pub(super) template: Cow<'a, str>,
     pub(super) layout: Layout,
-    /// The JSON of the reference, inside the JSON of the object; none where the reference is a record.
+    /// The JSON of the reference, inside the JSON of the object. Nothing if the reference is a record.
     pub(super) json: Option<&'a RawValue>,
 }
 
 impl ImageSite<'_> {
-    /// What stays the same while nobody changes the image: the template and the list that it is in, the name of its container
-    /// and the image, with the digest that its pod template records. A container without a name is always another.
+    /// A key that is equal in two states of an object if the image is unchanged: the template, the list, the name of the container and
+    /// the image with its recorded digest. Nothing for a container without a name, which always counts as changed.
     #[must_use]
     pub fn identity(&self) -> Option<(&str, &'static str, &str, Cow<'_, str>)> {
         let (template, list, name) = self.place()?;
         Some((template, list, name, self.recorded().map_or(Cow::Borrowed(&self.image), Cow::Owned)))
     }
 
-    /// The template and the list that it is in, and the name of its container, where it has one.
+    /// The template, the list and the name of the container. Nothing if the container has no name.
     #[must_use]
     pub fn place(&self) -> Option<(&str, &'static str, &str)> {
         let name = self.name.as_deref().filter(|name| !name.is_empty())?;
@@ -72,13 +72,13 @@ impl ImageSite<'_> {
         &self.template
     }
 
-    /// Where the JSON of the reference, quotes included, stands in the JSON text of the object that it was read from.
+    /// The range of the reference, including its quotes, in the JSON text of the object that it was read from.
     #[must_use]
     pub fn span(&self, object: &RawValue) -> Option<Range<usize>> {
         span(object.get(), self.json?.get())
     }
 
-    /// Where the reference stands in the object, as a JSON pointer (RFC 6901).
+    /// The JSON pointer (RFC 6901) to the reference.
     #[must_use]
     pub fn pointer(&self) -> String {
         let spec = if self.layout == Layout::Spec { "" } else { "/spec" };
@@ -98,7 +98,7 @@ impl fmt::Display for ImageSite<'_> {
 /// Whether a rule reads the annotation of this key.
 pub type AnnotationFilter = fn(&str) -> bool;
 
-/// An annotation of a pod, or of the pods that are made of a template.
+/// An annotation of a pod or of a pod template.
 #[derive(Debug, Clone)]
 pub struct Annotation<'a> {
     /// The key, as it is written.
@@ -109,17 +109,17 @@ pub struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// The pod template that it is of, as a JSON pointer.
+    /// The pod template that has it, as a JSON pointer.
     #[must_use]
     pub fn template(&self) -> &str {
         &self.template
     }
 }
 
-/// What is read of an object.
+/// The parts of an object that are read.
 #[derive(Debug, Clone, Default)]
 pub struct Workload<'a> {
-    /// Where it names images: template by template, and in each in the order of [`IMAGE_FIELDS`].
+    /// Its image sites, by template, and within a template in the order of [`IMAGE_FIELDS`].
     pub sites: Vec<ImageSite<'a>>,
     /// The annotations of its templates.
     pub annotations: Vec<Annotation<'a>>,
@@ -130,16 +130,16 @@ pub struct Workload<'a> {
 /// A pod template of an object.
 #[derive(Debug, Clone)]
 pub struct Template<'a> {
-    /// Where it stands, as a JSON pointer.
+    /// The JSON pointer to it.
     pub pointer: Cow<'a, str>,
     /// The nodes that its pods may run on.
     pub nodes: Nodes,
-    /// Those of its annotations that this policy writes.
+    /// The annotations that this policy writes.
     pub records: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl Workload<'_> {
-    /// The platforms for which the images of a template are judged. `configured` are those of the cluster, where the settings
+    /// The platforms for which the images of a template are judged. `configured` are the platforms of the cluster, if the settings
     /// list them.
     #[must_use]
     pub fn platforms(&self, template: &str, configured: Option<&[Platform]>) -> Platforms {

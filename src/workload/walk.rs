@@ -1,4 +1,4 @@
-//! Walks an object to the fields that name images, in one pass over its JSON text. Nothing else of the object is kept.
+//! Reads the image references of an object in one pass over its JSON text. Nothing else of the object is kept.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,19 +10,19 @@ use serde_json::value::RawValue;
 use super::kinds::Layout;
 use super::nodes::Nodes;
 use super::record_keys;
-use super::site::{Annotation, AnnotationFilter, IMAGE_FIELDS, ImageField, ImageSite, Template as Found, Workload};
+use super::site::{Annotation, AnnotationFilter, IMAGE_FIELDS, ImageField, ImageSite, Template, Workload};
 use crate::json::{self, Entries, JsonStr};
 use crate::sanitized::Sanitized;
 
-/// Why an object cannot be walked.
+/// Why an object cannot be read.
 pub(super) enum ReadError {
     /// There is nothing at this path.
     Missing(String),
-    /// Something of another type stands somewhere on the way.
+    /// A value does not match the schema. The text has the problem and its path.
     Schema(String),
 }
 
-/// Adds what is read of the pod template at a JSON pointer.
+/// Reads the pod template at a JSON pointer and adds it to the workload.
 pub(super) fn read_template<'a>(
     object: &'a RawValue,
     template: Cow<'a, str>,
@@ -38,7 +38,7 @@ pub(super) fn read_template<'a>(
     let found = match layout {
         Layout::Spec => {
             let spec = json::read_seed(object.get(), || PodSpec).map_err(ReadError::Schema)?;
-            Template { spec, ..Template::default() }
+            TemplateParts { spec, ..TemplateParts::default() }
         }
         Layout::Template | Layout::Patch => {
             let is_patch = layout == Layout::Patch;
@@ -49,7 +49,7 @@ pub(super) fn read_template<'a>(
             json::read_seed(object.get(), descent).map_err(ReadError::Schema)?.ok_or_else(|| missing(&[]))?
         }
     };
-    // A patch may bring records for the images that are there already.
+    // A patch may have records for images of the template that it is merged into.
     let is_patch_of_records =
         layout == Layout::Patch && found.annotations.iter().any(|(key, _)| record_keys::is_ours(key));
     let no_spec = is_patch_of_records.then(|| Spec { sites: Vec::new(), nodes: Nodes::default() });
@@ -75,11 +75,11 @@ pub(super) fn read_template<'a>(
     }
     let with_template = |(key, value)| Annotation { key, value, template: template.clone() };
     workload.annotations.extend(scans.into_iter().map(with_template));
-    workload.templates.push(Found { pointer: template, nodes: spec.nodes, records });
+    workload.templates.push(Template { pointer: template, nodes: spec.nodes, records });
     Ok(())
 }
 
-/// The keys inside of `affinity` that are read.
+/// The keys inside `affinity` that are read.
 const AFFINITY_KEYS: [&str; 7] = [
     "nodeAffinity",
     "requiredDuringSchedulingIgnoredDuringExecution",
@@ -89,12 +89,12 @@ const AFFINITY_KEYS: [&str; 7] = [
     "operator",
     "values",
 ];
-/// How deep these lie.
+/// The depth up to which these keys are checked.
 const AFFINITY_DEPTH: usize = 8;
 
-/// Refuses keys on the way to the images of a patch that only their case tells from those that are read. The API server keeps
-/// the `data` of a ControllerRevision as it was written, and its controller reads it by Go's encoding/json, which takes
-/// `Containers` for `containers`.
+/// Rejects keys of a patch that differ only in case from the keys on the path to an image. The API server stores the `data` of a
+/// ControllerRevision as it was written, and its controller reads it with Go's encoding/json, which treats `Containers` like
+/// `containers`.
 #[cold]
 fn check_case(object: &RawValue) -> Result<(), ReadError> {
     let data = check_keys(object, &["data"])?;
@@ -131,11 +131,11 @@ fn check_affinity(value: &RawValue, depth: usize) -> Result<(), ReadError> {
 /// The keys and values of an object.
 type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-/// The fields of an object, of which these keys are read. Anything else has none.
+/// The fields of an object, after a check of their keys against the keys that are read. Other values have no fields.
 fn check_keys<'a>(object: &'a RawValue, read: &[&str]) -> Result<Fields<'a>, ReadError> {
     let Ok(Entries(fields)) = serde_json::from_str(object.get()) else { return Ok(Vec::new()) };
     for (key, _) in &fields {
-        // Go folds two letters that are not ASCII, too.
+        // Go also folds the case of two letters that are not ASCII.
         let folded = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
         let meant = read.iter().find(|read| **read != key && read.eq_ignore_ascii_case(&folded));
         if let Some(meant) = meant {
@@ -146,7 +146,7 @@ fn check_keys<'a>(object: &'a RawValue, read: &[&str]) -> Result<Fields<'a>, Rea
     Ok(fields)
 }
 
-/// As [`check_keys`], of the value of one of some fields.
+/// Like [`check_keys`], for the value of one of the fields.
 fn check_keys_of<'a>(fields: Fields<'a>, key: &str, read: &[&str]) -> Result<Fields<'a>, ReadError> {
     let value = fields.into_iter().find(|(known, _)| known == key);
     value.map_or_else(|| Ok(Vec::new()), |(_, value)| check_keys(value, read))
@@ -199,21 +199,21 @@ pub(super) fn has_deletion_timestamp(object: &RawValue) -> Result<bool, String> 
     Ok(object.metadata.is_some_and(|metadata| metadata.deletion_timestamp.is_some()))
 }
 
-/// What is read of a pod template.
+/// The parts of a pod template that are read.
 #[derive(Default)]
-struct Template<'a> {
+struct TemplateParts<'a> {
     annotations: Pairs<'a>,
-    /// Nothing where the template has no spec.
+    /// Nothing if the template has no spec.
     spec: Option<Spec<'a>>,
 }
 
-/// What is read of a pod's spec.
+/// The parts of a pod's spec that are read.
 struct Spec<'a> {
     sites: Vec<Site<'a>>,
     nodes: Nodes,
 }
 
-/// An image site that does not know its template yet.
+/// An image site before its template is known.
 struct Site<'a> {
     field: &'static ImageField,
     index: usize,
@@ -227,11 +227,11 @@ struct Text<'a> {
     json: &'a RawValue,
 }
 
-/// Goes down to a pod template, and reads it. Nothing is found where a key or its value is not there.
+/// Follows the path to a pod template, and reads the template. The result is nothing if a key or its value is missing.
 struct Descent<'k> {
     keys: &'k [String],
     depth: usize,
-    /// Whether the way may end anywhere: what stands there is then of a shape that is not ours.
+    /// Whether the path may end in another value, because the content of a patch is arbitrary.
     is_patch: bool,
     reads: AnnotationFilter,
 }
@@ -241,14 +241,14 @@ impl<'k> Descent<'k> {
         Self { depth: self.depth + 1, ..*self }
     }
 
-    /// What is found where a value stands in the way.
-    fn ends_at<'de, E: serde::de::Error>(&self, found: Unexpected<'_>) -> Result<Option<Template<'de>>, E> {
+    /// The result if the path ends in another value than an object.
+    fn ends_at<'de, E: serde::de::Error>(&self, found: Unexpected<'_>) -> Result<Option<TemplateParts<'de>>, E> {
         if self.is_patch && self.depth < self.keys.len() { Ok(None) } else { Err(E::invalid_type(found, self)) }
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Descent<'_> {
-    type Value = Option<Template<'de>>;
+    type Value = Option<TemplateParts<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -256,7 +256,7 @@ impl<'de> DeserializeSeed<'de> for Descent<'_> {
 }
 
 impl<'de> Visitor<'de> for Descent<'_> {
-    type Value = Option<Template<'de>>;
+    type Value = Option<TemplateParts<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -315,8 +315,8 @@ impl<'de> Visitor<'de> for Descent<'_> {
 }
 
 /// Reads the annotations and the image sites of a pod template.
-fn template<'de, A: MapAccess<'de>>(mut map: A, reads: AnnotationFilter) -> Result<Template<'de>, A::Error> {
-    let mut template = Template::default();
+fn template<'de, A: MapAccess<'de>>(mut map: A, reads: AnnotationFilter) -> Result<TemplateParts<'de>, A::Error> {
+    let mut template = TemplateParts::default();
     let (mut metadata, mut spec) = (false, false);
     while let Some(JsonStr(key)) = map.next_key()? {
         let seen = match key.as_ref() {
@@ -369,8 +369,8 @@ impl<'de> Visitor<'de> for Metadata {
     }
 }
 
-/// Reads the annotations that rules read, and those of records. An annotation of a rule that is given twice is there twice, so that
-/// the rule can let the worse of the two count.
+/// Reads the annotations that rules read, and those of records. If an annotation of a rule is given twice, both values are kept, and
+/// the rule can choose the worse one.
 struct Annotations(AnnotationFilter);
 
 impl<'de> DeserializeSeed<'de> for Annotations {
@@ -395,9 +395,9 @@ impl<'de> Visitor<'de> for Annotations {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some(JsonStr(key)) = map.next_key()? {
-            // Others, such as the one that kubectl keeps the whole object in, may be long.
+            // Other annotations are skipped, because they may be long, such as kubectl's copy of the whole object.
             if record_keys::is_ours(&key) {
-                // What is not a string is an invalid record.
+                // A value that is not a string is an invalid record.
                 let value: &RawValue = map.next_value()?;
                 let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |JsonStr(text)| text);
                 pairs.push((key, text));
@@ -412,7 +412,7 @@ impl<'de> Visitor<'de> for Annotations {
     }
 }
 
-/// Reads the spec of a pod template, or nothing where it is null.
+/// Reads the spec of a pod template. Nothing if it is null.
 struct PodSpec;
 
 impl<'de> DeserializeSeed<'de> for PodSpec {
@@ -546,7 +546,7 @@ impl<'de> Visitor<'de> for Entry {
     }
 }
 
-/// Reads the string that some keys lead to, or nothing where it, or a value on the way, is not there or null.
+/// Reads the string at a path. Nothing if it, or a value on the path, is missing or null.
 struct TextAt(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for TextAt {
@@ -586,7 +586,7 @@ impl<'de> Visitor<'de> for TextAt {
     }
 }
 
-/// The value of one key of a map; the other keys are passed over.
+/// The value of one key of a map. The other keys are skipped.
 fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     mut map: A,
     wanted: &str,
@@ -605,7 +605,7 @@ fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     Ok(found)
 }
 
-/// Two parsers of one document may each follow another one of two equal keys, so an object that has them is refused.
+/// The error for a duplicate key. Two parsers of one document may each use another one of the two values, so it is rejected.
 fn given_twice<E: serde::de::Error>(key: &str) -> E {
     E::custom(format_args!("`{}` is given twice", Sanitized(key)))
 }

@@ -5,7 +5,7 @@ use super::*;
 const REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-controller";
 const EARLIER: &str = "2026-10-01T00:00:00.000000Z";
 
-/// `app:1` is fresh (DIGEST); the digest OTHER of the same name is stale.
+/// `app:1` has the digest DIGEST and is fresh. The digest OTHER of the same name is stale.
 fn registry() -> InMemory {
     let mut old = image("2026-01-01T00:00:00Z", json!(null));
     old["digest"] = json!(OTHER);
@@ -45,7 +45,7 @@ fn recorded(digest: &str) -> Value {
     deployment
 }
 
-/// The response of the enforcing policy to a controller's pod with this record, after the pinning one.
+/// The response of the enforcing policy to a controller's pod with this record, after the pinning policy.
 fn pod_of(digest: &str) -> Value {
     let mut pod = pod(&["app:1"]);
     pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record(digest)});
@@ -54,11 +54,11 @@ fn pod_of(digest: &str) -> Value {
     respond(&registry(), &by(REPLICA_SETS, request("Pod", &pinned)), &enforcing())
 }
 
-/// A ControllerRevision without `$patch: replace` is merged into the current template. It can bring a record alone, for an image that the
-/// template of the set names.
+/// A ControllerRevision without `$patch: replace` is merged into the current template. It can have only a record, for an image of the
+/// template.
 #[test]
-fn a_revision_that_brings_a_record_and_no_image_is_judged_by_the_record() {
-    assert_eq!(pod_of(OTHER)["accepted"], json!(true), "the pod that is made of it runs the stale digest");
+fn a_revision_with_a_record_and_no_image_is_judged_by_the_record() {
+    assert_eq!(pod_of(OTHER)["accepted"], json!(true), "a pod of the revision runs the stale digest");
     for containers in [json!([]), json!([{"name": "c0"}]), json!(null)] {
         let template = json!({
             "metadata": {"annotations": {"pin.container-patch.dev/c0": record(OTHER)}},
@@ -73,9 +73,9 @@ fn a_revision_that_brings_a_record_and_no_image_is_judged_by_the_record() {
     }
 }
 
-/// Another webhook may inject that container into pods later, with an image that the requester chooses by an annotation.
+/// Another webhook may inject that container into pods later, with an image from an annotation of the requester.
 #[test]
-fn a_record_of_a_container_that_is_injected_later_is_judged_with_the_template() {
+fn a_record_for_a_container_that_is_injected_later_is_judged_with_the_template() {
     let mut set = deployment(&[&format!("app:1@{DIGEST}")]);
     set["metadata"] = json!({"name": "web", "ownerReferences": [{"apiVersion": "x/v1", "kind": "X", "name": "x", "uid": "1", "controller": true}]});
     set["spec"]["template"]["metadata"]["annotations"] = json!({"pin.container-patch.dev/sidecar": record(OTHER)});
@@ -90,13 +90,13 @@ fn a_record_of_a_container_that_is_injected_later_is_judged_with_the_template() 
     let admitted = respond(&registry(), &by(REPLICA_SETS, request("Pod", &pod)), &enforcing());
     assert!(
         removed || judged["accepted"] == json!(false) || admitted["accepted"] == json!(false),
-        "nothing stands in the way: {admitted}"
+        "the pod is admitted: {admitted}"
     );
 }
 
-/// With `action: pin, templates: true` the digest of the tag is written, whatever the record is.
+/// With `action: pin, templates: true` the digest of the tag is written, even if there is a record.
 #[test]
-fn a_message_names_the_digest_that_was_judged() {
+fn a_message_gives_the_judged_digest() {
     let mut old = image("2026-01-01T00:00:00Z", json!(null));
     old["digest"] = json!(DIGEST);
     let host = world()
@@ -109,7 +109,7 @@ fn a_message_names_the_digest_that_was_judged() {
 }
 
 #[test]
-fn unrecorded_pods_are_warned_about_where_those_of_controllers_are_ignored() {
+fn unrecorded_pods_are_warned_about_even_if_pods_of_controllers_are_ignored() {
     let mut settings = enforcing();
     settings["enforcement"] = json!({"controllerPods": "ignore", "unrecordedPods": "warn"});
     let listed = resolved("c0", pod(&[&format!("app:1@{OTHER}")]));
@@ -118,7 +118,7 @@ fn unrecorded_pods_are_warned_about_where_those_of_controllers_are_ignored() {
 }
 
 #[test]
-fn records_that_are_brought_count_too() {
+fn records_in_a_request_are_judged_too() {
     let images: Vec<String> = (0..600).map(|index| format!("app:{index}")).collect();
     let mut deployment = deployment(&images.iter().map(String::as_str).collect::<Vec<_>>());
     let annotations = &mut deployment["spec"]["template"]["metadata"]["annotations"];
@@ -131,10 +131,10 @@ fn records_that_are_brought_count_too() {
     assert_eq!(response["codes"], json!(["invalid-request Deny"]));
 }
 
-/// An operator overwrites the template, and another webhook adds something to it after this one: each of its updates lacks both, and is a
-/// renewal.
+/// An operator overwrites the template, and another webhook changes it after this one. Each update of the operator lacks both changes, so
+/// it renews the records.
 #[test]
-fn a_renewal_that_finds_the_same_digests_for_an_operator_is_no_rollout() {
+fn a_renewal_with_the_same_digests_does_not_start_a_rollout() {
     let mut old = recorded(DIGEST);
     old["spec"]["template"]["metadata"]["labels"] = json!({"injected-by": "another webhook"});
     let response = respond(&registry(), &by("operator", update(old, deployment(&["app:1"]))), &pinning());
@@ -143,7 +143,7 @@ fn a_renewal_that_finds_the_same_digests_for_an_operator_is_no_rollout() {
 }
 
 #[test]
-fn a_field_that_is_null_is_no_change_of_a_template() {
+fn a_null_field_does_not_change_a_template() {
     let mut old = recorded(OTHER);
     old["spec"]["template"]["metadata"]["creationTimestamp"] = json!(null);
     let response = respond(&registry(), &by("operator", update(old.clone(), deployment(&["app:1"]))), &pinning());
@@ -151,9 +151,9 @@ fn a_field_that_is_null_is_no_change_of_a_template() {
     assert_eq!(annotations["pin.container-patch.dev/recorded-at"], json!(EARLIER), "{response}");
 }
 
-/// The registry is down at a change of the template, and up again at `rollout undo`.
+/// The registry does not answer when the template changes, and answers again at `rollout undo`.
 #[test]
-fn undo_of_a_change_that_kept_its_record_keeps_it_too() {
+fn undoing_a_change_keeps_the_record() {
     let first = recorded(OTHER);
     let mut second = first.clone();
     second["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["x"]);
@@ -161,12 +161,12 @@ fn undo_of_a_change_that_kept_its_record_keeps_it_too() {
     let stored = response.get("mutated_object").cloned().unwrap_or(second);
     let response = respond(&registry(), &by("jane", update(stored, first.clone())), &pinning());
     let now = response.get("mutated_object").cloned().unwrap_or(first.clone());
-    assert_eq!(now, first, "the registry is up again, and the old revision comes back");
+    assert_eq!(now, first, "the record of the old revision is kept");
 }
 
-/// An exception and an override for a tag, without `*` at the end.
+/// The pattern of an override and of an exception names a tag and has no `*` at the end.
 #[test]
-fn patterns_for_a_tag_hold_where_the_image_has_a_record() {
+fn patterns_for_a_tag_match_an_image_with_a_record() {
     let overridden = json!([{"images": ["docker.io/library/app:1"], "schedule": {"maxAge": "3650d"}}]);
     let excepted = json!([{"images": ["docker.io/library/app:1"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "r"}]);
     for (key, value) in [("overrides", overridden), ("exceptions", excepted)] {
@@ -177,9 +177,9 @@ fn patterns_for_a_tag_hold_where_the_image_has_a_record() {
     }
 }
 
-/// With the record, its pods would be judged in full.
+/// With the record, the pods of the workload would be judged in full.
 #[test]
-fn a_digest_that_is_written_removes_the_record_of_an_image_that_is_left_out() {
+fn writing_a_digest_removes_the_record_even_without_pinning_of_templates() {
     let mut settings = pinning();
     settings["overrides"] =
         json!([{"images": ["docker.io/library/app*"], "pinning": {"action": "pin", "templates": false}}]);
@@ -192,7 +192,7 @@ fn a_digest_that_is_written_removes_the_record_of_an_image_that_is_left_out() {
 }
 
 #[test]
-fn escapes_in_keys_hold() {
+fn records_with_escaped_keys_are_read() {
     let kind = r#"{"group": "apps", "version": "v1", "kind": "Deployment"}"#;
     let object = recorded(OTHER)
         .to_string()
@@ -225,7 +225,7 @@ fn many(object: &Value, old: Option<&Value>) -> Value {
 }
 
 #[test]
-fn custom_workloads_with_several_templates_hold() {
+fn custom_workloads_with_several_templates_are_recorded_and_judged() {
     let mut settings = pinning();
     custom(&mut settings);
     let spec = json!({"containers": [{"name": "recorded-at", "image": "app:1"}, {"name": "c0", "image": "index.docker.io/app:1"}], "volumes": [{"name": "a".repeat(63), "image": {"reference": "app:1"}}]});
@@ -239,7 +239,7 @@ fn custom_workloads_with_several_templates_hold() {
         assert_eq!(annotations["pin.container-patch.dev/c0"], json!(record(DIGEST)));
         assert_eq!(annotations[&format!("volume.pin.container-patch.dev/{}", "a".repeat(63))], json!(record(DIGEST)));
     }
-    // One template changes, the other one lacks its records.
+    // One template changes, and the other one lacks its records.
     let mut new = object.clone();
     new["spec"]["templates"][0] = first["spec"]["templates"][0].clone();
     new["spec"]["templates"][0]["spec"]["x"] = json!(1);
@@ -258,7 +258,7 @@ fn custom_workloads_with_several_templates_hold() {
 }
 
 #[test]
-fn a_deletion_in_progress_takes_no_record() {
+fn an_object_that_is_being_deleted_gets_no_record() {
     let mut old = recorded(DIGEST);
     old["metadata"] = json!({"deletionTimestamp": "2026-11-20T00:00:00Z"});
     let mut new = recorded(OTHER);
@@ -268,7 +268,7 @@ fn a_deletion_in_progress_takes_no_record() {
 }
 
 #[test]
-fn ephemeral_containers_and_audit_hold() {
+fn an_ephemeral_container_with_a_record_is_pinned_to_it_and_judged() {
     let mut old = pod(&[&format!("app:1@{DIGEST}")]);
     old["metadata"]["annotations"] = json!({"pin.container-patch.dev/debug": record(OTHER)});
     let mut new = old.clone();
@@ -282,9 +282,9 @@ fn ephemeral_containers_and_audit_hold() {
     assert_eq!(response["codes"], json!(["stale-image Deny"]), "{pinned}");
 }
 
-/// Two pinning policies: the second one leaves what the first one wrote, and looks nothing up.
+/// The second policy asks no question.
 #[test]
-fn two_pinning_policies_hold() {
+fn a_second_pinning_policy_keeps_what_the_first_one_wrote() {
     for old in [None, Some(recorded(OTHER))] {
         let new = deployment(&["app:1"]);
         let request_ = |object: &Value| match &old {
@@ -303,9 +303,9 @@ fn two_pinning_policies_hold() {
     }
 }
 
-/// sha512, Docker Hub's other names, and no tag.
+/// The other host names of Docker Hub, sha512 digests, and images without a tag.
 #[test]
-fn spellings_hold() {
+fn a_valid_record_may_spell_the_image_in_another_way() {
     let long = format!("sha512:{}", "ab".repeat(64));
     for (image, of_record, is_valid) in [
         ("app:1", format!("docker.io/library/app:1@{long}"), true),
@@ -333,7 +333,7 @@ fn spellings_hold() {
 
 /// The annotations of the template of a suspended Job can be changed.
 #[test]
-fn a_suspended_job_takes_no_record_of_a_container_that_is_injected_later() {
+fn a_suspended_job_gets_no_record_for_a_container_that_is_injected_later() {
     let mut old = deployment(&[&format!("app:1@{DIGEST}")]);
     old["spec"]["suspend"] = json!(true);
     let mut new = old.clone();
@@ -345,9 +345,9 @@ fn a_suspended_job_takes_no_record_of_a_container_that_is_injected_later() {
     assert!(removed || judged["accepted"] == json!(false), "{judged}");
 }
 
-/// The record is invalid in the template, and valid for the image that another webhook writes into the pod, such as that of a mirror.
+/// The record is invalid in the template, but valid for the image of a mirror that another webhook writes into the pod.
 #[test]
-fn a_record_that_is_about_another_image_is_judged_or_refused() {
+fn a_record_about_another_image_is_judged_or_denied() {
     let mut set = deployment(&["mirror.example.com/app:1"]);
     set["metadata"] = json!({"name": "web", "ownerReferences": [{"apiVersion": "x/v1", "kind": "X", "name": "x", "uid": "1", "controller": true}]});
     set["spec"]["template"]["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record(OTHER)});

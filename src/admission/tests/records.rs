@@ -3,7 +3,7 @@ use super::*;
 const REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-controller";
 const DEPLOYMENTS: &str = "system:serviceaccount:kube-system:deployment-controller";
 
-/// A registry that has `app:1` and `app:2`, fresh, and `app:stale`.
+/// A registry with the fresh images `app:1` and `app:2`, and the stale `app:stale`.
 fn registry() -> InMemory {
     let fresh = |digest: &str| {
         let mut image = image("2026-11-01T00:00:00Z", json!(null));
@@ -19,12 +19,12 @@ fn stale(digest: &str) -> InMemory {
     world().config("docker.io/library/app:1", image)
 }
 
-/// What the pinning policy of `deploy/` is set to.
+/// The settings of the pinning policy of `deploy/`.
 fn pinning() -> Value {
     only("pinning", json!({"action": "pin"}))
 }
 
-/// What the enforcing policy of `deploy/` is set to, as far as it matters here.
+/// The settings of the enforcing policy of `deploy/` that matter here.
 fn enforcing() -> Value {
     let mut settings = only("schedule", json!({}));
     settings["pinning"] = json!({"action": "deny", "templates": "record"});
@@ -35,7 +35,7 @@ fn record(tag: &str, digest: &str) -> String {
     format!("docker.io/library/app:{tag}@{digest}")
 }
 
-/// A Deployment of containers, each with its image and its record.
+/// A Deployment with containers, each with its image and its record.
 fn recorded(containers: &[(&str, Option<&str>)], at: &str) -> Value {
     let mut deployment = deployment(&containers.iter().map(|(image, _)| *image).collect::<Vec<_>>());
     let annotations = &mut deployment["spec"]["template"]["metadata"]["annotations"];
@@ -60,14 +60,14 @@ fn by(user: &str, mut request: Value) -> Value {
     request
 }
 
-/// An UPDATE of a Deployment whose template changes by an annotation, too.
+/// An UPDATE of a Deployment that also changes an annotation of the template.
 fn restarted(old: Value, mut new: Value) -> Value {
     new["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!("now");
     update(old, new)
 }
 
 #[test]
-fn a_workload_that_names_tags_gets_records_and_keeps_its_image_fields() {
+fn a_workload_with_tags_gets_records_and_keeps_its_image_fields() {
     let response = respond(&registry(), &request("Deployment", &deployment(&["app:1", "app:2"])), &pinning());
     let expected = recorded(&[("app:1", Some(&record("1", DIGEST))), ("app:2", Some(&record("2", OTHER)))], JUST_NOW);
     assert_eq!(response["mutated_object"], expected);
@@ -75,7 +75,7 @@ fn a_workload_that_names_tags_gets_records_and_keeps_its_image_fields() {
 }
 
 #[test]
-fn valid_records_of_a_new_workload_stay_and_nothing_is_asked() {
+fn valid_records_of_a_new_workload_are_kept_without_a_question() {
     let host = world();
     let deployment = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let response = respond(&host, &request("Deployment", &deployment), &pinning());
@@ -84,7 +84,7 @@ fn valid_records_of_a_new_workload_stay_and_nothing_is_asked() {
 }
 
 #[test]
-fn records_that_are_not_valid_are_renewed_and_leftovers_are_removed() {
+fn invalid_records_are_renewed_and_unused_records_are_removed() {
     let written = format!("app:2@{OTHER}");
     for invalid in [
         "",
@@ -108,7 +108,7 @@ fn records_that_are_not_valid_are_renewed_and_leftovers_are_removed() {
 }
 
 #[test]
-fn a_time_that_is_not_one_is_replaced_by_that_of_before() {
+fn an_invalid_time_of_records_is_replaced_by_the_earlier_one() {
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let response =
         respond(&world(), &update(old.clone(), recorded(&[("app:1", Some(&record("1", OTHER)))], "x")), &pinning());
@@ -116,7 +116,7 @@ fn a_time_that_is_not_one_is_replaced_by_that_of_before() {
 }
 
 #[test]
-fn a_digest_that_is_written_removes_the_record_and_its_time() {
+fn writing_a_digest_removes_the_record_and_its_time() {
     let host = world();
     let old = recorded(&[("app:1", Some(&record("1", DIGEST)))], EARLIER);
     let mut new = old.clone();
@@ -127,7 +127,7 @@ fn a_digest_that_is_written_removes_the_record_and_its_time() {
 }
 
 #[test]
-fn an_update_that_leaves_the_template_alone_writes_nothing() {
+fn an_update_that_does_not_change_the_template_writes_nothing() {
     for old in [deployment(&["app:1"]), recorded(&[("app:1", Some("nonsense"))], "then")] {
         let host = world();
         let mut new = old.clone();
@@ -140,9 +140,9 @@ fn an_update_that_leaves_the_template_alone_writes_nothing() {
 }
 
 #[test]
-fn an_update_that_lacks_the_records_gets_them_back() {
+fn an_update_without_the_records_gets_them_back() {
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
-    // In another order of keys, too.
+    // Also with another order of keys.
     let new = deployment(&["app:1"]);
     let host = world();
     let response = respond(&host, &update(old.clone(), new), &pinning());
@@ -169,7 +169,7 @@ fn a_change_of_the_template_renews_the_records() {
 }
 
 #[test]
-fn a_rollback_keeps_the_records_that_it_brings() {
+fn a_rollback_keeps_its_records() {
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], JUST_NOW);
     for record_before in [record("1", DIGEST), record("1", OTHER)] {
         let host = world();
@@ -207,7 +207,7 @@ fn controllers_and_controlled_replica_sets_get_no_records() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
+fn without_an_answer_the_valid_record_stays_with_a_warning() {
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let response = respond(&world(), &restarted(old.clone(), old.clone()), &pinning());
     assert_eq!(response["codes"], json!(["evidence-unavailable Warn"]));
@@ -215,7 +215,7 @@ fn a_registry_that_does_not_answer_leaves_the_valid_record_with_a_warning() {
     assert_eq!(
         annotations(&response)["pin.container-patch.dev/recorded-at"],
         JUST_NOW,
-        "a rollback from it can be told"
+        "the time shows a later rollback"
     );
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(warning.contains("keeps its record, since its tag cannot be looked up now"), "{warning}");
@@ -249,7 +249,7 @@ fn a_template_is_judged_by_its_record() {
 }
 
 #[test]
-fn a_record_that_changes_is_an_image_that_changes() {
+fn a_changed_record_counts_as_a_changed_image() {
     let host = || stale(DIGEST);
     let unrecorded = deployment(&["app:1"]);
     let new = recorded(&[("app:1", Some(&record("1", DIGEST)))], JUST_NOW);
@@ -274,8 +274,8 @@ fn a_record_that_changes_is_an_image_that_changes() {
 }
 
 #[test]
-fn a_record_is_judged_where_the_image_field_is_to_have_a_digest_too() {
-    // The tag is fresh, and what is recorded is not.
+fn a_record_is_judged_even_if_image_fields_of_templates_are_pinned() {
+    // The tag is fresh, but the recorded digest is stale.
     let mut old = image("2026-01-01T00:00:00Z", json!(null));
     old["digest"] = json!(OTHER);
     let host = registry().config(&format!("docker.io/library/app@{OTHER}"), old);
@@ -298,7 +298,7 @@ fn a_record_is_judged_where_the_image_field_is_to_have_a_digest_too() {
 }
 
 #[test]
-fn one_policy_records_and_judges_what_it_records() {
+fn one_policy_judges_the_digests_that_it_records() {
     let settings = json!({"baseImage": {"action": "off"}, "scan": {"action": "off"}});
     let old = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let response = respond(&stale(DIGEST), &restarted(old.clone(), old), &settings);
@@ -310,7 +310,7 @@ fn one_policy_records_and_judges_what_it_records() {
 }
 
 #[test]
-fn a_forbidden_tag_is_not_recorded_and_a_record_that_is_brought_counts_as_its_digest() {
+fn a_forbidden_tag_is_not_recorded_and_a_record_in_the_request_counts_as_its_digest() {
     let host = world().digest("docker.io/library/app:latest", DIGEST);
     let response = respond(&host, &request("Deployment", &deployment(&["app"])), &pinning());
     assert_eq!(response["codes"], json!(["forbidden-tag Deny"]));
@@ -326,7 +326,7 @@ fn a_forbidden_tag_is_not_recorded_and_a_record_that_is_brought_counts_as_its_di
 }
 
 #[test]
-fn records_of_very_many_images_are_refused() {
+fn too_many_records_are_denied() {
     let images: Vec<String> = (0..600).map(|index| format!("app:{index}")).collect();
     let host = images.iter().fold(world(), |host, image| host.digest(&format!("docker.io/library/{image}"), DIGEST));
     let deployment = deployment(&images.iter().map(String::as_str).collect::<Vec<_>>());
@@ -336,7 +336,7 @@ fn records_of_very_many_images_are_refused() {
 }
 
 #[test]
-fn a_record_that_is_given_twice_is_refused() {
+fn a_duplicate_record_is_denied() {
     let text = recorded(&[("app:1", Some(&record("1", DIGEST)))], EARLIER).to_string();
     let (key, value) = ("pin.container-patch.dev/c0", record("1", OTHER));
     let text = text.replace(&format!("\"{key}\":"), &format!("\"{key}\":\"{value}\",\"{key}\":"));
@@ -349,7 +349,7 @@ fn a_record_that_is_given_twice_is_refused() {
 }
 
 #[test]
-fn a_forged_revision_cannot_hide_its_records_by_case() {
+fn a_forged_revision_cannot_hide_its_records_with_another_case() {
     let mut data = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let metadata = data["spec"]["template"]["metadata"].take();
     data["spec"]["template"]["metadata"] = json!({"Annotations": metadata["annotations"]});
@@ -375,7 +375,7 @@ fn a_pod_is_pinned_by_its_record_without_a_question() {
 }
 
 #[test]
-fn a_digest_that_is_written_into_a_template_takes_the_place_of_its_record() {
+fn a_digest_that_is_written_into_a_template_replaces_its_record() {
     let old = recorded(&[("app:2", Some(&record("2", OTHER)))], EARLIER);
     let new = recorded(&[("app:1", Some(&record("1", OTHER)))], EARLIER);
     let settings = only("pinning", json!({"action": "pin", "templates": true}));
@@ -388,7 +388,7 @@ fn a_digest_that_is_written_into_a_template_takes_the_place_of_its_record() {
 }
 
 #[test]
-fn a_pod_is_pinned_by_its_record_though_its_registry_is_not_listed() {
+fn a_pod_is_pinned_by_its_record_even_if_its_registry_is_not_listed() {
     let mut pod = pod(&["app:1"]);
     pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", OTHER)});
     let mut settings = pinning();
@@ -399,7 +399,7 @@ fn a_pod_is_pinned_by_its_record_though_its_registry_is_not_listed() {
 }
 
 #[test]
-fn the_list_of_digests_that_were_looked_up_is_corrected_and_names_none_less() {
+fn the_list_of_resolved_containers_is_corrected_and_keeps_its_names() {
     let host = world().digest("docker.io/library/app:1", DIGEST);
     let written = format!("app:2@{OTHER}");
     for (given, expected) in
@@ -430,7 +430,7 @@ mod leniency {
     }
 
     #[test]
-    fn a_controllers_pod_has_it_for_the_digest_that_was_judged_with_its_workload() {
+    fn findings_about_a_controllers_pod_are_downgraded_for_the_judged_digest() {
         let pinned = format!("app:1@{DIGEST}");
         let of = |record: &str| json!({"pin.container-patch.dev/c0": record});
         let (warned, denied) = (json!(["stale-image Warn"]), json!(["stale-image Deny"]));
@@ -453,7 +453,7 @@ mod leniency {
     }
 
     #[test]
-    fn the_policy_that_pins_a_pod_knows_what_it_has_looked_up() {
+    fn the_policy_that_pins_a_pod_knows_which_digests_it_resolved() {
         let settings = |unrecorded: &str| json!({"baseImage": {"action": "off"}, "scan": {"action": "off"}, "enforcement": {"unrecordedPods": unrecorded}});
         let mut pod = pod(&["app:1"]);
         let respond = |pod: &Value, unrecorded: &str| {
@@ -468,7 +468,7 @@ mod leniency {
     }
 
     #[test]
-    fn a_pod_whose_record_was_not_used_is_refused_with_the_record() {
+    fn a_pod_that_does_not_use_its_record_is_denied_with_the_record() {
         let mut pod = pod(&["app:1"]);
         pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", OTHER)});
         let deny = only("pinning", json!({"action": "deny"}));
@@ -483,7 +483,7 @@ mod leniency {
     }
 
     #[test]
-    fn a_forged_record_on_a_pod_of_a_user_gains_nothing() {
+    fn a_forged_record_on_a_pod_of_a_user_has_no_effect() {
         let mut pod = pod(&["app:1"]);
         pod["metadata"]["annotations"] = json!({"pin.container-patch.dev/c0": record("1", OTHER)});
         let response = respond(&stale(DIGEST), &by("jane", request("Pod", &pod)), &enforcing());

@@ -30,7 +30,7 @@ fn cluster(reports: &[Value]) -> InMemory {
     })
 }
 
-/// What is found in a pod of namespace `shop`, by these settings of `scan`.
+/// The response to a pod in namespace `shop` with these settings of `scan`.
 fn judged(host: &InMemory, scan: Value) -> Value {
     judged_by(host, &only("scan", scan))
 }
@@ -45,7 +45,7 @@ fn source(source: &str, namespace: Option<&str>) -> Value {
     json!([{"source": source, "namespace": namespace}])
 }
 
-/// Settings under which what cannot be known is let in.
+/// Settings that warn about missing evidence.
 fn lenient(scan: Value) -> Value {
     let mut settings = only("scan", scan);
     settings["enforcement"] = json!({"evidenceErrors": "warn"});
@@ -57,7 +57,7 @@ fn assert_codes(response: &Value, expected: &[&str]) {
     assert_eq!(response["codes"], json!(expected), "{response}");
 }
 
-/// Of Trivy operator, with a critical vulnerability that has a fix, or without any.
+/// A report of Trivy operator with a critical vulnerability that has a fix, or without vulnerabilities.
 fn trivy(name: &str, at: &str, is_clean: bool) -> Value {
     let found = json!({
         "vulnerabilityID": "CVE-2026-0001", "severity": "CRITICAL", "fixedVersion": "1", "resource": "p",
@@ -79,13 +79,13 @@ fn bad() -> Value {
     trivy("m-bad", "2026-11-10T00:00:00Z", false)
 }
 
-/// The same, about the tag of the image.
+/// The report as one about the tag of the image.
 fn without_digest(mut report: Value) -> Value {
     report["report"]["artifact"].as_object_mut().unwrap().remove("digest");
     report
 }
 
-/// So many clean reports, all newer than the other one.
+/// `count` clean reports, all newer than the other one.
 fn flood(count: usize) -> Vec<Value> {
     (0..count).map(|n| trivy(&format!("a-{n:04}"), "2026-11-20T00:00:00Z", true)).collect()
 }
@@ -95,7 +95,7 @@ fn here() -> Value {
 }
 
 #[test]
-fn a_newer_report_hides_no_older_one_of_trivy_operator() {
+fn a_newer_trivy_operator_report_does_not_hide_an_older_one() {
     let times =
         ["2026-11-20T11:00:00Z", "2026-11-10T00:00:00Z", "2036-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "later", ""];
     for at in times {
@@ -114,7 +114,7 @@ fn a_newer_report_hides_no_older_one_of_trivy_operator() {
 }
 
 #[test]
-fn a_report_of_the_future_clears_nothing() {
+fn a_report_from_the_future_does_not_clear_an_image() {
     let forged = trivy("z", "2036-01-01T00:00:00Z", true);
     let excepted = |reports: &[Value], scan: Value| {
         let mut settings = only("scan", scan);
@@ -129,7 +129,7 @@ fn a_report_of_the_future_clears_nothing() {
 }
 
 #[test]
-fn no_number_of_reports_hides_one_of_trivy_operator() {
+fn many_trivy_operator_reports_do_not_hide_one() {
     for count in [31, 32, 33, 200] {
         let mut reports = flood(count);
         reports.push(bad());
@@ -145,7 +145,7 @@ fn no_number_of_reports_hides_one_of_trivy_operator() {
                 [vulnerable-image]";
             assert!(message.ends_with(expected), "{message}");
         }
-        // What is overdue may be among what is only counted.
+        // Overdue vulnerabilities may be among those that are only counted.
         let within =
             json!({"maxAllowed": {}, "patchWithin": {"critical": "7d"}, "reports": source("trivyOperator", None)});
         let response = judged(&host, within);
@@ -157,7 +157,7 @@ fn no_number_of_reports_hides_one_of_trivy_operator() {
 }
 
 #[test]
-fn a_report_beyond_those_that_are_got_needs_a_summary() {
+fn a_report_that_is_not_fetched_needs_a_summary() {
     let mut old = bad();
     for summary in [
         json!(null),
@@ -184,7 +184,7 @@ fn a_report_beyond_those_that_are_got_needs_a_summary() {
     let response = judged(&cluster(&reports), here());
     assert_codes(&response, &["evidence-unavailable Deny"]);
     let message = response["message"].as_str().unwrap();
-    assert!(message.contains("there are 513 reports about it, of which at most 512 are read"), "{message}");
+    assert!(message.contains("there are 513 reports about it; at most 512 are read"), "{message}");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_summary_counts_by_the_limit_of_its_severity() {
         assert_codes(&of(json!({severity: 9})), &[]);
         assert_codes(&of(json!({severity: 8})), &["vulnerable-image Deny"]);
     }
-    // Too old to count, as the report itself would be.
+    // A summary of an old report is stale, like the report itself.
     reports[32]["report"]["updateTimestamp"] = json!("2026-10-01T00:00:00Z");
     assert_codes(
         &judged(&cluster(&reports), json!({"maxAllowed": {"high": 0}, "reports": source("trivyOperator", None)})),
@@ -212,12 +212,12 @@ fn a_summary_counts_by_the_limit_of_its_severity() {
 }
 
 #[test]
-fn a_report_that_cannot_be_read_hides_no_other_one() {
+fn an_unreadable_report_does_not_hide_another_one() {
     let mut malformed = trivy("z", "2026-11-20T00:00:00Z", true);
     malformed["report"]["vulnerabilities"] = json!([{"vulnerabilityID": "CVE-2026-0002", "severity": "WORST"}]);
     let response = judged_by(&cluster(&[bad(), malformed]), &lenient(here()));
     assert_codes(&response, &["vulnerable-image Deny", "evidence-unavailable Warn"]);
-    // The index of the image cannot be asked for, to which the other digest may belong.
+    // The index of the image, which may contain the other digest, cannot be read.
     let mut of_another = trivy("z", "2026-11-20T00:00:00Z", true);
     of_another["report"]["artifact"]["digest"] = json!(OTHER);
     let unknown = || Err("connection refused".to_owned());
@@ -239,7 +239,7 @@ fn sbomscanner(name: &str, namespace: &str, is_clean: bool) -> Value {
 }
 
 #[test]
-fn a_report_of_sbomscanner_that_cannot_be_read_hides_no_other_one() {
+fn an_unreadable_sbomscanner_report_does_not_hide_another_one() {
     let malformed = json!({
         "kind": "VulnerabilityReport", "metadata": {"name": "a", "namespace": "shop"}, "imageMetadata": {"digest": DIGEST},
         "report": {"results": [{}]},
@@ -260,7 +260,7 @@ fn quay(digest: &str, namespace: &str, is_clean: bool) -> Value {
 }
 
 #[test]
-fn a_report_about_an_index_hides_none_about_an_image_in_it() {
+fn a_report_about_an_index_does_not_hide_one_about_its_image() {
     let index = json!({"manifests": [{"digest": AMD64, "platform": {"os": "linux"}}]});
     let judged = |forged: Value, settings: &Value| {
         let name = format!("registry.example.com/app@{DIGEST}");
@@ -279,7 +279,7 @@ fn a_report_about_an_index_hides_none_about_an_image_in_it() {
     assert_codes(&judged(malformed, &lenient), &["vulnerable-image Deny", "evidence-unavailable Warn"]);
 }
 
-/// Of Kubescape, in a namespace, about a digest.
+/// A manifest of Kubescape in a namespace, about a digest.
 fn manifest(name: &str, namespace: &str, digest: &str, context: &str, is_clean: bool) -> Value {
     let found = json!({
         "vulnerability": {"id": "CVE-2026-0001", "severity": "Critical", "fix": {"versions": ["1"]}},
@@ -298,7 +298,7 @@ fn manifest(name: &str, namespace: &str, digest: &str, context: &str, is_clean: 
     })
 }
 
-/// A summary in the workload's namespace that leads to a manifest.
+/// A summary in the workload's namespace that refers to a manifest.
 fn summary(name: &str, to: (&str, &str)) -> Value {
     let (namespace, manifest) = to;
     json!({
@@ -315,11 +315,11 @@ fn by_summaries() -> Value {
     json!({"require": true, "reports": source("kubescape", None)})
 }
 
-const WHOLE: &str = "non-filtered";
+const COMPLETE: &str = "non-filtered";
 
 #[test]
-fn a_summary_leads_to_kubescapes_own_namespace_alone() {
-    let honest = [summary("s", ("kubescape", "m")), manifest("m", "kubescape", DIGEST, WHOLE, true)];
+fn a_summary_is_followed_to_kubescapes_own_namespace_only() {
+    let honest = [summary("s", ("kubescape", "m")), manifest("m", "kubescape", DIGEST, COMPLETE, true)];
     assert_codes(&judged(&cluster(&honest), by_summaries()), &[]);
     for (namespace, name) in [
         ("shop", "mine"),
@@ -330,11 +330,11 @@ fn a_summary_leads_to_kubescapes_own_namespace_alone() {
     ] {
         let forged = [
             summary("s", (namespace, name)),
-            manifest("mine", "shop", DIGEST, WHOLE, true),
-            manifest("mine", "shop-too", DIGEST, WHOLE, true),
-            manifest("../../shop/vulnerabilitymanifests/mine", "kubescape", DIGEST, WHOLE, true),
-            manifest("", "kubescape", DIGEST, WHOLE, true),
-            manifest("..", "kubescape", DIGEST, WHOLE, true),
+            manifest("mine", "shop", DIGEST, COMPLETE, true),
+            manifest("mine", "shop-too", DIGEST, COMPLETE, true),
+            manifest("../../shop/vulnerabilitymanifests/mine", "kubescape", DIGEST, COMPLETE, true),
+            manifest("", "kubescape", DIGEST, COMPLETE, true),
+            manifest("..", "kubescape", DIGEST, COMPLETE, true),
         ];
         let host = cluster(&forged);
         let response = judged(&host, by_summaries());
@@ -352,10 +352,10 @@ fn a_summary_leads_to_kubescapes_own_namespace_alone() {
 }
 
 #[test]
-fn a_summary_leads_to_a_manifest_about_its_own_digest() {
-    let mut unsaid = manifest("m", "kubescape", DIGEST, WHOLE, true);
-    unsaid["metadata"].as_object_mut().unwrap().remove("annotations");
-    for of_another in [manifest("m", "kubescape", OTHER, WHOLE, true), unsaid] {
+fn a_summary_is_followed_to_a_manifest_about_the_same_digest() {
+    let mut without_image = manifest("m", "kubescape", DIGEST, COMPLETE, true);
+    without_image["metadata"].as_object_mut().unwrap().remove("annotations");
+    for of_another in [manifest("m", "kubescape", OTHER, COMPLETE, true), without_image] {
         let response = judged(&cluster(&[summary("s", ("kubescape", "m")), of_another]), by_summaries());
         assert_codes(&response, &["unscanned-image Deny", "evidence-unavailable Deny"]);
         let message = response["message"].as_str().unwrap();
@@ -364,14 +364,14 @@ fn a_summary_leads_to_a_manifest_about_its_own_digest() {
 }
 
 #[test]
-fn no_summary_hides_another_one() {
-    let honest = [summary("s", ("shop", "m")), manifest("m", "kubescape", DIGEST, WHOLE, false)];
+fn one_summary_does_not_hide_another() {
+    let honest = [summary("s", ("shop", "m")), manifest("m", "kubescape", DIGEST, COMPLETE, false)];
     let mut malformed = summary("a", ("kubescape", "m"));
     malformed["spec"] = json!({});
     for forged in [
         vec![summary("a", ("kubescape", "f")), manifest("f", "kubescape", DIGEST, "filtered", true)],
-        vec![summary("a", ("kubescape", "o")), manifest("o", "kubescape", OTHER, WHOLE, true)],
-        vec![summary("a", ("shop", "mine")), manifest("mine", "shop", DIGEST, WHOLE, true)],
+        vec![summary("a", ("kubescape", "o")), manifest("o", "kubescape", OTHER, COMPLETE, true)],
+        vec![summary("a", ("shop", "mine")), manifest("mine", "shop", DIGEST, COMPLETE, true)],
         vec![summary("a", ("kubescape", "nothing"))],
         (0..40).map(|n| summary(&format!("a{n}"), ("kubescape", "nothing"))).collect(),
     ] {
@@ -384,37 +384,37 @@ fn no_summary_hides_another_one() {
 }
 
 #[test]
-fn a_filtered_manifest_that_a_summary_leads_to_can_only_keep_an_image_out() {
+fn a_filtered_manifest_found_by_a_summary_counts_only_against_the_image() {
     let of = |is_clean| [summary("s", ("kubescape", "f")), manifest("f", "kubescape", DIGEST, "filtered", is_clean)];
     assert_codes(&judged(&cluster(&of(true)), by_summaries()), &["unscanned-image Deny"]);
     assert_codes(&judged(&cluster(&of(false)), by_summaries()), &["vulnerable-image Deny", "unscanned-image Deny"]);
 }
 
 #[test]
-fn more_summaries_than_are_followed_take_the_manifests_of_kubescape_for_it() {
+fn with_too_many_summaries_kubescapes_manifests_are_searched_instead() {
     let mut reports: Vec<Value> = (0..33).map(|n| summary(&format!("s{n}"), ("kubescape", "m"))).collect();
     let response = judged(&cluster(&reports), by_summaries());
     assert_codes(&response, &["unscanned-image Deny", "evidence-unavailable Deny"]);
     let expected = "give the namespace of Kubescape in `scan.reports`: there are 33 VulnerabilityManifestSummaries about it in \
-                    `shop`, and no VulnerabilityManifest in `kubescape`";
+                    `shop`, but no VulnerabilityManifest in `kubescape`";
     assert!(response["message"].as_str().unwrap().contains(expected), "{response}");
-    reports.push(manifest("m", "kubescape", DIGEST, WHOLE, true));
+    reports.push(manifest("m", "kubescape", DIGEST, COMPLETE, true));
     assert_codes(&judged(&cluster(&reports), by_summaries()), &[]);
 }
 
 #[test]
-fn a_manifest_in_the_workloads_own_namespace_hides_no_filtered_one() {
-    let reports = [manifest("a", "shop", DIGEST, WHOLE, true), manifest("f", "shop", DIGEST, "filtered", false)];
+fn a_manifest_in_the_workloads_own_namespace_does_not_hide_a_filtered_one() {
+    let reports = [manifest("a", "shop", DIGEST, COMPLETE, true), manifest("f", "shop", DIGEST, "filtered", false)];
     let settings = json!({"reports": source("kubescape", Some("shop"))});
     assert_codes(&judged(&cluster(&reports), settings), &["vulnerable-image Deny"]);
 }
 
 #[test]
-fn a_scan_that_is_required_is_none_in_the_workloads_own_namespace() {
+fn reports_in_the_workloads_own_namespace_do_not_satisfy_require() {
     let of = |kind: &str, namespace: &str| match kind {
         "sbomscanner" => sbomscanner("r", namespace, true),
         "quay" => quay(DIGEST, namespace, true),
-        "kubescape" => manifest("m", namespace, DIGEST, WHOLE, true),
+        "kubescape" => manifest("m", namespace, DIGEST, COMPLETE, true),
         _ => {
             let mut report = trivy("r", "2026-11-19T08:00:00Z", true);
             report["metadata"]["namespace"] = json!(namespace);
@@ -427,19 +427,19 @@ fn a_scan_that_is_required_is_none_in_the_workloads_own_namespace() {
         let response = judged(&cluster(&[of(kind, "shop")]), required(Some("shop")));
         assert_codes(&response, &["unscanned-image Deny"]);
         let message = response["message"].as_str().unwrap();
-        let expected = "has no scan result that counts; have it scanned before it is deployed; reports in the workload's own \
-                        namespace do not count for `scan.require` [unscanned-image]";
+        let expected = "has no valid scan result; scan it, and publish the result where `scan` reads it; reports in the workload's own \
+                        namespace do not satisfy `scan.require` [unscanned-image]";
         assert!(message.ends_with(expected), "{message}");
         if kind != "kubescape" {
             assert_codes(&judged(&cluster(&[of(kind, "shop")]), required(None)), &["unscanned-image Deny"]);
         }
-        // Where a scan is not required, there is nothing to satisfy.
+        // Without `require` no scan is missing.
         assert_codes(&judged(&cluster(&[of(kind, "shop")]), json!({"reports": source(kind, None)})), &[]);
     }
 }
 
 #[test]
-fn the_people_of_a_namespace_do_not_choose_what_an_image_without_a_scan_is_refused_for() {
+fn people_of_a_namespace_cannot_choose_the_finding_for_an_unscanned_image() {
     let old = trivy("r", "2026-09-01T00:00:00Z", true);
     let required = json!({"require": true, "reports": source("trivyOperator", None)});
     assert_codes(&judged(&cluster(std::slice::from_ref(&old)), required), &["unscanned-image Deny"]);
@@ -447,16 +447,16 @@ fn the_people_of_a_namespace_do_not_choose_what_an_image_without_a_scan_is_refus
 }
 
 #[test]
-fn what_cannot_be_read_in_the_workloads_own_namespace_does_not_stand_for_a_scan() {
+fn an_unreadable_report_in_the_workloads_own_namespace_does_not_excuse_a_missing_scan() {
     let mut malformed = trivy("r", "2026-11-19T00:00:00Z", true);
     malformed["report"].as_object_mut().unwrap().remove("vulnerabilities");
     let required = json!({"require": true, "reports": source("trivyOperator", None)});
     let response = judged_by(&cluster(&[malformed]), &lenient(required));
     assert_codes(&response, &["unscanned-image Deny", "evidence-unavailable Warn"]);
-    let astray = summary("s", ("kubescape", "nothing"));
-    let response = judged_by(&cluster(&[astray]), &lenient(by_summaries()));
+    let dangling = summary("s", ("kubescape", "nothing"));
+    let response = judged_by(&cluster(&[dangling]), &lenient(by_summaries()));
     assert_codes(&response, &["unscanned-image Deny", "evidence-unavailable Warn"]);
-    // In another namespace it is the admin's choice.
+    // The admin chose the other namespace.
     let mut malformed = sbomscanner("r", "scans", true);
     malformed["report"] = json!({});
     let required = json!({"require": true, "reports": source("sbomscanner", Some("scans"))});

@@ -8,7 +8,7 @@ use crate::rules::schedule::STALE_IMAGE;
 use crate::rules::waiver::{EXCEPTED, EXPIRED_EXCEPTION};
 use crate::settings::Settings;
 
-/// Exceptions as the tests of rules have them.
+/// The tests of rules have their exceptions in a list.
 impl Source for Vec<Exception> {
     fn exceptions_for(&self, normalized: &str) -> Vec<&Exception> {
         self.iter().filter(|exception| exception.images.matches(normalized)).collect()
@@ -88,11 +88,11 @@ fn an_exception_in_force_comes_before_one_that_has_ended() {
     ]));
     assert!(applied(&all, "2026-12-01T00:00:00Z", stale())[0].2.contains("(new)"));
     let ended = applied(&all, "2027-12-01T00:00:00Z", stale());
-    assert!(ended[0].2.ends_with("2026-12-31 (new)"), "the last one is told of: {ended:?}");
+    assert!(ended[0].2.ends_with("2026-12-31 (new)"), "the one that ended last is reported: {ended:?}");
 }
 
 #[test]
-fn a_vulnerability_is_known_by_any_of_its_names() {
+fn a_vulnerability_is_matched_by_any_of_its_ids() {
     let all = exceptions(json!([{"images": ["*"], "cves": ["cve-2026-0001"], "until": "2026-12-31", "reason": "x"}]));
     let exceptions = Exceptions::for_image(&all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
     assert!(matches!(waiver(&exceptions, "CVE-2026-0001", &[]), Some(Waiver::InForce(terms)) if terms.reason == "x"));
@@ -102,24 +102,24 @@ fn a_vulnerability_is_known_by_any_of_its_names() {
 }
 
 #[test]
-fn an_advisory_is_covered_when_each_of_its_vulnerabilities_is() {
+fn an_advisory_is_covered_if_each_of_its_vulnerabilities_is_covered() {
     let both = |until: &str| {
         exceptions(json!([
             {"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"},
             {"images": ["*"], "cves": ["CVE-2026-0002"], "until": until, "reason": "y"},
         ]))
     };
-    let standing = |all: &Vec<Exception>| {
+    let is_covered = |all: &Vec<Exception>| {
         let exceptions = Exceptions::for_image(all, "docker.io/library/a:1", at("2026-12-01T00:00:00Z"));
         let aliases = ["CVE-2026-0001", "CVE-2026-0002"];
         matches!(waiver(&exceptions, "ELSA-2026-0001", &aliases), Some(Waiver::InForce(_)))
     };
-    assert!(standing(&both("2026-12-31")));
-    assert!(!standing(&both("2026-11-30")), "one of them has ended");
+    assert!(is_covered(&both("2026-12-31")));
+    assert!(!is_covered(&both("2026-11-30")), "one of them has ended");
 }
 
 #[test]
-fn an_exception_for_some_vulnerabilities_is_none_for_all_of_an_image() {
+fn an_exception_for_some_vulnerabilities_does_not_cover_all_of_an_image() {
     let all = exceptions(json!([
         {"images": ["*"], "rules": ["vulnerable-image", "stale-image"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"},
     ]));
@@ -129,7 +129,7 @@ fn an_exception_for_some_vulnerabilities_is_none_for_all_of_an_image() {
 }
 
 #[test]
-fn an_exception_that_does_not_end_or_give_a_reason_or_cover_anything_is_refused() {
+fn an_exception_needs_an_end_a_reason_and_something_to_cover() {
     let problems = settings(json!([
         {"images": ["*"], "rules": ["stale-image"]},
         {"images": ["*"], "until": "2026-12-31", "reason": "x"},
@@ -143,31 +143,31 @@ fn an_exception_that_does_not_end_or_give_a_reason_or_cover_anything_is_refused(
         [
             "exceptions[0]: `until` is required",
             "exceptions[0]: `reason` is required",
-            "exceptions[1]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
-            "exceptions[2]: it covers nothing; name findings in `rules`, vulnerabilities in `cves`, or both",
+            "exceptions[1]: the exception covers nothing; list findings in `rules`, vulnerabilities in `cves`, or both",
+            "exceptions[2]: the exception covers nothing; list findings in `rules`, vulnerabilities in `cves`, or both",
             "exceptions[2].reason: cannot be empty",
-            "exceptions[3].until: `tomorrow` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
-            "exceptions[3].rules[0]: `stale-imgae` is no code of a finding; did you mean `stale-image`?",
+            "exceptions[3].until: invalid date `tomorrow`; write the last day, such as `2026-12-31`, or an RFC 3339 time",
+            "exceptions[3].rules[0]: unknown finding code `stale-imgae`; did you mean `stale-image`?",
             "exceptions[3].rules[1]: `invalid-reference` cannot be excepted",
-            "exceptions[3].rules[2]: `zzz` is no code of a finding; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, unknown-registry, evidence-unavailable",
-            "exceptions[4].until: `2026-02-30` is no date; write the last day, `2026-12-31`, or a time by RFC 3339",
-            "exceptions[4].cves[0]: `CVE-2026` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
-            "exceptions[4].cves[1]: `openssl` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
-            "exceptions[4].cves[2]: `GHSA-1` is no id of a vulnerability; write it as the scanner does, `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
-            "exceptions[4].cves[3]: expected the id of a vulnerability such as `CVE-2026-12345`, found a number; put it in quotes: \"7\"",
+            "exceptions[3].rules[2]: unknown finding code `zzz`; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, unknown-registry, evidence-unavailable",
+            "exceptions[4].until: invalid date `2026-02-30`; write the last day, such as `2026-12-31`, or an RFC 3339 time",
+            "exceptions[4].cves[0]: invalid vulnerability id `CVE-2026`; write it as the scanner does, such as `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+            "exceptions[4].cves[1]: invalid vulnerability id `openssl`; write it as the scanner does, such as `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+            "exceptions[4].cves[2]: invalid vulnerability id `GHSA-1`; write it as the scanner does, such as `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
+            "exceptions[4].cves[3]: expected a vulnerability id such as `CVE-2026-12345`, found a number; put it in quotes: \"7\"",
         ]
     );
 }
 
 #[test]
-fn an_exception_of_the_past_is_valid() {
+fn an_exception_that_has_ended_is_a_valid_setting() {
     assert!(
         settings(json!([{"images": ["*"], "rules": ["stale-image"], "until": "2001-01-01", "reason": "x"}])).is_ok()
     );
 }
 
 #[test]
-fn ids_are_those_that_scanners_use() {
+fn the_vulnerability_ids_of_scanners_are_accepted() {
     for id in [
         "CVE-2026-0001",
         "CVE-2021-1234567",

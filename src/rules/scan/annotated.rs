@@ -1,4 +1,4 @@
-//! What annotations and labels say about the scans of an image.
+//! The scans of an image that annotations and labels describe.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use crate::evidence::Answer;
 use crate::evidence::registry::Registry;
 use crate::workload::site::{ImageSite, Workload};
 
-/// The annotations of pods that are about scans, by pod template.
+/// The scan annotations of pods, by pod template.
 #[derive(Default)]
 pub(super) struct PodScanAnnotations(HashMap<String, OfPod>);
 
 #[derive(Default)]
 struct OfPod {
-    /// Those about all containers.
+    /// The annotations about all containers.
     all: Vec<ScanAnnotation>,
-    /// Those about one container, or image volume, by its name.
+    /// The annotations about one container or image volume, by its name.
     by_container: HashMap<String, Vec<ScanAnnotation>>,
 }
 
@@ -36,8 +36,8 @@ impl PodScanAnnotations {
         Self(by_template)
     }
 
-    /// How many there are about the image at a site, and which: those about all of its pod first. There may be as many as
-    /// there are images, so counting them does not visit each.
+    /// The number of annotations about the image at a site, and the annotations. Those about the whole pod come first. The number
+    /// is not counted from the iterator, because a pod may have as many annotations as images.
     pub(super) fn about<'a>(&'a self, site: &ImageSite<'_>) -> (usize, impl Iterator<Item = &'a ScanAnnotation>) {
         let of_pod = self.0.get(site.template());
         let all = of_pod.map_or(&[][..], |of_pod| &of_pod.all);
@@ -45,55 +45,56 @@ impl PodScanAnnotations {
         (all.len() + of_container.len(), all.iter().chain(of_container))
     }
 
-    /// Those about the container, or image volume, of a site alone.
+    /// The annotations about only the container or image volume of a site.
     pub(super) fn of_container(&self, site: &ImageSite<'_>) -> Option<&[ScanAnnotation]> {
         let of_container = self.0.get(site.template())?.by_container.get(site.name.as_deref()?)?;
         Some(of_container)
     }
 }
 
-/// The most annotations, or labels, that are judged for one image. Nobody needs more; without a bound, the pods of an attacker
-/// would cost the product of their containers and their annotations.
+/// The most annotations or labels that are judged for one image. Without a limit, the cost would be the number of containers times
+/// the number of annotations.
 const MAX_ANNOTATIONS: usize = 64;
 
-/// The most vulnerabilities that the annotations, or the labels, about one image may name. In 256 KiB, which is what
-/// Kubernetes allows for all annotations of an object, there is hardly room for more.
+/// The most vulnerabilities that the annotations or the labels about one image may name. The 256 KiB that Kubernetes allows for
+/// all annotations of an object hardly hold more.
 const MAX_NAMED: usize = 4096;
 
-pub(super) fn of_image(subject: &ScannedImage<'_>, registry: &mut Registry<'_>) -> Answer<Vec<Scan>> {
-    let mut statements = Vec::new();
-    for (place, entries) in [(Place::Manifest, &subject.facts.annotations), (Place::Config, &subject.facts.labels)] {
+/// The scans that the annotations and labels of an image itself describe.
+pub(super) fn of_image(image: &ScannedImage<'_>, registry: &mut Registry<'_>) -> Answer<Vec<Scan>> {
+    let mut annotations = Vec::new();
+    for (place, entries) in [(Place::Manifest, &image.facts.annotations), (Place::Config, &image.facts.labels)] {
         let entries = entries.iter().filter(|(key, _)| annotations::is_about_scans(key));
-        statements.extend(entries.filter_map(|(key, value)| annotations::read(key, value, place)));
+        annotations.extend(entries.filter_map(|(key, value)| annotations::read(key, value, place)));
     }
-    about(statements.len(), statements.iter(), subject, registry)
+    about(annotations.len(), annotations.iter(), image, registry)
 }
 
-/// What some statements, `count` of them, say of an image, as far as they are about it. Too many are an objection.
+/// The scans that `count` annotations describe, if they are about this image. Too many annotations flag the image.
 ///
 /// # Errors
-/// Why it cannot be known which image they are about.
+/// Why it is not known which image they are about.
 pub(super) fn about<'a>(
     count: usize,
-    statements: impl Iterator<Item = &'a ScanAnnotation>,
-    subject: &ScannedImage<'_>,
+    annotations: impl Iterator<Item = &'a ScanAnnotation>,
+    image: &ScannedImage<'_>,
     registry: &mut Registry<'_>,
 ) -> Answer<Vec<Scan>> {
     let mut scans = Vec::new();
     if count > MAX_ANNOTATIONS {
-        let objection = format!("are {count}, of which at most {MAX_ANNOTATIONS} are read");
-        scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
+        let source = format!("{count} annotations or labels about scans");
+        scans.push(Scan::objecting(source, format!("exceed the limit of {MAX_ANNOTATIONS}")));
     }
     let mut named = 0;
-    for statement in statements.take(MAX_ANNOTATIONS) {
-        let relation = match &statement.image {
-            Some(digest) => subject.relation(digest, registry)?,
+    for annotation in annotations.take(MAX_ANNOTATIONS) {
+        let relation = match &annotation.image {
+            Some(digest) => image.relation(digest, registry)?,
             None => Relation::Same,
         };
-        let Some(scan) = statement.scan.clone().of(relation) else { continue };
+        let Some(scan) = annotation.scan.clone().of(relation) else { continue };
         named += scan.named.len();
         if named > MAX_NAMED {
-            let objection = format!("name more than {MAX_NAMED} vulnerabilities, which is as many as are read");
+            let objection = format!("name more than {MAX_NAMED} vulnerabilities, which is the limit");
             scans.push(Scan::objecting("annotations or labels about scans".to_owned(), objection));
             break;
         }

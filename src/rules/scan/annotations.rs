@@ -1,9 +1,9 @@
-//! What annotations of pods and images, and labels of images, say of scans.
+//! Reads scan results from annotations of pods and images, and from labels of images.
 //!
 //! Two of the keys are OpenShift's ("Container security: annotations"): `images.openshift.io/deny-execution` and
 //! `quality.images.openshift.io/vulnerability.<provider>`. The third is `scan.container-patch.dev/<container>`, which is
-//! about one container and names the digest that was scanned. Many tools write these, and each a little differently; what
-//! cannot be read is an objection to the image, because else a typo would clear it.
+//! about one container and names the digest that was scanned. Many tools write these annotations, with small differences. An
+//! annotation that cannot be read flags the image; otherwise a typo would clear it.
 
 use std::borrow::Cow;
 
@@ -17,24 +17,24 @@ use crate::image::Digest;
 use crate::json;
 use crate::sanitized::Sanitized;
 
-/// Whether an image must not run.
+/// Key of the annotation that says whether an image must not run.
 pub const DENY_EXECUTION: &str = "images.openshift.io/deny-execution";
-/// What a scanner found in an image, without the name of the scanner.
+/// Prefix of the key of a scan result. The name of the scanner follows.
 pub const VULNERABILITY: &str = "quality.images.openshift.io/vulnerability.";
-/// What a scanner found in the image of a container, or a volume, without its name.
+/// Prefix of the key of a scan result for one container or image volume. Its name follows.
 pub const CONTAINER: &str = "scan.container-patch.dev/";
 
-/// The most bytes of one annotation that are read. Kubernetes allows 256 KiB for all annotations of an object, and every one
-/// is looked at on every admission.
+/// The most bytes of one annotation that are read. Kubernetes allows 256 KiB for all annotations of an object, and every
+/// admission reads all of them.
 const LONGEST: usize = 128 << 10;
 
-/// Whether an annotation, or a label, is about a scan. Case does not matter, so that no spelling of a key hides it.
+/// Whether an annotation or a label is about a scan. Case is ignored, so that no spelling hides a scan result.
 #[must_use]
 pub fn is_about_scans(key: &str) -> bool {
     key.eq_ignore_ascii_case(DENY_EXECUTION) || [VULNERABILITY, CONTAINER].iter().any(|prefix| starts(key, prefix))
 }
 
-/// The container, or image volume, that an annotation of a pod is about; nothing where it is about all of them.
+/// The container or image volume that an annotation of a pod is about. Nothing if it is about all of them.
 #[must_use]
 pub fn container(key: &str) -> Option<&str> {
     key.get(CONTAINER.len()..).filter(|_| starts(key, CONTAINER))
@@ -44,16 +44,16 @@ fn starts(key: &str, prefix: &str) -> bool {
     key.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// What an annotation or a label says of an image.
+/// A scan result from an annotation or a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanAnnotation {
-    /// What it says.
+    /// The scan result.
     pub scan: Scan,
-    /// The digest of the image that it is about, where it names one.
+    /// The digest of the scanned image, if the annotation names one.
     pub image: Option<String>,
 }
 
-/// Where an annotation, or a label, stands.
+/// Where an annotation or a label is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// On the pod that names the image.
@@ -64,7 +64,7 @@ pub enum Place {
     Config,
 }
 
-/// Reads an annotation or label that is about a scan. Nothing where it has nothing to say.
+/// Reads an annotation or a label about a scan. Nothing if it does not affect the image.
 #[must_use]
 pub fn read(key: &str, value: &str, place: Place) -> Option<ScanAnnotation> {
     let source = match place {
@@ -74,24 +74,24 @@ pub fn read(key: &str, value: &str, place: Place) -> Option<ScanAnnotation> {
     };
     let objecting = |objection| ScanAnnotation { scan: Scan::objecting(source.clone(), objection), image: None };
     if value.len() > LONGEST {
-        return Some(objecting(format!("is {} bytes long, of which at most {LONGEST} are read", value.len())));
+        return Some(objecting(format!("is {} bytes long; at most {LONGEST} are read", value.len())));
     }
     if key.eq_ignore_ascii_case(DENY_EXECUTION) {
-        return match flag(value) {
+        return match boolean(value) {
             Some(true) => Some(objecting("says that it must not run".to_owned())),
             Some(false) => None,
             None => Some(objecting(format!("is `{}`; write \"true\" or \"false\"", Sanitized(value)))),
         };
     }
     let needs_image = place == Place::Pod && starts(key, CONTAINER);
-    Some(match statement(value, source.clone(), needs_image) {
-        Ok(statement) => statement,
+    Some(match scan_annotation(value, source.clone(), needs_image) {
+        Ok(annotation) => annotation,
         Err(cause) => objecting(format!("cannot be read: {cause}")),
     })
 }
 
-/// A boolean, in the spellings of the Go tools that write these annotations.
-fn flag(text: &str) -> Option<bool> {
+/// A boolean as Go's `strconv.ParseBool` reads it, because Go tools write these annotations.
+fn boolean(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -99,7 +99,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// The fields of the annotation. Go, which most of its writers speak, knows no case in the keys of JSON.
+/// The fields of the annotation. Most tools that write it use Go, whose JSON keys ignore case.
 #[derive(Deserialize)]
 struct Quality<'a> {
     #[serde(borrow, default, alias = "Timestamp")]
@@ -132,7 +132,7 @@ struct Named<'a> {
     published: Option<Cow<'a, str>>,
 }
 
-/// One line of a summary. The count stands in `data`, in older annotations in `score`.
+/// One line of a summary. The count is in `data`, or in `score` in older annotations.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -148,16 +148,16 @@ struct Line<'a> {
     fixable: Option<&'a RawValue>,
 }
 
-fn statement(value: &str, source: String, needs_image: bool) -> Result<ScanAnnotation, String> {
+fn scan_annotation(value: &str, source: String, needs_image: bool) -> Result<ScanAnnotation, String> {
     let quality: Quality<'_> = json::read_strictly(value)?;
-    let at = quality.timestamp.map(timestamp).transpose()?.flatten().ok_or("it has no `timestamp`")?;
+    let at = quality.timestamp.map(timestamp).transpose()?.flatten().ok_or("`timestamp` is required")?;
     let compliant = quality.compliant.map(compliant).transpose()?.flatten();
     let image = quality.image.map(Cow::into_owned);
     match &image {
         Some(digest) => {
-            Digest::parse(digest).map_err(|error| format!("image: `{}` is no digest: {error}", Sanitized(digest)))?;
+            Digest::parse(digest).map_err(|error| format!("image: invalid digest `{}`: {error}", Sanitized(digest)))?;
         }
-        None if needs_image => return Err("it has no `image`, the digest of the image that was scanned".to_owned()),
+        None if needs_image => return Err("`image`, the digest of the scanned image, is required".to_owned()),
         None => {}
     }
     let named = named(quality.vulnerabilities.unwrap_or_default())?;
@@ -174,7 +174,7 @@ fn statement(value: &str, source: String, needs_image: bool) -> Result<ScanAnnot
 fn named(vulnerabilities: Vec<Named<'_>>) -> Result<Vec<Vulnerability>, String> {
     let read = |(index, named): (usize, Named<'_>)| {
         let severity = Severity::of(&named.severity).ok_or_else(|| {
-            format!("vulnerabilities[{index}].severity: `{}` is no severity", Sanitized(&named.severity))
+            format!("vulnerabilities[{index}].severity: unknown severity `{}`", Sanitized(&named.severity))
         })?;
         Ok(Vulnerability {
             id: named.id.into_owned(),
@@ -188,7 +188,7 @@ fn named(vulnerabilities: Vec<Named<'_>>) -> Result<Vec<Vulnerability>, String> 
     vulnerabilities.into_iter().enumerate().map(read).collect()
 }
 
-/// The vulnerabilities that a summary counts beyond those that are named.
+/// The vulnerabilities that a summary counts in addition to those that are named.
 fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
     let of = |count: &Count| {
         let known = || named.iter().filter(|vulnerability| vulnerability.severity == count.severity);
@@ -199,7 +199,7 @@ fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
     total.iter().map(of).filter(|count| count.all > 0).collect()
 }
 
-/// The counts of a summary, the worst severity first, and whether it has any.
+/// The counts of a summary, with the worst severity first, and whether it has counts at all.
 fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     let Some(summary) = summary else { return Ok((Vec::new(), false)) };
     // Some tools write the list into a string.
@@ -216,9 +216,9 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     let mut has_counts = false;
     for (index, line) in lines.into_iter().enumerate() {
         let at = |cause: String| format!("summary[{index}].{cause}");
-        let line: Line<'_> = json::read_strictly(line.get()).map_err(at)?;
+        let line: Line<'_> = json::read_strictly(line.get()).map_err(|cause| format!("summary[{index}]: {cause}"))?;
         if line.data.or(line.score).is_none() {
-            return Err(at("data: there is none".to_owned()));
+            return Err(format!("summary[{index}]: `data` is required"));
         }
         let mut all = None;
         for number in [line.data, line.score].into_iter().flatten() {
@@ -236,21 +236,21 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     Ok((counts.into_iter().filter(|count| count.all > 0).collect(), has_counts))
 }
 
-/// A count; nothing for a letter grade, which counts nothing.
+/// A count. Nothing for a letter grade.
 fn count(json: &RawValue) -> Result<Option<u64>, String> {
-    let text = text_of(json).ok_or_else(|| format!("`{}` is no count", Sanitized(json.get())))?;
+    let text = text_of(json).ok_or_else(|| format!("invalid count `{}`", Sanitized(json.get())))?;
     let text = text.trim();
     if let [b'A'..=b'Z' | b'a'..=b'z', sign @ ..] = text.as_bytes()
         && matches!(sign, [] | [b'+' | b'-'])
     {
         return Ok(None);
     }
-    // 4.0 is how some JSON libraries write 4.
+    // Some JSON libraries write 4 as 4.0.
     let whole = text.strip_suffix(".0").unwrap_or(text);
-    whole.parse().map(Some).map_err(|_| format!("`{}` is no count", Sanitized(text)))
+    whole.parse().map(Some).map_err(|_| format!("invalid count `{}`", Sanitized(text)))
 }
 
-/// The severity of a line: the worse one of its label and its index, else not known.
+/// The severity of a line: the worse one of its label and its index. Without either it is unknown.
 fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, String> {
     let index = match index {
         Some(index) => {
@@ -260,7 +260,7 @@ fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, S
                 "2" => Some(Severity::High),
                 "1" => Some(Severity::Medium),
                 "0" => Some(Severity::Low),
-                other => return Err(format!("severityIndex: `{}` is none of 0, 1, 2, 3", Sanitized(other))),
+                other => return Err(format!("severityIndex: expected 0, 1, 2 or 3, found `{}`", Sanitized(other))),
             }
         }
         None => None,
@@ -270,7 +270,7 @@ fn severity(label: Option<&str>, index: Option<&RawValue>) -> Result<Severity, S
     Ok(word.and_then(Severity::of).max(index).unwrap_or(Severity::Unknown))
 }
 
-/// A string, or a number as it is written.
+/// The text of a JSON string or number.
 fn text_of(json: &RawValue) -> Option<String> {
     match json.get().bytes().next() {
         Some(b'"') => serde_json::from_str(json.get()).ok(),
@@ -279,34 +279,31 @@ fn text_of(json: &RawValue) -> Option<String> {
     }
 }
 
-/// `true`, `"true"`; nothing for null, by which a scanner says that it does not judge.
+/// A boolean or its text. Nothing for null, which means that the scanner does not judge.
 fn compliant(json: &RawValue) -> Result<Option<bool>, String> {
     let text = if json.get().starts_with('"') { text_of(json) } else { Some(json.get().to_owned()) };
     match text.as_deref().map(str::trim) {
         Some("") => Ok(None),
-        Some(text) if flag(text).is_some() => Ok(flag(text)),
-        _ => Err(format!("compliant: `{}` is neither true nor false", Sanitized(json.get()))),
+        Some(text) if boolean(text).is_some() => Ok(boolean(text)),
+        _ => Err(format!("compliant: expected true or false, found `{}`", Sanitized(json.get()))),
     }
 }
 
-/// A time as text, or in seconds since 1970; nothing for no text.
+/// A time as text, or in seconds since 1970. Nothing for an empty text.
 fn timestamp(json: &RawValue) -> Result<Option<DateTime<Utc>>, String> {
-    let unreadable = || format!("timestamp: `{}` is no time; write one by RFC 3339", Sanitized(json.get()));
+    let unreadable = || format!("timestamp: invalid time `{}`; write an RFC 3339 time", Sanitized(json.get()));
     let text = text_of(json).ok_or_else(unreadable)?;
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
-    // Fractions of a second make no difference; powers of ten would.
+    // A fraction of a second is dropped. A number with an exponent is rejected, not truncated.
     let fraction = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|byte| byte.is_ascii_digit()));
     let seconds = fraction.map_or(text, |(seconds, _)| seconds);
     let since_epoch = seconds.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let time = since_epoch.or_else(|| time::parse(text)).ok_or_else(unreadable)?;
     if !time::is_plausible(time) {
-        return Err(format!(
-            "timestamp: `{}` is when no image was scanned; write the time of the scan",
-            Sanitized(json.get())
-        ));
+        return Err(format!("timestamp: implausible time `{}`; write the time of the scan", Sanitized(json.get())));
     }
     Ok(Some(time))
 }
@@ -320,15 +317,15 @@ mod tests {
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn said(value: &str) -> Scan {
+    fn scan_of(value: &str) -> Scan {
         read(&format!("{VULNERABILITY}trivy"), value, Place::Manifest).unwrap().scan
     }
 
-    /// What an annotation says, with these fields besides a time.
+    /// The scan of an annotation with a timestamp and these fields.
     fn quality(fields: Value) -> Scan {
         let mut all = json!({"timestamp": "2026-11-19T08:00:00Z"});
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        said(&all.to_string())
+        scan_of(&all.to_string())
     }
 
     fn objection(scan: &Scan) -> &str {
@@ -341,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_known_in_any_case_and_others_are_not() {
+    fn keys_are_recognized_in_any_case() {
         for key in [
             "images.openshift.io/deny-execution",
             "Images.OpenShift.io/Deny-Execution",
@@ -356,11 +353,11 @@ mod tests {
         }
         assert_eq!(container(&format!("{CONTAINER}app")), Some("app"));
         assert_eq!(container("SCAN.container-patch.dev/app"), Some("app"));
-        assert_eq!(container(&format!("{VULNERABILITY}x")), None, "it is about all of them");
+        assert_eq!(container(&format!("{VULNERABILITY}x")), None, "it is about all containers");
     }
 
     #[test]
-    fn deny_execution_is_a_boolean_as_go_reads_one() {
+    fn deny_execution_accepts_the_booleans_of_go() {
         let of = |value| read("images.openshift.io/deny-execution", value, Place::Pod);
         for value in ["true", "True", "1", "t"] {
             assert_eq!(objection(&of(value).unwrap().scan), "says that it must not run", "{value}");
@@ -372,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_read_in_every_spelling_that_is_seen() {
+    fn a_summary_is_read_in_every_known_spelling() {
         let critical = vec![(Severity::Critical, 4, 4)];
         for fields in [
             json!({"summary": [{"label": "critical", "data": 4, "severityIndex": 3, "reference": null}]}),
@@ -402,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_grade_and_an_empty_summary_are_no_scan_result() {
+    fn a_letter_grade_or_an_empty_summary_is_not_a_scan_result() {
         for summary in
             [json!([{"label": "health", "data": "A", "severityIndex": 0}]), json!([]), json!(""), json!(null)]
         {
@@ -414,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn compliant_is_a_boolean_or_text_or_nothing() {
+    fn compliant_is_a_boolean_its_text_or_null() {
         for value in [json!(false), json!("false"), json!("False")] {
             assert_eq!(objection(&quality(json!({ "compliant": value }))), "says that it is not compliant");
         }
@@ -424,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_text_or_seconds() {
+    fn a_timestamp_is_text_or_seconds() {
         for timestamp in [
             json!("2026-11-19T08:00:00Z"),
             json!(1_795_075_200),
@@ -432,13 +429,13 @@ mod tests {
             json!(1_795_075_200.5),
             json!("2026-11-19T08:00:00+0000"),
         ] {
-            let at = said(&json!({"timestamp": timestamp, "compliant": true}).to_string()).at;
+            let at = scan_of(&json!({"timestamp": timestamp, "compliant": true}).to_string()).at;
             assert_eq!(at.map(|at| at.to_rfc3339()), Some("2026-11-19T08:00:00+00:00".to_owned()), "{timestamp}");
         }
     }
 
     #[test]
-    fn vulnerabilities_that_are_named_are_not_counted_twice() {
+    fn named_vulnerabilities_are_not_counted_twice() {
         let scan = quality(json!({
             "summary": [{"label": "critical", "data": "3", "fixable": 1}, {"label": "low", "data": "1", "fixable": 0}],
             "vulnerabilities": [
@@ -459,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_objection_that_says_why() {
+    fn an_annotation_that_cannot_be_read_flags_the_image_with_the_cause() {
         let deep = "[".repeat(10_000);
         let long = "x".repeat(200 << 10);
         let with = |field: &str| format!(r#"{{"timestamp": 1763539200, {field}}}"#);
@@ -471,47 +468,44 @@ mod tests {
             (&with(&format!(r#""summary": {deep}"#)), "expected value"),
             (
                 &with(&format!(r#""summary": {deep}{}"#, "]".repeat(10_000))),
-                "summary[0].invalid type: sequence, expected an object",
+                "summary[0]: invalid type: sequence, expected an object",
             ),
             (&format!("{{\"a\": \"{}\"", &long[..100_000]), "EOF while parsing an object"),
-            ("{}", "it has no `timestamp`"),
-            (r#"{"timestamp": null}"#, "it has no `timestamp`"),
-            (r#"{"timestamp": 0}"#, "timestamp: `0` is when no image was scanned"),
-            (
-                r#"{"timestamp": "0001-01-01T00:00:00Z"}"#,
-                "timestamp: `\"0001-01-01T00:00:00Z\"` is when no image was scanned",
-            ),
-            (r#"{"timestamp": 8210266876799}"#, "timestamp: `8210266876799` is when no image was scanned"),
-            (r#"{"timestamp": -8334601228800}"#, "timestamp: `-8334601228800` is when no image was scanned"),
-            (r#"{"timestamp": "soon"}"#, "timestamp: `\"soon\"` is no time"),
-            (r#"{"timestamp": 1e400}"#, "timestamp: `1e400` is no time"),
-            (r#"{"timestamp": 99999999999999999999}"#, "timestamp: `99999999999999999999` is no time"),
-            (&with(r#""compliant": "maybe""#), "compliant: `\"maybe\"` is neither true nor false"),
-            (&with(r#""compliant": 7"#), "compliant: `7` is neither"),
+            ("{}", "`timestamp` is required"),
+            (r#"{"timestamp": null}"#, "`timestamp` is required"),
+            (r#"{"timestamp": 0}"#, "timestamp: implausible time `0`"),
+            (r#"{"timestamp": "0001-01-01T00:00:00Z"}"#, "timestamp: implausible time `\"0001-01-01T00:00:00Z\"`"),
+            (r#"{"timestamp": 8210266876799}"#, "timestamp: implausible time `8210266876799`"),
+            (r#"{"timestamp": -8334601228800}"#, "timestamp: implausible time `-8334601228800`"),
+            (r#"{"timestamp": "soon"}"#, "timestamp: invalid time `\"soon\"`"),
+            (r#"{"timestamp": 1e400}"#, "timestamp: invalid time `1e400`"),
+            (r#"{"timestamp": 99999999999999999999}"#, "timestamp: invalid time `99999999999999999999`"),
+            (&with(r#""compliant": "maybe""#), "compliant: expected true or false, found `\"maybe\"`"),
+            (&with(r#""compliant": 7"#), "compliant: expected true or false, found `7`"),
             (&with(r#""compliant": false, "compliant": true"#), "duplicate field `compliant`"),
             (&with(r#""summary": {}"#), "summary: invalid type: map"),
-            (&with(r#""summary": [7]"#), "summary[0].invalid type: integer `7`"),
-            (&with(r#""summary": [{"label": "critical"}]"#), "summary[0].data: there is none"),
-            (&with(r#""summary": [{"label": "critical", "data": -1}]"#), "summary[0].data: `-1` is no count"),
-            (&with(r#""summary": [{"label": "critical", "data": 1e400}]"#), "summary[0].data: `1e400` is no count"),
+            (&with(r#""summary": [7]"#), "summary[0]: invalid type: integer `7`"),
+            (&with(r#""summary": [{"label": "critical"}]"#), "summary[0]: `data` is required"),
+            (&with(r#""summary": [{"label": "critical", "data": -1}]"#), "summary[0].data: invalid count `-1`"),
+            (&with(r#""summary": [{"label": "critical", "data": 1e400}]"#), "summary[0].data: invalid count `1e400`"),
             (
                 &with(r#""summary": [{"label": "critical", "data": 99999999999999999999}]"#),
-                "summary[0].data: `99999999999999999999` is no count",
+                "summary[0].data: invalid count `99999999999999999999`",
             ),
-            (&with(r#""summary": [{"label": "critical", "data": "many"}]"#), "summary[0].data: `many` is no count"),
-            (&with(r#""summary": [{"label": "critical", "data": [4]}]"#), "summary[0].data: `[4]` is no count"),
+            (&with(r#""summary": [{"label": "critical", "data": "many"}]"#), "summary[0].data: invalid count `many`"),
+            (&with(r#""summary": [{"label": "critical", "data": [4]}]"#), "summary[0].data: invalid count `[4]`"),
             (
                 &with(r#""summary": [{"label": "x", "data": 1, "severityIndex": 9}]"#),
-                "summary[0].severityIndex: `9` is none of 0, 1, 2, 3",
+                "summary[0].severityIndex: expected 0, 1, 2 or 3, found `9`",
             ),
-            (&with(r#""image": "latest""#), "image: `latest` is no digest"),
+            (&with(r#""image": "latest""#), "image: invalid digest `latest`"),
             (
                 &with(r#""vulnerabilities": [{"id": "CVE-1", "severity": "severe"}]"#),
-                "vulnerabilities[0].severity: `severe` is no severity",
+                "vulnerabilities[0].severity: unknown severity `severe`",
             ),
             (&with(r#""vulnerabilities": [{"severity": "low"}]"#), "vulnerabilities[0]: missing field `id`"),
         ] {
-            let scan = said(value);
+            let scan = scan_of(value);
             let expected = format!("cannot be read: {expected}");
             assert!(
                 !scan.is_result && objection(&scan).starts_with(&expected),
@@ -524,16 +518,16 @@ mod tests {
     }
 
     #[test]
-    fn a_very_long_annotation_is_not_read() {
+    fn a_very_long_annotation_flags_the_image() {
         let value = |length: usize| {
             format!(r#"{{"timestamp": 1763539200, "compliant": true, "x": "{}"}}"#, "x".repeat(length - 53))
         };
-        assert_eq!((value(1 << 17).len(), said(&value(1 << 17)).objection), (1 << 17, None));
-        assert_eq!(objection(&said(&value(200 << 10))), "is 204800 bytes long, of which at most 131072 are read");
+        assert_eq!((value(1 << 17).len(), scan_of(&value(1 << 17)).objection), (1 << 17, None));
+        assert_eq!(objection(&scan_of(&value(200 << 10))), "is 204800 bytes long; at most 131072 are read");
     }
 
     #[test]
-    fn what_a_summary_says_twice_counts_as_the_worse() {
+    fn the_worse_of_two_values_in_a_summary_counts() {
         for line in [
             json!({"label": "Critical:", "data": 5}),
             json!({"label": "low", "data": 5, "severityIndex": 3}),
@@ -547,18 +541,18 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_of_a_container_names_the_image_that_was_scanned() {
+    fn an_annotation_of_a_container_requires_the_digest_of_the_scanned_image() {
         let key = format!("{CONTAINER}app");
         let value = json!({"timestamp": 1_763_539_200, "compliant": true, "image": DIGEST}).to_string();
-        let statement = read(&key, &value, Place::Pod).unwrap();
-        assert_eq!((statement.image.as_deref(), statement.scan.objection), (Some(DIGEST), None));
+        let annotation = read(&key, &value, Place::Pod).unwrap();
+        assert_eq!((annotation.image.as_deref(), annotation.scan.objection), (Some(DIGEST), None));
         let value = json!({"timestamp": 1_763_539_200, "compliant": true}).to_string();
         let scan = read(&key, &value, Place::Pod).unwrap().scan;
-        assert_eq!(objection(&scan), "cannot be read: it has no `image`, the digest of the image that was scanned");
+        assert_eq!(objection(&scan), "cannot be read: `image`, the digest of the scanned image, is required");
         assert_eq!(
             read(&key, &value, Place::Config).unwrap().scan.objection,
             None,
-            "an image cannot name its own digest"
+            "an image cannot contain its own digest"
         );
     }
 }

@@ -9,19 +9,19 @@ use crate::evidence::Answer;
 use crate::evidence::registry::{ImageFacts, Registry};
 use crate::image::Reference;
 
-/// The image that scan results are wanted for.
+/// The image whose scan results are needed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScannedImage<'s> {
     /// The image, as it is written.
     pub(super) image: &'s Reference<'s>,
-    /// The digest that is judged, where it is known without asking.
+    /// The digest that is judged, if it is known without asking the registry.
     pub(super) digest: Option<&'s str>,
-    /// What its registry said of it.
+    /// The facts from its registry.
     pub(super) facts: &'s ImageFacts,
 }
 
 impl<'s> ScannedImage<'s> {
-    /// The image of which a registry said this. `digest` is the one that is judged, where it is known already.
+    /// An image with the facts from its registry. `digest` is the one that is judged, if it is known already.
     #[must_use]
     pub(super) fn new(image: &'s Reference<'s>, digest: Option<&'s str>, facts: &'s ImageFacts) -> Self {
         Self { image, digest, facts }
@@ -32,15 +32,15 @@ impl<'s> ScannedImage<'s> {
         self.digest.map_or_else(|| registry.digest(&self.image.registry_name()), |digest| Ok(digest.to_owned()))
     }
 
-    /// Whether a digest is that of a single image, and not of an index, as far as its registry said.
+    /// Whether a digest is known to be the digest of a single image, and not of an index.
     pub(super) fn is_single(&self, digest: &str) -> bool {
         self.facts.digest.as_deref() == Some(digest)
     }
 
-    /// How a digest stands to the image that is judged.
+    /// How a digest is related to the image that is judged.
     ///
     /// # Errors
-    /// Why it cannot be known.
+    /// Why it is not known.
     pub(super) fn relation(&self, digest: &str, registry: &mut Registry<'_>) -> Answer<Relation> {
         let mut reported = Reported::default();
         let related = self.related([digest], |digest| *digest, registry, &mut reported);
@@ -50,9 +50,9 @@ impl<'s> ScannedImage<'s> {
         }
     }
 
-    /// Those of some things that are about the image that is judged, or about one in its index. There may be thousands of
-    /// them, and what they are held against is made once, when the first one needs it. Where that fails, those remain that
-    /// are known without it.
+    /// The candidates that are about the image that is judged, or about an image in its index. There may be thousands, so the
+    /// digests of the index are looked up once, when the first candidate needs them. If the lookup fails, the result has the
+    /// candidates that do not need it.
     pub(super) fn related<T>(
         &self,
         candidates: impl IntoIterator<Item = T>,
@@ -89,7 +89,7 @@ impl<'s> ScannedImage<'s> {
         related
     }
 
-    /// The digests of the images in its index; none where it is a single image.
+    /// The digests of the images in its index. Empty for a single image.
     pub(super) fn manifests<'r>(&self, registry: &'r mut Registry<'_>) -> Answer<&'r [String]> {
         let digest = self.digest(registry)?;
         registry.manifests(&self.image.with_digest(&digest))
@@ -99,38 +99,35 @@ impl<'s> ScannedImage<'s> {
         Ok(self.manifests(registry)?.iter().cloned().collect())
     }
 
-    /// The digests of the images in its index, each to be looked up; none where it is a single image.
+    /// The digests of the images in its index, if they are few enough to look up reports for each. Empty for a single image.
     pub(super) fn few_manifests<'r>(&self, registry: &'r mut Registry<'_>) -> Answer<&'r [String]> {
         let manifests = self.manifests(registry)?;
         if manifests.len() > MAX_LOOKUPS {
-            return Err(format!(
-                "its index has {} images, of which at most {MAX_LOOKUPS} are looked up",
-                manifests.len()
-            ));
+            return Err(format!("its index has {} images; at most {MAX_LOOKUPS} are looked up", manifests.len()));
         }
         Ok(manifests)
     }
 
-    /// What tells it from other images, also from others of the same index.
+    /// A key that is different for each image, also within an index.
     pub(super) fn identity(&self) -> String {
         let name = self.digest.map_or_else(|| self.image.registry_name(), |digest| self.image.with_digest(digest));
         [&name, " ", self.facts.digest.as_deref().unwrap_or_default()].concat()
     }
 }
 
-/// How a digest stands to the image that is judged.
+/// How a digest is related to the image that is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
-    /// It is its own: of its index, of the manifest that the registry gave, or of that one's configuration.
+    /// It identifies the image: its index, the manifest that the registry gave, or the configuration of that manifest.
     Same,
-    /// It is of another image in its index.
+    /// It identifies another image in the same index.
     Sibling,
-    /// It is of something else.
+    /// It identifies something else.
     Other,
 }
 
 impl Scan {
-    /// The scan of an image that stands so to the one that is judged; nothing where it has nothing to do with it.
+    /// The scan of an image with this relation to the judged one. Nothing if they are unrelated.
     pub(super) fn of(self, relation: Relation) -> Option<Self> {
         (relation != Relation::Other).then(|| Self { is_exact: relation == Relation::Same, ..self })
     }

@@ -1,7 +1,6 @@
 //! Judges an image by its scan results.
 //!
-//! Every source is judged for itself, and the worst one counts. What was found in an image is named once, by the source in
-//! which it is worst.
+//! Each source is judged separately, and the worst one counts. So a message names the vulnerabilities of one source only.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -19,34 +18,34 @@ use crate::sanitized::Sanitized;
 /// How many vulnerabilities a message names.
 const NAMED: usize = 3;
 
-/// What is said of an image.
+/// All scans of an image.
 #[derive(Debug, Clone, Default)]
 pub struct ScanEvidence {
-    /// By annotations of the pod.
+    /// From annotations of the pod.
     pub pod: Vec<Scan>,
-    /// By everybody else.
+    /// From all other sources.
     pub others: Vec<Scan>,
-    /// Whether no scan that satisfies `require` can be missing.
+    /// Whether every source could be read, so that no scan that satisfies `require` is missing.
     pub is_complete: bool,
 }
 
-/// How a scan result stands to the limits.
+/// A scan result compared with the limits.
 #[derive(Default)]
 struct Assessment<'a> {
-    /// Severities of which there are more than allowed: how many there are, and how many are allowed where there is a limit.
+    /// Severities with more vulnerabilities than allowed: the number, and the limit if there is one.
     exceeded: Vec<(Severity, u64, Option<u64>)>,
     /// The named vulnerabilities of those severities, the worst first, each with the day by which it had to be patched.
     over: Vec<(&'a Vulnerability, Option<DateTime<Utc>>)>,
-    /// Vulnerabilities that have to be patched by some day to come.
+    /// Vulnerabilities with the day by which they must be patched, which is not over yet.
     open: Vec<(&'a Vulnerability, DateTime<Utc>)>,
-    /// Vulnerabilities that would be too many, but for an exception.
+    /// Vulnerabilities that would be too many without an exception.
     excepted: Vec<(&'a Vulnerability, Terms<'a>)>,
-    /// Vulnerabilities that are too many since an exception has ended.
+    /// Vulnerabilities that are too many because their exception has ended.
     ended: Vec<(&'a Vulnerability, Terms<'a>)>,
 }
 
 impl Assessment<'_> {
-    /// By how much it is worse than another.
+    /// How bad it is. The assessment with the greatest weight counts.
     fn weight(&self) -> (u64, usize, usize) {
         let too_many = self.exceeded.iter().map(|(_, count, allowed)| count - allowed.unwrap_or(0));
         (too_many.fold(0, u64::saturating_add), self.open.len(), self.excepted.len())
@@ -54,17 +53,16 @@ impl Assessment<'_> {
 }
 
 impl Scanning {
-    /// Whether annotations of the pod clear the image, so that nothing else has to be asked.
+    /// Whether annotations of the pod clear the image. Other sources are then not read.
     #[must_use]
     pub fn is_cleared_by(&self, pod: &[Scan], waivers: &dyn Waivers, now: DateTime<Utc>) -> bool {
         let exceeds = |scan: &Scan| !self.assess(scan, waivers, now).exceeded.is_empty();
         self.pod_annotations == PodAnnotations::Trust
-            && pod.iter().any(|scan| scan.is_exact && self.counts(scan, now))
-            && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.counts(scan, now) && exceeds(scan)))
+            && pod.iter().any(|scan| scan.is_exact && self.is_valid(scan, now))
+            && !pod.iter().any(|scan| objection(scan, now).is_some() || (self.is_valid(scan, now) && exceeds(scan)))
     }
 
-    /// Judges an image by what is said of it: by annotations of the pod, and by everybody else. Where the evidence is not
-    /// complete, nothing is said of scan results that are missing.
+    /// Judges an image by all its scans. Missing scan results are reported only if the evidence is complete.
     #[must_use]
     pub fn judge(&self, evidence: &ScanEvidence, waivers: &dyn Waivers, now: DateTime<Utc>) -> Vec<Violation> {
         let ScanEvidence { pod, others, is_complete } = evidence;
@@ -79,9 +77,9 @@ impl Scanning {
             };
             violations.push(Violation { code: SCAN_FLAGGED, effect, text });
         }
-        let counting = pod.iter().chain(others).filter(|scan| self.counts(scan, now));
+        let counting = pod.iter().chain(others).filter(|scan| self.is_valid(scan, now));
         let worst = counting.map(|scan| (scan, self.assess(scan, waivers, now))).reduce(|worst, next| {
-            // Of equals the first one.
+            // The first of several equal ones counts.
             if next.1.weight() > worst.1.weight() { next } else { worst }
         });
         if let Some((scan, assessment)) = &worst {
@@ -94,14 +92,14 @@ impl Scanning {
         violations
     }
 
-    /// Whether a scan is as much as has to be known of the image. What people can write who may write to the namespace of the
-    /// workload is not what `require` asks for.
+    /// Whether a scan is a valid result for the image. Reports that people of the workload's own namespace can write do not satisfy
+    /// `require`.
     fn satisfies(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
-        scan.is_exact && self.counts(scan, now) && !(self.require && scan.is_own)
+        scan.is_exact && self.is_valid(scan, now) && !(self.require && scan.is_own)
     }
 
-    /// Whether a scan is a result that counts.
-    fn counts(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
+    /// Whether a scan is a result of a valid age.
+    fn is_valid(&self, scan: &Scan, now: DateTime<Utc>) -> bool {
         scan.is_result && !self.is_stale(scan, now) && !is_future(scan, now)
     }
 
@@ -148,13 +146,12 @@ impl Scanning {
                 }
             }
         }
-        // A count has no date, and is judged by the limit alone. In a summary it stands for vulnerabilities that have one,
-        // and some of them may be overdue.
+        // A count has no date, so only the limit applies. The vulnerabilities in a summary have dates, and some may be overdue.
         let counts = limit.is_some() || scan.is_summary;
         let counted = scan.counted.iter().filter(|count| counts && count.severity == severity);
         let counted = counted.map(|count| if self.fixable_only { count.fixable } else { count.all });
         let count = counted.fold(over.len() as u64, u64::saturating_add);
-        // What has a time to be patched in, and no limit, may not be there when that time is over.
+        // Without a limit, no vulnerability is allowed once its time to patch is over.
         let allowed = limit.unwrap_or(0);
         if count.saturating_add(excepted.len() as u64) > allowed {
             assessment.excepted.append(&mut excepted);
@@ -207,7 +204,7 @@ impl Scanning {
             .collect();
         let total =
             assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
-        let (with_fix, way_out) = if self.fixable_only && !scan.is_summary {
+        let (with_fix, advice) = if self.fixable_only && !scan.is_summary {
             (" with a fix", "deploy a build that has the fixes")
         } else {
             ("", "deploy a build without them")
@@ -223,12 +220,11 @@ impl Scanning {
             .iter()
             .map(|(exception, ids)| format!("; the exception for {} ended: {exception}", listed(ids)))
             .collect();
-        // What to do comes before the list: warnings are cut at their end.
-        format!("has {} {noun}{with_fix}; {way_out}{named} (by {by}){}", enumerated(&counts), ended.concat())
+        // The advice comes before the list, because Kubernetes cuts off the end of long warnings.
+        format!("has {} {noun}{with_fix}; {advice}{named} (by {by}){}", enumerated(&counts), ended.concat())
     }
 
-    /// What is said of an image that has no scan result that counts. `clearing` are the annotations of the pod where they can
-    /// clear.
+    /// The violation of an image without a valid scan result. `clearing` are the annotations of the pod, if they can clear it.
     fn missing(
         &self,
         clearing: &[Scan],
@@ -240,14 +236,14 @@ impl Scanning {
         if clearing.iter().chain(others).any(|scan| self.satisfies(scan, now)) {
             return None;
         }
-        // Which finding an image is refused for is not for its requester to choose: an exception may cover one of the two.
-        let telling = if self.require { clearing } else { pod };
-        let telling = telling.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
-        let stale = telling.filter(|scan| self.is_stale(scan, now));
+        // The requester must not be able to choose between the two findings: an exception may cover one of them.
+        let eligible = if self.require { clearing } else { pod };
+        let eligible = eligible.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
+        let stale = eligible.filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
             let days = (now - at).num_days();
             let text = format!(
-                "was last scanned {} ({days} days ago), and a scan counts for {}; scan it again (by {})",
+                "was last scanned {} ({days} days ago), and a scan is valid for {}; scan it again (by {})",
                 at.date_naive(),
                 self.max_age,
                 scan.source
@@ -255,11 +251,11 @@ impl Scanning {
             let effect = if self.require { effect } else { Effect::Warn };
             return Some(Violation { code: STALE_SCAN, effect, text });
         }
-        let is_own_result = |scan: &Scan| scan.is_own && scan.is_exact && self.counts(scan, now);
+        let is_own_result = |scan: &Scan| scan.is_own && scan.is_exact && self.is_valid(scan, now);
         let hint = if others.iter().any(is_own_result) {
-            "; reports in the workload's own namespace do not count for `scan.require`"
+            "; reports in the workload's own namespace do not satisfy `scan.require`"
         } else if pod.iter().any(|scan| scan.is_result) && self.pod_annotations == PodAnnotations::Flag {
-            "; annotations of the pod itself do not count, see `scan.podAnnotations`"
+            "; annotations of the pod do not count, see `scan.podAnnotations`"
         } else if others.iter().any(|scan| !scan.is_exact) {
             "; only other images of its index were scanned"
         } else {
@@ -268,12 +264,12 @@ impl Scanning {
         self.require.then(|| Violation {
             code: UNSCANNED_IMAGE,
             effect,
-            text: format!("has no scan result that counts; have it scanned before it is deployed{hint}"),
+            text: format!("has no valid scan result; scan it, and publish the result where `scan` reads it{hint}"),
         })
     }
 }
 
-/// Why a source wants an image kept out, where it does.
+/// Why a source flags an image, if it does.
 fn objection(scan: &Scan, now: DateTime<Utc>) -> Option<String> {
     let source = &scan.source;
     if let Some(at) = scan.at.filter(|_| is_future(scan, now)) {
@@ -286,7 +282,7 @@ fn objection(scan: &Scan, now: DateTime<Utc>) -> Option<String> {
     Some(format!("is flagged: {source} {objection}; deploy an image that is not flagged, or correct the flag"))
 }
 
-/// Clocks may differ by a day.
+/// Whether a scan is dated in the future. Clocks may differ by a day.
 fn is_future(scan: &Scan, now: DateTime<Utc>) -> bool {
     scan.at.is_some_and(|at| at - now > TimeDelta::days(1))
 }
@@ -300,7 +296,7 @@ fn still_open(assessment: &Assessment<'_>, by: &str) -> String {
     format!("has {total} {noun} to be patched{first}; deploy a build that has the fixes: {named} (by {by})")
 }
 
-/// The worst few vulnerabilities, each once, and how many more there are.
+/// The first [`NAMED`] vulnerabilities, each once, and the number of the others.
 fn named_few<'a>(vulnerabilities: impl Iterator<Item = (&'a Vulnerability, String)>, total: u64) -> String {
     let mut named: Vec<(&Vulnerability, String)> = Vec::new();
     let mut covered = 0;
@@ -333,7 +329,7 @@ fn named_few<'a>(vulnerabilities: impl Iterator<Item = (&'a Vulnerability, Strin
     items.join(", ")
 }
 
-/// Vulnerabilities by the exception that is about them, each once, in the order in which they come.
+/// Vulnerabilities by the exception that covers them, each once, in their order.
 fn by_exception<'a>(pairs: &[(&'a Vulnerability, Terms<'a>)]) -> Vec<(Terms<'a>, Vec<&'a str>)> {
     let mut groups: Vec<(Terms<'_>, Vec<&str>)> = Vec::new();
     let mut indexes: HashMap<*const str, usize> = HashMap::new();
@@ -352,7 +348,7 @@ fn by_exception<'a>(pairs: &[(&'a Vulnerability, Terms<'a>)]) -> Vec<(Terms<'a>,
     groups
 }
 
-/// The first few ids, and how many more there are.
+/// The first [`NAMED`] ids, and the number of the others.
 fn listed(ids: &[&str]) -> String {
     let mut shown: Vec<String> = ids.iter().take(NAMED).map(|id| Sanitized(id).to_string()).collect();
     if let Some(more) = ids.len().checked_sub(NAMED).filter(|more| *more > 0) {

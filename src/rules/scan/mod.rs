@@ -1,4 +1,4 @@
-//! Rule `scan`: no image runs that a scanner has flagged.
+//! Rule `scan`: an image that a scanner has flagged does not run.
 
 mod annotated;
 pub mod annotations;
@@ -26,11 +26,11 @@ use reports::Reports;
 use settings::{PodAnnotations, ReportSource, Scanning};
 
 codes! {
-    /// An image that a scanner or an annotation wants kept out.
+    /// An image that a scanner or an annotation flags.
     SCAN_FLAGGED = "scan-flagged";
     /// An image with more vulnerabilities than are allowed.
     VULNERABLE_IMAGE = "vulnerable-image";
-    /// An image with vulnerabilities that have to be patched soon.
+    /// An image with vulnerabilities that must be patched soon.
     PATCH_WINDOW_OPEN = "patch-window-open";
     /// An image without a valid scan result.
     UNSCANNED_IMAGE = "unscanned-image";
@@ -38,30 +38,30 @@ codes! {
     STALE_SCAN = "stale-scan";
 }
 
-/// The codes of findings about vulnerabilities, which exceptions can cover one by one.
+/// The codes of findings about vulnerabilities. Exceptions can cover single vulnerabilities.
 pub const CODES_BY_VULNERABILITY: [Code; 2] = [VULNERABLE_IMAGE, PATCH_WINDOW_OPEN];
 
-/// The rule, for the time of one request.
+/// The state of the rule during one request.
 pub struct ScanRule {
     annotations: PodScanAnnotations,
     reports: Reports,
     judged: HashMap<Key, Rc<Judged>>,
 }
 
-/// What the scans of an image lead to.
+/// The result of judging the scans of an image.
 struct Judged {
     violations: Vec<Violation>,
-    /// Why some sources could not be asked.
+    /// Why some sources could not be read.
     failures: Vec<String>,
 }
 
-/// All that makes a difference to how the scans of an image are judged. Many containers may have the same image, and an image many
-/// vulnerabilities.
+/// Everything that affects how the scans of an image are judged. Many containers may have the same image, with many
+/// vulnerabilities, so it is judged once for each key.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
-    /// The name by which it is judged.
+    /// The name by which the image is judged.
     image: String,
-    /// Its name by tag, if a source of reports heeds that.
+    /// The name with its tag, if a source of reports matches tags.
     tagged: Option<String>,
     settings: *const Scanning,
     waivers: Vec<*const ()>,
@@ -129,13 +129,17 @@ impl Rule for ScanRule {
 
 impl ScanRule {
     fn key(&self, settings: &Scanning, image: &Image<'_>, facts: &ImageFacts) -> Key {
-        // Each image of an index is judged by what its own digest is known for.
+        // Each image of an index has scans of its own.
         let of_index = facts.digest.as_deref().unwrap_or_default();
         let digest = image.digest.as_deref().unwrap_or_default();
         let is_named = self.annotations.of_container(image.site).is_some();
         Key {
             image: [&image.reference.with_digest(digest), " ", of_index].concat(),
-            tagged: if settings.reports.iter().any(ReportSource::heeds_tags) { image.reference.tagged() } else { None },
+            tagged: if settings.reports.iter().any(ReportSource::matches_tags) {
+                image.reference.tagged()
+            } else {
+                None
+            },
             settings: std::ptr::from_ref(settings),
             waivers: image.waivers.identity(),
             template: image.site.template().to_owned(),
@@ -143,7 +147,7 @@ impl ScanRule {
         }
     }
 
-    /// Asks every source, and judges what they say. A source that cannot be asked does not silence the others.
+    /// Reads every source and judges the results. If a source cannot be read, the others still count.
     fn judge(
         &mut self,
         settings: &Scanning,

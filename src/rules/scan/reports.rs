@@ -1,4 +1,4 @@
-//! Reports of scanners in the cluster. Each source turns one kind of resource into the common [`Scan`]s.
+//! Reports of scanners in the cluster. Each source reads one kind of resource into [`Scan`]s.
 
 mod kubescape;
 mod quay;
@@ -13,23 +13,25 @@ use super::annotated;
 use super::image::ScannedImage;
 use super::reported::Reported;
 use super::result::Scan;
-use super::settings::{ReportSource, Source};
+use super::settings::{ReportSource, Scanner};
 use crate::evidence::{Answer, Evidence};
 use resource::once;
 
-/// The reports of the cluster, as far as they have been read.
+/// The reports of the cluster that have been read.
 pub(super) struct Reports {
     /// The namespace of the workload.
     namespace: Option<String>,
     sbomscanner: HashMap<String, Answer<Vec<sbomscanner::LocatedReport>>>,
     trivy_operator: trivy_operator::Index,
     kubescape: kubescape::Index,
-    found: HashMap<(ReportSource, String), Rc<Reported>>,
-    said: HashMap<String, Answer<Rc<[Scan]>>>,
+    /// What each source reports, by the identity of the image.
+    by_source: HashMap<(ReportSource, String), Rc<Reported>>,
+    /// What images say themselves, by their identity.
+    by_image: HashMap<String, Answer<Rc<[Scan]>>>,
 }
 
 impl Reports {
-    /// Reports for a workload in a namespace; none has been read yet.
+    /// The reports for a workload in a namespace, before any is read.
     #[must_use]
     pub(super) fn new(namespace: Option<&str>) -> Self {
         Self {
@@ -37,12 +39,12 @@ impl Reports {
             sbomscanner: HashMap::new(),
             trivy_operator: trivy_operator::Index::default(),
             kubescape: kubescape::Index::default(),
-            found: HashMap::new(),
-            said: HashMap::new(),
+            by_source: HashMap::new(),
+            by_image: HashMap::new(),
         }
     }
 
-    /// What a source says of an image.
+    /// The scans of an image from one source.
     pub(super) fn of(
         &mut self,
         source: &ReportSource,
@@ -50,34 +52,34 @@ impl Reports {
         evidence: &mut Evidence<'_>,
     ) -> Rc<Reported> {
         let key = (source.clone(), format!("{} {:?}", image.identity(), image.image.tagged()));
-        if let Some(known) = self.found.get(&key) {
+        if let Some(known) = self.by_source.get(&key) {
             return Rc::clone(known);
         }
         let mut reported = Reported::from(self.read(source, image, evidence));
         let own = self.namespace.as_deref();
         let is_own = source.namespace().or(own) == own;
         if is_own && !source.is_read_by_summaries() {
-            // Also where the settings name that namespace.
+            // Also if the settings name that namespace.
             reported.scans.iter_mut().for_each(|scan| scan.is_own = true);
             reported.is_incomplete = false;
         }
         let reported = Rc::new(reported);
-        self.found.insert(key, Rc::clone(&reported));
+        self.by_source.insert(key, Rc::clone(&reported));
         reported
     }
 
-    /// What the labels and annotations of an image itself say of scans: the annotations of the manifest first, each in the
-    /// order of their keys.
+    /// The scans that annotations and labels of the image itself describe: first the annotations of the manifest, then the labels,
+    /// each in the order of their keys.
     ///
     /// # Errors
-    /// Why it cannot be known which image they are about.
+    /// Why it is not known which image they are about.
     pub(super) fn of_image(&mut self, image: &ScannedImage<'_>, evidence: &mut Evidence<'_>) -> Answer<Rc<[Scan]>> {
         let key = image.identity();
-        if let Some(known) = self.said.get(&key) {
+        if let Some(known) = self.by_image.get(&key) {
             return known.clone();
         }
         let scans = annotated::of_image(image, &mut evidence.registry).map(Rc::from);
-        self.said.insert(key, scans.clone());
+        self.by_image.insert(key, scans.clone());
         scans
     }
 
@@ -89,21 +91,21 @@ impl Reports {
     ) -> Answer<Reported> {
         let own = self.namespace.as_deref();
         let namespace = source.namespace().or(own);
-        let namespace = namespace.ok_or("the request names no namespace to look for reports in")?;
+        let namespace = namespace.ok_or("the request has no namespace to look for reports in")?;
         let is_own = own == Some(namespace);
         let Evidence { cluster, registry, .. } = evidence;
         match source.source {
-            Source::Sbomscanner => {
+            Scanner::Sbomscanner => {
                 let locate = || sbomscanner::locate(cluster, namespace);
                 let located = once(&mut self.sbomscanner, namespace.to_owned(), locate)?;
                 Ok(sbomscanner::scans(cluster, namespace, located, image, registry))
             }
-            Source::Quay => quay::scans(cluster, (namespace, is_own), image, registry),
-            Source::TrivyOperator => self.trivy_operator.scans(cluster, namespace, image, registry),
-            Source::Kubescape if source.is_read_by_summaries() => {
+            Scanner::Quay => quay::scans(cluster, (namespace, is_own), image, registry),
+            Scanner::TrivyOperator => self.trivy_operator.scans(cluster, namespace, image, registry),
+            Scanner::Kubescape if source.is_read_by_summaries() => {
                 self.kubescape.scans_by_summaries(cluster, namespace, image, registry)
             }
-            Source::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), image, registry),
+            Scanner::Kubescape => self.kubescape.scans(cluster, (namespace, is_own), image, registry),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What scanners found in an image, whoever tells of it and in whatever shape.
+//! Scan results of an image, whatever their source and format.
 
 use std::fmt;
 use std::rc::Rc;
@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 /// How bad a vulnerability is, from the least to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nobody has said yet.
+    /// Not rated yet.
     Unknown,
-    /// Below low: what distributions do not mean to fix.
+    /// Below low: distributions do not intend to fix it.
     Negligible,
     /// Low.
     Low,
@@ -39,8 +39,8 @@ impl Severity {
         }
     }
 
-    /// The severity by a scanner's word for it, in any case. Clair's Defcon1 is worse than critical; there is nothing
-    /// worse here.
+    /// The severity by a scanner's word for it, in any case. Clair's Defcon1 is worse than critical, which is the worst severity
+    /// here.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
         const WORDS: [(&str, Severity); 10] = [
@@ -68,59 +68,59 @@ impl fmt::Display for Severity {
 /// A vulnerability in one package of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vulnerability {
-    /// The name under which the scanner knows it, mostly a CVE id.
+    /// The scanner's id for it, usually a CVE id.
     pub id: String,
-    /// Other names of it.
+    /// Its other ids.
     pub aliases: Vec<String>,
-    /// The package that it is in, where the scanner says so.
+    /// The package that it is in, if the scanner says so.
     pub package: Option<String>,
     /// How bad it is.
     pub severity: Severity,
-    /// The versions of the package in which it is fixed, where there are any.
+    /// The versions of the package in which it is fixed, if any.
     pub fixed_in: Option<String>,
-    /// When it was published, where the scanner says so.
+    /// When it was published, if the scanner says so.
     pub published: Option<DateTime<Utc>>,
 }
 
-/// A number of vulnerabilities that are counted, but not named.
+/// A number of vulnerabilities that are counted but not named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
     /// How bad they are.
     pub severity: Severity,
     /// How many there are.
     pub all: u64,
-    /// How many of them can be fixed. Those of which it is not known count among them.
+    /// How many of them have a fix. Includes those for which this is not known.
     pub fixable: u64,
 }
 
-/// One scan of an image, as one source tells of it.
+/// One scan of an image, from one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
-    /// Who tells of it, such as `report sbomscanner/5ff6 of SBOMscanner`.
+    /// The source, such as `report sbomscanner/5ff6 of SBOMscanner`.
     pub source: String,
-    /// When the image was scanned, where the source says so.
+    /// When the image was scanned, if the source says so.
     pub at: Option<DateTime<Utc>>,
-    /// Why the source wants the image kept out, where it does; in words that read on from the source.
+    /// Why the source flags the image, if it does. It continues a sentence that begins with the source.
     pub objection: Option<String>,
-    /// What was found, and named. Many containers may share it.
+    /// The vulnerabilities that are named. Many containers may share them.
     pub named: Rc<[Vulnerability]>,
-    /// What was found besides, and only counted.
+    /// Further vulnerabilities, which are only counted.
     pub counted: Vec<Count>,
-    /// Whether it says anything of what is in the image. One that does not is no scan result.
+    /// Whether it says what is in the image. Otherwise it does not count as a scan result.
     pub is_result: bool,
-    /// Whether it is about the very image that is judged, and not about another one in its index. What is bad in one image of
-    /// an index counts against all of them; what is good in one says nothing of the others.
+    /// Whether it is about the image that is judged, and not about another one in its index. Vulnerabilities of one image of an
+    /// index count against all of them; a clean result is for one image only.
     pub is_exact: bool,
-    /// Whether it is from a report that people who may write to the workload's own namespace can write, or can choose. It can
-    /// keep the image out, and does not satisfy `require`.
+    /// Whether people who may write to the workload's own namespace can write or choose the report. It counts against the image, but
+    /// does not satisfy `require`.
     pub is_own: bool,
-    /// Whether only the numbers of a report are read, which names what it found. Of what is counted then, it is not known
-    /// whether it has a fix, or until when it has to be patched.
+    /// Whether only the summary of a report is read. It does not say which vulnerabilities have a fix, or by when they must be
+    /// patched.
     pub is_summary: bool,
 }
 
 impl Scan {
-    /// A scan result of a report that names what was found.
+    /// The scan result of a report that names the vulnerabilities.
     #[must_use]
     pub fn of_report(source: String, at: Option<DateTime<Utc>>, named: Vec<Vulnerability>) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Scan {
         }
     }
 
-    /// An objection to the image by a source that does not say what is in it.
+    /// A flag from a source that does not say what is in the image.
     #[must_use]
     pub fn objecting(source: String, objection: String) -> Self {
         Self { is_result: false, objection: Some(objection), ..Self::of_report(source, None, Vec::new()) }

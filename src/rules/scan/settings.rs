@@ -13,26 +13,27 @@ use crate::config::values::{Action, Duration};
 section! {
     /// No image runs that a scanner has flagged.
     pub struct Scanning {
-        /// What becomes of an image that is flagged, or has too many vulnerabilities.
+        /// Action for an image that is flagged or has too many vulnerabilities.
         "action" action: Action = Action::Deny,
-        /// Whether an image without a scan result that counts is flagged. Reports in the workload's own namespace do not
-        /// count for it: see [who is believed](scans.md#who-is-believed).
+        /// Whether an image needs a valid scan result. Reports in the workload's own namespace do not satisfy it: see
+        /// [who is believed](scans.md#who-is-believed). Trivy operator, Kubescape and Quay's operator scan only images that already
+        /// run, so they have no result for a new image.
         "require" require: bool = false,
-        /// How old a scan result may be; an older one is no result.
+        /// Maximum age of a scan result. An older one is ignored.
         "maxAge" max_age: Duration = Duration::days(30),
-        /// How many vulnerabilities an image may have of each severity; of one that is left out, any number. Severities
-        /// are `critical`, `high`, `medium`, `low`, `negligible` and `unknown`.
+        /// How many vulnerabilities of each severity an image may have. Unlisted severities are unlimited. Severities are
+        /// `critical`, `high`, `medium`, `low`, `negligible` and `unknown`.
         "maxAllowed" max_allowed: BySeverity<Number> = BySeverity(vec![(Severity::Critical, Number(0))]),
         /// Whether only vulnerabilities that have a fix count.
         "fixableOnly" fixable_only: bool = true,
-        /// How long after its publication a vulnerability may be in an image. Until then it is a
-        /// [warning](patch-window-open.md); from then on it counts against `maxAllowed`, or is too much where that gives
-        /// no limit. One without a date is judged by `maxAllowed` alone. For example `{critical: 7d, high: 30d}`.
+        /// Time to patch a vulnerability of each severity, counted from its publication. Until then it is a
+        /// [warning](patch-window-open.md). After that it counts against `maxAllowed`, where no limit means 0. Only `maxAllowed`
+        /// applies to a vulnerability without a publication date. For example `{critical: 7d, high: 30d}`.
         "patchWithin" patch_within: BySeverity<Duration> = BySeverity(Vec::new()),
         /// Reports of the cluster to read. For example `[{source: sbomscanner, namespace: sbomscanner}]`.
         "reports" reports: Vec<ReportSource> = Vec::new(),
-        /// What annotations of a pod are good for. Its requester writes them, so that they can only keep an image out
-        /// (`flag`), unless they may also clear it (`trust`), or are good for nothing (`ignore`).
+        /// How far annotations of a pod are trusted. The requester writes them, so by default they count only against an image
+        /// (`flag`). With `trust` they can also clear it; with `ignore` they are not read.
         "podAnnotations" pod_annotations: PodAnnotations = PodAnnotations::Flag,
     }
     check Scanning::check_reports;
@@ -69,7 +70,7 @@ impl<T: Setting> Setting for BySeverity<T> {
     }
 }
 
-/// A number of vulnerabilities.
+/// The number of vulnerabilities allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number(pub(super) u64);
 
@@ -94,14 +95,14 @@ impl Setting for Number {
     }
 }
 
-/// What annotations of a pod are good for.
+/// How far annotations of a pod are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodAnnotations {
-    /// They can keep an image out.
+    /// They count only against an image.
     Flag,
-    /// They can keep an image out, and can clear one.
+    /// They count against an image, or clear it.
     Trust,
-    /// Nothing.
+    /// They are not read.
     Ignore,
 }
 
@@ -111,10 +112,19 @@ impl Keyword for PodAnnotations {
 }
 
 impl Scanning {
-    /// A scan that is required is not satisfied by reports that the requester can write.
+    /// Warns if the reports cannot give what `require` demands: if requesters can write them, or if no scanner scans images that
+    /// do not run yet.
     fn check_reports(&self, at: Path<'_>, problems: &mut Problems) {
         if !self.require || self.action.effect().is_none() {
             return;
+        }
+        let scans_new_images = self.reports.iter().any(|report| !report.source.scans_only_running_images());
+        if !self.reports.is_empty() && !scans_new_images && self.pod_annotations != PodAnnotations::Trust {
+            problems.warn(
+                Path::Key(&at, "require"),
+                "the scanners in `reports` scan only images that already run, so a new image has no scan result, unless it has \
+                 scan annotations or labels of its own; add `sbomscanner`, or scan images in the pipeline and annotate them",
+            );
         }
         let at = Path::Key(&at, "reports");
         for (index, source) in self.reports.iter().enumerate() {
@@ -134,12 +144,11 @@ section! {
     pub struct ReportSource {
         required {
             /// The scanner that writes them.
-            "source" source: Source,
+            "source" source: Scanner,
         }
-        /// The namespace that they are in; the workload's own if left out. Reports in the workload's own namespace can keep
-        /// an image out, and do not satisfy `require`, because people who may create workloads there may be able to write
-        /// them, too. Kubescape's are then those in the namespace `kubescape` to which summaries in the workload's own
-        /// namespace lead.
+        /// The namespace that the reports are in. By default, it is the workload's own namespace. Reports there count against an
+        /// image, but do not satisfy `require`, because people who may create workloads there may also be able to write reports. For
+        /// Kubescape, the default is the namespace `kubescape`: the summaries in the workload's own namespace refer to reports there.
         "namespace" namespace: Option<Namespace> = None,
     }
 }
@@ -153,19 +162,19 @@ impl ReportSource {
         self.namespace.is_none() && !self.is_read_by_summaries()
     }
 
-    /// Whether summaries in the namespaces of the workloads lead to its reports.
+    /// Whether summaries in the namespaces of the workloads refer to its reports.
     pub(super) fn is_read_by_summaries(&self) -> bool {
-        self.namespace.is_none() && self.source == Source::Kubescape
+        self.namespace.is_none() && self.source == Scanner::Kubescape
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
         self.namespace.as_ref().map(|Namespace(name)| name.as_str())
     }
 
-    /// Whether its reports may be about a tag.
+    /// Whether its reports may name an image by tag alone.
     #[must_use]
-    pub fn heeds_tags(&self) -> bool {
-        self.source == Source::TrivyOperator
+    pub fn matches_tags(&self) -> bool {
+        self.source == Scanner::TrivyOperator
     }
 }
 
@@ -175,20 +184,27 @@ impl Hash for ReportSource {
     }
 }
 
-/// Who writes reports into the cluster.
+/// A scanner that writes reports into the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum Scanner {
     /// Kubewarden's SBOMscanner, which scans with Trivy.
     Sbomscanner,
     /// Aqua's Trivy operator.
     TrivyOperator,
-    /// Quay's container security operator, which tells what Clair found.
+    /// Quay's container security operator, which reports the results of Clair.
     Quay,
     /// Kubescape, which scans with Anchore's Grype.
     Kubescape,
 }
 
-impl Keyword for Source {
+impl Scanner {
+    /// Whether it scans, or reports on, the images of pods and workloads in the cluster only. SBOMscanner scans registries.
+    fn scans_only_running_images(self) -> bool {
+        self != Self::Sbomscanner
+    }
+}
+
+impl Keyword for Scanner {
     const KEYWORDS: &'static [(&'static str, Self)] = &[
         ("sbomscanner", Self::Sbomscanner),
         ("trivyOperator", Self::TrivyOperator),
@@ -211,7 +227,7 @@ impl Setting for Namespace {
             || !ends.iter().all(|byte| byte.is_some_and(inner))
             || !name.bytes().all(|byte| inner(byte) || byte == b'-')
         {
-            problems.push(at, format_args!("`{name}` is no name of a namespace; write one such as `sbomscanner`"));
+            problems.push(at, format_args!("invalid namespace name `{name}`; write one such as `sbomscanner`"));
             return None;
         }
         Some(Self(name))

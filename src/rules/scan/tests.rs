@@ -52,7 +52,7 @@ fn codes(violations: &[Violation]) -> Vec<(Code, Effect)> {
     violations.iter().map(|violation| (violation.code, violation.effect)).collect()
 }
 
-/// What is found by these settings in a report.
+/// The findings of these settings for these scans.
 fn found(scan: Value, others: &[Scan]) -> Vec<(Code, Effect)> {
     codes(&judged(&settings(scan, json!([])), &[], others, NOW))
 }
@@ -61,7 +61,7 @@ const VULNERABLE: (Code, Effect) = (VULNERABLE_IMAGE, Effect::Deny);
 const OPEN: (Code, Effect) = (PATCH_WINDOW_OPEN, Effect::Warn);
 
 #[test]
-fn a_critical_vulnerability_with_a_fix_is_too_much_by_default() {
+fn by_default_a_critical_vulnerability_with_a_fix_is_denied() {
     assert_eq!(found(json!({}), &[report(vec![critical("CVE-2026-0001")])]), [VULNERABLE]);
     let unfixable = vulnerability("CVE-2026-0001", Severity::Critical, "", "");
     let high = vulnerability("CVE-2026-0002", Severity::High, "1", "");
@@ -75,14 +75,18 @@ fn a_critical_vulnerability_with_a_fix_is_too_much_by_default() {
 }
 
 #[test]
-fn each_severity_has_its_own_limit_and_none_where_none_is_given() {
+fn each_severity_has_its_own_limit_and_unlisted_severities_are_unlimited() {
     let high = |count: usize| {
         (0..count).map(|n| vulnerability(&format!("CVE-2026-{n:04}"), Severity::High, "1", "")).collect()
     };
     let limit = json!({"maxAllowed": {"high": 2}});
     assert_eq!(found(limit.clone(), &[report(high(2))]), []);
     assert_eq!(found(limit.clone(), &[report(high(3))]), [VULNERABLE]);
-    assert_eq!(found(limit, &[report(vec![critical("CVE-2026-0001")])]), [], "no limit is given for critical ones");
+    assert_eq!(
+        found(limit, &[report(vec![critical("CVE-2026-0001")])]),
+        [],
+        "critical is unlisted, so it is unlimited"
+    );
     for severity in Severity::ALL {
         let one = [report(vec![vulnerability("CVE-2026-0001", severity, "1", "")])];
         assert_eq!(found(json!({"maxAllowed": {severity.as_str(): 0}}), &one), [VULNERABLE], "{severity}");
@@ -100,7 +104,7 @@ fn the_worst_source_counts_and_sources_are_not_added_up() {
 }
 
 #[test]
-fn what_is_only_counted_counts() {
+fn vulnerabilities_that_are_only_counted_count_against_the_limit() {
     let mut scan = report(vec![critical("CVE-2026-0001")]);
     scan.counted = vec![Count { severity: Severity::Critical, all: 5, fixable: 1 }];
     let limit =
@@ -110,11 +114,11 @@ fn what_is_only_counted_counts() {
     assert_eq!(found(limit(6, false), &[scan.clone()]), []);
     assert_eq!(found(limit(5, false), &[scan.clone()]), [VULNERABLE]);
     scan.counted = vec![Count { severity: Severity::Critical, all: u64::MAX, fixable: u64::MAX }; 2];
-    assert_eq!(found(limit(5, false), &[scan]), [VULNERABLE], "no sum is too large");
+    assert_eq!(found(limit(5, false), &[scan]), [VULNERABLE], "a sum does not overflow");
 }
 
 #[test]
-fn there_is_time_to_patch_from_the_day_of_publication() {
+fn the_time_to_patch_runs_from_the_publication() {
     let within = json!({"patchWithin": {"critical": "7d", "high": "30d"}});
     let of = |severity, published: &str| [report(vec![vulnerability("CVE-2026-0001", severity, "1", published)])];
     assert_eq!(found(within.clone(), &of(Severity::Critical, "2026-11-13T12:00:01Z")), [OPEN]);
@@ -123,17 +127,21 @@ fn there_is_time_to_patch_from_the_day_of_publication() {
         [VULNERABLE],
         "the window is over"
     );
-    assert_eq!(found(within.clone(), &of(Severity::Critical, "")), [VULNERABLE], "without a date the limit decides");
+    assert_eq!(
+        found(within.clone(), &of(Severity::Critical, "")),
+        [VULNERABLE],
+        "without a date only the limit applies"
+    );
     assert_eq!(found(within.clone(), &of(Severity::High, "2026-11-13T12:00:00Z")), [OPEN]);
     assert_eq!(
         found(within.clone(), &of(Severity::High, "2026-10-01T00:00:00Z")),
         [VULNERABLE],
-        "a window that is over is a limit"
+        "without a limit, no overdue vulnerability is allowed"
     );
-    assert_eq!(found(within.clone(), &of(Severity::High, "")), [], "without a date and a limit nothing decides");
+    assert_eq!(found(within.clone(), &of(Severity::High, "")), [], "without a date and a limit it is allowed");
     assert_eq!(found(within, &of(Severity::Medium, "2020-01-01T00:00:00Z")), []);
     let allowed = json!({"patchWithin": {"high": "30d"}, "maxAllowed": {"high": 1}});
-    assert_eq!(found(allowed, &of(Severity::High, "2020-01-01T00:00:00Z")), [], "a limit is a limit");
+    assert_eq!(found(allowed, &of(Severity::High, "2020-01-01T00:00:00Z")), [], "the limit allows one");
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn a_message_names_the_worst_few_with_their_fixes_and_counts_the_rest() {
 }
 
 #[test]
-fn an_open_window_is_told_with_its_day() {
+fn an_open_patch_window_is_reported_with_its_last_day() {
     let within = settings(json!({"patchWithin": {"critical": "7d", "high": "30d"}}), json!([]));
     let named = vec![
         vulnerability("CVE-2026-0002", Severity::High, "1.2", "2026-11-01T00:00:00Z"),
@@ -169,7 +177,7 @@ fn an_open_window_is_told_with_its_day() {
 }
 
 #[test]
-fn counts_without_names_are_told_as_counts() {
+fn a_message_gives_only_numbers_for_unnamed_vulnerabilities() {
     let mut scan = report(vec![]);
     scan.counted = vec![Count { severity: Severity::Critical, all: 1, fixable: 1 }];
     assert_eq!(
@@ -179,7 +187,7 @@ fn counts_without_names_are_told_as_counts() {
 }
 
 #[test]
-fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
+fn an_unscanned_image_is_denied_only_if_a_scan_is_required() {
     let unscanned = (UNSCANNED_IMAGE, Effect::Deny);
     assert_eq!(found(json!({}), &[]), []);
     assert_eq!(found(json!({"require": true}), &[]), [unscanned]);
@@ -187,13 +195,17 @@ fn an_image_without_a_scan_is_refused_only_where_one_is_required() {
     let of_sibling = Scan { is_exact: false, ..report(vec![]) };
     assert_eq!(found(json!({"require": true}), &[of_sibling]), [unscanned], "another image of the index was scanned");
     let bad_sibling = Scan { is_exact: false, ..report(vec![critical("CVE-2026-0001")]) };
-    assert_eq!(found(json!({}), &[report(vec![]), bad_sibling]), [VULNERABLE], "what is bad in one counts against all");
-    let says_nothing = Scan { is_result: false, ..report(vec![]) };
-    assert_eq!(found(json!({"require": true}), &[says_nothing]), [unscanned]);
+    assert_eq!(
+        found(json!({}), &[report(vec![]), bad_sibling]),
+        [VULNERABLE],
+        "vulnerabilities of one image count against the whole index"
+    );
+    let not_a_result = Scan { is_result: false, ..report(vec![]) };
+    assert_eq!(found(json!({"require": true}), &[not_a_result]), [unscanned]);
 }
 
 #[test]
-fn a_scan_that_the_requester_can_write_keeps_an_image_out_and_is_not_the_one_that_is_required() {
+fn a_scan_that_the_requester_can_write_counts_only_against_the_image() {
     let unscanned = (UNSCANNED_IMAGE, Effect::Deny);
     let own = |scan: Scan| Scan { is_own: true, ..scan };
     let required = json!({"require": true});
@@ -202,44 +214,45 @@ fn a_scan_that_the_requester_can_write_keeps_an_image_out_and_is_not_the_one_tha
     assert_eq!(found(required.clone(), &[own(report(vec![critical("CVE-2026-0001")])), report(vec![])]), [VULNERABLE]);
     assert_eq!(found(json!({}), &[own(report(vec![]))]), []);
     let old = own(scanned("2026-10-01T00:00:00Z", vec![]));
-    assert_eq!(found(required, std::slice::from_ref(&old)), [unscanned], "the requester does not choose the finding");
+    assert_eq!(found(required, std::slice::from_ref(&old)), [unscanned], "the requester cannot choose the finding");
     assert_eq!(found(json!({}), std::slice::from_ref(&old)), [(STALE_SCAN, Effect::Warn)]);
     let hint =
         |others: &[Scan]| judged(&settings(json!({"require": true}), json!([])), &[], others, NOW)[0].text.clone();
     assert_eq!(
         hint(&[own(report(vec![]))]),
-        "has no scan result that counts; have it scanned before it is deployed; reports in the workload's own namespace do \
-         not count for `scan.require`"
+        "has no valid scan result; scan it, and publish the result where `scan` reads it; reports in the workload's own \
+         namespace do not satisfy `scan.require`"
     );
-    assert_eq!(hint(&[old]), "has no scan result that counts; have it scanned before it is deployed");
+    assert_eq!(hint(&[old]), "has no valid scan result; scan it, and publish the result where `scan` reads it");
 }
 
 #[test]
-fn what_a_summary_counts_may_be_overdue() {
+fn vulnerabilities_in_a_summary_may_be_overdue() {
     let mut scan = report(vec![]);
     scan.counted = vec![Count { severity: Severity::High, all: 2, fixable: 2 }];
     let within = json!({"patchWithin": {"high": "30d"}});
-    assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [], "a count is judged by the limit alone");
+    assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [], "only the limit applies to a count");
     scan.is_summary = true;
     assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [VULNERABLE]);
     assert_eq!(
         judged(&settings(within, json!([])), &[], std::slice::from_ref(&scan), NOW)[0].text,
         "has 2 possibly overdue high vulnerabilities; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
     );
-    assert_eq!(found(json!({}), std::slice::from_ref(&scan)), [], "nothing is said of high ones");
+    assert_eq!(found(json!({}), std::slice::from_ref(&scan)), [], "high is unlisted");
     let allowed = json!({"patchWithin": {"high": "30d"}, "maxAllowed": {"high": 2}});
-    assert_eq!(found(allowed, &[scan]), [], "a limit is a limit");
+    assert_eq!(found(allowed, &[scan]), [], "the limit allows two");
+}
+
+fn warnings(settings: &Value) -> Vec<String> {
+    let json = serde_json::value::to_raw_value(settings).unwrap();
+    let mut problems = Problems::default();
+    Settings::read(&json, Path::Root, &mut problems).unwrap();
+    assert!(problems.is_empty(), "a warning is not an error: {problems}");
+    problems.warnings().to_vec()
 }
 
 #[test]
 fn settings_that_require_what_requesters_can_write_are_warned_about() {
-    let warnings = |settings: Value| {
-        let json = serde_json::value::to_raw_value(&settings).unwrap();
-        let mut problems = Problems::default();
-        Settings::read(&json, Path::Root, &mut problems).unwrap();
-        assert!(problems.is_empty(), "a warning is no problem: {problems}");
-        problems.warnings().to_vec()
-    };
     let reports = json!([
         {"source": "sbomscanner", "namespace": "sbomscanner"}, {"source": "trivyOperator"}, {"source": "kubescape"},
         {"source": "quay"},
@@ -248,21 +261,56 @@ fn settings_that_require_what_requesters_can_write_are_warned_about() {
     let text = "reports in the workload's own namespace do not satisfy `require`, because people who may create workloads there \
                 may be able to write them; give the `namespace` that the reports are in";
     assert_eq!(
-        warnings(json!({"scan": required, "overrides": [{"images": ["*"]}, {"images": ["*"], "scan": required}]})),
+        warnings(&json!({"scan": required, "overrides": [{"images": ["*"]}, {"images": ["*"], "scan": required}]})),
         ["scan.reports[1]", "scan.reports[3]", "overrides[1].scan.reports[1]", "overrides[1].scan.reports[3]"]
             .map(|at| format!("{at}: {text}"))
     );
     for fine in [
         json!({"reports": reports}),
         json!({"require": true, "action": "off", "reports": reports}),
-        json!({"require": true, "reports": [{"source": "quay", "namespace": "scans"}, {"source": "kubescape"}]}),
+        json!({"require": true, "reports": [
+            {"source": "quay", "namespace": "scans"}, {"source": "kubescape"}, {"source": "sbomscanner", "namespace": "scans"},
+        ]}),
     ] {
-        assert_eq!(warnings(json!({ "scan": fine })), [""; 0]);
+        assert_eq!(warnings(&json!({ "scan": fine })), [""; 0]);
     }
 }
 
 #[test]
-fn an_old_scan_is_none() {
+fn settings_that_require_a_scan_and_read_only_scanners_of_running_images_are_warned_about() {
+    let reports = |sources: &[&str]| -> Value {
+        sources.iter().map(|source| json!({"source": source, "namespace": "scans"})).collect()
+    };
+    let running = reports(&["trivyOperator", "quay", "kubescape"]);
+    let text = "the scanners in `reports` scan only images that already run, so a new image has no scan result, unless it has \
+                scan annotations or labels of its own; add `sbomscanner`, or scan images in the pipeline and annotate them";
+    for source in ["trivyOperator", "quay", "kubescape"] {
+        let scan = json!({"require": true, "reports": reports(&[source])});
+        assert_eq!(warnings(&json!({ "scan": scan })), [format!("scan.require: {text}")], "{source}");
+    }
+    for action in ["deny", "warn"] {
+        let scan = json!({"require": true, "action": action, "reports": running});
+        assert_eq!(warnings(&json!({ "scan": scan })), [format!("scan.require: {text}")], "{action}");
+    }
+    for overridden in [json!({"require": true, "reports": running}), json!({"require": true})] {
+        assert_eq!(
+            warnings(&json!({"scan": {"reports": running}, "overrides": [{"images": ["*"], "scan": overridden}]})),
+            [format!("overrides[0].scan.require: {text}")]
+        );
+    }
+    for fine in [
+        json!({"require": true}),
+        json!({"require": true, "reports": reports(&["trivyOperator", "sbomscanner"])}),
+        json!({"require": true, "reports": running, "action": "off"}),
+        json!({"require": true, "reports": running, "podAnnotations": "trust"}),
+        json!({"require": false, "reports": running}),
+    ] {
+        assert_eq!(warnings(&json!({ "scan": fine })), [""; 0]);
+    }
+}
+
+#[test]
+fn an_old_scan_is_not_valid() {
     let at = |at: &str| [scanned(at, vec![critical("CVE-2026-0001")])];
     assert_eq!(found(json!({}), &at("2026-10-21T12:00:01Z")), [VULNERABLE]);
     assert_eq!(found(json!({}), &at("2026-10-21T12:00:00Z")), [(STALE_SCAN, Effect::Warn)]);
@@ -271,10 +319,14 @@ fn an_old_scan_is_none() {
     let violations = judged(&settings(json!({}), json!([])), &[], &at("2026-10-01T00:00:00Z"), NOW);
     assert_eq!(
         violations[0].text,
-        "was last scanned 2026-10-01 (50 days ago), and a scan counts for 30 days; scan it again (by report `x` of Scanner)"
+        "was last scanned 2026-10-01 (50 days ago), and a scan is valid for 30 days; scan it again (by report `x` of Scanner)"
     );
     let timeless = Scan { at: None, ..report(vec![critical("CVE-2026-0001")]) };
-    assert_eq!(found(json!({"require": true}), &[timeless]), [VULNERABLE], "what has no time does not grow old");
+    assert_eq!(
+        found(json!({"require": true}), &[timeless]),
+        [VULNERABLE],
+        "a scan without a time does not become stale"
+    );
 }
 
 #[test]
@@ -289,7 +341,7 @@ fn a_scan_of_the_future_is_flagged_and_clears_nothing() {
 }
 
 #[test]
-fn an_objection_is_told_with_its_source() {
+fn a_flag_is_reported_with_its_source() {
     let objecting = Scan::objecting("annotation `k` of the pod".to_owned(), "says that it must not run".to_owned());
     let violations = judged(&settings(json!({}), json!([])), &[objecting], &[report(vec![])], NOW);
     assert_eq!(codes(&violations), [(SCAN_FLAGGED, Effect::Deny)]);
@@ -321,7 +373,7 @@ fn annotations_of_a_pod_flag_but_do_not_clear_unless_they_are_trusted() {
     assert!(!cleared("trust", &[]));
     assert!(!cleared("trust", &bad));
     assert!(!cleared("trust", &[clean[0].clone(), bad[0].clone()]), "the worst annotation counts");
-    assert!(!cleared("trust", &[scanned("2026-10-01T00:00:00Z", vec![])]), "an old scan is none");
+    assert!(!cleared("trust", &[scanned("2026-10-01T00:00:00Z", vec![])]), "an old scan is not valid");
     assert!(!cleared("trust", &[scanned("2036-10-01T00:00:00Z", vec![])]));
     assert!(!cleared("trust", &[Scan { is_result: false, ..clean[0].clone() }]));
     assert!(!cleared("trust", &[Scan { is_exact: false, ..clean[0].clone() }]), "another image of the index is clean");
@@ -361,7 +413,7 @@ fn an_excepted_vulnerability_is_a_warning_until_its_exception_ends() {
         json!({"maxAllowed": {"critical": 1}}),
         json!([{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-11-30", "reason": "x"}]),
     );
-    assert_eq!(codes(&judged(&allowed, &[], &bad, NOW)), [], "an exception that is not needed is not told of");
+    assert_eq!(codes(&judged(&allowed, &[], &bad, NOW)), [], "an exception that is not needed is not reported");
 }
 
 #[test]
@@ -375,7 +427,7 @@ fn four_hundred_vulnerabilities_make_one_readable_line() {
 }
 
 #[test]
-fn settings_that_are_none_are_refused_with_their_path() {
+fn invalid_settings_are_rejected_with_their_path() {
     let problems = |scan: Value| {
         let json = serde_json::value::to_raw_value(&json!({ "scan": scan })).unwrap();
         Settings::from_json(&json).unwrap_err().lines().to_vec()
@@ -395,7 +447,7 @@ fn settings_that_are_none_are_refused_with_their_path() {
             "scan.patchWithin.high: `30` has no unit; write `30d`",
             "scan.reports[0].source: unknown value `trivy`; expected one of sbomscanner, trivyOperator, quay, kubescape; did you mean `trivyOperator`?",
             "scan.reports[1]: `source` is required",
-            "scan.reports[2].namespace: `Quay_` is no name of a namespace; write one such as `sbomscanner`",
+            "scan.reports[2].namespace: invalid namespace name `Quay_`; write one such as `sbomscanner`",
             "scan.podAnnotations: unknown value `true`; expected one of flag, trust, ignore",
         ]
     );

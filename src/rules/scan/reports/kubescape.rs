@@ -1,14 +1,12 @@
 //! VulnerabilityManifests of Kubescape (`spdx.softwarecomposition.kubescape.io/v1beta1`), which hold the document that
-//! Anchore's Grype prints. They stand in Kubescape's own namespace, and a VulnerabilityManifestSummary in the namespace of
+//! Anchore's Grype prints. They are in Kubescape's own namespace, and a VulnerabilityManifestSummary in the namespace of
 //! each workload refers to them.
 //!
-//! Both are found by the image id in an annotation: Kubescape's API server leaves everything but metadata out of lists. A
-//! manifest that is labelled `filtered` holds only what was loaded into memory, and does not count where there is a whole
-//! one.
+//! Both are found by the image id in an annotation, because Kubescape's API server includes only metadata in lists. A
+//! manifest that is labelled `filtered` covers only what was loaded into memory, and does not count beside a complete one.
 //!
-//! Who may write to the namespace of a workload can write summaries. So a summary leads to Kubescape's own namespace only,
-//! and only to a manifest about the digest that the summary is about; and every summary counts, so that none hides another
-//! one.
+//! People who may write to the namespace of a workload can write summaries. So a summary is followed to Kubescape's own namespace
+//! only, and only to a manifest about the same digest. Every summary counts, so that none hides another one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -36,11 +34,11 @@ const MANIFEST: Resource = Resource {
 
 const SUMMARY: Resource = Resource { kind: "VulnerabilityManifestSummary", ..MANIFEST };
 
-/// Where Kubescape keeps its manifests, unless it is installed elsewhere. The namespace that a summary names is not looked
-/// at: who writes the summary may own that namespace. Kubescape is known to write that of the workload.
+/// The namespace of Kubescape's manifests, unless it is installed elsewhere. The namespace in a summary is ignored: the author of
+/// the summary may own that namespace, and Kubescape writes the workload's own namespace there.
 const HOME: &str = "kubescape";
 
-/// What to do where a manifest is not found by way of summaries.
+/// Advice for summaries that do not lead to a manifest.
 const ADVICE: &str = "give the namespace of Kubescape in `scan.reports`";
 
 const IMAGE_ID: &str = "kubescape.io/image-id";
@@ -62,7 +60,7 @@ struct Identity {
     metadata: Metadata,
 }
 
-/// What a resource says of itself beside its name.
+/// The annotations and labels of a resource.
 #[derive(Deserialize)]
 struct Marks {
     #[serde(default)]
@@ -72,8 +70,7 @@ struct Marks {
 }
 
 impl Marks {
-    /// The digest of the image that it is about, and whether it is labelled `filtered`. Nothing where it does not say which
-    /// image it is about.
+    /// The digest of the image that the resource is about, and whether it is labelled `filtered`. Nothing if it names no image.
     fn read(self) -> Option<(String, bool)> {
         let image_id = self.annotations?.remove(IMAGE_ID)??;
         let (_, digest) = image_id.rsplit_once('@')?;
@@ -176,7 +173,7 @@ struct Fix {
     available: Option<Vec<Available>>,
 }
 
-/// Since when a fix can be had; the nearest that Grype tells to when a vulnerability was published.
+/// Since when a fix is available. Grype does not give the day of publication, and this day is the nearest to it.
 #[derive(Deserialize)]
 struct Available {
     #[serde(default)]
@@ -194,7 +191,7 @@ struct Artifact {
     name: Option<String>,
 }
 
-/// The identities of what is in the cluster, by kind and namespace.
+/// The identities of the resources in the cluster, by kind and namespace.
 #[derive(Default)]
 pub(super) struct Index(HashMap<(&'static str, String), Answer<Vec<LocatedManifest>>>);
 
@@ -203,12 +200,12 @@ pub(super) struct Index(HashMap<(&'static str, String), Answer<Vec<LocatedManife
 struct LocatedManifest {
     name: String,
     digest: String,
-    /// Whether it holds only what was loaded into memory.
+    /// Whether it covers only what was loaded into memory.
     filtered: bool,
 }
 
 impl Index {
-    /// What the manifests of a namespace say of an image.
+    /// The scans of an image from the manifests of a namespace.
     pub(super) fn scans(
         &mut self,
         cluster: &mut Cluster<'_>,
@@ -219,12 +216,12 @@ impl Index {
         let mut reported = Reported::default();
         let located = self.located(cluster, &MANIFEST, namespace)?;
         let mut about = image.related(located, |manifest| &manifest.digest, registry, &mut reported);
-        // Those first that nothing takes the place of.
+        // Complete manifests first, so that they are within the limit.
         about.sort_by_key(|(_, manifest)| manifest.filtered);
         if !is_own {
-            let whole: HashSet<Option<&str>> =
+            let complete: HashSet<Option<&str>> =
                 about.iter().filter(|(_, manifest)| !manifest.filtered).map(|about| image_of(about)).collect();
-            about.retain(|about| !about.1.filtered || !whole.contains(&image_of(about)));
+            about.retain(|about| !about.1.filtered || !complete.contains(&image_of(about)));
         }
         for (relation, manifest) in reported.few(about) {
             let scan = manifest_of(cluster, namespace, &manifest.name);
@@ -233,7 +230,7 @@ impl Index {
         Ok(reported)
     }
 
-    /// What the manifests say of an image to which the summaries of the workload's namespace lead.
+    /// The scans of an image from the manifests to which the summaries in the workload's namespace refer.
     pub(super) fn scans_by_summaries(
         &mut self,
         cluster: &mut Cluster<'_>,
@@ -253,12 +250,12 @@ impl Index {
             }
             return Ok(reported);
         }
-        // Any of them may be the one that leads to the manifest, so that it is looked for itself.
+        // Too many to follow. Any of them may refer to the manifest, so the manifest is searched for instead.
         let mut reported = self.scans(cluster, (HOME, is_own), image, registry)?;
         reported.scans.iter_mut().for_each(|scan| scan.is_own = is_own);
         if reported.scans.is_empty() {
             reported.reject(&format!(
-                "{ADVICE}: there are {count} VulnerabilityManifestSummaries about it in `{namespace}`, and no \
+                "{ADVICE}: there are {count} VulnerabilityManifestSummaries about it in `{namespace}`, but no \
                  VulnerabilityManifest in `{HOME}`"
             ));
         }
@@ -282,33 +279,32 @@ impl Index {
     }
 }
 
-/// Nothing where it does not say which image it is about.
+/// The identity of a resource. Nothing if it names no image.
 fn locate(Identity { metadata: Metadata { name, annotations, labels } }: Identity) -> Option<LocatedManifest> {
     let (digest, filtered) = Marks { annotations, labels }.read()?;
     Some(LocatedManifest { name, digest, filtered })
 }
 
-/// The image that a manifest is about, for which a whole one takes the place of those that are filtered. The digests of the
-/// image that is judged are all its own.
+/// The image for which a complete manifest replaces the filtered ones. Nothing for the judged image, which may have several digests.
 fn image_of<'l>((relation, manifest): &(Relation, &'l LocatedManifest)) -> Option<&'l str> {
     (*relation != Relation::Same).then_some(&manifest.digest)
 }
 
 /// Follows the summaries of a namespace that are about one digest. Every workload that runs an image has a summary, which is
-/// labelled `filtered` itself, and most lead to the same manifest. Some may lead to one that is filtered, to one about
-/// something else, or to nothing: that is a failure only where none leads to a whole manifest about the digest.
+/// labelled `filtered` itself, and most refer to the same manifest. Some may refer to a filtered manifest, to one about another
+/// image, or to one that is missing. That is a failure only if none refers to a complete manifest about the digest.
 fn follow(
     cluster: &mut Cluster<'_>,
     (namespace, is_own): (&str, bool),
     summaries: &[(Relation, &LocatedManifest)],
     reported: &mut Reported,
 ) {
-    let (mut names, mut found, mut astray) = (BTreeSet::new(), Vec::new(), None);
+    let (mut names, mut found, mut first_problem) = (BTreeSet::new(), Vec::new(), None);
     for (relation, summary) in summaries {
         let summary_name = format!("{namespace}/{}", summary.name);
         let name = match cluster.get(&SUMMARY, namespace, &summary.name, &["spec.vulnerabilitiesRef.all"]) {
             Ok(Some(bytes)) => SUMMARY.parse::<Summary>(&summary_name, &bytes),
-            // It was deleted since it was listed.
+            // Deleted since it was listed.
             Ok(None) => continue,
             Err(cause) => {
                 reported.fail(&cause);
@@ -326,7 +322,7 @@ fn follow(
             continue;
         }
         let manifest = if is_name(&name) { manifest_of(cluster, HOME, &name) } else { Ok(None) };
-        let where_to = match manifest {
+        let problem = match manifest {
             Ok(Some(manifest)) if manifest.digest.as_ref() == Some(&summary.digest) => {
                 found.push((*relation, manifest));
                 continue;
@@ -338,28 +334,28 @@ fn follow(
                 continue;
             }
         };
-        astray.get_or_insert_with(|| {
+        first_problem.get_or_insert_with(|| {
             format!(
-                "{ADVICE}: VulnerabilityManifest `{}`, to which {} refers, {where_to}",
+                "{ADVICE}: VulnerabilityManifest `{}`, to which {} refers, {problem}",
                 Sanitized(&name),
                 SUMMARY.called(&summary_name)
             )
         });
     }
-    let has_whole = found.iter().any(|(_, manifest)| !manifest.filtered);
+    let has_complete = found.iter().any(|(_, manifest)| !manifest.filtered);
     for (relation, manifest) in found {
-        if is_own || !has_whole || !manifest.filtered {
-            // Kubescape's own summaries lead to whole manifests.
+        if is_own || !has_complete || !manifest.filtered {
+            // Kubescape's own summaries refer to complete manifests.
             let is_own = is_own || manifest.filtered;
             reported.scans.extend(manifest.scan.of(relation).map(|scan| Scan { is_own, ..scan }));
         }
     }
-    if let Some(cause) = astray.filter(|_| !has_whole) {
+    if let Some(cause) = first_problem.filter(|_| !has_complete) {
         reported.reject(&cause);
     }
 }
 
-/// Whether a text can be the name of a resource (a DNS subdomain by RFC 1123). Names become parts of paths, and one with a
+/// Whether a text can be the name of a resource (a DNS subdomain by RFC 1123). Names become parts of paths, and a name with a
 /// slash could lead into another namespace.
 fn is_name(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -371,7 +367,7 @@ fn is_name(text: &str) -> bool {
 
 /// A manifest that was read.
 struct Manifest {
-    /// The digest of the image that it is about, where it says so.
+    /// The digest of the image that it is about, if it names one.
     digest: Option<String>,
     filtered: bool,
     scan: Scan,
@@ -383,7 +379,7 @@ fn manifest_of(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer
     let VulnerabilityManifest { metadata, spec } = MANIFEST.parse(&what, &bytes)?;
     let created = spec.metadata.and_then(|metadata| metadata.report).and_then(|report| report.created_at);
     let scanned = spec.payload.descriptor.and_then(|descriptor| descriptor.timestamp);
-    // Kubescape leaves the time at Go's zero where it does not set it.
+    // If Kubescape does not set the time, it is Go's zero time.
     let at =
         [scanned, created].iter().flatten().filter_map(|text| time::parse(text)).find(|at| time::is_plausible(*at));
     let vulnerabilities = spec.payload.matches.into_iter().map(|found| vulnerability(&what, found));

@@ -1,5 +1,5 @@
-//! ImageManifestVulns of Quay's container security operator (`secscan.quay.redhat.com/v1alpha1`), which tell what Clair
-//! found. Their name is the digest of a manifest with `.` for `:`, so that they are got by name.
+//! ImageManifestVulns of Quay's container security operator (`secscan.quay.redhat.com/v1alpha1`), which hold the results of
+//! Clair. Their name is the digest of a manifest with `.` for `:`, so they are fetched by name.
 
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ struct ImageManifestVuln {
 #[derive(Deserialize)]
 struct Spec {
     manifest: String,
-    // The operator leaves out lists without items.
+    // The operator omits empty lists.
     #[serde(default, deserialize_with = "nullable")]
     features: Vec<Feature>,
 }
@@ -74,7 +74,7 @@ struct Status {
     last_update: Option<String>,
 }
 
-/// What Clair's metadata say of when a vulnerability was published.
+/// When a vulnerability was published, in Clair's metadata.
 #[derive(Deserialize)]
 struct Details {
     #[serde(rename = "Issued", alias = "issued", default)]
@@ -95,8 +95,8 @@ struct Cvss {
     published: Option<String>,
 }
 
-/// The report about an image by its own digest; else those about the images in its index. Where the reports are in the
-/// workload's own namespace, all of them: one about the index would hide the others, and its people can write it.
+/// The report about the digest of an image, or else the reports about the images in its index. In the workload's own namespace all
+/// of them count, because people who may write there could hide the others with a report about the index.
 pub(super) fn scans(
     cluster: &mut Cluster<'_>,
     (namespace, is_own): (&str, bool),

@@ -1,9 +1,9 @@
 //! VulnerabilityReports of Kubewarden's SBOMscanner (`storage.sbomscanner.kubewarden.io/v1alpha1`), one for each image of
 //! an index.
 //!
-//! Their names are hashes over what the policy cannot know. So the identities of all reports are listed, and the one about the
-//! image is got by its name. The API would also select by `imageMetadata.digest`, but policy-server would keep a watch for each
-//! digest that was ever asked about, and digests are of the requester's choosing.
+//! Their names are hashes of values that the policy does not know. So the identities of all reports are listed, and the report
+//! about the image is fetched by name. The API also selects by `imageMetadata.digest`, but policy-server would keep a watch for
+//! each digest that was ever selected, and requesters choose the digests.
 //!
 //! A report does not say when it was written: a later scan overwrites it.
 
@@ -77,7 +77,7 @@ struct Found {
     package_name: Option<String>,
     #[serde(default)]
     fixed_versions: Option<Vec<String>>,
-    /// Whether a VEX document says that it does not matter here.
+    /// Whether a VEX document says that the image is not affected.
     #[serde(default)]
     suppressed: bool,
 }
@@ -108,7 +108,7 @@ pub(super) fn scans(
 ) -> Reported {
     let mut reported = Reported::default();
     let mut about = image.related(located, |report| &report.digest, registry, &mut reported);
-    // The order of a list is not always the same.
+    // The order of a list is not stable.
     about.sort_unstable_by_key(|(_, report)| &report.name);
     for (relation, LocatedReport { name, .. }) in reported.few(about) {
         reported.add(scan(cluster, namespace, name).map(|scan| scan?.of(relation)));

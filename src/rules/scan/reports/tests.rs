@@ -9,7 +9,7 @@ use crate::image::Reference;
 use crate::rules::scan::result::Severity;
 use crate::rules::scan::settings::Namespace;
 
-/// The digest that is judged: of an index in most tests.
+/// The digest that is judged. In most tests it is the digest of an index.
 const INDEX: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// An image in the index.
 const AMD64: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -17,7 +17,7 @@ const AMD64: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const ARM64: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// The configuration of one of the images.
 const CONFIG: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
-/// Something else.
+/// An unrelated digest.
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 
 fn world() -> InMemory {
@@ -37,7 +37,7 @@ fn single() -> InMemory {
     world().manifest(&format!("registry.example.com/app@{INDEX}"), json!({"layers": []}))
 }
 
-fn source(source: Source, namespace: Option<&str>) -> ReportSource {
+fn source(source: Scanner, namespace: Option<&str>) -> ReportSource {
     ReportSource { source, namespace: namespace.map(|name| Namespace(name.to_owned())) }
 }
 
@@ -45,8 +45,8 @@ fn evidence(host: &InMemory) -> Evidence<'_> {
     Evidence::new::<crate::rules::RuleAnnotations>(host, &[], host.now(), Effect::Deny)
 }
 
-/// What a source says of `registry.example.com/app:1`, which is judged by the digest of its index, in namespace `shop`.
-fn said(host: &InMemory, from: &ReportSource) -> Result<Vec<Scan>, String> {
+/// The scans of `registry.example.com/app:1` from a source. It is judged by the digest of its index, in namespace `shop`.
+fn scans_of(host: &InMemory, from: &ReportSource) -> Result<Vec<Scan>, String> {
     let facts =
         ImageFacts { digest: Some(AMD64.to_owned()), config_digest: Some(CONFIG.to_owned()), ..ImageFacts::default() };
     let image = Reference::parse("registry.example.com/app:1").unwrap();
@@ -59,7 +59,7 @@ fn said(host: &InMemory, from: &ReportSource) -> Result<Vec<Scan>, String> {
     first.failure.clone().map_or_else(|| Ok(first.scans.clone()), Err)
 }
 
-/// What was found: ids, packages, severities, fixes and days of publication.
+/// The vulnerabilities of a scan: ids, packages, severities, fixes and days of publication.
 fn found(scan: &Scan) -> Vec<(&str, &str, Severity, &str, String)> {
     let text = |text: &'_ Option<String>| text.clone().map_or("", |text| text.leak());
     let day = |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.date_naive().to_string()).unwrap_or_default();
@@ -72,7 +72,7 @@ fn found(scan: &Scan) -> Vec<(&str, &str, Severity, &str, String)> {
 }
 
 fn failure(host: &InMemory, from: &ReportSource) -> String {
-    said(host, from).expect_err("this cannot be read")
+    scans_of(host, from).expect_err("reading the reports fails")
 }
 
 mod sbomscanner {
@@ -97,7 +97,7 @@ mod sbomscanner {
     }
 
     fn here() -> ReportSource {
-        source(Source::Sbomscanner, None)
+        source(Scanner::Sbomscanner, None)
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod sbomscanner {
             {"cve": "CVE-2026-0003", "severity": "HIGH", "fixedVersions": ["1", "2"], "suppressed": true, "vexStatus": {"status": "not_affected"}},
         ]);
         let host = cluster(single(), &[report("r1", INDEX, vulnerabilities)]);
-        let scans = said(&host, &here()).unwrap();
+        let scans = scans_of(&host, &here()).unwrap();
         assert_eq!(scans.len(), 1);
         assert_eq!((scans[0].at, scans[0].is_result), (None, true));
         assert_eq!(scans[0].source, "VulnerabilityReport `shop/r1` of SBOMscanner");
@@ -118,7 +118,7 @@ mod sbomscanner {
                 ("CVE-2026-0001", "apk-tools", Severity::Critical, "2.10.7-r0", String::new()),
                 ("CVE-2026-0002", "", Severity::Unknown, "", String::new()),
             ],
-            "what a VEX document suppresses does not count"
+            "vulnerabilities that a VEX document suppresses do not count"
         );
     }
 
@@ -126,7 +126,7 @@ mod sbomscanner {
     fn the_reports_of_every_image_in_an_index_are_read() {
         let reports = [report("b", ARM64, json!(null)), report("a", AMD64, json!([])), report("c", OTHER, json!([]))];
         let host = cluster(index(), &reports);
-        let scans = said(&host, &here()).unwrap();
+        let scans = scans_of(&host, &here()).unwrap();
         let exact: Vec<_> = scans.iter().map(|scan| (scan.source.as_str(), scan.is_exact)).collect();
         assert_eq!(
             exact,
@@ -134,18 +134,18 @@ mod sbomscanner {
                 ("VulnerabilityReport `shop/a` of SBOMscanner", true),
                 ("VulnerabilityReport `shop/b` of SBOMscanner", false),
             ],
-            "that of another image of the index says nothing good of this one, and attestations are no images"
+            "a report about another image of the index is not exact, and attestations are not images"
         );
         let selectors = host.asked().into_iter().filter(|question| question.contains('='));
-        assert_eq!(selectors.count(), 0, "each selector would be a watch that is kept for ever");
+        assert_eq!(selectors.count(), 0, "policy-server would keep a watch for each selector");
     }
 
     #[test]
-    fn an_index_of_very_many_images_is_not_looked_up() {
+    fn more_reports_than_the_limit_are_not_looked_up() {
         let reports: Vec<Value> = (0..33).map(|n| report(&format!("r{n:02}"), INDEX, json!([]))).collect();
         let error = failure(&cluster(single(), &reports), &here());
-        assert_eq!(error, "there are 33 reports about it, of which at most 32 are looked up");
-        assert_eq!(said(&cluster(single(), &reports[1..]), &here()).unwrap().len(), 32);
+        assert_eq!(error, "there are 33 reports about it; at most 32 are looked up");
+        assert_eq!(scans_of(&cluster(single(), &reports[1..]), &here()).unwrap().len(), 32);
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod sbomscanner {
         let severe = report("r", INDEX, json!([{"cve": "CVE-2026-0001", "severity": "SEVERE", "suppressed": false}]));
         for (report, expected) in [
             (no_digest, "missing field `digest`"),
-            (severe, "CVE-2026-0001 has the severity `SEVERE`, which is none"),
+            (severe, "CVE-2026-0001 has the unknown severity `SEVERE`"),
             (report("r", INDEX, json!([{"cve": "CVE-2026-0001"}])), "missing field `severity`"),
             (report("r", INDEX, json!("none")), "invalid type: string \"none\""),
             (json!({}), "missing field `metadata`"),
@@ -172,14 +172,14 @@ mod sbomscanner {
     }
 
     #[test]
-    fn without_a_report_there_is_no_evidence() {
-        assert_eq!(said(&single(), &here()), Ok(vec![]));
+    fn an_image_without_a_report_has_no_scan() {
+        assert_eq!(scans_of(&single(), &here()), Ok(vec![]));
     }
 
     #[test]
-    fn another_namespace_is_asked_where_the_settings_name_one() {
+    fn reports_are_read_from_the_namespace_in_the_settings() {
         let host = single();
-        said(&host, &source(Source::Sbomscanner, Some("sbomscanner"))).unwrap();
+        scans_of(&host, &source(Scanner::Sbomscanner, Some("sbomscanner"))).unwrap();
         assert!(host.asked().contains(&"list VulnerabilityReport sbomscanner".to_owned()), "{:?}", host.asked());
     }
 }
@@ -210,7 +210,7 @@ mod trivy_operator {
     }
 
     fn here() -> ReportSource {
-        source(Source::TrivyOperator, None)
+        source(Scanner::TrivyOperator, None)
     }
 
     fn by_digest(name: &str, updated: &str, digest: &str) -> Value {
@@ -218,7 +218,7 @@ mod trivy_operator {
     }
 
     #[test]
-    fn a_report_is_located_by_a_digest_and_got_by_its_name() {
+    fn a_report_is_located_by_a_digest_and_fetched_by_its_name() {
         let vulnerabilities = json!([{
             "vulnerabilityID": "CVE-2026-0001", "resource": "libssl", "installedVersion": "1", "fixedVersion": "3.0.8",
             "severity": "HIGH", "publishedDate": "2026-11-01T10:15:07Z", "title": "t", "links": [], "target": "", "score": 8.6,
@@ -232,7 +232,7 @@ mod trivy_operator {
             vulnerabilities,
         );
         let host = cluster(index(), &[by_digest("another", "2026-11-20T08:00:00Z", OTHER), about]);
-        let scans = said(&host, &here()).unwrap();
+        let scans = scans_of(&host, &here()).unwrap();
         assert_eq!(scans.len(), 1);
         assert_eq!(scans[0].at.unwrap().to_rfc3339(), "2026-11-19T08:00:00+00:00");
         assert_eq!(scans[0].source, "VulnerabilityReport `shop/replicaset-app-1-app` of Trivy operator");
@@ -248,28 +248,28 @@ mod trivy_operator {
             .into_iter()
             .filter(|question| question.contains("shop/replica") || question.contains("another"))
             .collect();
-        assert_eq!(got, ["get VulnerabilityReport shop/replicaset-app-1-app"], "others are not got");
+        assert_eq!(got, ["get VulnerabilityReport shop/replicaset-app-1-app"], "other reports are not fetched");
     }
 
     #[test]
-    fn any_digest_of_the_image_will_do() {
+    fn a_report_may_name_any_digest_of_the_image() {
         for digest in [INDEX, AMD64, ARM64, CONFIG] {
             assert_eq!(
-                said(&cluster(index(), &[by_digest("r", "2026-11-19T08:00:00Z", digest)]), &here()).unwrap().len(),
+                scans_of(&cluster(index(), &[by_digest("r", "2026-11-19T08:00:00Z", digest)]), &here()).unwrap().len(),
                 1,
                 "{digest}"
             );
         }
-        assert_eq!(said(&cluster(index(), &[by_digest("r", "2026-11-19T08:00:00Z", OTHER)]), &here()), Ok(vec![]));
+        assert_eq!(scans_of(&cluster(index(), &[by_digest("r", "2026-11-19T08:00:00Z", OTHER)]), &here()), Ok(vec![]));
     }
 
     #[test]
-    fn a_report_without_a_digest_is_about_its_tag() {
+    fn a_report_without_a_digest_is_matched_by_its_tag() {
         let tagged = |server: &str, repository: &str, tag: &str| {
             let mut report =
                 report("r", "2026-11-19T08:00:00Z", json!({"repository": repository, "tag": tag}), json!([]));
             report["report"]["registry"]["server"] = json!(server);
-            said(&cluster(index(), &[report]), &here()).unwrap().len()
+            scans_of(&cluster(index(), &[report]), &here()).unwrap().len()
         };
         assert_eq!(tagged("registry.example.com", "app", "1"), 1);
         assert_eq!(tagged("registry.example.com", "app", "2"), 0);
@@ -278,7 +278,7 @@ mod trivy_operator {
     }
 
     #[test]
-    fn every_report_counts_the_newest_first_though_it_may_be_gone() {
+    fn every_report_counts_with_the_newest_first_even_if_one_was_deleted() {
         let old = by_digest("old", "2026-11-01T08:00:00Z", INDEX);
         let new = by_digest("new", "2026-11-19T08:00:00Z", INDEX);
         let also = by_digest("also", "2026-11-19T08:00:00Z", AMD64);
@@ -292,7 +292,7 @@ mod trivy_operator {
             "VulnerabilityReport shop",
             Ok(json!({"items": [undated, old, newest, by_tag, new, also]})),
         );
-        let scans = said(&host, &here()).unwrap();
+        let scans = scans_of(&host, &here()).unwrap();
         assert_eq!(
             scans.iter().map(|scan| scan.source.as_str()).collect::<Vec<_>>(),
             ["also", "new", "by-tag", "old", "a"]
@@ -307,7 +307,7 @@ mod trivy_operator {
         no_list["report"].as_object_mut().unwrap().remove("vulnerabilities");
         assert!(failure(&cluster(index(), &[no_list.clone()]), &here()).contains("missing field `vulnerabilities`"));
         no_list["report"]["vulnerabilities"] = json!(null);
-        let scans = said(&cluster(index(), &[no_list]), &here()).unwrap();
+        let scans = scans_of(&cluster(index(), &[no_list]), &here()).unwrap();
         assert_eq!(*scans[0].named, [], "a list without items is null in Go");
         let with = |vulnerabilities: Value| {
             let artifact = json!({"repository": "app", "tag": "1", "digest": INDEX});
@@ -316,7 +316,7 @@ mod trivy_operator {
         let error = with(json!([{"vulnerabilityID": "CVE-2026-0001", "severity": "URGENT"}]));
         assert_eq!(
             error,
-            "VulnerabilityReport `shop/r` of Trivy operator cannot be read: CVE-2026-0001 has the severity `URGENT`, which is none"
+            "VulnerabilityReport `shop/r` of Trivy operator cannot be read: CVE-2026-0001 has the unknown severity `URGENT`"
         );
         assert!(with(json!([{"severity": "LOW"}])).contains("missing field `vulnerabilityID`"));
         assert!(with(json!({})).contains("invalid type: map"));
@@ -344,22 +344,22 @@ mod quay {
     }
 
     fn here() -> ReportSource {
-        source(Source::Quay, None)
+        source(Scanner::Quay, None)
     }
 
     fn there() -> ReportSource {
-        source(Source::Quay, Some("scans"))
+        source(Scanner::Quay, Some("scans"))
     }
 
     #[test]
-    fn a_report_is_got_by_the_digest_of_the_image() {
+    fn a_report_is_fetched_by_the_digest_of_the_image() {
         let features = json!([{"name": "openssl", "version": "3.0.7", "vulnerabilities": [
             {"name": "CVE-2026-0001 on Ubuntu 24.04 LTS (noble) - medium.", "severity": "Critical", "fixedby": "3.0.8",
              "metadata": "{\"NVD\": {\"CVSSv2\": {\"PublishedDateTime\": \"2026-11-01T10:15Z\"}}}"},
             {"name": "RHSA-2026:1234", "severity": "Defcon1", "metadata": "no JSON"},
         ]}, {"name": "zlib", "vulnerabilities": [{"name": "CVE-2026-0002", "severity": "Negligible", "metadata": "{\"Issued\": \"2026-11-02\"}"}]}, {"name": "bash"}]);
         let host = with(world(), INDEX, report(INDEX, features));
-        let scans = said(&host, &there()).unwrap();
+        let scans = scans_of(&host, &there()).unwrap();
         assert_eq!(host.asked().len(), 1, "one get, and nothing else: {:?}", host.asked());
         assert_eq!(scans[0].at.unwrap().timestamp(), 1_795_075_200);
         assert_eq!(
@@ -373,9 +373,9 @@ mod quay {
     }
 
     #[test]
-    fn in_the_workloads_own_namespace_the_reports_about_the_images_in_its_index_count_besides() {
+    fn in_the_workloads_own_namespace_reports_about_images_of_the_index_count_too() {
         let host = with(with(index(), INDEX, report(INDEX, json!(null))), ARM64, report(ARM64, json!(null)));
-        let (here, there) = (said(&host, &here()).unwrap(), said(&host, &there()).unwrap());
+        let (here, there) = (scans_of(&host, &here()).unwrap(), scans_of(&host, &there()).unwrap());
         assert_eq!(
             here.iter().map(|scan| (scan.is_exact, scan.is_own)).collect::<Vec<_>>(),
             [(true, true), (false, true)]
@@ -384,19 +384,19 @@ mod quay {
     }
 
     #[test]
-    fn else_the_reports_about_the_images_in_its_index_count() {
+    fn without_a_report_about_the_index_reports_about_its_images_count() {
         let host = with(with(index(), ARM64, report(ARM64, json!(null))), OTHER, report(OTHER, json!(null)));
-        let scans = said(&host, &here()).unwrap();
+        let scans = scans_of(&host, &here()).unwrap();
         assert_eq!(
             scans.iter().map(|scan| scan.source.as_str()).collect::<Vec<_>>(),
             [format!("ImageManifestVuln `shop/{}` of Quay's container security operator", ARM64.replace(':', "."))]
         );
-        assert_eq!(said(&index(), &here()), Ok(vec![]));
+        assert_eq!(scans_of(&index(), &here()), Ok(vec![]));
     }
 
     #[test]
-    fn a_report_under_the_name_of_another_digest_is_none() {
-        assert_eq!(said(&with(single(), INDEX, report(OTHER, json!([]))), &here()), Ok(vec![]));
+    fn a_report_named_by_another_digest_is_ignored() {
+        assert_eq!(scans_of(&with(single(), INDEX, report(OTHER, json!([]))), &here()), Ok(vec![]));
     }
 
     #[test]
@@ -407,7 +407,7 @@ mod quay {
             (no_digest, "missing field `manifest`"),
             (
                 report(INDEX, json!([{"vulnerabilities": [{"name": "CVE-2026-0001", "severity": "Bad"}]}])),
-                "CVE-2026-0001 has the severity `Bad`, which is none",
+                "CVE-2026-0001 has the unknown severity `Bad`",
             ),
             (report(INDEX, json!([{"vulnerabilities": [{"severity": "Low"}]}])), "missing field `name`"),
             (json!({"metadata": {}}), "missing field `spec`"),
@@ -421,11 +421,11 @@ mod quay {
     }
 
     #[test]
-    fn a_status_without_a_time_is_no_failure() {
+    fn a_status_without_a_time_is_not_a_failure() {
         for status in [json!(null), json!({}), json!({"lastUpdate": "later"})] {
             let mut undated = report(INDEX, json!([]));
             undated["status"] = status;
-            assert_eq!(said(&with(world(), INDEX, undated), &there()).unwrap()[0].at, None);
+            assert_eq!(scans_of(&with(world(), INDEX, undated), &there()).unwrap()[0].at, None);
         }
     }
 }
@@ -456,7 +456,7 @@ mod kubescape {
     }
 
     fn home() -> ReportSource {
-        source(Source::Kubescape, Some("kubescape"))
+        source(Scanner::Kubescape, Some("kubescape"))
     }
 
     fn listed(host: InMemory, what: &str, identities: Value) -> InMemory {
@@ -482,7 +482,7 @@ mod kubescape {
         let identities = json!([identity("VulnerabilityManifest", "other", OTHER, "non-filtered"), identity("VulnerabilityManifest", "m", INDEX, "non-filtered"), {"metadata": {"name": "bare"}}]);
         let host =
             with_manifest(listed(index(), "VulnerabilityManifest kubescape", identities), "m", manifest(matches));
-        let scans = said(&host, &home()).unwrap();
+        let scans = scans_of(&host, &home()).unwrap();
         assert_eq!(scans.len(), 1);
         assert_eq!(scans[0].source, "VulnerabilityManifest `kubescape/m` of Kubescape");
         assert_eq!(scans[0].at.unwrap().timestamp(), 1_795_075_200);
@@ -497,7 +497,7 @@ mod kubescape {
     }
 
     #[test]
-    fn a_filtered_manifest_counts_only_where_there_is_no_whole_one() {
+    fn a_filtered_manifest_counts_only_without_a_complete_one() {
         let filtered = identity("VulnerabilityManifest", "f", INDEX, "filtered");
         let whole = identity("VulnerabilityManifest", "m", AMD64, "non-filtered");
         let host = |identities| {
@@ -505,14 +505,14 @@ mod kubescape {
             listed(host, "VulnerabilityManifest kubescape", identities)
         };
         let sources =
-            |host: &InMemory| said(host, &home()).unwrap().into_iter().map(|scan| scan.source).collect::<Vec<_>>();
+            |host: &InMemory| scans_of(host, &home()).unwrap().into_iter().map(|scan| scan.source).collect::<Vec<_>>();
         assert_eq!(sources(&host(json!([filtered, whole]))), ["VulnerabilityManifest `kubescape/m` of Kubescape"]);
         assert_eq!(sources(&host(json!([filtered]))), ["VulnerabilityManifest `kubescape/f` of Kubescape"]);
     }
 
     #[test]
-    fn the_summaries_of_the_workloads_own_namespace_lead_to_the_manifest() {
-        let here = source(Source::Kubescape, None);
+    fn summaries_in_the_workloads_own_namespace_refer_to_the_manifest() {
+        let here = source(Scanner::Kubescape, None);
         let summary = |namespace: &str| {
             json!({"metadata": {"name": "s"}, "spec": {
                 "severities": {"critical": {"all": 1, "relevant": 0}},
@@ -532,8 +532,8 @@ mod kubescape {
             let mut about = manifest(json!([]));
             about["metadata"] = identity("VulnerabilityManifest", "m", INDEX, "non-filtered")["metadata"].clone();
             let host = with_manifest(host(namespace), "m", about);
-            let scans = said(&host, &here).unwrap();
-            assert_eq!(scans.len(), 1, "{namespace}: both lead to the same");
+            let scans = scans_of(&host, &here).unwrap();
+            assert_eq!(scans.len(), 1, "{namespace}: both refer to the same manifest");
             assert_eq!(scans[0].source, "VulnerabilityManifest `kubescape/m` of Kubescape", "{namespace}");
             assert!(!scans[0].is_own, "{namespace}");
             let manifests = host.asked().into_iter().filter(|question| question.contains("VulnerabilityManifest "));
@@ -547,13 +547,13 @@ mod kubescape {
     }
 
     #[test]
-    fn a_whole_manifest_about_one_image_of_an_index_takes_the_place_of_no_filtered_one_about_another() {
+    fn a_complete_manifest_does_not_replace_a_filtered_one_about_another_image_of_the_index() {
         let identities = json!([
             identity("VulnerabilityManifest", "f", INDEX, "filtered"),
             identity("VulnerabilityManifest", "m", ARM64, "non-filtered"),
         ]);
         let host = with_manifest(with_manifest(index(), "m", manifest(json!([]))), "f", manifest(json!([])));
-        let scans = said(&listed(host, "VulnerabilityManifest kubescape", identities), &home()).unwrap();
+        let scans = scans_of(&listed(host, "VulnerabilityManifest kubescape", identities), &home()).unwrap();
         assert_eq!(scans.iter().map(|scan| scan.is_exact).collect::<Vec<_>>(), [false, true]);
     }
 
@@ -567,7 +567,7 @@ mod kubescape {
             )
         };
         let bad = manifest(json!([{"vulnerability": {"id": "CVE-2026-0001", "severity": "Dire"}}]));
-        assert!(with(bad).ends_with("CVE-2026-0001 has the severity `Dire`, which is none"));
+        assert!(with(bad).ends_with("CVE-2026-0001 has the unknown severity `Dire`"));
         assert!(with(manifest(json!([{"vulnerability": {"severity": "Low"}}]))).contains("missing field `id`"));
         assert!(with(json!({"metadata": {}})).contains("missing field `spec`"));
         assert!(with(json!({"spec": {}})).contains("missing field `payload`"));
@@ -575,28 +575,28 @@ mod kubescape {
     }
 
     #[test]
-    fn the_zero_time_of_go_is_no_time() {
+    fn the_zero_time_of_go_is_ignored() {
         let mut undated = manifest(json!([]));
         undated["spec"]["metadata"]["report"]["createdAt"] = json!("0001-01-01T00:00:00Z");
         let identities = json!([identity("VulnerabilityManifest", "m", INDEX, "non-filtered")]);
         let host = |manifest| {
             with_manifest(listed(index(), "VulnerabilityManifest kubescape", identities.clone()), "m", manifest)
         };
-        assert_eq!(said(&host(undated.clone()), &home()).unwrap()[0].at, None);
+        assert_eq!(scans_of(&host(undated.clone()), &home()).unwrap()[0].at, None);
         undated["spec"]["payload"]["descriptor"]["timestamp"] = json!("2026-11-19T09:00:00+01:00");
-        assert_eq!(said(&host(undated), &home()).unwrap()[0].at.unwrap().timestamp(), 1_795_075_200);
+        assert_eq!(scans_of(&host(undated), &home()).unwrap()[0].at.unwrap().timestamp(), 1_795_075_200);
     }
 }
 
 #[test]
-fn every_source_says_what_to_do_where_it_cannot_be_read() {
+fn a_source_that_cannot_be_read_is_reported_with_advice() {
     for (from, kind, product, file) in [
-        (Source::Sbomscanner, "VulnerabilityReport", "SBOMscanner", "sbomscanner"),
-        (Source::TrivyOperator, "VulnerabilityReport", "Trivy operator", "trivy-operator"),
-        (Source::Quay, "ImageManifestVuln", "Quay's container security operator", "quay"),
-        (Source::Kubescape, "VulnerabilityManifest", "Kubescape", "kubescape"),
+        (Scanner::Sbomscanner, "VulnerabilityReport", "SBOMscanner", "sbomscanner"),
+        (Scanner::TrivyOperator, "VulnerabilityReport", "Trivy operator", "trivy-operator"),
+        (Scanner::Quay, "ImageManifestVuln", "Quay's container security operator", "quay"),
+        (Scanner::Kubescape, "VulnerabilityManifest", "Kubescape", "kubescape"),
     ] {
-        let name = if from == Source::Quay {
+        let name = if from == Scanner::Quay {
             INDEX.replace(':', ".")
         } else {
             crate::evidence::cluster::ACCESS_PROBE.to_owned()
@@ -616,21 +616,21 @@ fn every_source_says_what_to_do_where_it_cannot_be_read() {
 }
 
 #[test]
-fn a_request_without_a_namespace_has_no_reports_of_its_own() {
+fn a_request_without_a_namespace_needs_a_namespace_in_the_settings() {
     let host = single();
     let facts = ImageFacts::default();
     let image = Reference::parse("registry.example.com/app:1").unwrap();
     let image = ScannedImage::new(&image, Some(INDEX), &facts);
     let mut reports = Reports::new(None);
     let mut evidence = evidence(&host);
-    let error = reports.of(&source(Source::Quay, None), &image, &mut evidence).failure.clone();
-    assert_eq!(error.as_deref(), Some("the request names no namespace to look for reports in"));
-    assert_eq!(*reports.of(&source(Source::Quay, Some("scans")), &image, &mut evidence), Reported::default());
+    let error = reports.of(&source(Scanner::Quay, None), &image, &mut evidence).failure.clone();
+    assert_eq!(error.as_deref(), Some("the request has no namespace to look for reports in"));
+    assert_eq!(*reports.of(&source(Scanner::Quay, Some("scans")), &image, &mut evidence), Reported::default());
 }
 
 #[test]
-fn lists_in_place_of_objects_are_no_reports() {
-    let sbomscanner = source(Source::Sbomscanner, None);
+fn a_list_instead_of_an_object_is_rejected() {
+    let sbomscanner = source(Scanner::Sbomscanner, None);
     let list = json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": INDEX}}]});
     let world = |list: &serde_json::Value, report: &serde_json::Value| {
         index()
@@ -643,14 +643,14 @@ fn lists_in_place_of_objects_are_no_reports() {
             .answer("get", "VulnerabilityReport shop/r", Ok(report.clone()))
     };
     let clean = json!({"report": {"results": [{"vulnerabilities": []}]}});
-    assert_eq!(said(&world(&list, &clean), &sbomscanner).map(|scans| scans.len()), Ok(1));
+    assert_eq!(scans_of(&world(&list, &clean), &sbomscanner).map(|scans| scans.len()), Ok(1));
     let no_list = json!({"items": [[{"name": "r"}, {"digest": INDEX}]]});
-    assert!(said(&world(&no_list, &clean), &sbomscanner).is_err());
+    assert!(scans_of(&world(&no_list, &clean), &sbomscanner).is_err());
     for report in [
         json!({"report": [[]]}),
         json!({"report": {"results": [[[]]]}}),
         json!({"report": {"results": [{"vulnerabilities": [["CVE-2026-0001", "low"]]}]}}),
     ] {
-        assert!(said(&world(&list, &report), &sbomscanner).is_err(), "{report}");
+        assert!(scans_of(&world(&list, &report), &sbomscanner).is_err(), "{report}");
     }
 }

@@ -1,9 +1,9 @@
 //! VulnerabilityReports of Aqua's Trivy operator (`aquasecurity.github.io/v1alpha1`), one for each container of each
 //! workload that has run, in the namespace of the workload.
 //!
-//! Their names are those of ReplicaSets and cannot be told beforehand. So the identities of all reports are listed, and those
-//! about the image are got by their names. Every one of them counts: who may write to the namespace of a workload can write a
-//! newer report there, and it must not hide another one.
+//! They are named after ReplicaSets, so the names are not known in advance. The identities of all reports are listed, and the
+//! reports about the image are fetched by name. Every one of them counts: people who may write to the namespace of a workload
+//! can write a newer report there, and it must not hide another one.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -73,8 +73,8 @@ struct Summary {
     unknown_count: u64,
 }
 
-/// Reads a summary, or nothing where it cannot be read. Most summaries are never used, and one that cannot be read takes
-/// nothing away from the other reports of the list.
+/// Reads a summary, or nothing if it is invalid. Most summaries are never used, and an invalid one must not hide the other reports
+/// of the list.
 fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Summary>, D::Error> {
     let json = <&RawValue>::deserialize(deserializer)?;
     Ok(json::from_str(json.get()).ok().map(|Object(summary)| summary))
@@ -125,31 +125,31 @@ struct Found {
     published_date: Option<String>,
 }
 
-/// The most reports about one image that are judged: the newest [`MAX_LOOKUPS`] by what they name, the others by their
-/// summaries. There may be one for each workload that has the image, such as a sidecar.
-const MOST_REPORTS: usize = 512;
+/// The most reports about one image that are judged. The newest [`MAX_LOOKUPS`] are read in full, the others only by their
+/// summaries. There is one for each workload with the image, which may be a sidecar of many workloads.
+const MAX_REPORTS: usize = 512;
 
 /// A report that was located, and the image that it is about.
 struct ListedReport {
     name: String,
-    /// The digest that was scanned, or the one of the configuration. It is empty where the report does not say.
+    /// The digest that was scanned, or the digest of the configuration. Empty if the report does not say.
     digest: String,
-    /// The normalised name with the tag that was scanned, where the report gives one.
+    /// The normalised name with the tag that was scanned, if the report gives one.
     tagged: Option<String>,
     at: Option<DateTime<Utc>>,
     summary: Option<Summary>,
-    /// What it says, once it was got. It may be about the images of many containers.
-    whole: OnceCell<Answer<Option<Scan>>>,
-    /// What its summary says, once that was asked for.
+    /// Its scan, once it is fetched. Many containers may need it.
+    full: OnceCell<Answer<Option<Scan>>>,
+    /// The scan of its summary, once it is needed.
     counted: OnceCell<Answer<Option<Scan>>>,
 }
 
-/// The reports of each namespace, as far as they have been read.
+/// The reports of each namespace that has been read.
 #[derive(Default)]
 pub(super) struct Index(HashMap<String, Answer<Vec<ListedReport>>>);
 
 impl Index {
-    /// What the reports about an image say: those about one of its digests, and those that name no digest, but its tag.
+    /// The scans of the reports about an image: those about one of its digests, and those about its tag that name no digest.
     pub(super) fn scans(
         &mut self,
         cluster: &mut Cluster<'_>,
@@ -160,16 +160,16 @@ impl Index {
         let mut reported = Reported::default();
         let located = once(&mut self.0, namespace.to_owned(), || locate(cluster, namespace))?;
         let mut about = about(located, image, registry, &mut reported);
-        // The newest first. The order of a list is not always the same.
+        // The newest first, then by name: the order of a list is not stable.
         about.sort_unstable_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
         let count = about.len();
-        if count > MOST_REPORTS {
-            reported.fail(&format!("there are {count} reports about it, of which at most {MOST_REPORTS} are read"));
-            about.truncate(MOST_REPORTS);
+        if count > MAX_REPORTS {
+            reported.fail(&format!("there are {count} reports about it; at most {MAX_REPORTS} are read"));
+            about.truncate(MAX_REPORTS);
         }
         for (index, (relation, report)) in about.into_iter().enumerate() {
             let scan = if index < MAX_LOOKUPS {
-                report.whole.get_or_init(|| scan(cluster, namespace, &report.name))
+                report.full.get_or_init(|| scan(cluster, namespace, &report.name))
             } else {
                 report.counted.get_or_init(|| scan_by_summary(namespace, report).map(Some))
             };
@@ -192,7 +192,7 @@ fn locate(cluster: &mut Cluster<'_>, namespace: &str) -> Answer<Vec<ListedReport
             tagged: Reference::parse(&name).ok().map(|reference| reference.normalized()),
             at: at(report.update_timestamp.as_deref()),
             summary: report.summary,
-            whole: OnceCell::new(),
+            full: OnceCell::new(),
             counted: OnceCell::new(),
         }
     };
@@ -212,7 +212,7 @@ fn about<'l>(
     let is_about =
         |report: &&ListedReport| report.digest.is_empty() && report.tagged.is_some() && report.tagged == tagged;
     let mut by_tag = located.iter().filter(is_about).peekable();
-    // A runtime does not look at a tag beside a digest, so that a requester can write any.
+    // A runtime ignores a tag beside a digest, so a requester can write any tag there.
     match by_tag.peek().map_or(Ok(false), |_| is_tag_of(image, registry)) {
         Ok(true) => about.extend(by_tag.map(|report| (Relation::Same, report))),
         Ok(false) => {}
@@ -250,13 +250,13 @@ fn scan(cluster: &mut Cluster<'_>, namespace: &str, name: &str) -> Answer<Option
     Ok(Some(Scan::of_report(REPORT.source(namespace, name), at, vulnerabilities)))
 }
 
-/// What the summary of a report says, one of more reports than are got.
+/// The scan of the summary of a report, for reports beyond [`MAX_LOOKUPS`].
 fn scan_by_summary(namespace: &str, report: &ListedReport) -> Answer<Scan> {
     let name = &report.name;
     let Some(summary) = report.summary else {
         return Err(format!(
-            "{} of {} cannot be read: it has no `summary` with a count of each severity, by which it is judged as one of \
-             more than {MAX_LOOKUPS} reports about the image",
+            "{} of {} cannot be read: it has no `summary` with a count of each severity, which is needed for more than \
+             {MAX_LOOKUPS} reports about the image",
             REPORT.called(&format!("{namespace}/{name}")),
             REPORT.product
         ));
@@ -275,7 +275,7 @@ fn scan_by_summary(namespace: &str, report: &ListedReport) -> Answer<Scan> {
     Ok(Scan { counted, is_summary: true, ..Scan::of_report(source, report.at, Vec::new()) })
 }
 
-/// When a report was written, where it says so.
+/// When a report was written, if it says so.
 fn at(timestamp: Option<&str>) -> Option<DateTime<Utc>> {
     timestamp.and_then(time::parse).filter(|at| time::is_plausible(*at))
 }
