@@ -164,25 +164,10 @@ pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut
 }
 
 impl<T: Keyword> Setting for T {
-    /// YAML 1.1, which `kubectl` uses, reads an unquoted `off` as `false`, so `false` is accepted for `off`. If `true` and `false`
-    /// are keywords, they are accepted with and without quotes.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let known = || T::KEYWORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>();
-        let has = |wanted: &str| T::KEYWORDS.iter().any(|(word, _)| *word == wanted);
-        let word = match (json.get(), crate::json::from_str::<String>(json.get())) {
-            (boolean @ ("true" | "false"), _) if has(boolean) => boolean.to_owned(),
-            ("false", _) if has("off") => "off".to_owned(),
-            (_, Ok(word)) => word,
-            (_, Err(_)) => {
-                problems.push(at, format_args!("expected one of {}, found {}", known().join(", "), kind_of(json)));
-                return None;
-            }
-        };
-        let found = T::KEYWORDS.iter().find(|(candidate, _)| *candidate == word).map(|(_, value)| *value);
-        if found.is_none() {
-            push_unknown_value(&word, &known(), at, problems);
-        }
-        found
+        let word_at = |index| T::KEYWORDS.get(index).map(|(word, _)| *word);
+        let (_, value) = T::KEYWORDS.get(read_keyword(json, word_at, at, problems)?)?;
+        Some(*value)
     }
 
     fn schema() -> Schema {
@@ -194,13 +179,43 @@ impl<T: Keyword> Setting for T {
     }
 }
 
-/// Reports a word that is not one of the known ones.
-fn push_unknown_value(word: &str, known: &[&str], at: Path<'_>, problems: &mut Problems) {
-    // A boolean is not a misspelled word: `true` does not suggest `trust`.
-    let is_word = !matches!(word, "true" | "false") && !problems.is_full();
-    let nearest = if is_word { nearest(word, known) } else { None };
-    let advice = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
-    problems.push(at, format_args!("unknown value `{word}`; expected one of {}{advice}", known.join(", ")));
+/// Reads one of the words that `word_at` returns, and returns its index. It is neither generic nor inlined, because a
+/// copy for each type would enlarge the module by several KiB.
+///
+/// YAML 1.1, which `kubectl` uses, reads an unquoted `off` as `false`, so `false` is accepted for `off`. If `true` and `false` are
+/// keywords, they are accepted with and without quotes.
+#[inline(never)]
+fn read_keyword(
+    json: &RawValue,
+    word_at: fn(usize) -> Option<&'static str>,
+    at: Path<'_>,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let words = || (0..).map_while(word_at);
+    let index = |word: &str| words().position(|candidate| candidate == word);
+    let boolean = match json.get() {
+        "true" => index("true"),
+        "false" => index("false").or_else(|| index("off")),
+        _ => None,
+    };
+    if boolean.is_some() {
+        return boolean;
+    }
+    let known = || words().collect::<Vec<_>>();
+    let Ok(word) = crate::json::from_str::<String>(json.get()) else {
+        problems.push(at, format_args!("expected one of {}, found {}", known().join(", "), kind_of(json)));
+        return None;
+    };
+    let found = index(&word);
+    if found.is_none() {
+        // A boolean is not a misspelled word: `true` does not suggest `trust`.
+        let known = known();
+        let is_word = !matches!(word.as_str(), "true" | "false") && !problems.is_full();
+        let nearest = if is_word { nearest(&word, &known) } else { None };
+        let advice = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+        problems.push(at, format_args!("unknown value `{word}`; expected one of {}{advice}", known.join(", ")));
+    }
+    found
 }
 
 impl Setting for bool {
