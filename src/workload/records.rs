@@ -170,8 +170,30 @@ pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Optio
     }
     match json::value_of(metadata, "annotations") {
         None => insert(text, metadata, "annotations", &annotations(None, written)?),
-        Some(known) => Some((span(text, known)?, annotations(Some(known), written)?)),
+        Some(known) => match prepend(text, known, written) {
+            Some(edit) => Some(edit),
+            None => Some((span(text, known)?, annotations(Some(known), written)?)),
+        },
     }
+}
+
+/// The edit that inserts annotations before the known ones. Nothing if one of these changes. Known annotations can take most of an
+/// object of 3 MiB, so they are not copied without need.
+fn prepend(text: &str, known: &str, written: &[Written]) -> Option<(Range<usize>, String)> {
+    let Entries(entries) = json::from_str(known).ok()?;
+    let changed: HashSet<&str> = written.iter().map(|(key, _)| key.as_str()).collect();
+    if entries.is_empty() || entries.iter().any(|(key, _)| changed.contains(key.as_ref())) {
+        return None;
+    }
+    let start = span(text, known)?.start + 1;
+    let mut json = annotations(None, written)?;
+    // Without its braces.
+    json.pop();
+    json.remove(0);
+    if !json.is_empty() {
+        json.push(',');
+    }
+    Some((start..start, json))
 }
 
 /// The edit that inserts a key at the start of an object.
@@ -188,7 +210,8 @@ fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
         Some(known) => json::from_str(known).ok()?,
         None => Entries(Vec::new()),
     };
-    let mut json = String::from("{");
+    let mut json = String::with_capacity(known.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum());
+    json.push('{');
     let mut add = |key: &str, value: &str| {
         if json.len() > 1 {
             json.push(',');
