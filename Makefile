@@ -68,7 +68,7 @@ bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FL
 .PHONY: docs
 docs: ## Update generated files: the schema and the reference of the settings, the questions in the package
 	@hack/setup build
-	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --workspace --test settings
+	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --package container-patch --test settings
 
 .PHONY: fmt
 fmt: ## Check the formatting of the source
