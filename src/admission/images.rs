@@ -74,6 +74,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
                     let settings = self.settings.rules_for(&name);
                     let origin =
                         records::origin(self.context.placement, site, &written, settings.pins(), &self.resolved);
+                    let downgrade = downgrade(origin);
                     let exceptions = Exceptions::for_image(self.settings, &name, self.evidence.now);
                     let of_record = rules::judged_reference(settings, site, is_unchanged);
                     let of_record = of_record.as_deref().and_then(|image| Reference::parse(image).ok());
@@ -87,10 +88,11 @@ impl<'r, 's> ImageJudge<'r, 's> {
                         reference,
                         platforms,
                         is_unchanged,
+                        follows_from_workload: downgrade.is_some_and(|downgrade| downgrade.reason != Reason::Unchanged),
                         predecessor: self.predecessors.of_site(site),
                         waivers: &exceptions,
                     };
-                    self.run_rules(settings, &mut image, &exceptions, downgrade(origin), &mut judged);
+                    self.run_rules(settings, &mut image, &exceptions, downgrade, &mut judged);
                     judged.digest = image.digest;
                 }
                 judged.image = name;
