@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Settings;
+use super::{Settings, keys};
 use crate::config::read::Setting;
 
 fn read(settings: &Value) -> Result<Settings, Vec<String>> {
@@ -42,7 +42,7 @@ fn every_problem_is_reported_at_once_with_its_path() {
             "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
             "customWorkloads[0]: `podTemplate` is required",
             "exmpt: unknown key; did you mean `exempt`?",
-            "zzz: unknown key; expected one of registries, platforms, exempt, pinning, schedule, baseImage, scan, exceptions, overrides, enforcement, breakGlass, customWorkloads, evaluateAt",
+            &format!("zzz: unknown key; expected one of {}", keys().join(", ")),
             "overrides[0]: `images` is required",
             "overrides[1].images: the list is empty; write an image pattern, or `*` for every image",
             "overrides[1].pining: unknown key; did you mean `pinning`?",

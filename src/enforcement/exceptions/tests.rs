@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::codes;
 use super::{Exception, Exceptions, Source, Waiver, Waivers as _};
 use crate::finding::{Code, Effect, Violation};
 use crate::rules::scan::VULNERABLE_IMAGE;
@@ -138,6 +139,7 @@ fn an_exception_needs_an_end_a_reason_and_something_to_cover() {
         {"images": ["*"], "cves": ["CVE-2026", "openssl", "GHSA-1", 7], "until": "2026-02-30", "reason": "x"},
     ]))
     .unwrap_err();
+    let codes = codes::exceptable().into_iter().map(Code::as_str).collect::<Vec<_>>().join(", ");
     assert_eq!(
         problems,
         [
@@ -149,7 +151,7 @@ fn an_exception_needs_an_end_a_reason_and_something_to_cover() {
             "exceptions[3].until: invalid date `tomorrow`; write the last day, such as `2026-12-31`, or an RFC 3339 time",
             "exceptions[3].rules[0]: unknown finding code `stale-imgae`; did you mean `stale-image`?",
             "exceptions[3].rules[1]: `invalid-reference` cannot be excepted",
-            "exceptions[3].rules[2]: unknown finding code `zzz`; the codes are unpinned-image, forbidden-tag, stale-image, patch-due, unknown-build-date, future-build-date, outdated-base-image, base-update-due, unknown-base-image, scan-flagged, vulnerable-image, patch-window-open, unscanned-image, stale-scan, unknown-registry, evidence-unavailable",
+            &format!("exceptions[3].rules[2]: unknown finding code `zzz`; the codes are {codes}"),
             "exceptions[4].until: invalid date `2026-02-30`; write the last day, such as `2026-12-31`, or an RFC 3339 time",
             "exceptions[4].cves[0]: invalid vulnerability id `CVE-2026`; write it as the scanner does, such as `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
             "exceptions[4].cves[1]: invalid vulnerability id `openssl`; write it as the scanner does, such as `CVE-2026-12345` or `GHSA-2c4m-59x9-fr2g`",
