@@ -301,7 +301,7 @@ EOT
       --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/can-i.yml"
     if [ "$namespace" = null ]; then
       assert_denied break-glass invalid-reference
-      assert_contains "$(message)" 'in the whole cluster, by a ClusterRoleBinding, not for jane'
+      assert_contains "$(message)" 'in the whole cluster, by a ClusterRoleBinding, not from jane'
     else
       assert_warned break-glass invalid-reference
     fi
