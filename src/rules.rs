@@ -5,6 +5,7 @@
 
 pub mod base_image;
 pub mod pinning;
+pub mod rollout;
 pub mod rule;
 pub mod scan;
 pub mod schedule;
@@ -234,4 +235,5 @@ rules! {
     "schedule" schedule: ScheduleRule,
     "baseImage" base_image: BaseImageRule,
     "scan" scan: ScanRule,
+    "rollout" rollout: RolloutRule,
 }

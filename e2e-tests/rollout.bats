@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# The rule `rollout`: when a new image may come in. Images are in a real registry on loopback, and it is noon of 2026-11-20.
+
+load helpers
+
+setup_file() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+  export REGISTRY_FOLDER="$BATS_FILE_TMPDIR/registry"
+  mkdir -p "$REGISTRY_FOLDER"
+  start_registry "$REGISTRY_FOLDER"
+  export REGISTRY REGISTRY_PID
+  push_image app 1.0 2026-08-25T08:00:00Z
+  push_image app 1.1 2026-11-19T08:00:00Z
+  push_image app 1.2 2026-11-20T08:00:00Z
+  push_image app undated ""
+}
+
+teardown_file() {
+  kill "$REGISTRY_PID"
+}
+
+# run_rule KIND IMAGE ROLLOUT [JQ]: runs the policy for a new workload, with these settings of the rule alone, and with the request changed
+# by a jq program.
+run_rule() {
+  local object flags=(--insecure-registry "$REGISTRY") settings api=apps/v1
+  object="$(pod "$REGISTRY/$2")"
+  if [ "$1" = Pod ]; then api=v1; else object="$(jq -c '{spec: {template: .}}' <<< "$object")"; fi
+  settings="$(jq -nc --argjson rollout "$3" '{evaluateAt: "2026-11-20T12:00:00Z", pinning: {action: "off"}, schedule: {action: "off"},
+    baseImage: {action: "off"}, scan: {action: "off"}, $rollout}')"
+  if [ -n "$KWCTL" ]; then
+    printf 'insecure_sources: ["%s"]\n' "$REGISTRY" > "$BATS_TEST_TMPDIR/sources.yml"
+    flags=(--sources-path "$BATS_TEST_TMPDIR/sources.yml")
+  fi
+  policy_run --request-path "$(request "$api" "$1" "$object" "${4:-.}")" --settings-json "$settings" "${flags[@]}"
+}
+
+# ask KIND IMAGE ROLLOUT [JQ]: as run_rule, and the policy answers.
+ask() {
+  run_rule "$@"
+  [ "$status" -eq 0 ]
+}
+
+THREE_DAYS='{"minAge": "3d"}'
+
+# updates OLD_IMAGE: a jq program that makes the request an UPDATE of a workload that had this image.
+updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.template.spec.containers[0].image = "%s")' "$REGISTRY/$1"; }
+
+@test "a new image comes in when it has the minimum age, and the message says from when on" {
+  ask Deployment app:1.0 "$THREE_DAYS"
+  assert_warned evaluate-at-set
+  ask Deployment app:1.1 "$THREE_DAYS"
+  assert_denied too-young
+  assert_contains "$(message)" "image \`$REGISTRY/app:1.1\` was built 2026-11-19T08:00:00Z, less than the minimum age of 3 days ago; deploy it from 2026-11-22T08:00:00Z on, or deploy an older build"
+  ask Deployment app:1.1 '{"minAge": "1d"}'
+  assert_warned evaluate-at-set
+}
+
+@test "without minAge, and with the rule off, an image of today comes in" {
+  ask Pod app:1.2 '{}'
+  assert_warned evaluate-at-set
+  ask Pod app:1.2 '{"minAge": "3d", "action": "off"}'
+  assert_warned evaluate-at-set
+  ask Pod app:1.2 '{"minAge": "3d", "action": "warn"}'
+  assert_warned evaluate-at-set too-young
+}
+
+@test "an UPDATE to a young image is denied, and one that leaves the image alone is not" {
+  ask Deployment app:1.1 "$THREE_DAYS" "$(updates app:1.0)"
+  assert_denied too-young
+  ask Deployment app:1.1 "$THREE_DAYS" "$(updates app:1.1) | .object.spec.replicas = 3"
+  assert_warned evaluate-at-set
+  ask Deployment app:1.0 "$THREE_DAYS" "$(updates app:1.1)"
+  assert_warned evaluate-at-set
+}
+
+@test "pods that a controller creates from an admitted workload come in at any time" {
+  local controller='.userInfo.username = "system:serviceaccount:kube-system:replicaset-controller"'
+  ask Pod app:1.2 "$THREE_DAYS" "$controller"
+  assert_warned evaluate-at-set
+  # Only the authenticated user counts.
+  ask Pod app:1.2 "$THREE_DAYS" '.object.metadata.ownerReferences = [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]'
+  assert_denied too-young
+}
+
+@test "what runs already is not judged by the audit scanner" {
+  ask Pod app:1.2 "$THREE_DAYS" '.userInfo = {} | .resource.resource = "Pod"'
+  assert_warned evaluate-at-set
+}
+
+@test "an image without a build date is left to schedule.unknownBuildDate" {
+  ask Pod app:undated "$THREE_DAYS"
+  assert_warned evaluate-at-set
+}
+
+@test "a minimum age that is not a duration is rejected with its path" {
+  run_rule Pod app:1.2 '{"minAge": "3"}'
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" 'rollout.minAge: `3` has no unit; write `3d`'
+}
