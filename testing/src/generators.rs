@@ -10,3 +10,4 @@ pub(crate) mod request;
 pub(crate) mod scans;
 pub mod schema;
 pub mod settings;
+pub(crate) mod texts;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::choices::Choices;
 use super::images::PATTERNS;
 use super::scans::{TIMES, VULNERABILITIES};
-use super::settings::{CODES, CRONS, DURATIONS, PLATFORMS, REGISTRIES, SECTIONS, TIME_ZONES};
+use super::texts::{CODES, CRONS, DURATIONS, PLATFORMS, REGISTRIES, SECTIONS, TIME_ZONES};
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../../docs/settings.schema.json")).expect("the schema is valid JSON")
