@@ -418,4 +418,8 @@ push_platforms() {
   assert_contains "$output" "$REGISTRY does not answer in TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings" --insecure-registry "$REGISTRY"
   [ "$status" -eq 0 ]
+  # A missing file of docker's is not an error.
+  rm "$DOCKER_CONFIG/config.json"
+  run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings"
+  [[ "$output$stderr" != *credentials* ]]
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -158,6 +159,13 @@ fn linux_image(entries: &[ImageIndexEntry]) -> Option<String> {
     on(architecture).or_else(|| on("amd64")).or_else(|| on("")).or(entries.first()).map(|entry| entry.digest.clone())
 }
 
+/// The file with docker's credentials.
+fn docker_config() -> Option<PathBuf> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
+}
+
 /// The credentials for a registry, and why existing credentials cannot be used. Without credentials, a registry is asked
 /// anonymously.
 fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
@@ -168,6 +176,10 @@ fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
             (RegistryAuth::Anonymous, Some("asked without credentials: identity tokens are not supported".to_owned()))
         }
         Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => {
+            (RegistryAuth::Anonymous, None)
+        }
+        // The crate reports a missing file like an unreadable one.
+        Err(CredentialRetrievalError::ConfigReadError) if !docker_config().is_some_and(|file| file.exists()) => {
             (RegistryAuth::Anonymous, None)
         }
         Err(error) => (RegistryAuth::Anonymous, Some(format!("asked without credentials: {error}"))),
