@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::finding::codes;
 use crate::request::GroupVersionKind;
+use crate::sanitized::Sanitized;
 use custom::CustomWorkload;
 use kinds::{KINDS, Layout};
 use site::{AnnotationFilter, Workload};
@@ -104,9 +105,9 @@ fn templates<'a>(kind: &GroupVersionKind<'_>, custom: &'a [CustomWorkload]) -> V
 }
 
 fn malformed(kind: &GroupVersionKind<'_>, error: ReadError) -> String {
-    let kind = &kind.kind;
+    let kind = Sanitized(&kind.kind);
     match error {
-        ReadError::Missing(path) => format!("this {kind} has no `{path}`, which holds its images"),
+        ReadError::Missing(path) => format!("this {kind} has no `{}`, which holds its images", Sanitized(&path)),
         ReadError::Schema(cause) => format!("invalid {kind}: {cause}"),
     }
 }
@@ -205,6 +206,19 @@ mod tests {
         }});
         assert_eq!(sites(&kind("v1", "Pod"), &object), Ok(vec![]));
         assert_eq!(sites(&kind("v1", "Pod"), &json!({"spec": {}})), Ok(vec![]));
+    }
+
+    #[test]
+    fn control_characters_of_kinds_and_paths_are_escaped_in_messages() {
+        let of = kind("v1", "Rollout\n");
+        let custom = [CustomWorkload {
+            api_version: ApiVersion::parse("v1").unwrap(),
+            kind: "Rollout\n".to_owned(),
+            pod_template: TemplatePointer("/sp\u{7}ec".to_owned()),
+        }];
+        let object = to_raw_value(&json!({})).unwrap();
+        let expected = r"this Rollout\n has no `sp\u{7}ec`, which holds its images";
+        assert_eq!(read(&of, &object, &custom).unwrap_err(), Unlisted::Malformed(expected.to_owned()));
     }
 
     #[test]
