@@ -66,7 +66,7 @@ bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FL
 	@target/release/container-patch-bench --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
 
 .PHONY: docs
-docs: ## Update generated files: the schema and the reference of the settings, the questions in the package
+docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build
 	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --package container-patch --test settings
 

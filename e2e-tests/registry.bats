@@ -282,7 +282,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   for image in "$REGISTRY/unlisted/chart:1" "127.0.0.1:1/app:1"; do
     ask "$(request v1 Pod "$(pod "$image")")" '{}'
     assert_denied evidence-unavailable
-    assert_contains "$(message)" "image \`$image\` could not be verified: its registry gave no usable answer; the log of the policy has the cause [evidence-unavailable]"
+    assert_contains "$(message)" "image \`$image\` could not be verified: its registry gave no usable answer; the log of policy-server has the cause [evidence-unavailable]"
   done
   assert_contains "$stderr" 'efused'
   ask "$(request v1 Pod "$(pod "$PRIVATE_REGISTRY/secret/app:1")")" '{}'
@@ -415,7 +415,7 @@ push_platforms() {
   settings="$(jq -nc --arg registry "$REGISTRY" --argjson only "$ONLY_PIN" '$only * {registries: [$registry]}')"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings"
   [ "$status" -eq 1 ]
-  assert_contains "$output" "$REGISTRY does not answer in TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
+  assert_contains "$output" "$REGISTRY does not answer over TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings" --insecure-registry "$REGISTRY"
   [ "$status" -eq 0 ]
   # A missing file of docker's is not an error.

@@ -50,7 +50,7 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set
   ask Deployment app:1.1 "$THREE_DAYS"
   assert_denied too-young
-  assert_contains "$(message)" "image \`$REGISTRY/app:1.1\` was built 2026-11-19T08:00:00Z, less than the minimum age of 3 days ago; deploy it from 2026-11-22T08:00:00Z on, or deploy an older build"
+  assert_contains "$(message)" "image \`$REGISTRY/app:1.1\` was built 2026-11-19T08:00:00Z, and the minimum age is 3 days; deploy it on or after 2026-11-22T08:00:00Z, or deploy an older build"
   ask Deployment app:1.1 '{"minAge": "1d"}'
   assert_warned evaluate-at-set
 }

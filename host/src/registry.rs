@@ -127,7 +127,9 @@ impl Registries {
 /// The error of a registry, or advice for one that answers a TLS handshake in plain HTTP.
 fn with_advice(error: String, registry: &str) -> String {
     if error.contains(NO_TLS) {
-        return format!("{registry} does not answer in TLS; if it uses plain HTTP, set --insecure-registry {registry}");
+        return format!(
+            "{registry} does not answer over TLS; if it uses plain HTTP, set --insecure-registry {registry}"
+        );
     }
     error
 }

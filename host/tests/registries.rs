@@ -88,7 +88,7 @@ fn the_errors_of_an_unlisted_registry_are_not_repeated() {
     let addresses = answers.map(|answer| registry(Some(answer)));
     for address in addresses.into_iter().chain([shut.to_string()]) {
         let message = denial_by(&address, LONG_TIMEOUT, &json!({}));
-        let expected = "could not be verified: its registry gave no usable answer; the log of the policy has the cause [evidence-unavailable]";
+        let expected = "could not be verified: its registry gave no usable answer; the log of policy-server has the cause [evidence-unavailable]";
         assert!(message.ends_with(expected), "{message}");
     }
 }

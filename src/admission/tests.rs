@@ -293,7 +293,7 @@ fn a_registry_that_does_not_answer_is_denied_unless_the_settings_warn() {
     assert_eq!(ask(&only("baseImage", json!({}))), json!(["evidence-unavailable Warn"]), "not stricter than the rule");
     for (settings, cause) in [
         (json!({"registries": ["docker.io"]}), "nothing is known of docker.io/library/nginx:1; check its name"),
-        (json!({}), "its registry gave no usable answer; the log of the policy has the cause"),
+        (json!({}), "its registry gave no usable answer; the log of policy-server has the cause"),
     ] {
         let response = respond(&world(), &request("Pod", &pod(&["nginx:1"])), &settings);
         let message = response["message"].as_str().unwrap();

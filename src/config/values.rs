@@ -133,7 +133,7 @@ impl Setting for Duration {
                 .push(at, format_args!("`{text}`: months and years have different lengths; write days, such as `90d`")),
             Some(span) if is_in_range(&span) => return Some(Self(span)),
             Some(span) if span.is_zero() => problems.push(at, format_args!("`{text}` is zero; write at least `1s`")),
-            Some(_) => problems.push(at, format_args!("`{text}` is too long; write at most `36500d`")),
+            Some(_) => problems.push(at, format_args!("`{text}` is too long; write at most `36600d`")),
             None if is_number(&text) && parse(&format!("{text}d")).is_some_and(|span| is_in_range(&span)) => {
                 problems.push(at, format_args!("`{text}` has no unit; write `{text}d`"));
             }

@@ -447,7 +447,7 @@ impl<'h> Registry<'h> {
             }
             (FailureClass::Unusable, Some(detail)) => detail,
             (FailureClass::Unreachable | FailureClass::Unusable, None) => {
-                "its registry gave no usable answer; the log of the policy has the cause".to_owned()
+                "its registry gave no usable answer; the log of policy-server has the cause".to_owned()
             }
         }
     }
@@ -740,17 +740,17 @@ mod tests {
         (
             "error sending request for url (https://10.0.0.1:22/v2/)\n\nCaused by:\n    Connection refused (os error 111)",
             "error sending request: Connection refused (os error 111); check its name, and that its registry can be reached and read",
-            "its registry gave no usable answer; the log of the policy has the cause",
+            "its registry gave no usable answer; the log of policy-server has the cause",
         ),
         (
             "error sending request for url (https://10.0.0.1:9/v2/unauthorized/manifests/1)",
             "error sending request; check its name, and that its registry can be reached and read",
-            "its registry gave no usable answer; the log of the policy has the cause",
+            "its registry gave no usable answer; the log of policy-server has the cause",
         ),
         (
             "Failed to parse manifest: expected value at line 1 column 1",
             "Failed to parse manifest: expected value at line 1 column 1; check its name, and that its registry can be reached and read",
-            "its registry gave no usable answer; the log of the policy has the cause",
+            "its registry gave no usable answer; the log of policy-server has the cause",
         ),
         (
             "Policy has not been granted access to the 'oci/v1/manifest_digest' host capability.",
@@ -791,7 +791,7 @@ mod tests {
             Ok(json!({"manifests": [{"digest": "secret"}]})),
         );
         let mut registry = Registry::new::<Known>(&host, &[]);
-        let unusable = "its registry gave no usable answer; the log of the policy has the cause";
+        let unusable = "its registry gave no usable answer; the log of policy-server has the cause";
         assert_eq!(registry.image("a").unwrap_err(), unusable);
         assert_eq!(registry.manifests("a").unwrap_err(), unusable);
         registry.log_failures();

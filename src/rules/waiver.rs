@@ -45,7 +45,7 @@ impl Terms<'_> {
     #[must_use]
     pub fn expired(&self, what: &str) -> Violation {
         let text =
-            format!("had an exception from {what}, which has ended: {self}; renew it, or take it out of `exceptions`");
+            format!("had an exception from {what}, which has ended: {self}; renew it, or remove it from `exceptions`");
         Violation { code: EXPIRED_EXCEPTION, effect: Effect::Warn, text }
     }
 }

@@ -416,7 +416,7 @@ fn the_list_of_resolved_containers_is_corrected_and_keeps_its_names() {
     assert_eq!(response["mutated_object"]["metadata"]["annotations"], json!({}));
 }
 
-mod leniency {
+mod downgrades {
     use super::*;
 
     /// The codes for a pod of the ReplicaSet controller.

@@ -55,7 +55,7 @@ fn an_exception_is_in_force_until_the_last_second_of_its_day() {
         "is excepted from stale-image until 2026-12-31 (SEC-42): it was built 2026-07-01; deploy a newer build";
     assert_eq!(applied(&all, "2026-12-31T23:59:59Z", stale()), [(EXCEPTED, Effect::Warn, excepted.to_owned())]);
     let ended = "was built 2026-07-01; deploy a newer build; its exception ended: 2026-12-31 (SEC-42)";
-    let expired = "had an exception from stale-image, which has ended: 2026-12-31 (SEC-42); renew it, or take it out of `exceptions`";
+    let expired = "had an exception from stale-image, which has ended: 2026-12-31 (SEC-42); renew it, or remove it from `exceptions`";
     assert_eq!(
         applied(&all, "2027-01-01T00:00:00Z", stale()),
         [(STALE_IMAGE, Effect::Deny, ended.to_owned()), (EXPIRED_EXCEPTION, Effect::Warn, expired.to_owned())]

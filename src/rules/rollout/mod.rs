@@ -1,4 +1,4 @@
-//! Rule `rollout`: a new image comes in at the right time.
+//! Rule `rollout`: a new image is admitted at the right time.
 //!
 //! The rule judges images that are new to a workload. It does not judge images that an UPDATE does not change, pods that Kubernetes'
 //! own controllers create from admitted workloads, and objects that exist already, which the audit scanner asks about.
@@ -20,7 +20,7 @@ codes! {
     TOO_YOUNG = "too-young";
 }
 
-/// The rule, for the time of one request.
+/// The rule, for the duration of one request.
 pub struct RolloutRule;
 
 impl Rule for RolloutRule {
@@ -67,7 +67,7 @@ impl Rollout {
             code: TOO_YOUNG,
             effect,
             text: format!(
-                "was built {}, less than the minimum age of {min_age} ago; deploy it from {} on, or deploy an older build",
+                "was built {}, and the minimum age is {min_age}; deploy it on or after {}, or deploy an older build",
                 timestamp(*built),
                 timestamp(from),
             ),
@@ -108,7 +108,7 @@ mod tests {
         let built = |text: &str| judged(&settings, BuildDate::At(time(text)));
         assert_eq!(built("2026-11-17T12:00:00Z"), None);
         assert_eq!(built("2026-07-01T00:00:00Z"), None);
-        let text = "was built 2026-11-17T12:00:01Z, less than the minimum age of 3 days ago; deploy it from 2026-11-20T12:00:01Z on, \
+        let text = "was built 2026-11-17T12:00:01Z, and the minimum age is 3 days; deploy it on or after 2026-11-20T12:00:01Z, \
                     or deploy an older build";
         let expected = Violation { code: TOO_YOUNG, effect: Effect::Deny, text: text.to_owned() };
         assert_eq!(built("2026-11-17T12:00:01Z"), Some(expected));
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_build_date_in_the_future_is_too_young() {
         let violation = judged(&min_age(Action::Deny), BuildDate::Future(time("2027-01-01T00:00:00Z"))).unwrap();
-        assert!(violation.text.contains("deploy it from 2027-01-04T00:00:00Z on"), "{}", violation.text);
+        assert!(violation.text.contains("deploy it on or after 2027-01-04T00:00:00Z"), "{}", violation.text);
         assert!(judged(&min_age(Action::Deny), BuildDate::Future(DateTime::<Utc>::MAX_UTC)).is_some());
     }
 

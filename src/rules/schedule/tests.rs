@@ -269,7 +269,7 @@ fn invalid_schedules_are_rejected_with_the_path() {
             json!({"maxAge": "3months"}),
             "schedule.maxAge: `3months`: months and years have different lengths; write days",
         ),
-        (json!({"maxAge": "365250d"}), "schedule.maxAge: `365250d` is too long; write at most `36500d`"),
+        (json!({"maxAge": "365250d"}), "schedule.maxAge: `365250d` is too long; write at most `36600d`"),
         (json!({"maxAge": "99999999999999999999d"}), "schedule.maxAge: invalid duration `99999999999999999999d`"),
         (json!({"maxAgee": "90d"}), "schedule.maxAgee: unknown key; did you mean `maxAge`?"),
     ] {
