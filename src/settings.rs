@@ -55,7 +55,7 @@ section! {
         /// Kinds besides Kubernetes' own that contain pod templates.
         /// For example `[{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: /spec/template}]`.
         "customWorkloads" custom_workloads: Vec<CustomWorkload> = Vec::new(),
-        /// The time as of which images are judged, for tests and what-if questions only. Every response then has the warning
+        /// The time that is used as the current time, for tests and what-if questions only. Every response then has the warning
         /// [`evaluate-at-set`](evaluate-at-set.md).
         "evaluateAt" evaluate_at: Option<DateTime<Utc>> = None,
     }

@@ -28,7 +28,7 @@ const VERB: &str = "break-glass";
 const LONGEST_REASON: usize = 1024;
 
 codes! {
-    /// A request that is accepted despite its findings, or a requester without that permission.
+    /// A request that uses break-glass, or tries to without permission.
     BREAK_GLASS = "break-glass";
 }
 

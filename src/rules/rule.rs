@@ -25,7 +25,7 @@ pub trait Rule: Sized {
     /// The finding codes of the rule.
     const CODES: &'static [Code];
 
-    /// Starts a request. The rule may change the parsed workload.
+    /// Prepares the rule for a request. The rule may change the parsed workload.
     ///
     /// # Errors
     /// The finding that refuses the whole object.
@@ -103,7 +103,7 @@ pub trait Rule: Sized {
 /// A part of the JSON text of an object, and the JSON that replaces it.
 pub type Edit = (Range<usize>, String);
 
-/// The request, the same for all images.
+/// What all images of a request share.
 #[derive(Clone, Copy)]
 pub struct Context<'r> {
     /// The request.
@@ -161,7 +161,7 @@ pub trait SettingsByImage<S> {
     fn is_excepted(&self, name: &str, code: Code) -> bool;
 }
 
-/// The finding for an answer that a rule needs and does not get. `strictest` is the strictest effect that the findings of the rule can
+/// The finding if a rule does not get an answer that it needs. `strictest` is the strictest effect that the findings of the rule can
 /// have; a missing answer is never stricter.
 #[must_use]
 pub fn unverified(strictest: Effect, cause: &str, evidence: &Evidence<'_>) -> Violation {

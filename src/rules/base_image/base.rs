@@ -58,7 +58,9 @@ fn base(name: &str, digest: &str) -> Result<Base, String> {
         Reference::parse(name).map_err(|error| format!("names an invalid base `{}`: {error}", Sanitized(name)))?;
     Digest::parse(digest).map_err(|error| format!("has the invalid base digest `{}`: {error}", Sanitized(digest)))?;
     match (reference.tag(), reference.digest()) {
-        (None, Some(_)) => Err(format!("names its base by digest alone, `{}`, which never changes", Sanitized(name))),
+        (None, Some(_)) => {
+            Err(format!("names its base by digest alone (`{}`), so newer builds cannot be found", Sanitized(name)))
+        }
         (Some(tag), Some(_)) => Ok(Base {
             name: format!("{}/{}:{tag}", reference.registry(), reference.repository()),
             digest: digest.to_owned(),

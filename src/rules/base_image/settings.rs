@@ -13,7 +13,7 @@ use crate::image::Reference;
 section! {
     /// Every image uses the newest build of its base.
     pub struct BaseImage {
-        /// How images are treated whose base was rebuilt more than `grace` ago.
+        /// How images with a base that was rebuilt more than `grace` ago are treated.
         "action" action: Action = Action::Warn,
         /// How long an image may use an outdated base. The grace period starts at the build date of the newer base, or at that of the
         /// image if that is later.

@@ -81,8 +81,9 @@ pub fn unpinned_despite_record(record: &str, effect: Effect) -> Violation {
 /// The warning that a record could not be renewed.
 #[must_use]
 pub fn not_renewed(cause: &str) -> Violation {
-    let text =
-        format!("keeps its record, since its tag cannot be looked up now; renew it when the registry answers: {cause}");
+    let text = format!(
+        "keeps its record, since its tag cannot be looked up now; renew it when the registry answers ({cause})"
+    );
     Violation { code: EVIDENCE_UNAVAILABLE, effect: Effect::Warn, text }
 }
 
