@@ -11,7 +11,8 @@ setup_file() {
   export REGISTRY REGISTRY_PID
   push_image app 1.0 2026-08-25T08:00:00Z
   push_image app 1.1 2026-11-19T08:00:00Z
-  push_image app 1.2 2026-11-20T08:00:00Z
+  YOUNG="$(push_image app 1.2 2026-11-20T08:00:00Z)"
+  export YOUNG
   push_image app undated ""
 }
 
@@ -19,14 +20,14 @@ teardown_file() {
   kill "$REGISTRY_PID"
 }
 
-# run_rule KIND IMAGE ROLLOUT [JQ]: runs the policy for a new workload, with these settings of the rule alone, and with the request changed
-# by a jq program.
+# run_rule KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: runs the policy for a new workload, with these settings of the rule alone, and with the
+# request changed by a jq program.
 run_rule() {
   local object flags=(--insecure-registry "$REGISTRY") settings api=apps/v1
   object="$(pod "$REGISTRY/$2")"
   if [ "$1" = Pod ]; then api=v1; else object="$(jq -c '{spec: {template: .}}' <<< "$object")"; fi
-  settings="$(jq -nc --argjson rollout "$3" '{evaluateAt: "2026-11-20T12:00:00Z", pinning: {action: "off"}, schedule: {action: "off"},
-    baseImage: {action: "off"}, scan: {action: "off"}, $rollout}')"
+  settings="$(jq -nc --argjson rollout "$3" --argjson enforcement "${5:-{\}}" --argjson platforms "${6:-null}" '{evaluateAt: "2026-11-20T12:00:00Z", pinning: {action: "off"}, schedule: {action: "off"},
+    baseImage: {action: "off"}, scan: {action: "off"}, $rollout, $enforcement, $platforms}')"
   if [ -n "$KWCTL" ]; then
     printf 'insecure_sources: ["%s"]\n' "$REGISTRY" > "$BATS_TEST_TMPDIR/sources.yml"
     flags=(--sources-path "$BATS_TEST_TMPDIR/sources.yml")
@@ -34,7 +35,7 @@ run_rule() {
   policy_run --request-path "$(request "$api" "$1" "$object" "${4:-.}")" --settings-json "$settings" "${flags[@]}"
 }
 
-# ask KIND IMAGE ROLLOUT [JQ]: as run_rule, and the policy answers.
+# ask KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: as run_rule, and the policy answers.
 ask() {
   run_rule "$@"
   [ "$status" -eq 0 ]
@@ -73,13 +74,28 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set
 }
 
-@test "pods that a controller creates from an admitted workload come in at any time" {
+@test "a controller's pod is not judged if its digest was judged with the workload, and causes a warning if not" {
   local controller='.userInfo.username = "system:serviceaccount:kube-system:replicaset-controller"'
-  ask Pod app:1.2 "$THREE_DAYS" "$controller"
+  ask Pod "app@$YOUNG" "$THREE_DAYS" "$controller"
   assert_warned evaluate-at-set
+  # The tag may have moved since.
+  ask Pod app:1.2 "$THREE_DAYS" "$controller"
+  assert_warned evaluate-at-set too-young
+  ask Pod app:1.2 "$THREE_DAYS" "$controller" '{"unrecordedPods": "deny"}'
+  assert_denied too-young
   # Only the authenticated user counts.
   ask Pod app:1.2 "$THREE_DAYS" '.object.metadata.ownerReferences = [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]'
   assert_denied too-young
+}
+
+@test "the youngest image of an index decides, and the message has its moment" {
+  local amd arm
+  amd="$(push_image index amd 2026-11-18T00:00:00Z)"
+  arm="$(push_image index arm 2026-11-20T06:00:00Z)"
+  push_index index 1.0 "$amd" "$arm"
+  ask Pod index:1.0 "$THREE_DAYS" . '{}' '["linux/amd64", "linux/arm64"]'
+  assert_denied too-young
+  assert_contains "$(message)" "(linux/arm64) was built 2026-11-20T06:00:00Z, and the minimum age is 3 days; deploy it on or after 2026-11-23T06:00:00Z"
 }
 
 @test "what runs already is not judged by the audit scanner" {

@@ -88,7 +88,8 @@ impl<'r, 's> ImageJudge<'r, 's> {
                         reference,
                         platforms,
                         is_unchanged,
-                        follows_from_workload: downgrade.is_some_and(|downgrade| downgrade.reason != Reason::Unchanged),
+                        follows_from_workload: downgrade
+                            .is_some_and(|downgrade| downgrade.reason == Reason::Controller),
                         predecessor: self.predecessors.of_site(site),
                         waivers: &exceptions,
                     };

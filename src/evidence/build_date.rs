@@ -21,6 +21,15 @@ pub enum BuildDate {
 }
 
 impl BuildDate {
+    /// The date, also if it is in the future.
+    #[must_use]
+    pub fn claimed(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(date) | Self::Future(date) => Some(*date),
+            Self::Unknown(_) => None,
+        }
+    }
+
     /// The plausible date, if there is one.
     #[must_use]
     pub fn date(&self) -> Option<DateTime<Utc>> {

@@ -134,8 +134,7 @@ pub struct Image<'s> {
     pub platforms: Platforms,
     /// Whether this is an UPDATE that does not change it.
     pub is_unchanged: bool,
-    /// Whether one of Kubernetes' own controllers creates it from an admitted workload. Not if enforcement judges it in full, because its
-    /// digest was not judged with the workload.
+    /// Whether one of Kubernetes' own controllers creates it from an admitted workload, with the digest that was judged there.
     pub follows_from_workload: bool,
     /// The site of the same container before the UPDATE.
     pub predecessor: Option<&'s ImageSite<'s>>,

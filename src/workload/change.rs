@@ -30,21 +30,29 @@ pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured
     now.sites.iter().map(|site| take(site) && !moved.contains(&site.template())).collect()
 }
 
-/// The image sites of an earlier state, by template, list and container name.
+/// The image sites of an earlier state, by template, list and container name. Kubernetes refuses two containers of one name, but its
+/// API server does not check custom workloads.
 #[derive(Debug, Default)]
-pub struct Predecessors<'w>(HashMap<(&'w str, &'static str, &'w str), &'w ImageSite<'w>>);
+pub struct Predecessors<'w>(HashMap<(&'w str, &'static str, &'w str), Vec<&'w ImageSite<'w>>>);
 
 impl<'w> Predecessors<'w> {
     /// The sites of the earlier state of an object.
     #[must_use]
     pub fn of(before: &'w Workload<'w>) -> Self {
-        Self(before.sites.iter().filter_map(|site| Some((site.place()?, site))).collect())
+        let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
+        for site in &before.sites {
+            if let Some(place) = site.place() {
+                by_place.entry(place).or_default().push(site);
+            }
+        }
+        Self(by_place)
     }
 
-    /// The earlier site of the container of `site`.
+    /// The earlier site of the container of `site`: if there are several, one with the same image if possible.
     #[must_use]
     pub fn of_site(&self, site: &ImageSite<'_>) -> Option<&'w ImageSite<'w>> {
-        self.0.get(&site.place()?).copied()
+        let earlier = self.0.get(&site.place()?)?;
+        earlier.iter().find(|earlier| earlier.image == site.image).or(earlier.first()).copied()
     }
 }
 

@@ -101,7 +101,7 @@ impl Rule for PinningRule {
             Decision::Pin | Decision::Record => Some(Effect::Deny),
             Decision::Report(effect) => {
                 if !evidence.registry.may_ask(&image.reference) {
-                    report_unpinned(image, None, effect, sink);
+                    sink.report_image_field(unpinned(image.written, None, effect));
                     self.decision = Decision::LeaveAlone;
                 }
                 (!is_audit).then_some(effect)

@@ -50,7 +50,10 @@ impl Rule for RolloutRule {
         evidence: &mut Evidence<'_>,
         sink: &mut dyn Sink,
     ) {
-        if let Some(violation) = settings.judge_age(&build.built, evidence.now) {
+        // The youngest image of an index decides when all of them are old enough.
+        if build.is_youngest
+            && let Some(violation) = settings.judge_age(&build.built, evidence.now)
+        {
             sink.report(violation);
         }
     }
@@ -60,7 +63,7 @@ impl Rollout {
     /// Judges a new image by its build date. `schedule.unknownBuildDate` judges an image without one.
     fn judge_age(&self, built: &BuildDate, now: DateTime<Utc>) -> Option<Violation> {
         let (min_age, effect) = (self.min_age?, self.action.effect()?);
-        let (BuildDate::At(built) | BuildDate::Future(built)) = built else { return None };
+        let built = built.claimed()?;
         // A build date near the end of the calendar would overflow.
         let from = built.checked_add_signed(min_age.delta()).unwrap_or(DateTime::<Utc>::MAX_UTC);
         (now < from).then(|| Violation {
@@ -68,7 +71,7 @@ impl Rollout {
             effect,
             text: format!(
                 "was built {}, and the minimum age is {min_age}; deploy it on or after {}, or deploy an older build",
-                timestamp(*built),
+                timestamp(built),
                 timestamp(from),
             ),
         })

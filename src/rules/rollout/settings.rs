@@ -10,7 +10,7 @@ section! {
         /// How a new image that is deployed too early is treated.
         "action" action: Action = Action::Deny,
         /// Minimum age of a new image, counted from its build date. It is a cooldown: a poisoned build is often found within days,
-        /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date. A builder
+        /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date, if the schedule is on. A builder
         /// can backdate an image, so this does not stop an attacker who controls the build. For example `3d`.
         "minAge" min_age: Option<Duration> = None,
     }
