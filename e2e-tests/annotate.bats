@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# container-patch annotate: a scanner's report and a manifest in, the annotated manifest out.
+# container-patch annotate: reads the report of a scanner and a manifest, and writes the annotated manifest.
 
 load helpers
 
@@ -15,7 +15,7 @@ annotate() {
   echo "stderr: $stderr"
 }
 
-# trivy [JQ]: a Trivy report on registry.example.com/shop/web:1.4, changed by a jq program.
+# trivy [JQ]: prints a Trivy report about registry.example.com/shop/web:1.4, changed by a jq program.
 trivy() {
   jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
     SchemaVersion: 2, Trivy: {Version: "0.67.2"}, CreatedAt: "2026-11-19T08:00:00.123Z",
@@ -28,7 +28,7 @@ trivy() {
        Severity: "CRITICAL", PublishedDate: "2026-11-01T17:15:00Z"}]}]} | '"${1:-.}"
 }
 
-# grype [JQ]: a Grype report on the same image.
+# grype [JQ]: prints a Grype report about the same image.
 grype() {
   jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
     matches: [{
@@ -50,7 +50,7 @@ clair() {
     package_vulnerabilities: {"10": ["500"], "11": ["500"]}}'
 }
 
-# sarif [JQ]: Trivy's SARIF on the same image.
+# sarif [JQ]: prints a SARIF report of Trivy about the same image.
 sarif() {
   jq -n --arg digest "$DIGEST" --arg config "$CONFIG" '{
     version: "2.1.0", runs: [{
@@ -62,7 +62,7 @@ sarif() {
                    repoDigests: ["registry.example.com/shop/web@\($digest)"]}}]} | '"${1:-.}"
 }
 
-# deployment [IMAGE]: a manifest with comments.
+# deployment [IMAGE]: prints the manifest of a Deployment, with comments.
 deployment() {
   cat <<EOF
 # The shop. Owned by team web.
@@ -88,7 +88,7 @@ data: {template: "metadata:"}
 EOF
 }
 
-# written [NAME]: the annotation of a container in the manifest that was printed.
+# written [NAME]: prints the annotation of a container from the manifest in the output.
 written() {
   sed -n "s|^ *scan.container-patch.dev/${1:-app}: '\(.*\)'\$|\1|p" <<< "$output" | sed "s/''/'/g"
 }
@@ -115,7 +115,7 @@ field() { written | jq -c "$1"; }
   [ "$(field .vulnerabilities)" = '[{"id":"GHSA-aaaa-bbbb-cccc","severity":"medium","package":"lodash","fixedVersion":"1.2.1","published":"2026-10-01","aliases":["CVE-2026-0005"]}]' ]
 }
 
-@test "a Clair report becomes an annotation, with the time of --timestamp or of the file" {
+@test "a Clair report becomes an annotation with the time of --timestamp, or else of the file" {
   clair > scan.json; deployment "registry.example.com/shop/web@$DIGEST" > web.yaml
   touch -d 2026-11-18T07:00:00Z scan.json
   annotate scan.json web.yaml
@@ -126,7 +126,7 @@ field() { written | jq -c "$1"; }
   [ "$(field .timestamp)" = '"2026-11-20T09:00:00Z"' ]
 }
 
-@test "SARIF becomes an annotation, with the severities as words" {
+@test "a SARIF report becomes an annotation with the severities as words" {
   sarif > scan.sarif; deployment > web.yaml
   annotate scan.sarif web.yaml
   [ "$status" -eq 0 ]
@@ -134,7 +134,7 @@ field() { written | jq -c "$1"; }
   [ "$(field .vulnerabilities)" = '[{"id":"CVE-2026-0001","severity":"high","package":"openssl","fixedVersion":"3.0.8"}]' ]
 }
 
-@test "SARIF without severities is an error, since a level is not a severity" {
+@test "a SARIF report without severities is an error, because a level is not a severity" {
   sarif 'del(.runs[0].tool.driver.rules[0].properties) | .runs[0].results[0].message.text = "CVE-2026-0001 in openssl"' > scan.sarif
   deployment > web.yaml
   annotate scan.sarif web.yaml
@@ -159,14 +159,14 @@ field() { written | jq -c "$1"; }
   assert_contains "$stderr" "no vulnerabilities"
 }
 
-@test "everything else in the manifest stays as it is" {
+@test "the rest of the manifest does not change" {
   trivy > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$(grep -v -e 'scan.container-patch.dev' -e '^      annotations:$' <<< "$output")" = "$(cat web.yaml)" ]
   [ "$(wc -l <<< "$output")" -eq $(($(wc -l < web.yaml) + 2)) ]
 }
 
-@test "a manifest is rewritten in place, and a newer scan replaces an older one" {
+@test "with --in-place the manifest is rewritten, and a newer scan replaces an older one" {
   mkdir shop
   trivy > scan.json; deployment > shop/web.yaml
   chmod 640 shop/web.yaml
@@ -195,7 +195,7 @@ field() { written | jq -c "$1"; }
   done
 }
 
-@test "a pointer leads through lists, in a custom kind with the name of one of Kubernetes' kinds" {
+@test "a pointer can go through lists, in a custom kind named like a kind of Kubernetes" {
   trivy > scan.json
   cat > job.yaml <<EOF
 apiVersion: batch.volcano.sh/v1alpha1
@@ -241,13 +241,13 @@ EOF
   assert_contains "$stderr" 'volume `model` of Pod shop/x: `registry.example.com/shop/web:1.5`'
 }
 
-# many NUMBER: a Trivy report of so many findings in one package, each with a fix.
+# many NUMBER: prints a Trivy report with that number of fixable vulnerabilities in one package.
 many() {
   trivy '.Results[0].Vulnerabilities = [range('"$1"') | {VulnerabilityID: "CVE-2026-\(10000 + .)", PkgName: "openssl",
     FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-01T17:15:00Z"}]'
 }
 
-@test "a list that does not fit is cut, with a note on what that means" {
+@test "a list that is too long is cut, with a note about the consequences" {
   many 1000 > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 0 ]
@@ -259,14 +259,14 @@ many() {
   [ "$stderr" = "annotated container app of Deployment shop/web: 1000 high; only the worst $listed of 1000 fit into the annotation, the other $((1000 - listed)) are only counted: \`patchWithin\` and exceptions for a vulnerability do not apply to them" ]
 }
 
-@test "packages are left out before vulnerabilities are" {
+@test "package names are omitted before vulnerabilities are" {
   many 340 > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
   [ "$(field '[.vulnerabilities | length, (map(select(.fixedVersion and .published)) | length)]')" = '[340,340]' ]
   assert_contains "$stderr" "340 high; only the packages of the worst $(field '[.vulnerabilities[] | select(.package)] | length') of 340 fit"
 }
 
-@test "all annotations of a pod together fit into Kubernetes' limit" {
+@test "all annotations of a pod together stay within the limit of Kubernetes" {
   many 1000 > scan.json
   jq -n '{apiVersion: "v1", kind: "Pod", metadata: {name: "x", annotations: {note: ("n" * 100000)}},
     spec: {containers: [range(20) | {name: "c\(.)", image: "registry.example.com/shop/web:1.4"}]}}' > pod.json
@@ -277,7 +277,7 @@ many() {
   bytes="$(jq '[.metadata.annotations | to_entries[] | (.key + .value | utf8bytelength)] | add' <<< "$output")"
   [ "$bytes" -le 262144 ]
   [ "$bytes" -gt 250000 ]
-  # One after the other they fit, too.
+  # They also fit if the containers are annotated one after the other.
   local container
   for container in c{0..19}; do annotate -i scan.json pod.json -c "$container"; done
   [ "$(jq '.metadata.annotations | length' pod.json)" -eq 21 ]
@@ -313,7 +313,7 @@ many() {
   assert_contains "$stderr" 'unknown container `nobody`'
 }
 
-@test "a container pinned to another digest is an error without --digest" {
+@test "a container that is pinned to another digest is an error without --digest" {
   trivy > scan.json; deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
   annotate scan.json web.yaml
   [ "$status" -eq 1 ]
@@ -324,7 +324,7 @@ many() {
   [ "$(field .image)" = "\"$OTHER\"" ]
 }
 
-@test "without a digest in a repository, the digest of the container is used, then that of the configuration" {
+@test "without a repository digest, the digest of the container is used, then that of the configuration" {
   trivy '.Metadata.RepoDigests = []' > scan.json
   deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
   annotate scan.json web.yaml
@@ -370,7 +370,7 @@ many() {
   assert_contains "$stderr" "cannot both come from standard input"
 }
 
-@test "without a manifest, an annotation for the image is printed, in one line and with one equals sign" {
+@test "without a manifest, the annotation for the image is printed as key=value on one line" {
   trivy '.Results[0].Vulnerabilities[0].FixedVersion = "a=b"' > scan.json
   annotate scan.json
   [ "$status" -eq 0 ]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# Bad input is denied with what was wrong and where; what brings in no image is accepted.
+# Bad input is denied with the problem and its place. Requests that add no image are accepted.
 
 load helpers
 
-@test "an image reference that is none is denied with the part that is wrong" {
+@test "an invalid image reference is denied with the part that is wrong" {
   local image part
   while IFS='|' read -r image part; do
     judge v1 Pod "$(pod "$image")"
@@ -28,12 +28,12 @@ EOF
   assert_contains "$(message)" 'image `nginx\n:1` is an invalid image reference: unexpected control character U+000A at position 6'
 }
 
-@test "an invalid reference is denied whatever the settings say of other images" {
+@test "an invalid reference is denied even if all images are exempt and pinning is off" {
   judge v1 Pod "$(pod Nginx)" '{"exempt": ["*"], "pinning": {"action": "off"}}'
   assert_denied invalid-reference
 }
 
-@test "settings that are not valid end the run with every problem and its path" {
+@test "invalid settings end the run with every problem and its path" {
   policy_run --request-path "$(request v1 Pod "$(pod nginx)")" --settings-json \
     '{"pining": {}, "pinning": {"action": 7}, "exempt": ["nginx*"], "overrides": [{"pinning": {}}]}'
   [ "$status" -eq 1 ]
@@ -51,7 +51,7 @@ EOF
   assert_contains "$(message)" 'this CREATE request for a Pod has no object to judge'
 }
 
-@test "an object of another shape than its kind's is denied with the place" {
+@test "an object that does not fit its kind is denied with the path of the problem" {
   judge apps/v1 Deployment '{"spec": {}}'
   assert_denied invalid-request
   assert_contains "$(message)" 'this Deployment has no `spec.template`'
@@ -63,7 +63,7 @@ EOF
   assert_contains "$(message)" 'spec.containers[0].image: invalid type: integer `7`, expected a string'
 }
 
-@test "an unknown kind is denied with the line to add" {
+@test "an unknown kind is denied with the settings line to add" {
   judge argoproj.io/v1alpha1 Rollout '{"spec": {}}'
   assert_denied unknown-kind
   assert_contains "$(message)" '- {apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: /spec/template}'
@@ -71,14 +71,14 @@ EOF
   assert_denied unknown-kind
 }
 
-@test "a custom workload whose pointer leads nowhere is denied" {
+@test "a custom workload without a pod template at its pointer is denied" {
   judge argoproj.io/v1alpha1 Rollout '{"spec": {"workloadRef": {"name": "web"}}}' \
     '{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
   assert_denied invalid-request
   assert_contains "$(message)" 'this Rollout has no `spec.template`'
 }
 
-@test "schedules that make no sense are not valid, each with its path" {
+@test "invalid schedules are rejected, each with its path" {
   policy_run --request-path "$(request v1 Pod "$(pod nginx)")" --settings-json \
     '{"schedule": {"maxAge": "0d", "patchDays": {"cron": "0 0 30 2 *", "timeZone": "Europe/Berlni"},
       "freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}], "warnBefore": "-3d"}}'
@@ -91,14 +91,14 @@ EOF
   assert_contains "$stderr" 'schedule.warnBefore: invalid duration `-3d`'
 }
 
-@test "a new object cannot pass for one that is being deleted" {
+@test "a new object with a deletion timestamp is judged like any other" {
   judge v1 Pod "$(pod nginx:1)" '{}' '.object.metadata.deletionTimestamp = "2026-11-20T10:00:00Z"'
   assert_denied unpinned-image
   judge v1 Pod "$(pod nginx:1)" '{}' '.oldObject = .object | .oldObject.metadata = ["2026-11-20T10:00:00Z"] | .operation = "UPDATE"'
   assert_denied invalid-request
 }
 
-@test "what brings in no image is accepted" {
+@test "requests that add no image are accepted" {
   judge v1 Pod "$(pod nginx)" '{}' '.operation = "DELETE" | .oldObject = .object | .object = null'
   assert_accepted
   judge v1 PodExecOptions '{}' '{}' '.operation = "CONNECT" | .subResource = "exec"'
@@ -111,7 +111,7 @@ EOF
   assert_accepted
 }
 
-@test "a thousand containers are no harm" {
+@test "a pod with a thousand containers is denied with a bounded list of findings" {
   judge v1 Pod "$(jq -nc '{spec: {containers: [range(1000) | {name: "c\(.)", image: "app:\(.)"}]}}')"
   [ "$(response .allowed)" = false ]
   assert_contains "$(message | tail -1)" 'more findings'

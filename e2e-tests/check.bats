@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# container-patch check: manifests in, verdicts and an exit code out.
+# container-patch check: reads manifests, prints verdicts and sets the exit code.
 
 load helpers
 
-# check FLAG…: with QUIET settings unless others are given; asks nobody.
+# check FLAG…: runs the command with QUIET, unless the flags give settings. Host calls fail.
 check() {
   local settings=(--settings-json "$QUIET")
   [[ "$*" == *--settings* ]] && settings=()
@@ -36,14 +36,14 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   assert_contains "$output" "[unpinned-image]"
 }
 
-@test "warnings alone are no denial" {
+@test "exit code 0 when there are only warnings" {
   unpinned_pod a > a.yaml
   check a.yaml --settings-json "$(quiet '{"pinning": {"action": "warn"}}')"
   [ "$status" -eq 0 ]
   assert_contains "$output" "warned   Pod default/a"
 }
 
-@test "a broken document is reported with its line, the others are judged, exit code 2" {
+@test "an invalid document is reported with its line, the others are judged, and the exit code is 2" {
   { pinned_pod a; printf -- '---\nkind: Pod\nspec: [unclosed\n---\n'; unpinned_pod b; } > all.yaml
   check all.yaml
   [ "$status" -eq 2 ]
@@ -54,14 +54,14 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   assert_contains "$output" "2 objects judged: 1 accepted, 0 accepted with warnings, 1 denied; 1 could not be judged"
 }
 
-@test "what is no workload is counted as skipped" {
+@test "objects without pods are counted as skipped" {
   { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
   check all.yaml
   [ "$status" -eq 0 ]
   assert_contains "$output" "2 skipped, of kinds without pods (ConfigMap, Service)"
 }
 
-@test "a workload of an unknown kind is not skipped but denied" {
+@test "a workload of an unknown kind is denied, not skipped" {
   printf 'apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec: {template: {spec: {containers: [{name: a, image: nginx}]}}}\n' > r.yaml
   check r.yaml
   [ "$status" -eq 1 ]
@@ -89,7 +89,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   assert_contains "$output" "<stdin>:1 items[0]"
 }
 
-@test "what kubectl get -o yaml prints is read" {
+@test "the output of kubectl get -o yaml is read" {
   cat > live.yaml <<EOF
 apiVersion: v1
 items:
@@ -111,7 +111,7 @@ EOF
   assert_contains "$output" "denied   Deployment shop/web"
 }
 
-@test "text of a manifest does not steer the terminal" {
+@test "control characters of a manifest are escaped in the output" {
   printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: "evil\\e[31m\\nname"}\nspec: {containers: [{name: app, image: "nginx:1"}]}\n' > a.yaml
   check a.yaml
   [ "$status" -eq 1 ]
@@ -119,7 +119,7 @@ EOF
   assert_contains "$output" 'Pod default/evil\u{1b}[31m\nname'
 }
 
-@test "merge keys are resolved before the images are looked at" {
+@test "merge keys of YAML are resolved before images are judged" {
   cat > a.yaml <<EOF
 apiVersion: v1
 kind: Pod
@@ -145,7 +145,7 @@ EOF
   assert_contains "$output" "1 object judged"
 }
 
-@test "JSON output is for programs" {
+@test "--output json prints verdicts, findings and a summary" {
   { unpinned_pod b; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n'; } > all.yaml
   check all.yaml --output json
   [ "$status" -eq 1 ]
@@ -154,13 +154,13 @@ EOF
   [ "$(jq -c .summary <<< "$output")" = '{"accepted":0,"denied":1,"failed":0,"skipped":1,"warned":0}' ]
 }
 
-@test "there are no colours outside of a terminal" {
+@test "output that is not to a terminal has no colours" {
   unpinned_pod a > a.yaml
   check a.yaml
   [[ "$output" != *$'\e'* ]]
 }
 
-@test "colours are on a terminal only, and NO_COLOR turns them off" {
+@test "output to a terminal has colours, and NO_COLOR turns them off" {
   command -v script > /dev/null || skip "needs script(1)"
   unpinned_pod a > a.yaml
   local colour=$'\e'"\\[[0-9;]*m"
@@ -170,7 +170,7 @@ EOF
   [[ ! "$output" =~ $colour ]]
 }
 
-@test "nothing to judge, settings that are not valid and files that are not there end with exit code 2" {
+@test "exit code 2 for a file without objects, invalid settings or a missing file" {
   : > empty.yaml
   check empty.yaml
   [ "$status" -eq 2 ]
@@ -185,14 +185,14 @@ EOF
   assert_contains "$output" "accepted  Pod default/a"
 }
 
-@test "the binary works alone, away from its source" {
+@test "the binary works without the files of the repository" {
   cp "$CONTAINER_PATCH" "$BATS_TEST_TMPDIR/alone"
   pinned_pod a > a.yaml
   run env -i "$BATS_TEST_TMPDIR/alone" check a.yaml --settings-json "$QUIET"
   [ "$status" -eq 0 ]
 }
 
-@test "another policy can be named" {
+@test "--policy selects another module" {
   pinned_pod a > a.yaml
   check a.yaml --policy "$ROOT/policy.wasm"
   [ "$status" -eq 0 ]
@@ -201,11 +201,11 @@ EOF
   assert_contains "$stderr" "cannot"
 }
 
-# Settings under which the policy pins and records, and does nothing else.
+# Settings with only the rule pinning, which pins and records.
 RECORD="$(quiet '{"pinning": {"action": "pin"}}')"
 
-# check_with SETTINGS IMAGE… -- FLAG…: checks where the registry tells a digest of each of these images, in this order, and
-# of no others.
+# check_with SETTINGS IMAGE… -- FLAG…: runs the command with a registry that has a digest for each of these images, in this order, and
+# for no others.
 check_with() {
   local settings="$1" session="$BATS_TEST_TMPDIR/session.yml"
   shift
@@ -225,13 +225,13 @@ check_with() {
   [ "$stderr" = "" ]
 }
 
-# digest NUMBER: the digest of that image of check_with.
+# digest NUMBER: prints the digest of the image with that number in check_with.
 digest() { printf 'sha256:%064d' "$1"; }
 
-# recorded: the records that are shown, object by object.
+# recorded: prints the records in the output, one line per object.
 recorded() { jq -r '.objects[] | [.recorded[] | "\(.template) \(.container // "volume \(.volume)") \(.image)"] | join("; ")' <<< "$output"; }
 
-# deployment [JQ]: writes a Deployment whose images have no digest, but for one, changed by a jq program.
+# deployment [JQ]: writes a Deployment, changed by a jq program. Only one of its images has a digest.
 deployment() {
   jq -n --arg digest "$DIGEST" '{apiVersion: "apps/v1", kind: "Deployment", metadata: {name: "web"}, spec: {template: {spec: {
     initContainers: [{name: "setup", image: "registry.example.com/shop/setup:1"}],
@@ -239,7 +239,7 @@ deployment() {
     volumes: [{name: "app", image: {reference: "registry.example.com/shop/data:1"}}]}}}} | '"${1:-.}" > web.json
 }
 
-@test "the records that would be written are shown, and are not among what is pinned" {
+@test "records that would be written are shown, and are not listed as pinned" {
   local images=(registry.example.com/shop/{setup,web,data}:1)
   deployment
   check_with "$RECORD" "${images[@]}" -- web.json
@@ -256,13 +256,13 @@ deployment() {
     | [{volume: "app", image: $data, $template}, {container: "setup", image: $setup, $template}, {container: "app", image: $app, $template}]')" ]
 }
 
-@test "an image without a registry is recorded by its whole name" {
+@test "an image without a registry is recorded with its full name" {
   jq -n '{apiVersion: "batch/v1", kind: "Job", metadata: {name: "once"}, spec: {template: {spec: {containers: [{name: "recorded-at", image: "nginx"}]}}}}' > job.json
   check_with "$(quiet '{"pinning": {"action": "pin", "forbiddenTags": []}}')" docker.io/library/nginx:latest -- job.json --output json
   [ "$(recorded)" = "/spec/template recorded-at docker.io/library/nginx:latest@$(digest 1)" ]
 }
 
-@test "a stored workload that has its records shows none, and is judged without the registry" {
+@test "no records are shown for a stored workload that has them, and its digests are not looked up" {
   deployment '.spec.template.metadata.annotations = {
     "pin.container-patch.dev/setup": "registry.example.com/shop/setup:1@\($digest)",
     "pin.container-patch.dev/app": "registry.example.com/shop/web:1@\($digest)",
@@ -271,9 +271,9 @@ deployment() {
   check_with "$RECORD" -- web.json --output json
   [ "$status" -eq 0 ]
   [ "$(jq -c '.objects[0] | [.verdict, .pinned, .recorded]' <<< "$output")" = '["accepted",[],[]]' ]
-  # It is judged by what was recorded.
+  # The recorded digests are judged.
   [ "$(jq -r '[.objects[0].images[].digest | values] | unique | join(" ")' <<< "$output")" = "$DIGEST" ]
-  # Of records that are missing, or of another image, the new ones are shown.
+  # New records are shown if records are missing or are for another image.
   jq '.items[0].spec.template.metadata.annotations |= (del(.["pin.container-patch.dev/setup"])
     | .["pin.container-patch.dev/app"] |= sub("web:1"; "web:2"))' web.json > stale.json
   check_with "$RECORD" registry.example.com/shop/{setup,web}:1 -- stale.json --output json
@@ -281,7 +281,7 @@ deployment() {
 /spec/template setup registry.example.com/shop/setup:1@$(digest 1)" ]
 }
 
-@test "records are shown of CronJobs, and of each template of a custom kind" {
+@test "records are shown for CronJobs, and for each template of a custom kind" {
   jq -n 'def template($image): {spec: {containers: [{name: "app", image: "registry.example.com/\($image)"}]}};
     {apiVersion: "batch/v1", kind: "CronJob", metadata: {name: "report"}, spec: {jobTemplate: {spec: {template: template("report:1")}}}},
     {apiVersion: "example.com/v1", kind: "Cluster", metadata: {name: "db"}, spec: {leader: template("leader:1"), worker: template("worker:1")}}' \
@@ -293,7 +293,7 @@ deployment() {
 /spec/leader app registry.example.com/leader:1@$(digest 2); /spec/worker app registry.example.com/worker:1@$(digest 3)" ]
 }
 
-@test "nothing is recorded of a pod, nor where the settings leave templates alone or rewrite them" {
+@test "no records are shown for pods, or with templates: false or true" {
   jq -n --arg digest "$DIGEST" '{apiVersion: "v1", kind: "Pod", spec: {containers: [{name: "app", image: "registry.example.com/shop/web:1"}]},
     metadata: {name: "web", annotations: {"pin.container-patch.dev/app": "registry.example.com/shop/web:1@\($digest)"}}}' > pod.json
   check_with "$RECORD" -- pod.json --output json
@@ -305,7 +305,7 @@ deployment() {
   [ "$(jq -c '.objects[0] | [.pinned, .recorded]' <<< "$output")" = "[[\"registry.example.com/shop/web:1@$(digest 1)\"],[]]" ]
 }
 
-@test "the samples are judged by their recorded session where no registry can be started" {
+@test "the samples can be checked without a registry, with their recorded session" {
   run --separate-stderr "$CONTAINER_PATCH" check "$ROOT/examples/shop.yaml" \
     --settings-path "$ROOT/examples/recorded/settings.yaml" \
     --replay-host-capabilities-interactions "$ROOT/examples/recorded/session.yaml" --output json
@@ -326,7 +326,7 @@ overrides:
 EOF
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-11-20 --months 2
   [ "$status" -eq 0 ]
-  # The deadline of the patch day before is still to come.
+  # The deadline of the previous patch day is still in the future.
   assert_contains "$output" "Tue 2026-11-10 00:00      Tue 2026-11-24 00:00               2026-11-10"
   [[ "$output" != *2026-10-13* ]]
   assert_contains "$output" "Tue 2026-12-08 00:00      Mon 2027-01-04 00:00               2026-12-21  (after the freeze \`year-end change freeze\`)"
@@ -335,7 +335,7 @@ EOF
   assert_contains "$output" "2026-12-18 to 2027-01-03  year-end change freeze"
   assert_contains "$output" "Images of overrides[0]:"
   assert_contains "$output" "On 2026-11-20, images built before 2026-05-24 00:00 are too old."
-  # In a freeze images live on that are past their age.
+  # A freeze postpones the deadlines of images that are over the maximum age.
   run --separate-stderr "$CONTAINER_PATCH" schedule --from 2026-12-20 --months 1 \
     --settings-json '{"schedule": {"maxAge": "90d", "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}]}}'
   assert_contains "$output" "On 2026-12-20, images built before 2026-09-19 00:00 are too old."

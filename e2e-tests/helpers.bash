@@ -1,5 +1,5 @@
-# What the suites share. They run against kwctl where there is one (or KWCTL=…), else against `container-patch run`, and
-# make the same assertions of both.
+# Shared by the suites. They run the policy with kwctl if it is on the PATH (or given as KWCTL=…), else with `container-patch run`. The
+# assertions are the same for both.
 
 bats_require_minimum_version 1.7.0
 
@@ -8,20 +8,20 @@ DIGEST="sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 CONTAINER_PATCH="${CONTAINER_PATCH:-$ROOT/target/debug/container-patch}"
 KWCTL="${KWCTL-$(command -v kwctl || true)}"
 
-# policy_run FLAG…: runs the policy; the response is in $output, what was said besides in $stderr.
+# policy_run FLAG…: runs the policy. The response is in $output, logs and errors are in $stderr.
 policy_run() {
   if [ -n "$KWCTL" ]; then
     run --separate-stderr "$KWCTL" run "$ROOT/annotated-policy.wasm" "$@"
   else
     run --separate-stderr "$CONTAINER_PATCH" run "$@"
   fi
-  # Shown by bats when an assertion fails.
+  # bats prints these lines if an assertion fails.
   echo "status: $status"
   echo "output: $output"
   echo "stderr: $stderr"
 }
 
-# request API_VERSION KIND OBJECT [JQ]: writes a CREATE request for the object, changed by a jq program, and names it.
+# request API_VERSION KIND OBJECT [JQ]: writes a CREATE request for the object, changed by a jq program, and prints the name of the file.
 request() {
   local file
   file="$(mktemp "$BATS_TEST_TMPDIR/request.XXXXXX")"
@@ -40,25 +40,24 @@ request() {
   echo "$file"
 }
 
-# pod IMAGE: a Pod's fields, with that image in its only container.
+# pod IMAGE: prints the fields of a Pod with that image in its only container.
 pod() {
   jq -nc --arg image "$1" '{spec: {containers: [{name: "app", image: $image}]}}'
 }
 
-# Settings under which nobody is asked but for advice.
+# Settings that need no answers from the host: only pinning is on, and it asks a registry only for the digest that it suggests.
 QUIET='{"pinning": {"action": "deny"}, "schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 
-# quiet [SETTINGS]: QUIET, changed by these settings.
+# quiet [SETTINGS]: prints QUIET, changed by these settings.
 quiet() { jq -nc --argjson quiet "$QUIET" --argjson settings "${1:-{\}}" '$quiet * $settings'; }
 
-# silence: a session in which every question goes without an answer.
+# silence: prints the name of a session without answers, in which every host call fails.
 silence() {
   echo '[]' > "$BATS_TEST_TMPDIR/silence.yml"
   echo "$BATS_TEST_TMPDIR/silence.yml"
 }
 
-# judge API_VERSION KIND OBJECT [SETTINGS] [JQ]: runs the policy on a request, with QUIET settings changed by these, and
-# asks nobody.
+# judge API_VERSION KIND OBJECT [SETTINGS] [JQ]: runs the policy on a request, with QUIET changed by these settings. Host calls fail.
 judge() {
   policy_run --request-path "$(request "$1" "$2" "$3" "${5:-.}")" --settings-json "$(quiet "${4:-{\}}")" \
     --replay-host-capabilities-interactions "$(silence)"
@@ -76,7 +75,7 @@ assert_accepted() {
   [ "$(annotation verdict)" = accepted ]
 }
 
-# assert_warned CODE…: accepted, with exactly these findings.
+# assert_warned CODE…: the request is accepted with exactly these findings.
 assert_warned() {
   [ "$(response .allowed)" = true ]
   [ "$(annotation verdict)" = warned ]
@@ -84,7 +83,7 @@ assert_warned() {
   [ "$(response '.warnings | map(capture("\\[(?<code>[a-z-]+)\\]$").code) | join(" ")')" = "$*" ]
 }
 
-# assert_denied CODE…: denied, with exactly these findings, each on a line of the message that ends with its code.
+# assert_denied CODE…: the request is denied with exactly these findings. Each has a line of the message, which ends with its code.
 assert_denied() {
   [ "$(response .allowed)" = false ]
   [ "$(annotation verdict)" = denied ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Rule pinning, exemptions and overrides.
+# The rule `pinning`, exempt images and overrides.
 
 load helpers
 
@@ -9,29 +9,29 @@ load helpers
   [ "$(annotation images | jq -r '.[0].image')" = "registry.example.com:5000/team/app:1.4@$DIGEST" ]
 }
 
-@test "action deny refuses an image without a digest, with the way out" {
+@test "action deny refuses an image without a digest and says how to pin it" {
   judge v1 Pod "$(pod nginx:1.27)"
   assert_denied unpinned-image
   assert_contains "$(message)" 'container `app`: image `nginx:1.27` has no digest'
   assert_contains "$(message)" 'pin it by digest: `name:tag@sha256:…`'
 }
 
-@test "action warn lets it in with a warning" {
+@test "action warn admits an image without a digest with a warning" {
   judge v1 Pod "$(pod nginx:1.27)" '{"pinning": {"action": "warn"}}'
   assert_warned unpinned-image
 }
 
-@test "action off lets it in without a word" {
+@test "action off admits an image without a digest or tag, without a warning" {
   judge v1 Pod "$(pod nginx)" '{"pinning": {"action": "off"}}'
   assert_accepted
 }
 
-@test "an unquoted off, which kubectl turns into false, is off" {
+@test "an unquoted off, which kubectl turns into false, counts as off" {
   judge v1 Pod "$(pod nginx)" '{"pinning": {"action": false}}'
   assert_accepted
 }
 
-@test "a forbidden tag is denied even where the rule only warns" {
+@test "a forbidden tag is denied even if the action is warn" {
   for image in nginx nginx:latest docker.io/library/nginx; do
     judge v1 Pod "$(pod "$image")" '{"pinning": {"action": "warn"}}'
     assert_denied forbidden-tag
@@ -42,7 +42,7 @@ load helpers
   assert_accepted
 }
 
-@test "templates: false judges pods and leaves workloads alone" {
+@test "templates: false applies pinning to pods and not to workloads" {
   local settings='{"pinning": {"templates": false}}'
   judge v1 Pod "$(pod nginx:1)" "$settings"
   assert_denied unpinned-image
@@ -50,7 +50,7 @@ load helpers
   assert_accepted
 }
 
-@test "an exempt image is accepted whatever its spelling" {
+@test "an exempt image is accepted in every spelling of its name" {
   local settings='{"exempt": ["docker.io/library/nginx:*"]}'
   for image in nginx nginx:1 docker.io/library/nginx:1 index.docker.io/nginx DOCKER.IO/library/nginx:1 docker.io:443/library/nginx:1; do
     judge v1 Pod "$(pod "$image")" "$settings"
@@ -59,7 +59,7 @@ load helpers
   done
 }
 
-@test "a look-alike of an exempt image is not exempt" {
+@test "an image with a name similar to an exempt one is not exempt" {
   local settings='{"exempt": ["registry.example.com/*", "*.trusted.test/*"]}'
   for image in registry.example.com.evil.test/app:1 evil.test/registry.example.com/app:1 registry.example.com:8443/app:1 \
     evil.test/x.trusted.test/app:1; do
@@ -68,7 +68,7 @@ load helpers
   done
 }
 
-@test "the first override that matches decides" {
+@test "the first matching override applies" {
   local settings='{"overrides": [
     {"images": ["registry.example.com/dev/*"], "pinning": {"action": "off"}},
     {"images": ["registry.example.com/*"], "pinning": {"action": "warn"}}]}'
@@ -90,7 +90,7 @@ load helpers
   assert_warned unpinned-image
 }
 
-@test "a whole AdmissionReview is read like its request" {
+@test "a complete AdmissionReview is accepted in place of a request" {
   local review="$BATS_TEST_TMPDIR/review.json"
   jq '{apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request: .}' "$(request v1 Pod "$(pod nginx:1)")" > "$review"
   policy_run --request-path "$review" --settings-json "$QUIET" --replay-host-capabilities-interactions "$(silence)"
@@ -99,7 +99,7 @@ load helpers
   [ "$(response .uid)" = "$(jq -r .request.uid "$review")" ]
 }
 
-@test "warnings keep to what Kubernetes shows" {
+@test "warnings stay within the length limits of Kubernetes" {
   local pod
   pod="$(jq -nc '{spec: {containers: [range(100) | {name: "container-\(.)", image: ("registry.example.com/" + ("a" * 150) + ":\(.)")}]}}')"
   judge v1 Pod "$pod" '{"pinning": {"action": "warn"}}'

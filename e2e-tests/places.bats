@@ -1,12 +1,13 @@
 #!/usr/bin/env bats
-# Every kind, and every place in it that names an image: an unpinned image there, and there alone, is denied.
+# For every kind and every place that names an image: a single unpinned image in that place is denied.
 
 load helpers
 
 CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"}]}'
 PLACES='["initContainers", "containers", "ephemeralContainers", "volumes"]'
 
-# Judges a kind with a pod template at a path (as jq writes it), once for each place, and once with every place pinned.
+# every_place_of API_VERSION KIND PATH [SETTINGS]: judges a kind whose pod template is at a path (a jq path), once with an unpinned image
+# in each place, and once with pinned images only.
 every_place_of() {
   local api_version="$1" kind="$2" path="$3" settings="${4:-{\}}" place object
   for place in $(jq -r '.[]' <<< "$PLACES") none; do
@@ -42,7 +43,7 @@ every_place_of() {
 @test "CronJob" { every_place_of batch/v1 CronJob .spec.jobTemplate.spec.template; }
 @test "a custom workload" { every_place_of argoproj.io/v1alpha1 Rollout .spec.template "$CUSTOM"; }
 
-@test "an ephemeral container that is added to a running pod" {
+@test "an ephemeral container that is added to a running pod is judged" {
   local object
   object="$(jq -nc --arg digest "$DIGEST" '{spec: {
     containers: [{name: "app", image: ("app:1@" + $digest)}],
@@ -52,12 +53,12 @@ every_place_of() {
   assert_contains "$(message)" 'ephemeral container `debug`: image `busybox`'
 }
 
-@test "a container without an image is left to the API server" {
+@test "a container without an image is accepted, because the API server validates it" {
   judge v1 Pod '{"spec": {"containers": [{"name": "app"}]}}'
   assert_accepted
 }
 
-@test "all findings are reported, in the order of the pod" {
+@test "all findings are reported in a fixed order: init containers, containers, volumes" {
   judge apps/v1 Deployment '{"spec": {"template": {"spec": {
     "volumes": [{"name": "d", "image": {"reference": "UPPER"}}],
     "containers": [{"name": "b", "image": "b:1"}, {"name": "c", "image": "c"}],

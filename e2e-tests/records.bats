@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Records of digests (`pinning.templates: record`): what the pinning policy writes into pod templates and pods, and how a validating
-# policy judges it. Against the real distribution registry on loopback. A session without answers (`silently`) shows that no registry is
-# asked, or stands for a registry that is down.
+# policy judges it. The tests use the real distribution registry on loopback. A session without answers (`silently`) shows that no
+# registry is asked, or simulates a registry that is down.
 
 load helpers
 
@@ -24,19 +24,19 @@ setup() {
   echo '{}' > "$DOCKER_CONFIG/config.json"
 }
 
-# The pinning policy, as in deploy/pin.yaml, and the validating one, as in deploy/enforce.yaml, without registries and scans.
+# The pinning policy as in deploy/pin.yaml and the validating policy as in deploy/enforce.yaml, without `registries` and scans.
 OFF='{"baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 PIN="$(jq -nc --argjson off "$OFF" '$off * {pinning: {action: "pin"}, schedule: {action: "off"}}')"
 ENFORCE="$(jq -nc --argjson off "$OFF" '$off * {pinning: {action: "deny", templates: "record"}, schedule: {action: "deny"}}')"
-# Both in one policy.
+# One policy that pins and validates.
 BOTH="$OFF"
 
-# pin, enforce, both [SETTINGS]: their settings, changed by these.
+# pin, enforce, both [SETTINGS]: print the settings of these policies, changed by the given ones.
 pin() { jq -nc --argjson settings "$PIN" --argjson more "${1:-{\}}" '$settings * $more'; }
 enforce() { jq -nc --argjson settings "$ENFORCE" --argjson more "${1:-{\}}" '$settings * $more'; }
 both() { jq -nc --argjson settings "$BOTH" --argjson more "${1:-{\}}" '$settings * $more'; }
 
-# ask REQUEST SETTINGS [FLAG…]: runs the policy, which may ask the registry, at noon of 2026-11-20.
+# ask REQUEST SETTINGS [FLAG…]: runs the policy with access to the registry. The time is 2026-11-20, noon.
 ask() {
   local request="$1" settings flags
   settings="$(jq -nc --argjson settings "$2" '{evaluateAt: "2026-11-20T12:00:00Z"} + $settings')"
@@ -52,17 +52,17 @@ ask() {
   [ "$(response '.allowed | type')" = boolean ]
 }
 
-# silently REQUEST SETTINGS: as ask, and no question is answered.
+# silently REQUEST SETTINGS: like ask, but every host call fails.
 silently() { ask "$1" "$2" --replay-host-capabilities-interactions "$(silence)"; }
 
 FRESH=2026-11-01T00:00:00Z
 STALE=2026-01-01T00:00:00Z
-# When the records were written that tests bring along.
+# The time of the records that the tests write.
 THEN=2026-10-01T08:00:00.123456Z
 OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 
 CONTROLLER='.userInfo.username = "system:serviceaccount:kube-system:replicaset-controller"'
-# The kinds that have pod templates, and where.
+# The kinds with pod templates, and the paths of the templates.
 KINDS='v1 PodTemplate .template
 v1 ReplicationController .spec.template
 apps/v1 ReplicaSet .spec.template
@@ -72,7 +72,7 @@ apps/v1 DaemonSet .spec.template
 batch/v1 Job .spec.template
 batch/v1 CronJob .spec.jobTemplate.spec.template'
 
-# recorded REFERENCE [CONTAINER]…: the annotations that record references, by default of the container `app`, at THEN.
+# recorded REFERENCE [CONTAINER]…: prints the annotations that record references at THEN, by default for the container `app`.
 recorded() {
   local annotations
   annotations="$(jq -nc --arg at "$THEN" '{"pin.container-patch.dev/recorded-at": $at}')"
@@ -83,28 +83,29 @@ recorded() {
   echo "$annotations"
 }
 
-# template IMAGE [ANNOTATIONS]: a pod template with the image in its only container, `app`.
+# template IMAGE [ANNOTATIONS]: prints a pod template with the image in its only container, `app`.
 template() {
   jq -nc --arg image "$1" --argjson annotations "${2:-null}" '{
     metadata: ({labels: {app: "web"}} + (if $annotations == null then {} else {annotations: $annotations} end)),
     spec: {containers: [{name: "app", image: $image}]}}'
 }
 
-# within TEMPLATE [PATH]: an object with the template at a path.
+# within TEMPLATE [PATH]: prints an object with the template at a path.
 within() { jq -nc --argjson template "$1" '{} | '"${2:-.spec.template}"' = $template'; }
 
-# deployment IMAGE [ANNOTATIONS]: a Deployment's fields.
+# deployment IMAGE [ANNOTATIONS]: prints the fields of a Deployment.
 deployment() { within "$(template "$@")" | jq -c '.spec.replicas = 1'; }
 
-# A pod with annotations.
+# annotated_pod IMAGE [ANNOTATIONS]: prints the fields of a pod.
 annotated_pod() { template "$@" | jq -c 'del(.metadata.labels) | .metadata.name = "web-1" | .metadata.namespace = "shop"'; }
 
-# update API_VERSION KIND NEW OLD [JQ]: an UPDATE request.
+# update API_VERSION KIND NEW OLD [JQ]: writes an UPDATE request, and prints the name of the file.
 update() {
   request "$1" "$2" "$3" '.operation = "UPDATE" | .oldObject = ({apiVersion: .object.apiVersion, kind: .object.kind, metadata: .object.metadata} + '"$4"') | '"${5:-.}"
 }
 
-# The object of a request with the JSON Patch of the response applied. The patch adds, replaces and removes fields.
+# patched REQUEST: prints the object of the request with the JSON Patch of the response applied. The patch adds, replaces and removes
+# fields.
 patched() {
   jq -c --argjson patch "$(response '.patch // ""' | base64 -d | jq -c . | grep . || echo '[]')" '
     def steps: split("/")[1:] | map(gsub("~1"; "/") | gsub("~0"; "~"));
@@ -116,16 +117,16 @@ patched() {
 
 RECORD='def record: test("^((volume|container)[.])?pin[.]container-patch[.]dev/");'
 
-# records REQUEST [PATH]: the records in the template of the patched object, but for the time, as sorted JSON.
+# records REQUEST [PATH]: prints the records in the template of the patched object without their time, as sorted JSON.
 records() {
   patched "$1" | jq -cS "$RECORD"' '"${2:-.spec.template}"' | .metadata.annotations // {}
     | with_entries(select((.key | record) and .key != "pin.container-patch.dev/recorded-at"))'
 }
 
-# recorded_at REQUEST [PATH]: the time of the records.
+# recorded_at REQUEST [PATH]: prints the time of the records.
 recorded_at() { patched "$1" | jq -r "${2:-.spec.template}"' | .metadata.annotations["pin.container-patch.dev/recorded-at"]'; }
 
-# as_json VALUE: sorted JSON in a line.
+# as_json VALUE: prints sorted JSON on one line.
 as_json() { jq -cS . <<< "$1"; }
 
 assert_equal() {
@@ -135,8 +136,8 @@ assert_equal() {
   fi
 }
 
-# assert_records REQUEST EXPECTED [PATH]: the template has these records (but for the time), and nothing else differs from the object of
-# the request.
+# assert_records REQUEST EXPECTED [PATH]: the request is allowed, the template has these records (at any time), and the rest of the
+# object is unchanged.
 assert_records() {
   local path="${3:-.spec.template}" strip
   assert_equal "$(response .allowed)" true
@@ -147,40 +148,41 @@ assert_records() {
   assert_equal "$(patched "$1" | jq -cS "$strip")" "$(jq -cS ".object | $strip" "$1")"
 }
 
-# assert_untouched: allowed, without findings and without a patch.
+# assert_untouched: the request is allowed without findings and without a patch.
 assert_untouched() {
   assert_equal "$(response .allowed)" true
   assert_equal "$(codes)" ""
   assert_equal "$(response '.patch // ""' | base64 -d)" ""
 }
 
-# assert_kept REQUEST: allowed, and the object stays as it is.
+# assert_kept REQUEST: the request is allowed, and the object does not change.
 assert_kept() {
   assert_equal "$(response .allowed)" true
   assert_equal "$(patched "$1" | jq -cS .)" "$(jq -cS .object "$1")"
 }
 
-# codes: the findings but for the warning about the time. refused: those that refuse. passed: what lets the others pass.
+# codes: prints the codes of the findings, without the one about `evaluateAt`. refused: only of those that deny. passed: of those that
+# are downgraded to warnings, with the setting that downgrades them.
 codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set")] | join(" ")'; }
 refused() { annotation findings | jq -r '[.[] | select(.effect == "deny").code] | join(" ")'; }
 passed() { annotation findings | jq -r '[.[] | select(.passed) | "\(.code) \(.passed)"] | join(", ")'; }
 
-# assert_refused CODE…: denied, with exactly these refusals.
+# assert_refused CODE…: the request is denied by exactly these findings.
 assert_refused() {
   assert_equal "$(response .allowed)" false
   assert_equal "$(refused)" "$*"
 }
 
-# assert_passed CODE SETTING: allowed, with this one finding, which that setting lets pass.
+# assert_passed CODE SETTING: the request is allowed with only this finding, which the setting downgrades to a warning.
 assert_passed() {
   assert_equal "$(response .allowed)" true
   assert_equal "$(codes)" "$1"
   assert_equal "$(passed)" "$1 $2"
 }
 
-# When records are written, and into what.
+# When records are written, and into which objects
 
-@test "CREATE of each kind with a pod template writes what the image resolves to, and leaves everything else" {
+@test "CREATE of each kind with a pod template records the digest of the image and changes nothing else" {
   local digest api kind path request
   digest="$(push_image kinds/web 1 "$FRESH")"
   while read -r api kind path; do
@@ -193,7 +195,7 @@ assert_passed() {
   done <<< "$KINDS"
 }
 
-@test "record is the default with pin, and the digest that was recorded is in the audit annotations" {
+@test "record is the default with action pin, and the recorded digest is in the audit annotations" {
   local digest request settings
   digest="$(push_image default/web 1 "$FRESH")"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/default/web:1")")"
@@ -204,7 +206,7 @@ assert_passed() {
   done
 }
 
-@test "the records have the time at which they were written" {
+@test "the records have the time at which they are written" {
   local request before after at
   push_image time/web 1 "$FRESH"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/time/web:1")")"
@@ -216,7 +218,7 @@ assert_passed() {
   [[ ! "$at" < "$before" && ! "$at" > "$after" ]]
 }
 
-@test "init containers, ephemeral containers, further containers and image volumes have a record each" {
+@test "init containers, ephemeral containers, other containers and image volumes each get a record" {
   local one two index long request
   one="$(push_image places/one 1 "$FRESH")"
   two="$(push_image places/two 1 2026-11-02T00:00:00Z)"
@@ -236,20 +238,20 @@ assert_passed() {
     ("volume.pin.container-patch.dev/" + $long): "\($r)/places/one:index@\($index)", "volume.pin.container-patch.dev/data": "\($r)/places/one:1@\($one)"}')"
 }
 
-@test "a container that is named recorded-at has a key of its own" {
+@test "a container that is named recorded-at gets a different key" {
   local digest request
   digest="$(push_image recorded-at/web 1 "$FRESH")"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/recorded-at/web:1" | jq -c '.spec.template.spec.containers[0].name = "recorded-at"')")"
   ask "$request" "$PIN"
   assert_records "$request" "{\"container.pin.container-patch.dev/recorded-at\": \"$REGISTRY/recorded-at/web:1@$digest\"}"
   [[ "$(recorded_at "$request")" == 20*Z ]]
-  # The record is read where it is written.
+  # The record is also read from that key.
   request="$(request v1 Pod "$(patched "$request" | jq -c '.spec.template')")"
   silently "$request" "$PIN"
   assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$REGISTRY/recorded-at/web:1@$digest"
 }
 
-# known NAME: a session in which the registry has the digest of that name, and knows nothing else.
+# known NAME: prints the name of a session in which the registry has a digest for that name and no other answers.
 known() {
   jq -nr --arg name "$1" --arg digest "$DIGEST" \
     '"- type: Exchange\n  request: |\n    !OciManifestDigest\n    image: \($name)\n  response:\n    type: Success\n    payload: \({digest: $digest} | tojson | tojson)"' \
@@ -257,13 +259,13 @@ known() {
   echo "$BATS_TEST_TMPDIR/known.yml"
 }
 
-@test "a record has the normalised name with its tag, whatever the spelling of the image" {
+@test "a record has the normalised name and the tag, for every spelling of the image" {
   local image name asked request
   while read -r image name asked; do
     request="$(request apps/v1 Deployment "$(deployment "$image")")"
     ask "$request" "$(pin '{"pinning": {"forbiddenTags": []}}')" --replay-host-capabilities-interactions "$(known "${asked:-$name}")"
     assert_records "$request" "{\"pin.container-patch.dev/app\": \"$name@$DIGEST\"}"
-    # Each of the spellings takes the record.
+    # The record is valid for each spelling.
     request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$name@$DIGEST")")")"
     silently "$request" "$(pin '{"pinning": {"forbiddenTags": []}}')"
     assert_kept "$request"
@@ -275,7 +277,7 @@ Registry.Example.com:443/shop/web:1 registry.example.com/shop/web:1 Registry.Exa
 registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
 }
 
-@test "a template without metadata, and one with null annotations, get records" {
+@test "a template without metadata, or with null annotations, gets records" {
   local digest request metadata
   digest="$(push_image bare/web 1 "$FRESH")"
   for metadata in 'del(.metadata)' '.metadata = null' '.metadata = {}' '.metadata.annotations = null' '.metadata.annotations = {}' '.metadata = {creationTimestamp: null}'; do
@@ -285,7 +287,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   done
 }
 
-@test "an index is recorded by its own digest" {
+@test "an index is recorded with its own digest" {
   local amd arm index request
   amd="$(push_image index/web amd "$FRESH")"
   arm="$(push_image index/web arm "$FRESH")"
@@ -295,7 +297,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/index/web:1@$index\"}"
 }
 
-@test "a dry run is answered like the request that it tries" {
+@test "a dry run gets the same records as the request without it" {
   local request
   push_image dry/web 1 "$FRESH"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/dry/web:1")" '.dryRun = true')"
@@ -303,7 +305,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   assert_contains "$(records "$request")" "pin.container-patch.dev/app"
 }
 
-@test "a valid record stays on CREATE, and the registry is not asked" {
+@test "a valid record stays on CREATE without a request to the registry" {
   local api kind path request
   while read -r api kind path; do
     request="$(request "$api" "$kind" "$(within "$(template registry.example.com/shop/web:1 "$(recorded "registry.example.com/shop/web:1@$DIGEST")")" "$path")")"
@@ -312,7 +314,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   done <<< "$KINDS"
 }
 
-@test "an invalid record is ignored, and renewed on CREATE" {
+@test "an invalid record is ignored and renewed on CREATE" {
   local digest image request value
   digest="$(push_image invalid/web 1 "$FRESH")"
   image="$REGISTRY/invalid/web:1"
@@ -322,10 +324,10 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
     request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded x | jq -c ".[\"pin.container-patch.dev/app\"] = $value")")")"
     ask "$request" "$PIN"
     assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$digest\"}"
-    # It does not count as the digest of the image where templates are judged.
+    # With templates: true it does not count as the digest of the image.
     ask "$request" "$(enforce '{"pinning": {"templates": true}}')"
     [[ "$(codes)" == unpinned-image* ]]
-    # Nor on a pod: the pod gets what the tag is now.
+    # It does not count on a pod either: the pod gets the current digest of the tag.
     request="$(request v1 Pod "$(jq -c .object.spec.template "$request")")"
     ask "$request" "$PIN"
     assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image@$digest"
@@ -333,7 +335,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   done
 }
 
-@test "a record that is not a string does not trap" {
+@test "a record that is not a string is renewed and causes no error" {
   local digest image request value
   digest="$(push_image typed/web 1 "$FRESH")"
   image="$REGISTRY/typed/web:1"
@@ -352,7 +354,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   done
 }
 
-@test "a record of a container or volume that is not there is removed from a user's template" {
+@test "a record of a missing container or volume is removed from the template of a user" {
   local image request
   image="registry.example.com/shop/web:1"
   request="$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$DIGEST" app "$image@$DIGEST" gone \
@@ -361,7 +363,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$DIGEST\"}"
 }
 
-@test "a digest in the image counts, and removes the record" {
+@test "a digest in the image field is judged, and the record is removed" {
   local request stale fresh image
   image="registry.example.com/shop/web:1@$DIGEST"
   for record in "registry.example.com/shop/web:1@$OTHER" "$image" nonsense; do
@@ -369,12 +371,12 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
     silently "$request" "$PIN"
     assert_records "$request" '{}'
   done
-  # Written into the image by an UPDATE, as `kubectl set image` does.
+  # An UPDATE writes the digest into the image field, as `kubectl set image` does.
   request="$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:1@$OTHER")")" \
     "$(deployment registry.example.com/shop/web:1 "$(recorded "registry.example.com/shop/web:1@$OTHER")")")"
   silently "$request" "$PIN"
   assert_records "$request" '{}'
-  # A validating policy judges the digest in the image.
+  # A validating policy judges the digest in the image field.
   stale="$(push_image written/web stale "$STALE")"
   fresh="$(push_image written/web 1 "$FRESH")"
   ask "$(request apps/v1 Deployment "$(deployment "$REGISTRY/written/web:1@$stale" "$(recorded "$REGISTRY/written/web:1@$fresh")")")" "$ENFORCE"
@@ -388,7 +390,7 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   assert_untouched
 }
 
-@test "ten thousand records are ignored, and removed from a user's template" {
+@test "ten thousand records of missing containers are removed from the template of a user" {
   local digest many request
   digest="$(push_image many/web 1 "$FRESH")"
   many="[range(10000) | {key: \"pin.container-patch.dev/c\\(.)\", value: \"$REGISTRY/many/web:1@$digest\"}] | from_entries"
@@ -396,14 +398,14 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   ask "$request" "$PIN"
   assert_equal "$(response .allowed)" true
   response .patch | base64 -d > "$BATS_TEST_TMPDIR/patch.json"
-  # The patch removes each of them, or writes the annotations anew.
+  # The patch removes each of them, or replaces the annotations.
   assert_equal "$(jq -c --arg record "$REGISTRY/many/web:1@$digest" '
     ([.[] | select(.op == "remove" and (.path | startswith("/spec/template/metadata/annotations/pin.container-patch.dev~1c")))] | length) as $removed
     | ([.[] | select(.op == "replace" and .path == "/spec/template/metadata/annotations") | .value | keys] | first) as $anew
     | [($removed == 10000 or $anew == ["pin.container-patch.dev/app", "pin.container-patch.dev/recorded-at"]), any(.[]; [.. | strings] | index($record) != null)]' "$BATS_TEST_TMPDIR/patch.json")" '[true,true]'
   ask "$request" "$ENFORCE"
   assert_equal "$(response .allowed)" true
-  # What is malformed takes no longer.
+  # The same with malformed records.
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/many/web:1")" ".object.spec.template.metadata.annotations = ($many | map_values(\"@\" * 50))")"
   ask "$request" "$PIN"
   assert_equal "$(response .allowed)" true
@@ -413,13 +415,13 @@ registry.example.com:5000/shop/web registry.example.com:5000/shop/web:latest"
   assert_contains "$(response .patch | base64 -d)" "\"$REGISTRY/many/web:1@$digest\""
 }
 
-# containers COUNT: a jq program that gives an object's template containers without records, each with a record of about 380 bytes.
+# containers COUNT: prints a jq program that sets the containers of a template. The record of each takes about 380 bytes.
 containers() {
   printf '.object.spec.template.spec.containers = [range(%s) | {name: "c\(1000 + .)-%s", image: "registry.example.com/%s:1"}]' "$1" \
     "$(printf 'n%.0s' {1..57})" "$(printf 'a%.0s' {1..200})"
 }
 
-@test "records that take more than 64 KiB together are refused, with the way out" {
+@test "records of more than 64 KiB together are refused, and the message says what to write instead" {
   local session request
   session="$(known "registry.example.com/$(printf 'a%.0s' {1..200}):1")"
   request="$(request apps/v1 Deployment "$(deployment x)" "$(containers 150)")"
@@ -430,12 +432,12 @@ containers() {
   ask "$request" "$PIN" --replay-host-capabilities-interactions "$session"
   assert_refused invalid-request
   assert_contains "$(message)" 'write the digests into the image fields, `name:tag@sha256:…`'
-  # Two templates of one object take as much together as one that is twice as long.
+  # The limit is for all templates of an object together.
   local custom='{"customWorkloads": [{"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/template"}, {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/second"}]}'
   request="$(request example.com/v1 Pair "$(deployment x)" "$(containers 100) | .object.spec.second = .object.spec.template")"
   ask "$request" "$(pin "$custom")" --replay-host-capabilities-interactions "$session"
   assert_refused invalid-request
-  # Records that the user brings along are counted as well.
+  # Records that the user writes count, too.
   request="$(request apps/v1 Deployment "$(deployment x)" "$(containers 200) | .object.spec.template |= (.metadata.annotations = ([.spec.containers[]
     | {key: \"pin.container-patch.dev/\\(.name)\", value: \"\\(.image)@$DIGEST\"}] | from_entries))")"
   silently "$request" "$PIN"
@@ -445,7 +447,7 @@ containers() {
   assert_refused invalid-request
 }
 
-@test "containers of one name, and containers without one, do not trap" {
+@test "containers with the same name, an invalid name or no name cause no error" {
   local digest containers request
   digest="$(push_image twice/web 1 "$FRESH")"
   push_image twice/web 2 "$FRESH"
@@ -453,18 +455,18 @@ containers() {
     '[{"name": "", "image": "R/twice/web:1"}]' '[{"name": "a/b c\n\"", "image": "R/twice/web:1"}]' '[{"name": "app"}]' '[]'; do
     request="$(request apps/v1 Deployment "$(within "$(jq -nc --argjson containers "${containers//R\//$REGISTRY/}" '{spec: {containers: $containers}}')")")"
     ask "$request" "$PIN"
-    # The API server refuses such names later.
+    # The API server validates names after the mutating webhooks.
     assert_equal "$(patched "$request" | jq -c .spec.template.spec)" "$(jq -c .object.spec.template.spec "$request")"
   done
 }
 
-@test "a record that is given twice does not trap" {
+@test "a duplicate record causes no error" {
   local digest request twice="$BATS_TEST_TMPDIR/twice.json"
   digest="$(push_image duplicate/web 1 "$FRESH")"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/duplicate/web:1" "$(recorded MARK)")")"
   sed "s|\"pin.container-patch.dev/app\": \"MARK\"|\"pin.container-patch.dev/app\": \"$REGISTRY/duplicate/web:1@$digest\", \"pin.container-patch.dev/app\": \"nonsense\"|" "$request" > "$twice"
   ask "$twice" "$PIN"
-  # Hosts read the request before the policy does, and may drop one of the two.
+  # A host parses the request before the policy does and may drop one of the two.
   assert_equal "$(records "$twice")" "{\"pin.container-patch.dev/app\":\"$REGISTRY/duplicate/web:1@$digest\"}"
 }
 
@@ -473,10 +475,10 @@ containers() {
 WEB=registry.example.com/shop/web:1
 HAS="$(recorded "$WEB@$DIGEST")"
 
-@test "scaling, labelling and annotating a workload writes nothing and asks nothing" {
+@test "scaling, labelling and annotating a workload writes no records and makes no host calls" {
   local change
   for change in '.object.spec.replicas = 3' '.object.metadata.labels = {a: "b"}' '.object.metadata.annotations = {"example.com/a": "1"}' '.object.spec.paused = true' .; do
-    # With records, and for a workload from before the records.
+    # With records, and for a workload that was created before records were in use.
     silently "$(update apps/v1 Deployment "$(deployment "$WEB" "$HAS")" "$(deployment "$WEB" "$HAS")" "$change")" "$PIN"
     assert_untouched
     silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB")" "$change")" "$PIN"
@@ -488,7 +490,7 @@ HAS="$(recorded "$WEB@$DIGEST")"
   done
 }
 
-@test "an UPDATE that only lacks the records gets the old ones back, in every kind" {
+@test "an UPDATE that only removes the records gets them back, in every kind" {
   local api kind path request
   while read -r api kind path; do
     request="$(update "$api" "$kind" "$(within "$(template "$WEB")" "$path")" "$(within "$(template "$WEB" "$HAS")" "$path")")"
@@ -499,7 +501,7 @@ HAS="$(recorded "$WEB@$DIGEST")"
   done <<< "$KINDS"
 }
 
-@test "records are given back whatever else of the object changes, however its template is written, and where only one is lacking" {
+@test "removed records are restored if other fields change, if the template is formatted differently, or if only one is missing" {
   local two one lacking request
   two="$(recorded "$WEB@$DIGEST" app "registry.example.com/shop/proxy:1@$OTHER" proxy)"
   two="$(deployment "$WEB" "$two" | jq -c '.spec.template.spec.containers += [{name: "proxy", image: "registry.example.com/shop/proxy:1"}]')"
@@ -515,18 +517,18 @@ HAS="$(recorded "$WEB@$DIGEST")"
   done
 }
 
-# moved NAME: pushes a fresh image as NAME/web:1, and another one with the same tag. Sets `first`, `second` and `image`.
+# moved NAME: pushes a fresh image as NAME/web:1, and then another one with the same tag. Sets `first`, `second` and `image`.
 moved() {
   first="$(push_image "$1/web" 1 "$FRESH")"
   second="$(push_image "$1/web" 1 2026-11-10T00:00:00Z)"
   image="$REGISTRY/$1/web:1"
 }
 
-@test "a change of the template renews the records: take what the tag is now" {
+@test "a change of the template renews the records with the current digests of the tags" {
   local first second image old change request
   moved renewed
   old="$(deployment "$image" "$(recorded "$image@$first")")"
-  # `kubectl rollout restart`, another variable, and the same by an object that has no records (`kubectl replace`).
+  # `kubectl rollout restart`, a new environment variable, and the same with an object without records (`kubectl replace`).
   for change in '.spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"' \
     '.spec.template.spec.containers[0].env = [{name: "A", value: "1"}]' \
     'del(.spec.template.metadata.annotations) | .spec.template.spec.containers[0].env = [{name: "A", value: "1"}]' \
@@ -537,7 +539,7 @@ moved() {
     [ "$(recorded_at "$request")" != "$THEN" ]
     [[ "$(recorded_at "$request")" == 20*Z ]]
   done
-  # A tag that has not moved: the time alone differs.
+  # The tag has not moved: only the time differs.
   old="$(deployment "$image" "$(recorded "$image@$second")")"
   request="$(update apps/v1 Deployment "$(jq -c '.spec.template.metadata.annotations.a = "1"' <<< "$old")" "$old")"
   ask "$request" "$PIN"
@@ -545,7 +547,7 @@ moved() {
   [ "$(recorded_at "$request")" != "$THEN" ]
 }
 
-@test "a change of one image renews the records of all" {
+@test "a change of one image renews the records of all images" {
   local first second image old new two request
   moved renewed-all
   two="$(push_image renewed-all/web 2 "$FRESH")"
@@ -556,7 +558,7 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/renewed-all/web:2@$two\", \"pin.container-patch.dev/proxy\": \"$image@$second\"}"
 }
 
-@test "a container that an UPDATE adds gets a record, and one that it removes loses its record" {
+@test "an UPDATE that adds a container adds its record, and one that removes a container removes its record" {
   local first second image old new request
   moved added
   old="$(deployment "$image" "$(recorded "$image@$first" app "$image@$first" proxy)" | jq -c --arg image "$image" '.spec.template.spec.containers += [{name: "proxy", image: $image}]')"
@@ -566,7 +568,7 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\", \"pin.container-patch.dev/cache\": \"$image@$second\"}"
 }
 
-@test "a workload from before the records gets them with the next change of its template" {
+@test "a workload without records gets them with the next change of its template" {
   local first second image request
   moved before
   request="$(update apps/v1 Deployment "$(deployment "$image" '{"a": "1"}')" "$(deployment "$image")")"
@@ -574,10 +576,10 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
 }
 
-@test "rollout undo brings its old record along, and that one is kept" {
+@test "rollout undo keeps the record of the old revision" {
   local first second image now old request
   moved undo
-  # The same image with another record; another image; the same digest at another time.
+  # The same image with another record; another image; the same digest with another time.
   now="$(deployment "$image" "$(recorded "$image@$second" | jq -c '. + {"kubectl.kubernetes.io/restartedAt": "2026-11-20T12:00:00Z", "pin.container-patch.dev/recorded-at": "2026-11-20T12:00:00.000000Z"}')")"
   for old in "$(deployment "$image" "$(recorded "$image@$first")")" "$(deployment "$REGISTRY/undo/old:1" "$(recorded "$REGISTRY/undo/old:1@$DIGEST")")" \
     "$(deployment "$image" "$(recorded "$image@$second")")"; do
@@ -585,13 +587,13 @@ moved() {
     silently "$request" "$PIN"
     assert_untouched
   done
-  # A revision from before the records has none to bring along.
+  # A revision without records gets new ones.
   request="$(update apps/v1 Deployment "$(deployment "$image")" "$now")"
   ask "$request" "$PIN"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
 }
 
-@test "rollout undo keeps its record where the revision between kept the same one, because the registry was down" {
+@test "rollout undo keeps its record if the revision in between has the same record, from an outage of the registry" {
   local first second image old new request
   moved undo-kept
   old="$(deployment "$image" "$(recorded "$image@$first")")"
@@ -604,7 +606,7 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\"}"
 }
 
-@test "of records that an UPDATE brings along, valid ones stay and the others are looked up" {
+@test "valid records in a changed template stay, and invalid or missing ones are looked up" {
   local first second image new old request value
   moved partly
   old="$(deployment "$image" "$(recorded "$image@$second" app "$image@$second" proxy)" | jq -c --arg image "$image" '.spec.template.spec.containers += [{name: "proxy", image: $image}]')"
@@ -621,7 +623,7 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\", \"pin.container-patch.dev/proxy\": \"$image@$second\"}"
 }
 
-@test "a record that is written by hand is kept, and so is the first one" {
+@test "a valid record that a user writes is kept, also if it is the first one" {
   local request
   request="$(update apps/v1 Deployment "$(deployment "$WEB" "$(recorded "$WEB@$OTHER")")" "$(deployment "$WEB" "$HAS")")"
   silently "$request" "$PIN"
@@ -631,10 +633,10 @@ moved() {
   assert_kept "$request"
 }
 
-@test "with the registry down a renewal keeps the valid record with a warning, and is refused without one" {
+@test "while the registry is down, a renewal keeps a valid record with a warning, and is refused without one" {
   local new request
   new="$(deployment "$WEB" "$HAS" | jq -c '.spec.template.spec.containers[0].env = [{name: "A", value: "1"}]')"
-  # The records stand in the new object, or in the old one alone.
+  # The records are in both objects, or only in the old one.
   for new in "$new" "$(jq -c 'del(.spec.template.metadata.annotations)' <<< "$new")"; do
     request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
     silently "$request" "$PIN"
@@ -642,7 +644,7 @@ moved() {
     assert_equal "$(codes)" evidence-unavailable
     assert_contains "$(warnings)" "evidence-unavailable"
   done
-  # The record is about another tag.
+  # The record is for another tag.
   new="$(jq -c '.spec.template.spec.containers[0].image = "registry.example.com/shop/web:2"' <<< "$new")"
   request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
   silently "$request" "$PIN"
@@ -655,7 +657,7 @@ moved() {
   assert_equal "$(codes)" evidence-unavailable
 }
 
-@test "with the registry down one image keeps its record, and another without one is refused" {
+@test "while the registry is down, an UPDATE that adds an image without a record is refused for that image" {
   local new request
   new="$(deployment "$WEB" "$HAS" | jq -c '.spec.template.spec.containers += [{name: "proxy", image: "registry.example.com/shop/proxy:1"}]')"
   request="$(update apps/v1 Deployment "$new" "$(deployment "$WEB" "$HAS")")"
@@ -664,14 +666,14 @@ moved() {
   assert_contains "$(message)" 'container `proxy`'
 }
 
-@test "a Job is recorded at CREATE, and an UPDATE only gives its records back" {
+@test "a Job gets records on CREATE, and an UPDATE only restores them" {
   local path=.spec.template first second image has request
   moved job
   has="$(within "$(template "$image" "$(recorded "$image@$first")")")"
   request="$(request batch/v1 Job "$(within "$(template "$image")")")"
   ask "$request" "$PIN"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}"
-  # Its template may change in where it may run, while it is suspended.
+  # Kubernetes allows changes of the node selector while a Job is suspended.
   local elsewhere='.spec.template.spec.nodeSelector = {disk: "ssd"}'
   silently "$(update batch/v1 Job "$(jq -c "$elsewhere" <<< "$has")" "$has")" "$PIN"
   assert_untouched
@@ -685,7 +687,7 @@ moved() {
   done
 }
 
-@test "a CronJob is recorded when its template changes, and not with its schedule" {
+@test "the records of a CronJob are renewed when its template changes, not when its schedule does" {
   local path=.spec.jobTemplate.spec.template first second image old request
   moved cronjob
   old="$(within "$(template "$image" "$(recorded "$image@$first")")" "$path")"
@@ -698,20 +700,20 @@ moved() {
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$second\"}" "$path"
 }
 
-@test "what finishes the deletion of a workload is left alone" {
+@test "an UPDATE that removes the finalizers of a deleted workload writes no records" {
   silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment "$WEB")" \
     '.oldObject.metadata += {deletionTimestamp: "2026-11-20T10:00:00Z", finalizers: ["example.com/a"]} | .object.metadata = (.oldObject.metadata | .finalizers = [])')" "$PIN"
   assert_untouched
 }
 
-# Never
+# Objects that never get records
 
-@test "nothing is written into what Kubernetes' own controllers create or update" {
+@test "objects that controllers of Kubernetes create or update are not changed" {
   local user kind api path
   for user in system:kube-controller-manager system:serviceaccount:kube-system:{cronjob,daemon-set,deployment,job,replicaset,replication,statefulset}-controller; do
     silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB")" ".userInfo.username = \"$user\"")" "$PIN"
     assert_untouched
-    # The template, and its records with it, are copied. Invalid ones stay as they are.
+    # A controller copies the template with its records. Invalid records stay, too.
     silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB" "$(recorded nonsense app "$WEB@$DIGEST" gone)")" ".userInfo.username = \"$user\"")" "$PIN"
     assert_untouched
     silently "$(update apps/v1 Deployment "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB" "$HAS")" ".userInfo.username = \"$user\"")" "$PIN"
@@ -725,7 +727,7 @@ moved() {
   done <<< "$KINDS"
 }
 
-@test "users whose names look like those of controllers are users" {
+@test "users with names similar to those of controllers are treated as users" {
   local digest user request
   digest="$(push_image users/web 1 "$FRESH")"
   for user in jane system:serviceaccount:shop:deployment-controller system:serviceaccount:kube-system:default system:serviceaccount:argo-rollouts:argo-rollouts \
@@ -736,10 +738,10 @@ moved() {
   done
 }
 
-# owned CONTROLLER: a jq program that gives the object an owner, with that in `controller`.
+# owned CONTROLLER: prints a jq program that adds an owner reference with this value of `controller`.
 owned() { echo ".object.metadata.ownerReferences = [{apiVersion: \"apps/v1\", kind: \"Deployment\", name: \"web\", uid: \"1\", controller: $1}]"; }
 
-@test "nothing is written into a ReplicaSet that has a controller, whichever user creates or updates it" {
+@test "a ReplicaSet with a controller is not changed, regardless of the user" {
   local digest request flag
   digest="$(push_image owned/web 1 "$FRESH")"
   silently "$(request apps/v1 ReplicaSet "$(deployment "$WEB")" "$(owned true)")" "$PIN"
@@ -755,19 +757,19 @@ owned() { echo ".object.metadata.ownerReferences = [{apiVersion: \"apps/v1\", ki
     ask "$request" "$PIN"
     assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/owned/web:1@$digest\"}"
   done
-  # A Deployment may have one: an operator, say.
+  # A Deployment with a controller, such as an operator, gets records.
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/owned/web:1")" "$(owned true)")"
   ask "$request" "$PIN"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$REGISTRY/owned/web:1@$digest\"}"
 }
 
-# revision IMAGE [ANNOTATIONS]: a ControllerRevision of a StatefulSet.
+# revision IMAGE [ANNOTATIONS]: prints the fields of a ControllerRevision of a StatefulSet.
 revision() {
   jq -nc --argjson template "$(template "$@")" '{metadata: {name: "db-1", namespace: "shop", ownerReferences: [{apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "1", controller: true}]},
     data: {spec: {template: ($template + {"$patch": "replace"})}}, revision: 1}'
 }
 
-@test "nothing is written into a ControllerRevision, and it is judged by the record that it carries along" {
+@test "a ControllerRevision is not changed, and is judged by the record in it" {
   local stale fresh image
   silently "$(request apps/v1 ControllerRevision "$(revision "$WEB")")" "$PIN"
   assert_untouched
@@ -790,7 +792,7 @@ revision() {
 
 AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
 
-@test "the audit scanner gets no records, and a report about those that are there" {
+@test "requests of the audit scanner get no records, and existing records are judged" {
   local stale fresh image
   for annotations in null "$HAS" "$(recorded nonsense)"; do
     silently "$(request apps/v1 Deployment "$(deployment "$WEB" "$annotations")" "$AUDIT")" "$PIN"
@@ -804,9 +806,9 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
   assert_refused stale-image
 }
 
-# Which images
+# Images that get records
 
-@test "exempt images, and those whose rule leaves templates alone, get no records" {
+@test "exempt images, and images with templates: false or action off, get no records" {
   local digest settings request
   digest="$(push_image left/web 1 "$FRESH")"
   for settings in '{"exempt": ["registry.example.com/*"]}' '{"overrides": [{"images": ["registry.example.com/*"], "pinning": {"action": "pin", "templates": false}}]}' \
@@ -816,7 +818,7 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
     silently "$(update apps/v1 Deployment "$(deployment "$WEB" '{"a": "1"}')" "$(deployment "$WEB")")" "$(pin "$settings")"
     assert_untouched
   done
-  # Others beside them do.
+  # Other images in the same template do.
   request="$(request apps/v1 Deployment "$(deployment "$WEB" | jq -c --arg image "$REGISTRY/left/web:1" '.spec.template.spec.containers += [{name: "own", image: $image}]')")"
   for settings in '{"exempt": ["registry.example.com/*"]}' '{"overrides": [{"images": ["registry.example.com/*"], "pinning": {"action": "pin", "templates": false}}]}'; do
     ask "$request" "$(pin "$settings")"
@@ -824,13 +826,13 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
   done
 }
 
-@test "templates: true rewrites the images of templates as before, and writes no records" {
+@test "templates: true rewrites the image fields of templates and writes no records" {
   local digest request
   digest="$(push_image rewritten/web 1 "$FRESH")"
   request="$(request apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"example.com/a": "1"}')")"
   ask "$request" "$(pin '{"pinning": {"templates": true}}')"
   assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
-  # Nor are records from before written again, beside the digest or without it.
+  # Existing records are not restored, whether or not the image gets a digest.
   local update old
   for old in 0 1; do
     update="$(update apps/v1 Deployment "$(deployment "$REGISTRY/rewritten/web:1" '{"a": "1"}')" "$(deployment "$REGISTRY/rewritten/web:$old" "$(recorded "$REGISTRY/rewritten/web:$old@$DIGEST")")")"
@@ -838,17 +840,17 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
     [ "$old" = 1 ] || assert_equal "$(patched "$update" | jq -r '.spec.template.spec.containers[0].image')" "$REGISTRY/rewritten/web:1@$digest"
     assert_equal "$(records "$update")" '{}'
   done
-  # For some images only.
+  # In an override.
   ask "$request" "$(pin "$(jq -nc --arg r "$REGISTRY/*" '{overrides: [{images: [$r], pinning: {templates: true}}]}')")"
   assert_equal "$(patched "$request" | jq -cS .)" "$(jq -cS --arg digest "$digest" '.object | .spec.template.spec.containers[0].image += "@" + $digest' "$request")"
 }
 
-@test "templates: false leaves templates alone as before" {
+@test "templates: false does not change templates" {
   silently "$(request apps/v1 Deployment "$(deployment "$WEB")")" "$(pin '{"pinning": {"templates": false}}')"
   assert_untouched
 }
 
-@test "a forbidden tag is refused where its digest would be looked up, and a record that the user brings counts as a digest" {
+@test "a forbidden tag is refused if its digest would be looked up, and accepted with a valid record" {
   local image request
   for image in registry.example.com/shop/web:latest registry.example.com/shop/web; do
     silently "$(request apps/v1 Deployment "$(deployment "$image")")" "$PIN"
@@ -859,11 +861,11 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
     assert_untouched
     silently "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:latest@$DIGEST")")")" "$(enforce '{"schedule": {"action": "off"}}')"
     assert_untouched
-    # A renewal would look it up.
+    # A renewal would look up the tag.
     silently "$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "registry.example.com/shop/web:latest@$DIGEST" | jq -c '.a = "1"')")" \
       "$(deployment "$image" "$(recorded "registry.example.com/shop/web:latest@$DIGEST")")")" "$PIN"
     assert_refused forbidden-tag
-    # A workload from before the records may keep its image, and gets no record.
+    # A workload without records may keep its image, and gets no record.
     request="$(update apps/v1 Deployment "$(deployment "$image" '{"a": "1"}')" "$(deployment "$image")")"
     silently "$request" "$PIN"
     assert_passed forbidden-tag unchangedImages
@@ -871,20 +873,20 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
   done
 }
 
-@test "an image on a registry that is not listed gets no record and is refused before anything is asked" {
+@test "an image on an unlisted registry is refused without a record and without a host call" {
   local listed='{"registries": ["docker.io"]}'
   silently "$(request apps/v1 Deployment "$(deployment "$WEB")")" "$(pin "$listed")"
   assert_refused unknown-registry
   silently "$(update apps/v1 Deployment "$(deployment "$WEB")" "$(deployment nginx:1)")" "$(pin "$listed")"
   assert_refused unknown-registry
-  # A record of another image than that of its container is judged, too, where the pinning policy has not removed it.
+  # A record of another image is judged, too, if the pinning policy has not removed it.
   silently "$(request apps/v1 Deployment "$(deployment nginx:1 "$(recorded "$WEB@$DIGEST")")")" "$(enforce "$listed")"
   [[ "$(annotation findings)" == *registry.example.com* ]]
   silently "$(request apps/v1 Deployment "$(deployment "$WEB" "$HAS")")" "$(enforce "$listed")"
   assert_refused unknown-registry
 }
 
-@test "what is not an image reference is refused as before" {
+@test "an invalid image reference is refused, even with a record" {
   silently "$(request apps/v1 Deployment "$(deployment 'Web:1' "$(recorded "$WEB@$DIGEST")")")" "$PIN"
   assert_refused invalid-reference
 }
@@ -892,7 +894,7 @@ AUDIT='.userInfo = {} | .resource.resource = .kind.kind'
 CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "podTemplate": "/spec/template"},
   {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/leader"}, {"apiVersion": "example.com/v1", "kind": "Pair", "podTemplate": "/spec/workers/0/template"}]}'
 
-@test "customWorkloads are recorded, renewed and given their records back, each template for itself" {
+@test "records of custom workloads are written, renewed and restored, for each template separately" {
   local first second image request pair
   moved custom
   local rollout=(argoproj.io/v1alpha1 Rollout)
@@ -905,7 +907,7 @@ CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rol
   request="$(update "${rollout[@]}" "$(deployment "$image")" "$(deployment "$image" "$(recorded "$image@$first")")")"
   silently "$request" "$(pin "$CUSTOM")"
   assert_records "$request" "{\"pin.container-patch.dev/app\": \"$image@$first\"}"
-  # Its controller is a user, who updates the Rollout and makes ReplicaSets that have a controller.
+  # The controller of Rollouts counts as a user. It updates the Rollout and creates ReplicaSets that have a controller.
   local argo='.userInfo.username = "system:serviceaccount:argo-rollouts:argo-rollouts"'
   silently "$(update "${rollout[@]}" "$(deployment "$image" "$(recorded "$image@$first")")" "$(deployment "$image" "$(recorded "$image@$first")")" \
     "$argo | .object.status = {replicas: 1} | .object.spec.paused = true")" "$(pin "$CUSTOM")"
@@ -913,7 +915,7 @@ CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rol
   silently "$(request apps/v1 ReplicaSet "$(deployment "$image")" "$argo | $(owned true) | .object.metadata.ownerReferences[0] += {apiVersion: \"argoproj.io/v1alpha1\", kind: \"Rollout\"}")" "$(pin "$CUSTOM")"
   assert_untouched
 
-  # One of two templates changes: the other keeps its records.
+  # One of two templates changes, and the other one keeps its records.
   pair="$(jq -nc --argjson template "$(template "$image" "$(recorded "$image@$first")")" '{spec: {leader: $template, workers: [{template: $template}]}}')"
   request="$(update example.com/v1 Pair "$(jq -c '.spec.leader.spec.containers[0].env = [{name: "A", value: "1"}] | del(.spec.workers[0].template.metadata.annotations)' <<< "$pair")" "$pair")"
   ask "$request" "$(pin "$CUSTOM")"
@@ -921,12 +923,12 @@ CUSTOM='{"customWorkloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rol
   assert_equal "$(records "$request" '.spec.workers[0].template')" "{\"pin.container-patch.dev/app\":\"$image@$first\"}"
 }
 
-# assert_names_recorded IMAGE: the message names the image with its recorded digest, after the finding, as what may be written.
+# assert_names_recorded IMAGE: the message suggests, after the finding, the image with its recorded digest.
 assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || "$(message)" =~ \;\ .*recorded\ \`"$1"\` ]]; }
 
-# What a validating policy judges
+# How a validating policy judges records
 
-@test "a template is judged by its record, whatever its tag is now" {
+@test "a template is judged by its record, not by the current digest of its tag" {
   local fresh stale image
   fresh="$(push_image judged/web 1 "$FRESH")"
   stale="$(push_image judged/web 1 "$STALE")"
@@ -941,13 +943,14 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   # An image without a digest and without a valid record is judged by its tag, and not reported as unpinned.
   ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$ENFORCE"
   assert_equal "$(response .allowed) $(codes)" "true "
-  # A record of another tag does not count as the digest of the image. It is judged, since a pod may get an image of that name from elsewhere.
+  # A record of another tag does not count as the digest of the image. It is judged, because another webhook may give a pod an image with
+  # that name.
   ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$REGISTRY/judged/web:2@$stale")")")" "$ENFORCE"
   assert_refused stale-image
   assert_contains "$(message)" "record of container \`app\`: image \`$REGISTRY/judged/web:2@$stale\` was built 2026-01-01"
 }
 
-@test "a record of a digest that does not exist is judged as that digest" {
+@test "a record of a missing digest is refused" {
   push_image missing/web 1 "$FRESH"
   local image="$REGISTRY/missing/web:1"
   ask "$(request apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$DIGEST")")")" "$ENFORCE"
@@ -956,7 +959,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   assert_refused evidence-unavailable
 }
 
-@test "the base and the scans are those of the recorded digest" {
+@test "base image and scan results are judged for the recorded digest" {
   local old flagged image base="org.opencontainers.image.base"
   old="$(push_image content/os 1 2026-06-01T00:00:00Z)"
   push_image content/os 1 2026-06-15T00:00:00Z
@@ -971,7 +974,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   assert_refused outdated-base-image scan-flagged
 }
 
-@test "templates: record reports no template that lacks a record, true wants the digest in the image, and false reports none" {
+@test "a template without a digest is reported as unpinned with templates: true, not with record or false" {
   local action object request
   for action in deny warn; do
     for object in "$(deployment "$WEB")" "$(deployment "$WEB" "$HAS")" "$(deployment "$WEB" "$(recorded nonsense)")"; do
@@ -989,7 +992,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   done
 }
 
-@test "an UPDATE that changes only a record changes the image, without leniency, and so does the first record" {
+@test "an UPDATE that only changes or adds a record counts as a change of the image, and is refused" {
   local fresh stale older image now
   fresh="$(push_image changed/web fresh "$FRESH")"
   older="$(push_image changed/web older 2026-01-02T00:00:00Z)"
@@ -1001,7 +1004,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
     ask "$(update apps/v1 Deployment "$now" "$before")" "$ENFORCE"
     assert_refused stale-image
   done
-  # What stays is let pass: the same record, whenever it was written, and its digest in the image.
+  # The same digest is unchanged, with another time of the record or written into the image: the finding is a warning.
   ask "$(update apps/v1 Deployment "$now" "$now" '.object.spec.replicas = 3')" "$ENFORCE"
   assert_passed stale-image unchangedImages
   ask "$(update apps/v1 Deployment "$now" "$(deployment "$image" "$(recorded "$image@$stale" | jq -c '.["pin.container-patch.dev/recorded-at"] = "2026-09-01T00:00:00.000000Z"')")")" "$ENFORCE"
@@ -1012,7 +1015,7 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   assert_passed stale-image unchangedImages
 }
 
-@test "rollout undo is judged by the record that it brings along" {
+@test "rollout undo is judged by the record of the old revision" {
   local stale fresh image
   stale="$(push_image undone/web 1 "$STALE")"
   fresh="$(push_image undone/web 1 "$FRESH")"
@@ -1028,19 +1031,19 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   assert_refused stale-image
 }
 
-@test "a renewed digest that is refused: the message names the recorded one" {
+@test "the message about a refused renewal names the recorded digest" {
   local fresh stale image old new
   fresh="$(push_image refused/web 1 "$FRESH")"
   stale="$(push_image refused/web 1 "$STALE")"
   image="$REGISTRY/refused/web:1"
   old="$(deployment "$image" "$(recorded "$image@$fresh")")"
   new="$(jq -c '.spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-20T12:00:00Z"' <<< "$old")"
-  # One policy that renews and judges.
+  # With one policy that renews and judges.
   ask "$(update apps/v1 Deployment "$new" "$old")" "$BOTH"
   assert_refused stale-image
   assert_names_recorded "$image@$fresh"
   assert_contains "$(message)" "image \`$image@$stale\` was built 2026-01-01"
-  # Two: the second one sees what the first one has written.
+  # With two policies: the second one judges the record that the first one wrote.
   ask "$(update apps/v1 Deployment "$new" "$old")" "$PIN"
   assert_equal "$(response .allowed)" true
   local renewed
@@ -1048,17 +1051,17 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
   ask "$(update apps/v1 Deployment "$renewed" "$old")" "$ENFORCE"
   assert_refused stale-image
   assert_names_recorded "$image@$fresh"
-  # To write it keeps it.
+  # With that digest in the image field the UPDATE is accepted.
   new="$(jq -c --arg image "$image@$fresh" '.spec.template.spec.containers[0].image = $image' <<< "$new")"
   ask "$(update apps/v1 Deployment "$new" "$old")" "$BOTH"
   assert_equal "$(response .allowed) $(codes)" "true "
-  # Without a record before there is nothing to name.
+  # On CREATE there is no earlier record to name.
   ask "$(request apps/v1 Deployment "$(deployment "$image")")" "$BOTH"
   assert_refused stale-image
   [[ "$(message)" != *recorded* ]]
 }
 
-@test "one policy records and judges: what is refused is not written" {
+@test "one policy that records and judges writes no record for a refused image" {
   local fresh image request
   push_image together/web 1 "$STALE"
   image="$REGISTRY/together/web:1"
@@ -1077,10 +1080,10 @@ assert_names_recorded() { [[ "$(message)" =~ \;\ .*recorded.*write\ \`"$1"\` || 
 
 # Pods
 
-# resolved REQUEST: the annotation of the patched pod.
+# resolved REQUEST: prints the list of resolved images of the patched pod.
 resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/resolved"]'; }
 
-@test "a pod with records gets their digests without a question, and no list of resolved images" {
+@test "a pod with records gets their digests without a host call, and no list of resolved images" {
   local request user
   for user in . "$CONTROLLER"; do
     request="$(request v1 Pod "$(annotated_pod "$WEB" "$(recorded "$WEB@$DIGEST" app "docker.io/library/nginx:1@$OTHER" setup \
@@ -1093,7 +1096,7 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   done
 }
 
-@test "a pod with a record on a registry that is not listed gets its digest, since the registry is not asked" {
+@test "a pod gets the digest of its record on an unlisted registry, because the registry is not asked" {
   local request user
   for user in . "$CONTROLLER"; do
     request="$(request v1 Pod "$(annotated_pod "$WEB" "$HAS")" "$user")"
@@ -1103,7 +1106,7 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   done
 }
 
-@test "a pod lists the images that the pinning policy resolved itself" {
+@test "a pod gets a list of the images that the pinning policy resolved" {
   local digest request
   digest="$(push_image resolved/web 1 "$FRESH")"
   request="$(request v1 Pod "$(annotated_pod "$WEB" "$HAS" | jq -c --arg r "$REGISTRY" --arg digest "$DIGEST" '
@@ -1120,7 +1123,7 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   assert_equal "$(resolved "$request")" app
 }
 
-@test "the list of resolved images that a requester writes is overwritten, and removed where nothing was resolved" {
+@test "a list of resolved images from the requester is overwritten, and removed if no image was resolved" {
   local request forged
   push_image overwritten/web 1 "$FRESH"
   for forged in '""' '"other"' '"app,app"' null; do
@@ -1132,15 +1135,15 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
     assert_equal "$(response .allowed)" true
     assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
   done
-  # A name of no container is removed where an image has a digest, too.
+  # The name of a missing container is removed, also if the images have digests.
   request="$(request v1 Pod "$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "other"}')")"
   silently "$request" "$PIN"
   assert_equal "$(patched "$request" | jq '.metadata.annotations | has("container-patch.dev/resolved")')" false
 }
 
-@test "a name that is listed as resolved stays for a container with a digest, and makes nothing milder" {
+@test "a container with a digest stays in the list of resolved images, which downgrades no findings" {
   local stale image request
-  # Another pinning policy may have listed it.
+  # Another pinning policy may have added it to the list.
   request="$(request v1 Pod "$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "ghost,app"}')")"
   silently "$request" "$PIN"
   assert_equal "$(response .allowed)" true
@@ -1152,7 +1155,7 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   assert_denied stale-image
 }
 
-@test "an UPDATE of a pod leaves its list of resolved images, and pins an ephemeral container" {
+@test "an UPDATE of a pod keeps its list of resolved images and pins a new ephemeral container" {
   local digest old request
   digest="$(push_image ephemeral/debug 1 "$FRESH")"
   old="$(annotated_pod "$WEB@$DIGEST" '{"container-patch.dev/resolved": "app"}')"
@@ -1164,12 +1167,12 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   assert_equal "$(patched "$request" | jq -r '.spec.ephemeralContainers[0].image')" "$REGISTRY/ephemeral/debug:1@$digest"
 }
 
-@test "a forged record on a bare pod gains nothing: what it names is judged" {
+@test "the digest in a forged record on a bare pod is judged" {
   local fresh stale image request
   fresh="$(push_image forged/web fresh "$FRESH")"
   stale="$(push_image forged/web stale "$STALE")"
   image="$REGISTRY/forged/web"
-  # The pod gets the digest of the forged record, and that one is judged.
+  # The pod gets the digest of the forged record, and this digest is judged.
   request="$(request v1 Pod "$(annotated_pod "$image:fresh" "$(recorded "$image:fresh@$stale")")")"
   ask "$request" "$PIN"
   assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$image:fresh@$stale"
@@ -1177,25 +1180,25 @@ resolved() { patched "$1" | jq -r '.metadata.annotations["container-patch.dev/re
   assert_refused stale-image
   ask "$request" "$BOTH"
   assert_refused stale-image
-  # Where the pinning policy is off or only monitors, the image stays as it was written, and is judged by itself.
+  # If the pinning policy is off or in monitor mode, the image does not change, and its tag is judged.
   request="$(request v1 Pod "$(annotated_pod "$image:stale" "$(recorded "$image:stale@$fresh")")")"
   ask "$request" "$ENFORCE"
   assert_refused unpinned-image stale-image
   ask "$request" "$(enforce '{"pinning": {"action": "off"}}')"
   assert_refused stale-image
-  # A forged digest that is not there.
+  # A forged digest that does not exist.
   request="$(request v1 Pod "$(annotated_pod "$image:fresh" "$(recorded "$image:fresh@$DIGEST")")")"
   ask "$request" "$BOTH"
   assert_refused evidence-unavailable
 }
 
-# made IMAGE ANNOTATIONS SETTINGS [JQ]: judges a pod that a controller makes.
+# made IMAGE ANNOTATIONS SETTINGS [JQ]: judges a pod that a controller creates.
 made() { ask "$(request v1 Pod "$(annotated_pod "$1" "$2")" "$CONTROLLER | ${4:-.}")" "$(enforce "$3")"; }
 
 WARN='{"enforcement": {"unrecordedPods": "warn"}}'
 DENY='{"enforcement": {"unrecordedPods": "deny"}}'
 
-@test "a controller's pod is let pass with the digest of its record, and judged in full with another or none" {
+@test "findings about a controller's pod are warnings with the digest of its record, and denials with another or none" {
   local stale other image settings
   stale="$(push_image lenient/web 1 "$STALE")"
   other="$(push_image lenient/web other 2026-01-02T00:00:00Z)"
@@ -1205,28 +1208,28 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
     assert_passed stale-image controllerPods
     made "$image@$stale" "$(recorded "$image@$other")" "$settings"
     assert_refused stale-image
-    # Nor does the list of resolved images make a difference.
+    # The list of resolved images makes no difference.
     made "$image@$stale" "$(recorded "$image@$stale" | jq -c '.["container-patch.dev/resolved"] = "app"')" "$settings"
     assert_passed stale-image controllerPods
     made "$image" "$(recorded "$image@$stale")" "$settings"
     assert_refused unpinned-image stale-image
   done
-  # The setting for controllers' pods decides how.
+  # The setting controllerPods applies.
   made "$image@$stale" "$(recorded "$image@$stale")" '{"enforcement": {"controllerPods": "deny"}}'
   assert_refused stale-image
   made "$image@$stale" "$(recorded "$image@$stale")" '{"enforcement": {"controllerPods": "ignore"}}'
   assert_equal "$(response .allowed) $(codes)" "true "
-  # Users have no leniency.
+  # For a user's pod, findings are not downgraded.
   made "$image@$stale" "$(recorded "$image@$stale")" '{}' '.userInfo.username = "jane"'
   assert_refused stale-image
 }
 
-@test "a controller's pod without a record is let pass with a digest that the pinning policy did not resolve" {
+@test "findings about a controller's pod without a record are warnings if the pinning policy did not resolve its digest" {
   local stale image settings annotations
   stale="$(push_image unrecorded/web 1 "$STALE")"
   image="$REGISTRY/unrecorded/web"
   for settings in "$WARN" "$DENY"; do
-    # No record; a record about another tag, another image, a malformed one; and lists that name others.
+    # No record; records for another tag or image; a malformed record; and lists with other names.
     for annotations in null "$(recorded "$image:2@$stale")" "$(recorded "$image-2:1@$DIGEST")" "$(recorded nonsense)" '{"container-patch.dev/resolved": "other"}' \
       '{"container-patch.dev/resolved": "volume/app"}' '{"container-patch.dev/resolved": "apps,ap"}' '{"container-patch.dev/resolved": ""}'; do
       made "$image:1@$stale" "$annotations" "$settings"
@@ -1237,7 +1240,7 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   done
 }
 
-@test "unrecordedPods decides about a controller's pod whose digest the pinning policy resolved, or that has none" {
+@test "unrecordedPods applies to a controller's pod if the pinning policy resolved its digest, or if it has no digest" {
   local stale image annotations
   stale="$(push_image unrecorded/pods 1 "$STALE")"
   image="$REGISTRY/unrecorded/pods:1"
@@ -1256,12 +1259,12 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   assert_equal "$(passed)" "unpinned-image unrecordedPods, stale-image unrecordedPods"
   made "$image" null "$DENY"
   assert_refused unpinned-image stale-image
-  # Only controllers' pods are meant.
+  # The setting is only for controllers' pods.
   made "$image@$stale" '{"container-patch.dev/resolved": "app"}' '{}' '.userInfo.username = "jane"'
   assert_refused stale-image
 }
 
-@test "each container of a controller's pod has or lacks leniency for itself" {
+@test "findings about a controller's pod are downgraded for each container separately" {
   local stale image pod
   stale="$(push_image each/web 1 "$STALE")"
   image="$REGISTRY/each/web:1"
@@ -1274,7 +1277,7 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
     'container `app` controllerPods, container `changed` deny, container `resolved` unrecordedPods, container `data` controllerPods, volume `data` unrecordedPods'
 }
 
-@test "what controllers make of a recorded template is let pass" {
+@test "findings about objects that controllers create from a recorded template are warnings" {
   local stale image
   stale="$(push_image copied/web 1 "$STALE")"
   image="$REGISTRY/copied/web:1"
@@ -1282,12 +1285,12 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   assert_passed stale-image controllerPods
   ask "$(request batch/v1 Job "$(deployment "$image" "$(recorded "$image@$stale")")" '.userInfo.username = "system:serviceaccount:kube-system:cronjob-controller"')" "$ENFORCE"
   assert_passed stale-image controllerPods
-  # A record of which a controller changes the digest comes from elsewhere.
+  # A controller only copies records. If it changes a digest, the digest comes from an unknown source.
   ask "$(update apps/v1 Deployment "$(deployment "$image" "$(recorded "$image@$stale")")" "$(deployment "$image" "$(recorded "$image@$DIGEST")")" "$CONTROLLER")" "$ENFORCE"
   assert_refused stale-image
 }
 
-@test "one policy that pins and judges: a controller's pod is let pass by its record, and by unrecordedPods without one" {
+@test "with one policy that pins and judges, a controller's pod is admitted with its record, or by unrecordedPods" {
   local stale image request
   stale="$(push_image one/web 1 "$STALE")"
   image="$REGISTRY/one/web:1"
@@ -1304,12 +1307,12 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   assert_refused stale-image
 }
 
-@test "a container that another webhook injects, or whose image it rewrites, has no record and is enforced as before" {
+@test "a container that another webhook injects or rewrites has no record, and is judged without one" {
   local fresh stale image injected request pinned
   fresh="$(push_image injected/web 1 "$FRESH")"
   stale="$(push_image injected/proxy 1 "$STALE")"
   image="$REGISTRY/injected/web:1"
-  # Injected before the pinning policy: resolved by it. The digest is not one that a user's workload was judged by.
+  # Injected before the pinning policy, which resolves the tag. The digest was not judged with the workload of a user.
   injected="$(annotated_pod "$image" "$(recorded "$image@$fresh")" | jq -c --arg image "$REGISTRY/injected/proxy:1" '.spec.containers += [{name: "proxy", image: $image}]')"
   request="$(request v1 Pod "$injected" "$CONTROLLER")"
   ask "$request" "$PIN"
@@ -1326,14 +1329,14 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   # Injected into a user's pod.
   ask "$(request v1 Pod "$pinned")" "$ENFORCE"
   assert_refused stale-image
-  # A mirror in place of the registry: the record is about another image.
+  # A mirror replaces the registry: the record is for another image.
   request="$(request v1 Pod "$(annotated_pod "$REGISTRY/injected/proxy:1" "$(recorded "$image@$fresh")")" "$CONTROLLER")"
   ask "$request" "$PIN"
   assert_equal "$(patched "$request" | jq -r '.spec.containers[0].image')" "$REGISTRY/injected/proxy:1@$stale"
   assert_equal "$(resolved "$request")" app
 }
 
-@test "what was admitted is what runs: a tag that moves to a stale image is not what pods get" {
+@test "pods run the digest that was admitted, even if its tag moves to a stale image" {
   local fresh image request admitted pod
   fresh="$(push_image story/web 1 "$FRESH")"
   image="$REGISTRY/story/web:1"
@@ -1343,7 +1346,7 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   ask "$(request apps/v1 Deployment "$admitted")" "$ENFORCE"
   assert_equal "$(response .allowed) $(codes)" "true "
   push_image story/web 1 "$STALE"
-  # With the registry up and down.
+  # With the registry running, and with the registry down.
   pod="$(request v1 Pod "$(jq -c .spec.template <<< "$admitted")" "$CONTROLLER")"
   for run in ask silently; do
     $run "$pod" "$PIN"
@@ -1352,7 +1355,7 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   done
   ask "$(request v1 Pod "$(patched "$pod")" "$CONTROLLER")" "$(enforce "$DENY")"
   assert_equal "$(response .allowed) $(codes)" "true "
-  # The same manifest once more changes nothing; a restart takes the tag as it is, and is refused.
+  # The same manifest changes nothing. A restart looks up the tag and is refused.
   request="$(update apps/v1 Deployment "$(deployment "$image")" "$(jq -c '{spec}' <<< "$admitted")")"
   silently "$request" "$PIN"
   assert_equal "$(patched "$request" | jq -cS .spec)" "$(jq -cS .spec <<< "$admitted")"
@@ -1363,9 +1366,9 @@ DENY='{"enforcement": {"unrecordedPods": "deny"}}'
   assert_names_recorded "$image@$fresh"
 }
 
-# The ready manifests
+# The manifests in deploy/
 
-# deployed FILE: the settings of a manifest in deploy/, as a file.
+# deployed FILE: writes the settings of a manifest in deploy/ to a file, and prints its name.
 deployed() {
   sed -n '/^  settings:/,$p' "$ROOT/deploy/$1" | sed '1d; s/^    //' > "$BATS_TEST_TMPDIR/deployed.yml"
   echo "$BATS_TEST_TMPDIR/deployed.yml"
@@ -1388,7 +1391,7 @@ deployed() {
   assert_refused stale-image
 }
 
-@test "settings of templates and unrecordedPods that are not valid are refused with their path" {
+@test "invalid values of templates and unrecordedPods are rejected with their path" {
   local settings at
   while read -r at settings; do
     policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json "$settings"

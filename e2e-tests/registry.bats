@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What registries know: against the real distribution registry on loopback, with images made on the spot.
+# Evidence from registries: with the real distribution registry on loopback, and images that the tests push.
 
 load helpers
 
@@ -20,13 +20,13 @@ teardown_file() {
 
 setup() {
   source "$BATS_TEST_DIRNAME/../hack/registry.bash"
-  # Credentials of whoever runs the tests are none of ours.
+  # The tests do not use the credentials of the user who runs them.
   export DOCKER_CONFIG="$BATS_TEST_TMPDIR/docker"
   mkdir -p "$DOCKER_CONFIG"
   echo '{}' > "$DOCKER_CONFIG/config.json"
 }
 
-# ask REQUEST SETTINGS [FLAG…]: runs the policy, which may ask the registries, at noon of 2026-11-20.
+# ask REQUEST SETTINGS [FLAG…]: runs the policy with access to the registries. The time is 2026-11-20, noon.
 ask() {
   local request="$1" settings flags
   settings="$(jq -nc --argjson settings "$2" '{evaluateAt: "2026-11-20T12:00:00Z"} + $settings')"
@@ -46,13 +46,14 @@ ONLY_PIN='{"schedule": {"action": "off"}, "baseImage": {"action": "off"}, "scan"
 ONLY_SCHEDULE='{"pinning": {"action": "off"}, "baseImage": {"action": "off"}, "scan": {"action": "off"}}'
 ONLY_BASE='{"pinning": {"action": "off"}, "schedule": {"action": "off"}, "baseImage": {"action": "deny"}}'
 
-# The object of a request with the response's JSON Patch applied, which replaces images and adds annotations.
+# patched REQUEST: prints the object of the request with the JSON Patch of the response applied. The patch replaces images and adds
+# annotations.
 patched() {
   jq -c --argjson patch "$(response .patch | base64 -d)" '
     reduce $patch[] as $op (.object; setpath($op.path | split("/")[1:] | map(if test("^[0-9]+$") then tonumber else . end); $op.value))' "$1"
 }
 
-# codes: the findings but for the warning about the time.
+# codes: prints the codes of the findings, without the one about `evaluateAt`.
 codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set")] | join(" ")'; }
 
 @test "a pod's images get the digests that their tags point at, and nothing else changes" {
@@ -75,17 +76,17 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(patched "$request" | jq -S 'del(.metadata.annotations)')" = "$(jq -S --arg r "$REGISTRY" --arg single "$single" --arg index "$index" --arg docker "$docker" '
     .object | .spec.containers[0].image += "@" + $single | .spec.containers[1].image += "@" + $index
     | .spec.initContainers[0].image += "@" + $docker | .spec.volumes[0].image.reference += "@" + $single' "$request")" ]
-  # Each entry tells which digest was judged, and when that was built.
+  # Each entry has the digest that was judged and its build date.
   [ "$(annotation images | jq -r '.[1] | "\(.digest) \(.built)"')" = "$single 2026-11-01T00:00:00Z" ]
 }
 
-@test "an image that is pinned is not asked about by pinning alone" {
+@test "the rule pinning does not ask a registry about a pinned image" {
   ask "$(request v1 Pod "$(pod "$REGISTRY/no/such:1@$DIGEST")")" "$ONLY_PIN"
   [ "$(response .allowed)" = true ]
   [ "$(response .patch)" = null ]
 }
 
-@test "the images of templates are left to GitOps unless the settings say otherwise" {
+@test "the image fields of templates are only changed with templates: true" {
   push_image templates/app 1 2026-11-01T00:00:00Z
   local object
   object="$(jq -nc --argjson pod "$(pod "$REGISTRY/templates/app:1")" '{spec: {template: $pod}}')"
@@ -97,7 +98,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   assert_contains "$(response .patch | base64 -d)" "/spec/template/spec/containers/0/image"
 }
 
-@test "an update pins what it changes and leaves the rest" {
+@test "an UPDATE pins the images that it changes and no others" {
   local one two
   one="$(push_image update/app 1 2026-11-01T00:00:00Z)"
   two="$(push_image update/app 2 2026-11-02T00:00:00Z)"
@@ -107,7 +108,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(response .patch | base64 -d | jq -r '[.[] | "\(.path) \(.value)"] | join(",")')" = "/spec/containers/1/image $REGISTRY/update/app:2@$two" ]
 }
 
-@test "deny names the digest to use, and using it passes" {
+@test "action deny names the digest to write, and an image with that digest is accepted" {
   local digest
   digest="$(push_image advice/app 1 2026-11-01T00:00:00Z)"
   local settings
@@ -121,7 +122,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   [ "$(response .allowed)" = true ]
 }
 
-@test "a tag that moves between two admissions is pinned to what it points at each time" {
+@test "a tag that moves between two admissions is pinned to its current digest each time" {
   local first second
   first="$(push_image moving/app 1 2026-11-01T00:00:00Z)"
   ask "$(request v1 Pod "$(pod "$REGISTRY/moving/app:1")")" "$ONLY_PIN"
@@ -132,7 +133,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   assert_contains "$(response .patch | base64 -d)" "$second"
 }
 
-@test "a stale image is refused; table, message and audit tell the same story; following the advice passes" {
+@test "a stale image is refused with the same text in message and table, and a newer build is accepted" {
   local stale fresh
   stale="$(push_image stale/app 1.4 2026-07-01T00:00:00Z)"
   ask "$(request v1 Pod "$(pod "$REGISTRY/stale/app:1.4")")" '{}'
@@ -156,7 +157,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   assert_contains "$(response .patch | base64 -d)" "$fresh"
 }
 
-@test "a calendar of patch days, with grace and freezes, decides until when an image is good" {
+@test "patch days, the grace period and freezes determine the deadline of an image" {
   push_image calendar/app old 2026-07-01T00:00:00Z
   push_image calendar/app due 2026-11-09T00:00:00Z
   push_image calendar/app new 2026-11-11T00:00:00Z
@@ -175,7 +176,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   assert_warned evaluate-at-set
 }
 
-@test "a build date is looked for in the label, the annotation and the history, too" {
+@test "the build date can also come from the label, the annotation or the history" {
   local epoch=1970-01-01T00:00:00Z created="org.opencontainers.image.created"
   push_image dates/app none "$epoch"
   push_image dates/app silent ""
@@ -200,7 +201,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
 }
 
 @test "an image that was patched in place is as fresh as its patch" {
-  # Copacetic leaves the configuration as it was, and annotates the manifest.
+  # Copacetic does not change the configuration. It annotates the manifest.
   local patched='.annotations = {"org.opencontainers.image.created": "2026-11-01T00:00:00Z", "sh.copa.image.patched": "2026-11-01T00:00:00Z"}'
   push_image patched/app 1.0 2026-01-01T00:00:00Z
   push_image patched/app 1.0-patched 2026-01-01T00:00:00Z . "$patched"
@@ -217,7 +218,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
 # on BASE_NAME BASE_DIGEST: a jq program that annotates a manifest with its base.
 on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.opencontainers.image.base.digest": "%s"}' "$1" "$2"; }
 
-@test "a base is current by the digest of its index or of one of its manifests, and outdated by any other" {
+@test "a base is current if its digest is the one of the index or of a manifest in it, and outdated otherwise" {
   local old amd arm index newer
   old="$(push_image base/os 12 2026-09-01T00:00:00Z)"
   push_image base/app on-old 2026-10-01T00:00:00Z . "$(on "$REGISTRY/base/os:12" "$old")"
@@ -250,7 +251,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   assert_denied unknown-base-image
 }
 
-@test "a private repository is asked with the user's docker credentials" {
+@test "docker credentials of the user are sent to a private repository" {
   (
     REGISTRY="$PRIVATE_REGISTRY" REGISTRY_USER=robot:secret
     push_image secret/app 1 2026-11-01T00:00:00Z > "$BATS_TEST_TMPDIR/digest"
@@ -263,7 +264,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   assert_contains "$(response .patch | base64 -d)" "$(cat "$BATS_TEST_TMPDIR/digest")"
 }
 
-@test "what the registry does not know, and what is no container image, is denied with the reason" {
+@test "an unknown image, or an artifact that is not a container image, is denied with the reason" {
   local listed
   listed="$(jq -nc --arg r "$REGISTRY" '{registries: [$r]}')"
   for settings in '{}' "$listed"; do
@@ -277,7 +278,7 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   assert_contains "$(message)" 'it is not a container image: its configuration has the media type `application/vnd.cncf.helm.config.v1+json`'
 }
 
-@test "what an unlisted registry answers is for the log, and nothing finer for the requester" {
+@test "the answer of an unlisted registry is only in the log, and the requester reads only a general reason" {
   push_image unlisted/chart 1 2026-11-01T00:00:00Z . '.config.mediaType = "application/vnd.cncf.helm.config.v1+json"'
   for image in "$REGISTRY/unlisted/chart:1" "127.0.0.1:1/app:1"; do
     ask "$(request v1 Pod "$(pod "$image")")" '{}'
@@ -289,14 +290,14 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   assert_contains "$(message)" 'could not be verified: unauthorized; check its name, and that policy-server may read it [evidence-unavailable]'
 }
 
-@test "an image on a registry that is not listed is refused before anything is asked" {
+@test "an image on an unlisted registry is refused before any request to the registry" {
   push_image listed/team/app 1 2026-11-01T00:00:00Z
   push_image listed/other/app 1 2026-11-01T00:00:00Z
   local listed
   listed="$(jq -nc --arg r "$REGISTRY/listed/team/*" '{registries: [$r], baseImage: {action: "off"}}')"
   ask "$(request v1 Pod "$(pod "$REGISTRY/listed/team/app:1")")" "$listed"
   [ "$(response .allowed)" = true ]
-  # A session that has no answers shows that there are no questions.
+  # The session has no answers, so a host call would change the finding.
   for image in "$REGISTRY/listed/other/app:1" 127.0.0.1:1/app:1 "${REGISTRY/127.0.0.1/localhost}/listed/team/app:1" nginx:1; do
     ask "$(request v1 Pod "$(pod "$image")")" "$listed" --replay-host-capabilities-interactions "$(silence)"
     assert_denied unknown-registry
@@ -304,8 +305,8 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   done
 }
 
-# push_platforms REPOSITORY TAG PLATFORM=DIGEST…: makes an index of images for platforms, `os/arch[/variant]`, or `-` for none,
-# and prints its digest.
+# push_platforms REPOSITORY TAG PLATFORM=DIGEST…: pushes an index of images for platforms (`os/arch[/variant]`, or `-` for an entry
+# without a platform), and prints its digest.
 push_platforms() {
   local repository="$1" tag="$2" pair type=application/vnd.oci.image.index.v1+json manifest=application/vnd.oci.image.manifest.v1+json
   shift 2
@@ -317,7 +318,7 @@ push_platforms() {
   done | jq -sc --arg type "$type" '{schemaVersion: 2, mediaType: $type, manifests: .}' | push_manifest "$repository" "$tag" "$type"
 }
 
-@test "of an index every image that a runtime may choose is judged, and the worst counts" {
+@test "every image of an index that a runtime may choose is judged, and the worst one counts" {
   local repository=platforms/twice fresh stale index second
   fresh="$(push_image "$repository" fresh 2026-11-01T00:00:00Z)"
   stale="$(push_image "$repository" stale 2025-11-01T00:00:00Z)"
@@ -333,7 +334,7 @@ push_platforms() {
   [ "$(response .allowed)" = true ]
 }
 
-@test "a pod that selects another architecture is judged by the image for that, and so are the platforms of the settings" {
+@test "the image for the architecture that a pod selects is judged, and so are the images for all platforms in the settings" {
   local repository=platforms/arm fresh stale index on_arm both
   fresh="$(push_image "$repository" fresh 2026-11-01T00:00:00Z)"
   stale="$(push_image "$repository" stale 2025-11-01T00:00:00Z)"
@@ -349,18 +350,18 @@ push_platforms() {
   assert_denied stale-image
   assert_contains "$(message)" '(linux/arm64) was built 2025-11-01'
   [ "$(annotation images | jq -c '.[0].missingPlatforms')" = '["linux/s390x"]' ]
-  # The image stays, and the nodes that it may run on change.
+  # The image does not change, but the nodes that can run it do.
   local deployment='{spec: {template: .}}'
   ask "$(request apps/v1 Deployment "$(jq -c "$deployment" <<< "$on_arm")" \
     '.operation = "UPDATE" | .oldObject = (.object | del(.spec.template.spec.nodeSelector))')" "$ONLY_SCHEDULE"
   assert_denied stale-image
 }
 
-@test "an index of ten thousand images, of an index, or of what is not a digest is refused with the reason" {
+@test "an index of ten thousand images, or with an invalid digest, is refused with the reason" {
   local repository=platforms/many listed image
   listed="$(jq -nc --arg r "$REGISTRY" --argjson only "$ONLY_SCHEDULE" '$only * {registries: [$r]}')"
   image="$(push_image "$repository" one 2026-11-01T00:00:00Z)"
-  # A registry takes no such index, so its answers are written down.
+  # A registry does not accept such an index, so the test uses recorded answers.
   local name="$REGISTRY/$repository" entries
   for entries in '[range(10000) | {digest: ("sha256:" + ("000000000000000000000000000000000000000000000000000000000000" + (10000 + .|tostring))[-64:]), platform: {os: "linux", architecture: "amd64"}}]' \
     '[{digest: "latest", platform: {os: "linux", architecture: "amd64"}}]'; do
@@ -374,7 +375,7 @@ push_platforms() {
   done
 }
 
-@test "a registry that is down is denied, unless the settings warn" {
+@test "an image is denied if its registry is down, unless evidenceErrors is warn" {
   ask "$(request v1 Pod "$(pod "127.0.0.1:1/team/app:1")")" '{}'
   assert_denied evidence-unavailable
   ask "$(request v1 Pod "$(pod "127.0.0.1:1/team/app:1")")" '{"enforcement": {"evidenceErrors": "warn"}}'
@@ -382,7 +383,7 @@ push_platforms() {
   [ "$(response .patch)" = null ]
 }
 
-@test "every image of a pod is judged, whatever becomes of the others" {
+@test "every image of a pod is judged, even if others have findings" {
   push_image several/app old 2026-01-01T00:00:00Z
   push_image several/app new 2026-11-01T00:00:00Z
   local object
@@ -394,7 +395,7 @@ push_platforms() {
   [ "$(response .patch)" = null ]
 }
 
-@test "a session that was recorded replays to the same response" {
+@test "a recorded session replays to the same response" {
   push_image session/app 1 2026-11-01T00:00:00Z
   local request recorded
   request="$(request v1 Pod "$(pod "$REGISTRY/session/app:1")")"
@@ -403,7 +404,7 @@ push_platforms() {
   grep -q '!OciManifestDigest' "$BATS_TEST_TMPDIR/session.yml"
   ask "$request" '{}' --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
   [ "$(jq -S . <<< "$output")" = "$recorded" ]
-  # In the order in which it was recorded, and not another.
+  # Another request does not get the recorded answers.
   ask "$(request v1 Pod "$(pod "$REGISTRY/session/other:1")")" '{}' --replay-host-capabilities-interactions "$BATS_TEST_TMPDIR/session.yml"
   assert_denied evidence-unavailable
 }
@@ -418,7 +419,7 @@ push_platforms() {
   assert_contains "$output" "$REGISTRY does not answer over TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings" --insecure-registry "$REGISTRY"
   [ "$status" -eq 0 ]
-  # A missing file of docker's is not an error.
+  # A missing configuration file of docker is not an error.
   rm "$DOCKER_CONFIG/config.json"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings"
   [[ "$output$stderr" != *credentials* ]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The rule `rollout`: when a new image may come in. Images are in a real registry on loopback, and it is noon of 2026-11-20.
+# The rule `rollout`: when a new image is admitted. The images are in a real registry on loopback. The time is 2026-11-20, noon.
 
 load helpers
 
@@ -20,8 +20,8 @@ teardown_file() {
   kill "$REGISTRY_PID"
 }
 
-# run_rule KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: runs the policy for a new workload, with these settings of the rule alone, and with the
-# request changed by a jq program.
+# run_rule KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: runs the policy for a new workload, with only this rule enabled and with
+# these settings. A jq program can change the request.
 run_rule() {
   local object flags=(--insecure-registry "$REGISTRY") settings api=apps/v1
   object="$(pod "$REGISTRY/$2")"
@@ -35,7 +35,7 @@ run_rule() {
   policy_run --request-path "$(request "$api" "$1" "$object" "${4:-.}")" --settings-json "$settings" "${flags[@]}"
 }
 
-# ask KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: as run_rule, and the policy answers.
+# ask KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: like run_rule, and expects a response.
 ask() {
   run_rule "$@"
   [ "$status" -eq 0 ]
@@ -46,7 +46,7 @@ THREE_DAYS='{"minAge": "3d"}'
 # updates OLD_IMAGE: a jq program that makes the request an UPDATE of a workload that had this image.
 updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.template.spec.containers[0].image = "%s")' "$REGISTRY/$1"; }
 
-@test "a new image comes in when it has the minimum age, and the message says from when on" {
+@test "a new image is admitted from its minimum age on, and the message gives that time" {
   ask Deployment app:1.0 "$THREE_DAYS"
   assert_warned evaluate-at-set
   ask Deployment app:1.1 "$THREE_DAYS"
@@ -56,7 +56,7 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set
 }
 
-@test "without minAge, and with the rule off, an image of today comes in" {
+@test "an image that was built today is admitted without minAge, or with the rule off" {
   ask Pod app:1.2 '{}'
   assert_warned evaluate-at-set
   ask Pod app:1.2 '{"minAge": "3d", "action": "off"}'
@@ -65,7 +65,7 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set too-young
 }
 
-@test "an UPDATE to a young image is denied, and one that leaves the image alone is not" {
+@test "an UPDATE to a young image is denied, and one that does not change the image is admitted" {
   ask Deployment app:1.1 "$THREE_DAYS" "$(updates app:1.0)"
   assert_denied too-young
   ask Deployment app:1.1 "$THREE_DAYS" "$(updates app:1.1) | .object.spec.replicas = 3"
@@ -83,7 +83,7 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set too-young
   ask Pod app:1.2 "$THREE_DAYS" "$controller" '{"unrecordedPods": "deny"}'
   assert_denied too-young
-  # Only the authenticated user counts.
+  # Only the authenticated user makes a request one of a controller; an owner reference does not.
   ask Pod app:1.2 "$THREE_DAYS" '.object.metadata.ownerReferences = [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]'
   assert_denied too-young
 }
@@ -98,17 +98,17 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_contains "$(message)" "(linux/arm64) was built 2026-11-20T06:00:00Z, and the minimum age is 3 days; deploy it on or after 2026-11-23T06:00:00Z"
 }
 
-@test "what runs already is not judged by the audit scanner" {
+@test "minAge does not apply to requests of the audit scanner" {
   ask Pod app:1.2 "$THREE_DAYS" '.userInfo = {} | .resource.resource = "Pod"'
   assert_warned evaluate-at-set
 }
 
-@test "an image without a build date is left to schedule.unknownBuildDate" {
+@test "schedule.unknownBuildDate decides about an image without a build date" {
   ask Pod app:undated "$THREE_DAYS"
   assert_warned evaluate-at-set
 }
 
-@test "a minimum age that is not a duration is rejected with its path" {
+@test "an invalid minimum age is rejected with its path" {
   run_rule Pod app:1.2 '{"minAge": "3"}'
   [ "$status" -eq 1 ]
   assert_contains "$stderr" 'rollout.minAge: `3` has no unit; write `3d`'

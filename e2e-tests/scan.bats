@@ -1,17 +1,17 @@
 #!/usr/bin/env bats
-# What scanners say, in the shapes of their own resources: Trivy (two operators), Clair and Grype, and annotations.
+# Scan results as resources of scanners (two operators with Trivy, Clair and Grype) and as annotations.
 
 load helpers
 
 OTHER="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 IMAGE="registry.example.com/app@$DIGEST"
 
-# The namespace that reports are in. The workload is in `shop`.
+# The namespace of the reports. The workload is in `shop`.
 NAMESPACE=scans
 
 setup() { SESSION="$BATS_TEST_TMPDIR/session.yml"; : > "$SESSION"; }
 
-# exchange CALL FIELDS PAYLOAD: adds an exchange with the host to the session. FIELDS is YAML, one field a line.
+# exchange CALL FIELDS PAYLOAD [TYPE]: adds a host call and its answer to the session. FIELDS is YAML, with one field per line.
 exchange() {
   {
     echo '- type: Exchange'
@@ -24,7 +24,7 @@ exchange() {
   } >> "$SESSION"
 }
 
-# registry_says [ANNOTATIONS]: the manifest and the configuration of the image.
+# registry_says [ANNOTATIONS]: adds the manifest, with these annotations, and the configuration of the image to the session.
 registry_says() {
   local answer
   answer="$(jq -nc --arg digest "$DIGEST" --argjson annotations "${1:-null}" '{digest: $digest, config: {},
@@ -32,12 +32,13 @@ registry_says() {
   exchange OciManifestAndConfig "image: $IMAGE" "$answer"
 }
 
-# no_index: the image is a single one, which is asked where a digest is not its own.
+# no_index: adds an answer that the image is not an index. The policy asks if a scan result has another digest.
 no_index() { exchange OciManifest "image: $IMAGE" '{"layers": []}'; }
 
 masks() { printf 'field_masks:\n'; printf -- '- %s\n' "$@"; }
 
-# get API_VERSION KIND NAME MASK… <<< ANSWER: a resource in the namespace. An answer that is no JSON is an error.
+# get API_VERSION KIND NAME MASK… <<< ANSWER: adds the answer to a request for a resource in the namespace. An answer that is not valid
+# JSON is an error.
 get() {
   local answer type=Success fields
   answer="$(cat)"
@@ -46,10 +47,10 @@ get() {
   exchange KubernetesGetResource "$fields" "$answer" "$type"
 }
 
-# not_there KIND NAME: what the host says of a resource that is not there.
+# not_there KIND NAME: prints the error of the host for a resource that does not exist.
 not_there() { echo "Cannot find $1 named '$2' inside of namespace 'Some(\"$NAMESPACE\")'"; }
 
-# list API_VERSION KIND MASK… <<< ANSWER: resources in the namespace, after the question that comes before.
+# list API_VERSION KIND MASK… <<< ANSWER: adds the answer to a request for the resources in the namespace, after the access probe.
 list() {
   local answer fields
   answer="$(cat)"
@@ -58,7 +59,7 @@ list() {
   exchange KubernetesListResourceNamespace "$fields" "$answer"
 }
 
-# cve SEVERITY FIXED PUBLISHED: sets what the scanners found in the image.
+# SOURCE_report SEVERITY FIXED PUBLISHED: adds a report about the image with this vulnerability, or without one if SEVERITY is empty.
 sbomscanner_report() {
   local api=storage.sbomscanner.kubewarden.io/v1alpha1
   jq -nc --arg digest "$DIGEST" '{items: [{metadata: {name: "r"}, imageMetadata: {digest: $digest}}]}' |
@@ -72,7 +73,7 @@ sbomscanner_report() {
 
 TRIVY_OPERATOR=aquasecurity.github.io/v1alpha1
 
-# trivyOperator_list NAME TIME [NAME TIME]…: reports about the image.
+# trivyOperator_list NAME TIME [NAME TIME]…: adds a list of reports about the image.
 trivyOperator_list() {
   jq -nc --arg digest "$DIGEST" '{items: [$ARGS.positional | _nwise(2) | {metadata: {name: .[0]}, report: {
       artifact: {repository: "app", tag: "1", digest: $digest}, registry: {server: "registry.example.com"}, updateTimestamp: .[1],
@@ -80,7 +81,7 @@ trivyOperator_list() {
     list $TRIVY_OPERATOR VulnerabilityReport report.artifact report.registry.server report.summary report.updateTimestamp
 }
 
-# trivyOperator_get NAME TIME SEVERITY FIXED PUBLISHED: one of them.
+# trivyOperator_get NAME TIME SEVERITY FIXED PUBLISHED: adds one of these reports.
 trivyOperator_get() {
   jq -nc --arg name "$1" --arg at "$2" --arg severity "$3" --arg fixed "$(jq -r '.[0] // ""' <<< "$4")" --arg published "$5" '{metadata: {name: $name},
       report: {updateTimestamp: $at, vulnerabilities: (if $severity == "" then [] else
@@ -107,7 +108,7 @@ quay_report() {
 
 KUBESCAPE=spdx.softwarecomposition.kubescape.io/v1beta1
 
-# kubescape_get NAME SEVERITY FIXED PUBLISHED: a manifest about the image.
+# kubescape_get NAME SEVERITY FIXED PUBLISHED: adds a vulnerability manifest about the image.
 kubescape_get() {
   jq -nc --arg name "$1" --arg image "$IMAGE" --arg severity "$2" --argjson fixed "$3" --arg published "$4" '{
       metadata: {name: $name, annotations: {"kubescape.io/image-id": $image}}, spec: {
@@ -117,7 +118,7 @@ kubescape_get() {
           available: [{version: $fixed[0], date: $published}]}}}] end)}}}' | kubescape_answers "$1"
 }
 
-# kubescape_answers NAME <<< ANSWER: what is said of a manifest.
+# kubescape_answers NAME <<< ANSWER: adds the answer to a request for a vulnerability manifest.
 kubescape_answers() {
   get $KUBESCAPE VulnerabilityManifest "$1" spec.metadata.report.createdAt spec.payload.descriptor.timestamp spec.payload.matches.artifact.name \
     spec.payload.matches.relatedVulnerabilities.id spec.payload.matches.vulnerability.fix spec.payload.matches.vulnerability.id \
@@ -130,7 +131,7 @@ kubescape_report() {
   kubescape_get m "$@"
 }
 
-# kubescape_summary NAMESPACE NAME: a summary in the workload's namespace, and the manifest to which it leads.
+# kubescape_summary NAMESPACE NAME: adds a summary in the namespace of the workload that refers to this vulnerability manifest.
 kubescape_summary() {
   local NAMESPACE=shop
   jq -nc --arg image "$IMAGE" '{items: [{metadata: {name: "s", annotations: {"kubescape.io/image-id": $image}, labels: {"kubescape.io/context": "filtered"}}}]}' |
@@ -139,7 +140,7 @@ kubescape_summary() {
     get $KUBESCAPE VulnerabilityManifestSummary s spec.vulnerabilitiesRef.all
 }
 
-# scan SETTINGS [OBJECT] [TIME]: judges a pod of that image by `scan` alone, by the session so far.
+# scan SETTINGS [OBJECT] [TIME]: judges a pod with the image by the rule `scan` only, with the session.
 scan() {
   local settings pod
   settings="$(quiet "$(jq -nc --argjson settings "$1" --arg at "${3:-2026-11-20T12:00:00Z}" '{scan: {action: "deny"}, evaluateAt: $at} * $settings')")"
@@ -151,12 +152,12 @@ scan() {
   [[ "$stderr" != *"was not replayed"* ]]
 }
 
-# reports SOURCE [SETTINGS]: settings that read the reports of a source in the namespace, changed by these.
+# reports SOURCE [SETTINGS]: prints settings that read the reports of a source in the namespace, changed by these settings.
 reports() {
   jq -nc --arg source "$1" --arg namespace "$NAMESPACE" --argjson more "${2:-{\}}" '{scan: {reports: [{source: $source, namespace: $namespace}]}} * $more'
 }
 
-# codes CODE…: the findings, but for the note that the settings give the time.
+# codes CODE…: asserts the codes of the findings, without the one about `evaluateAt`.
 codes() { [ "$(annotation findings | jq -r '[.[] | select(.code != "evaluate-at-set").code] | join(" ")')" = "$*" ]; }
 
 vulnerable_then_fixed() {
@@ -174,7 +175,7 @@ vulnerable_then_fixed() {
   codes
 }
 
-# in_window SOURCE: a vulnerability that was published on the 18th.
+# in_window SOURCE: judges a vulnerability that was published on the 18th, before and at the end of its patch window.
 in_window() {
   local settings
   settings="$(reports "$1" '{"scan": {"patchWithin": {"critical": "7d"}}}')"
@@ -218,14 +219,14 @@ excepted_until_its_last_second() {
 @test "Quay (Clair): an exception holds until its last second" { excepted_until_its_last_second quay; }
 @test "Kubescape (Grype): an exception holds until its last second" { excepted_until_its_last_second kubescape; }
 
-@test "SBOMscanner does not say when a vulnerability was published, so that the limit decides" {
+@test "SBOMscanner reports no publication dates, so patchWithin does not apply" {
   registry_says
   sbomscanner_report Critical '["3.0.8"]' ""
   scan "$(reports sbomscanner '{"scan": {"patchWithin": {"critical": "7d"}}}')"
   codes vulnerable-image
 }
 
-@test "only what has a fix counts, unless the settings say otherwise" {
+@test "only vulnerabilities with a fix count, unless fixableOnly is false" {
   registry_says
   sbomscanner_report Critical null ""
   scan "$(reports sbomscanner)"
@@ -234,7 +235,7 @@ excepted_until_its_last_second() {
   codes vulnerable-image
 }
 
-@test "a source that may not be read is unavailable, and says what to apply" {
+@test "a source without read permission is unavailable, and the message says what to apply" {
   registry_says
   get secscan.quay.redhat.com/v1alpha1 ImageManifestVuln "${DIGEST/:/.}" spec.features.name \
     spec.features.vulnerabilities.fixedby spec.features.vulnerabilities.metadata spec.features.vulnerabilities.name \
@@ -244,7 +245,7 @@ excepted_until_its_last_second() {
   assert_contains "$(message)" "could not be verified: let policy-server read it, kubectl apply -f deploy/rbac/quay.yaml: ImageManifestVuln of Quay"
 }
 
-@test "without the grant of context-aware resources nothing is read, and the message says what to add" {
+@test "without contextAwareResources no report is read, and the message says what to add" {
   registry_says
   policy_run --request-path "$(request v1 Pod "$(pod "$IMAGE")")" --replay-host-capabilities-interactions "$SESSION" \
     --settings-json "$(quiet "$(reports quay '{"scan": {"action": "deny"}}')")"
@@ -252,9 +253,9 @@ excepted_until_its_last_second() {
   assert_contains "$(message)" 'add `{apiVersion: secscan.quay.redhat.com/v1alpha1, kind: ImageManifestVuln}` to `contextAwareResources` of the policy'
 }
 
-# What people who may write to the namespace of the workload can write there.
+# Reports that users with write access to the namespace of the workload can forge.
 
-@test "Trivy operator: a newer report without vulnerabilities hides no older one" {
+@test "Trivy operator: a newer report without vulnerabilities does not hide an older one" {
   NAMESPACE=shop
   for at in 2026-11-20T08:00:00Z 2026-11-01T08:00:00Z; do
     setup
@@ -275,7 +276,7 @@ excepted_until_its_last_second() {
   done
 }
 
-@test "Trivy operator: no number of newer reports hides an older one" {
+@test "Trivy operator: many newer reports do not hide an older one" {
   local forged=()
   NAMESPACE=shop
   for number in {10..41}; do forged+=("forged-$number" 2026-11-20T08:00:00Z); done
@@ -288,7 +289,7 @@ excepted_until_its_last_second() {
   assert_contains "$(message)" "(by the summary of VulnerabilityReport \`shop/r\` of Trivy operator, one of more than 32 reports about the image, 2026-11-19)"
 }
 
-@test "a report in the workload's own namespace does not stand for a scan that is required" {
+@test "a report in the namespace of the workload does not satisfy scan.require" {
   NAMESPACE=shop
   for source in sbomscanner trivyOperator quay kubescape; do
     setup
@@ -305,7 +306,7 @@ excepted_until_its_last_second() {
   done
 }
 
-@test "Kubescape: a summary leads to Kubescape's own namespace, and not to the workload's" {
+@test "Kubescape: a summary may refer to the namespace of Kubescape, and not to that of the workload" {
   local required='{"scan": {"require": true, "reports": [{"source": "kubescape"}]}}'
   registry_says
   kubescape_summary kubescape m
@@ -324,7 +325,7 @@ excepted_until_its_last_second() {
   assert_contains "$(message)" "give the namespace of Kubescape in \`scan.reports\`: VulnerabilityManifest \`mine\`"
 }
 
-@test "Kubescape: a summary leads to a manifest about its own image" {
+@test "Kubescape: a summary may not refer to a vulnerability manifest about another image" {
   registry_says
   kubescape_summary kubescape m
   IMAGE="registry.example.com/app@$OTHER" NAMESPACE=kubescape kubescape_get m "" '[]' ""
@@ -333,16 +334,16 @@ excepted_until_its_last_second() {
   codes unscanned-image evidence-unavailable
 }
 
-# annotated KEY VALUE: a pod of the image with an annotation.
+# annotated KEY VALUE: prints a pod with the image and an annotation.
 annotated() { pod "$IMAGE" | jq -c --arg key "$1" --arg value "$2" '.metadata = {name: "web", namespace: "shop", annotations: {($key): $value}}'; }
 
-# said CRITICAL [DIGEST]: the JSON of a scan annotation.
+# said CRITICAL [DIGEST]: prints a scan annotation that reports this number of critical vulnerabilities.
 said() {
   jq -nc --arg count "$1" --arg digest "${2:-$DIGEST}" '{name: "trivy", timestamp: "2026-11-19T08:00:00Z", image: $digest,
     summary: [{label: "critical", data: $count, severityIndex: 3}]}'
 }
 
-@test "a pod that annotates itself clean is still denied, and accepted where annotations are trusted" {
+@test "an annotation of a clean scan on a pod does not clear a vulnerable image, unless pod annotations are trusted" {
   local pod
   pod="$(annotated scan.container-patch.dev/app "$(said 0)")"
   registry_says
@@ -357,7 +358,7 @@ said() {
   codes
 }
 
-@test "a pod that annotates itself flagged is denied, trusted or not" {
+@test "a pod with an annotation that flags its image is denied, also if annotations are trusted" {
   registry_says
   for trust in flag trust; do
     scan "{\"scan\": {\"podAnnotations\": \"$trust\"}}" "$(annotated scan.container-patch.dev/app "$(said 4)")"
@@ -367,21 +368,21 @@ said() {
   done
 }
 
-@test "an annotation for another digest is no evidence" {
+@test "a scan annotation for another digest is ignored" {
   registry_says
   no_index
   scan '{}' "$(annotated scan.container-patch.dev/app "$(said 4 "$OTHER")")"
   codes
 }
 
-@test "an image that says that it is vulnerable is denied" {
+@test "an image with an annotation of its own vulnerabilities is denied" {
   registry_says "$(jq -nc --arg said "$(said 2 | jq -c 'del(.image)')" '{"quality.images.openshift.io/vulnerability.trivy": $said}')"
   scan '{}'
   codes vulnerable-image
   assert_contains "$(message)" '(by annotation `quality.images.openshift.io/vulnerability.trivy` of the image, 2026-11-19) [vulnerable-image]'
 }
 
-@test "an annotation that cannot be read is a flag that says why" {
+@test "an invalid scan annotation flags the image, with the reason" {
   registry_says
   local deep long
   deep="$(printf '[%.0s' {1..10000})"
@@ -402,7 +403,7 @@ $(said 0 | jq -c '.timestamp = "2036-01-01T00:00:00Z"')	says that it was scanned
 TABLE
 }
 
-@test "settings with exceptions that do not end or say why are not valid" {
+@test "exceptions without an end or a reason are invalid" {
   for missing in until reason; do
     policy_run --request-path "$(request v1 Pod "$(pod "$IMAGE")")" --settings-json \
       "$(jq -nc --arg missing "$missing" '{exceptions: [{images: ["*"], rules: ["stale-image"], until: "2026-12-31", reason: "x"} | del(.[$missing])]}')"
@@ -411,9 +412,9 @@ TABLE
   done
 }
 
-# What annotate writes, and what the policy makes of it.
+# The policy judges the annotations that `container-patch annotate` writes.
 
-# check_annotated REPORT SETTINGS: the verdict on a manifest that is annotated with what a scanner reports.
+# check_annotated REPORT SETTINGS: annotates a manifest with the report, checks it, and prints the codes of the findings.
 check_annotated() {
   printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {containers: [{name: app, image: "%s"}]}\n' "$IMAGE" > "$BATS_TEST_TMPDIR/web.yaml"
   "$CONTAINER_PATCH" annotate "$1" "$BATS_TEST_TMPDIR/web.yaml" --container app --digest "$DIGEST" --timestamp 2026-11-19T08:00:00Z > "$BATS_TEST_TMPDIR/annotated.yaml"
@@ -426,8 +427,8 @@ check_annotated() {
   jq -r '[.objects[0].findings[] | select(.code != "evaluate-at-set").code] | join(" ")' <<< "$output"
 }
 
-# annotate_implies REPORT: the report has one critical vulnerability with a fix, published on 2026-11-18 if it says so, and
-# a high one without.
+# annotate_implies REPORT: asserts the findings about a report with one critical vulnerability that has a fix and a high one that has
+# none. A publication date in the report is 2026-11-18.
 annotate_implies() {
   [ "$(check_annotated "$1" '{}' | tail -1)" = vulnerable-image ]
   [ "$(check_annotated "$1" '{"scan": {"maxAllowed": {"critical": 1, "high": 0}}}' | tail -1)" = "" ]
@@ -444,7 +445,7 @@ annotate_implies() {
   [ "$(check_annotated "$BATS_TEST_TMPDIR/trivy.json" '{"scan": {"patchWithin": {"critical": "7d"}}}' | tail -1)" = patch-window-open ]
 }
 
-# annotated_trivy VULNERABILITIES: names a Trivy report of these.
+# annotated_trivy VULNERABILITIES: writes a Trivy report with these vulnerabilities, and prints its file name.
 annotated_trivy() {
   jq -nc --argjson found "$1" '{SchemaVersion: 2, CreatedAt: "2026-11-19T08:00:00Z", ArtifactName: "registry.example.com/app:1",
     ArtifactType: "container_image", Metadata: {RepoDigests: []}, Results: [{Target: "a", Vulnerabilities: $found}, {Target: "b", Vulnerabilities: $found}]}' \
@@ -452,7 +453,7 @@ annotated_trivy() {
   echo "$BATS_TEST_TMPDIR/trivy.json"
 }
 
-@test "annotate and check: what lies in an image twice can be excepted, and has its time to be patched" {
+@test "annotate and check: exceptions and patchWithin apply to a vulnerability that is in an image twice" {
   local report
   report="$(annotated_trivy '[{"VulnerabilityID": "CVE-2026-0001", "PkgName": "stdlib", "FixedVersion": "1.2", "Severity": "CRITICAL", "PublishedDate": "2026-11-18T00:00:00Z"}]')"
   [ "$(check_annotated "$report" '{}' | tail -1)" = vulnerable-image ]
@@ -460,7 +461,7 @@ annotated_trivy() {
   [ "$(check_annotated "$report" '{"exceptions": [{"images": ["*"], "cves": ["CVE-2026-0001"], "until": "2026-12-31", "reason": "x"}]}' | tail -1)" = excepted ]
 }
 
-@test "annotate and check: a list of which only the packages are left out is judged as a whole one" {
+@test "annotate and check: a list without package names is judged like a complete list, unlike one without vulnerabilities" {
   local report settings='{"scan": {"maxAllowed": {"high": 0}, "patchWithin": {"high": "7d"}}}'
   report="$(annotated_trivy "$(jq -nc '[range(170) | {VulnerabilityID: "CVE-2026-\(10000 + .)", PkgName: "openssl", FixedVersion: "3.0.8", Severity: "HIGH", PublishedDate: "2026-11-18T00:00:00Z"}]')")"
   [ "$(check_annotated "$report" "$settings" | tail -1)" = patch-window-open ]

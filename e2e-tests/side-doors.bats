@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Ways around the policy, each of them tried and found shut.
+# Attempts to bypass the policy. Each of them fails.
 
 load helpers
 
@@ -11,26 +11,26 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   assert_contains "$(message)" 'volume `data`'
 }
 
-@test "an ephemeral container is judged though the pod is admitted already" {
+@test "an ephemeral container is judged although its pod is already admitted" {
   judge v1 Pod "$(jq -nc --arg image "nginx@$DIGEST" '{spec: {containers: [{name: "app", image: $image}], ephemeralContainers: [{name: "debug", image: "nginx:1"}]}}')" '{}' \
     '.operation = "UPDATE" | .subResource = "ephemeralcontainers" | .oldObject = (.object | del(.spec.ephemeralContainers))'
   assert_denied unpinned-image
   assert_contains "$(message)" 'ephemeral container `debug`'
 }
 
-@test "a key that is given twice hides nothing" {
+@test "a duplicate key does not hide an image" {
   local request
   request="$(request v1 Pod "$(pod "nginx@$DIGEST")")"
-  # Some parsers of JSON take the first of two equal keys, some the last.
+  # Some JSON parsers use the first of two equal keys, others the last.
   for images in "\"image\": \"nginx@$DIGEST\", \"image\": \"nginx:1\"" "\"image\": \"nginx:1\", \"image\": \"nginx@$DIGEST\""; do
     sed "s|\"image\": \"nginx@$DIGEST\"|$images|" "$request" > "$BATS_TEST_TMPDIR/twice.json"
     policy_run --request-path "$BATS_TEST_TMPDIR/twice.json" --settings-json "$QUIET" --replay-host-capabilities-interactions "$(silence)"
-    # Hosts read the request before the policy does, and may drop one of the two; what is left is judged.
+    # A host parses the request before the policy does and may drop one of the two keys. The other one is judged.
     [ "$status" -ne 0 ] || [ "$(response .allowed)" = false ] || [[ "$images" == *"$DIGEST\"" ]]
   done
 }
 
-@test "other spellings of an exempt image are exempt, and no other image is" {
+@test "an exempt image is exempt in every spelling, and images with similar names are not" {
   for image in nginx:1 docker.io/nginx:1 docker.io/library/nginx:1 index.docker.io/library/nginx:1 Docker.IO/library/nginx:1 docker.io:443/library/nginx:1 \
     registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 Registry-1.Docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
     registry.example.com/app:1 REGISTRY.example.com/app:1 registry.example.com:443/app:1; do
@@ -48,11 +48,11 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
-@test "another spelling of a registry does not avoid an override for it" {
+@test "an override for a registry cannot be bypassed by another spelling of its name" {
   local settings image
   settings="$(jq -nc '{pinning: {action: "off"}, overrides: [{pinning: {action: "deny"}, images: [
     "docker.io/*", "registry.example.com/*", "registry.example.com:5000/*", "registry:443/*", "127.0.0.1:5000/*", "[::1]:5000/*"]}]}')"
-  # The settings let an image pass that no override is for.
+  # An image that no override matches is accepted by these settings.
   judge v1 Pod "$(pod registry.example.com:5001/app:1)" "$settings"
   assert_accepted
   for image in registry-1.docker.io/library/nginx:1 registry.hub.docker.com/library/nginx:1 REGISTRY-1.docker.io:443/nginx:1 Index.docker.io:443/nginx:1 \
@@ -68,7 +68,7 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
-@test "an image id is refused, whatever is exempt" {
+@test "an image ID is refused even if all images are exempt" {
   local hex="${DIGEST#sha256:}" image
   for image in "$hex" "sha256:$hex" "sha384:$hex${hex:0:32}" "sha512:$hex$hex" "sha256:${hex:0:12}" sha256:c; do
     judge v1 Pod "$(pod "$image")" '{"exempt": ["*", "docker.io/library/*"], "pinning": {"action": "off"}}'
@@ -79,16 +79,16 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
-@test "letters that look like others make no exempt image" {
+@test "an image name with look-alike letters is refused, not exempt" {
   for image in 'ngіnx:1' 'docker.io/library/ngіnx:1' 'registry.exаmple.com/app:1' 'registry․example.com/app:1' 'registry.example.com∕app:1' $'registry.example.com/app:1\u200b'; do
     judge v1 Pod "$(pod "$image")" "$EXEMPT"
     assert_denied invalid-reference
   done
 }
 
-@test "a digest decides, whatever tag stands before it" {
+@test "an image is judged by its digest, not by the tag before it" {
   local other="sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210" answer
-  # The tag is of a fresh image, the digest of a stale one.
+  # The tag suggests a fresh image, and the digest is the one of a stale image.
   answer="$(jq -nc --arg digest "$other" '{digest: $digest, config: {created: "2026-01-01T00:00:00Z"}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json"}}}')"
   jq -nr --arg answer "$answer" --arg other "$other" '"- type: Exchange\n  request: |\n    !OciManifestAndConfig\n    image: docker.io/library/nginx@\($other)\n  response:\n    type: Success\n    payload: \($answer | tojson)"' > "$BATS_TEST_TMPDIR/session.yml"
   policy_run --request-path "$(request v1 Pod "$(pod "nginx:fresh@$other")")" --settings-json "$(quiet '{"schedule": {"action": "deny"}, "evaluateAt": "2026-11-20T12:00:00Z"}')" \
@@ -96,33 +96,33 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   assert_denied stale-image
 }
 
-@test "a container without a name is judged, and is never one of before" {
+@test "a container without a name is judged as a new one in every UPDATE" {
   for container in '{"name": "", "image": "nginx:1"}' '{"image": "nginx:1"}'; do
     judge v1 Pod "{\"spec\": {\"containers\": [$container]}}" '{}' '.operation = "UPDATE" | .oldObject = .object'
     assert_denied unpinned-image
   done
 }
 
-@test "an object that lies about its kind is judged by the kind that the API server gives" {
+@test "an object with a false kind is judged by the kind of the admission request" {
   judge apps/v1 Deployment '{"kind": "ConfigMap", "apiVersion": "v1", "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "nginx:1"}]}}}}'
   assert_denied unpinned-image
 }
 
-@test "a list of objects is no object" {
+@test "a list of objects is denied as an unknown kind" {
   judge v1 List "{\"items\": [$(pod nginx:1)]}"
   assert_denied unknown-kind
   judge v1 PodList "{\"items\": [$(pod nginx:1)]}"
   assert_denied unknown-kind
 }
 
-@test "a flag counts in any spelling, and a break-glass annotation in one" {
+@test "evidenceErrors: warn admits a flagged pod while the registry is down, and a break-glass key in another case is ignored" {
   judge v1 Pod "$(pod "nginx@$DIGEST" | jq -c '.metadata = {annotations: {"IMAGES.openshift.io/Deny-Execution": "true"}}')" '{"scan": {"action": "deny"}, "enforcement": {"evidenceErrors": "warn"}}'
-  [ "$(response .allowed)" = true ] # The registry is silent, so that only a warning is left of the rule.
+  [ "$(response .allowed)" = true ] # The registry does not answer, so the flag is not evaluated.
   judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {annotations: {"Container-Patch.dev/Break-Glass": "INC-7"}}')" '{"breakGlass": {"groups": ["system:masters"]}}' '.userInfo.groups = ["system:masters"]'
   assert_denied unpinned-image
 }
 
-@test "a custom workload whose template is not where the settings say is refused, not skipped" {
+@test "a custom workload without a pod template at the configured path is refused, not skipped" {
   local custom='{"customWorkloads": [{"apiVersion": "example.com/*", "kind": "Fleet", "podTemplate": "/spec/fleet/template"}]}'
   judge example.com/v1 Fleet '{"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "nginx:1"}]}}}}' "$custom"
   assert_denied invalid-request
@@ -133,24 +133,24 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   assert_denied unknown-kind
 }
 
-@test "an image cannot be exempt without an end and excepted until one" {
+@test "an exception for an image that is already exempt is invalid" {
   policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json \
     '{"exempt": ["registry.example.com/*"], "exceptions": [{"images": ["registry.example.com/app:*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "x"}]}'
   [ "$status" -ne 0 ]
   assert_contains "$stderr" 'exceptions[0].images: `registry.example.com/app:*` is already exempt by `registry.example.com/*`'
 }
 
-@test "an owner that a requester writes into a pod makes no controller of them" {
+@test "an owner reference that a user writes into a pod does not make the user a controller" {
   judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {ownerReferences: [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]}')" '{"enforcement": {"controllerPods": "ignore"}}'
   assert_denied unpinned-image
 }
 
-@test "an object that says that it is being deleted is judged when it is new" {
+@test "a new pod with a deletion timestamp is judged" {
   judge v1 Pod "$(pod nginx:1 | jq -c '.metadata = {deletionTimestamp: "2026-11-20T00:00:00Z"}')"
   assert_denied unpinned-image
 }
 
-@test "other subresources of a workload are let through untouched" {
+@test "requests for other subresources are accepted and not changed" {
   for subresource in scale resize eviction log status exec binding; do
     judge v1 Pod "$(pod nginx:1)" '{}' ".operation = \"UPDATE\" | .subResource = \"$subresource\""
     [ "$(response .allowed)" = true ]
@@ -158,23 +158,23 @@ EXEMPT='{"exempt": ["docker.io/library/nginx:*", "registry.example.com/*"]}'
   done
 }
 
-# settings_of FILE: prints the settings of the validating policy in that file, which is the last one in it.
+# settings_of FILE: prints the settings of the last policy in that file, which is the validating one.
 settings_of() {
   tac "$ROOT/deploy/custom-workloads/$1.yaml" | sed '/^  settings:/q' | tac | sed '1d; s/^    //'
 }
 
-# The examples in deploy/, by which other people's kinds are judged.
-# custom FILE API_VERSION KIND: an unpinned image is judged by the settings of that file, and found.
+# The settings for custom kinds in deploy/.
+# custom FILE API_VERSION KIND: asserts that the settings of that file refuse an invalid image in an object of that kind.
 custom() {
   policy_run --request-path "$(request "$2" "$3" '{"spec": {"template": {"metadata": {"labels": {}}, "spec": {"containers": [{"name": "app", "image": "A b"}]}}}}')" \
     --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
   assert_denied invalid-reference
 }
 
-@test "Argo Rollouts, Knative Services and OpenKruise CloneSets are judged by the examples in deploy/" {
+@test "the settings in deploy/ for Argo Rollouts, Knative Services and OpenKruise CloneSets find their images" {
   local file api kind
   while read -r file api kind; do
-    # kwctl knows settings alone, and not the policy that holds them.
+    # kwctl reads a file of settings, not a policy with settings in it.
     settings_of "$file" > "$BATS_TEST_TMPDIR/settings.yml"
     custom "$file" "$api" "$kind"
   done <<< "argo-rollouts argoproj.io/v1alpha1 Rollout
@@ -182,17 +182,17 @@ knative-serving serving.knative.dev/v1 Service
 openkruise apps.kruise.io/v1alpha1 CloneSet"
 }
 
-@test "a Rollout that has no template of its own is refused" {
+@test "a Rollout that refers to the template of another workload is refused" {
   settings_of argo-rollouts > "$BATS_TEST_TMPDIR/settings.yml"
   policy_run --request-path "$(request argoproj.io/v1alpha1 Rollout '{"spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}')" \
     --settings-path "$BATS_TEST_TMPDIR/settings.yml" --replay-host-capabilities-interactions "$(silence)"
   assert_denied invalid-request
 }
 
-# Ways around that a real cluster showed. The ones that need its controllers are in cluster/, those about registries and indexes
-# in registry.bats, and those about reports in scan.bats.
+# Bypasses that were found in a real cluster. Those that need controllers are tested in cluster/, those with registries and indexes in
+# registry.bats, and those with reports in scan.bats.
 
-# knows IMAGE CREATED: a session in which the registry gives one digest for a tag, and a build date for the digest.
+# knows IMAGE CREATED: prints a session in which the registry answers with a digest for the tag and a build date for the digest.
 knows() {
   local name="${1%:*}@$DIGEST" answer
   answer="$(jq -nc --arg digest "$DIGEST" --arg created "$2" '{digest: $digest, config: {created: $created}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json"}}}')"
@@ -202,7 +202,7 @@ knows() {
   echo "$BATS_TEST_TMPDIR/known.yml"
 }
 
-# judge_stale API_VERSION KIND OBJECT JQ: runs the policy on a request that names registry.example.com/old:1, which is stale.
+# judge_stale API_VERSION KIND OBJECT JQ: runs the policy on a request for registry.example.com/old:1, which is stale.
 judge_stale() {
   policy_run --request-path "$(request "$1" "$2" "$3" "$4")" \
     --settings-json "$(quiet '{"pinning": {"action": "off"}, "schedule": {"action": "deny"}, "evaluateAt": "2026-11-20T12:00:00Z"}')" \
@@ -210,13 +210,13 @@ judge_stale() {
   [ "$status" -eq 0 ]
 }
 
-# templated IMAGE: the fields of an object with a pod template that has the image in its only container.
+# templated IMAGE: prints the fields of an object whose pod template has one container with that image.
 templated() { jq -nc --argjson pod "$(pod "$1")" '{spec: {template: $pod}}'; }
 
 OLD=registry.example.com/old:1
 TERMINATING='.oldObject = .object | .oldObject.metadata += {deletionTimestamp: "2026-11-20T10:00:00Z", finalizers: ["example.com/a"]} | .object.metadata = .oldObject.metadata | .operation = "UPDATE"'
 
-@test "a terminating ReplicaSet cannot get a stale image, and its deletion can be finished" {
+@test "an UPDATE of a terminating ReplicaSet to a stale image is denied, and its finalizers can be removed" {
   judge_stale apps/v1 ReplicaSet "$(templated "$OLD")" "$TERMINATING | .oldObject.spec.template.spec.containers[0].image = \"registry.example.com/new:1\""
   assert_denied stale-image
   [ "$(annotation images | jq -r '.[0].image')" = "$OLD" ]
@@ -224,7 +224,7 @@ TERMINATING='.oldObject = .object | .oldObject.metadata += {deletionTimestamp: "
   assert_accepted
 }
 
-@test "a controller that changes an image is judged in full, and one that makes a pod is warned" {
+@test "a controller that changes an image to a stale one is denied, and one that creates an object with a stale image is warned" {
   local controller='.userInfo.username = "system:serviceaccount:kube-system:deployment-controller"'
   judge_stale apps/v1 Deployment "$(templated "$OLD")" \
     "$controller | .operation = \"UPDATE\" | .oldObject = .object | .oldObject.spec.template.spec.containers[0].image = \"registry.example.com/new:1\""
@@ -233,7 +233,7 @@ TERMINATING='.oldObject = .object | .oldObject.metadata += {deletionTimestamp: "
   assert_warned evaluate-at-set stale-image
 }
 
-@test "latest and what is not a reference are refused in templates, whatever templates says" {
+@test "forbidden tags and invalid references are refused in templates for every value of pinning.templates" {
   for image in registry.example.com/app registry.example.com/app:latest; do
     for settings in '{"pinning": {"templates": false}}' '{"pinning": {"action": "pin"}}' '{"pinning": {"action": "warn", "templates": false}}'; do
       judge apps/v1 Deployment "$(templated "$image")" "$settings"
@@ -246,25 +246,25 @@ TERMINATING='.oldObject = .object | .oldObject.metadata += {deletionTimestamp: "
   assert_accepted
 }
 
-@test "a CronJob of an old version of its group is judged" {
+@test "a CronJob of batch/v1beta1 is judged" {
   judge_stale batch/v1beta1 CronJob "$(jq -nc --argjson pod "$(pod "$OLD")" '{spec: {jobTemplate: {spec: {template: $pod}}}}')" .
   assert_denied stale-image
 }
 
-@test "the old kind of the subresource for ephemeral containers is judged" {
+@test "the kind EphemeralContainers of old API servers is judged" {
   judge_stale v1 EphemeralContainers "$(jq -nc --arg image "$OLD" '{ephemeralContainers: [{name: "debug", image: $image}]}')" \
     '.operation = "UPDATE" | .subResource = "ephemeralcontainers" | .oldObject = (.object | .ephemeralContainers = [])'
   assert_denied stale-image
   assert_contains "$(message)" 'ephemeral container `debug`'
 }
 
-# revision IMAGE: a ControllerRevision of a StatefulSet, by which pods with the image are made.
+# revision IMAGE: prints the fields of a ControllerRevision of a StatefulSet, from which pods with the image are created.
 revision() {
   jq -nc --argjson pod "$(pod "$1")" '{metadata: {name: "db-1", ownerReferences: [{apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "1", controller: true}]},
     data: {spec: {template: ($pod + {"$patch": "replace"})}}, revision: 1}'
 }
 
-@test "a forged ControllerRevision is judged by the template in it, and another operator's is let through" {
+@test "a forged ControllerRevision is judged by its pod template, and one of another operator is accepted" {
   judge_stale apps/v1 ControllerRevision "$(revision "$OLD")" .
   assert_denied stale-image
   judge_stale apps/v1 ControllerRevision "$(revision "$OLD")" '.userInfo.username = "system:serviceaccount:kube-system:statefulset-controller"'
@@ -279,9 +279,9 @@ revision() {
   done
 }
 
-@test "break-glass by RBAC is asked about in the whole cluster, so that every verb in a namespace opens nothing" {
+@test "break-glass by RBAC requires the permission in the whole cluster, unless rbacScope is namespace" {
   local glass='.object.metadata.annotations = {"container-patch.dev/break-glass": "INC-7"}' namespace settings
-  # The API server allows it in the namespace alone.
+  # The API server allows it only in the namespace.
   for namespace in null shop; do
     [ "$namespace" = null ] && settings='{"breakGlass": {"rbac": true}}' || settings='{"breakGlass": {"rbac": true, "rbacScope": "namespace"}}'
     cat > "$BATS_TEST_TMPDIR/can-i.yml" <<EOT
@@ -308,10 +308,10 @@ EOT
   done
 }
 
-@test "an audit event stays small, and says nothing that the event says itself" {
+@test "audit annotations stay small and do not repeat the audit event" {
   for image in '<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&<>&' registry.example.com/app "registry.example.com/app:1@$DIGEST"; do
     judge v1 Pod "$(jq -nc --arg image "$image" '{spec: {containers: [range(120) | {name: "container-\(.)", image: $image}]}}')" '{"registries": ["docker.io"], "schedule": {"action": "deny"}}'
-    # As the API server writes it, whose encoder also escapes what HTML knows.
+    # The JSON encoder of the API server also escapes the special characters of HTML.
     local event
     event="$(response '{annotations: .auditAnnotations, responseStatus: .status} | tojson | gsub("<|>|&"; "\\u003c")')"
     [ "${#event}" -le 26000 ]
@@ -320,7 +320,7 @@ EOT
   done
 }
 
-@test "registries and platforms that are not valid are refused with the right spelling, and doubtful ones are warned about" {
+@test "invalid registries and platforms are rejected with the correct form, and doubtful ones cause a warning" {
   for line in 'registries[0]: `https://ghcr.io/team`: a registry has no scheme here; write `ghcr.io/team`' \
     'registries[0]: `ghcr.io/app:1`: a registry has no tag; write `ghcr.io/app`' \
     'registries[0]: `ghcr.io/app@sha256:00`: a registry has no digest; write `ghcr.io/app`' \

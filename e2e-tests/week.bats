@@ -1,15 +1,15 @@
 #!/usr/bin/env bats
-# A week in the life of a cluster, told by its API server: every request goes through the built module, with time injected.
+# The requests of one cluster over two weeks. Every request goes through the built module, at a given time.
 
 load helpers
 
-# The images of the week, as the registry knows them: when each was built.
+# When each image in the registry was built.
 BUILT='{"web:1": "2026-08-25T08:00:00Z", "web:2": "2026-08-20T08:00:00Z", "web:3": "2026-11-20T08:00:00Z"}'
 REPLICA_SETS=system:serviceaccount:kube-system:replicaset-controller
 
 digest_of() { sha256sum <<< "$1" | cut -d' ' -f1 | sed 's/^/sha256:/'; }
 
-# exchange CALL IMAGE ANSWER: what the registry is asked next, and says.
+# exchange CALL IMAGE ANSWER: adds the next registry call and its answer to the session.
 exchange() {
   {
     printf -- '- type: Exchange\n  request: |\n    !%s\n    image: %s\n  response:\n    type: Success\n' "$1" "$2"
@@ -17,13 +17,13 @@ exchange() {
   } >> "$SESSION"
 }
 
-# knows IMAGE: the registry tells the digest of a tag, and when the image was built.
+# knows IMAGE: the registry answers with the digest of a tag, and with the build date of the image.
 knows() {
   exchange OciManifestDigest "registry.example.com/$1" "$(jq -nc --arg digest "$(digest_of "$1")" '{digest: $digest}')"
   knows_content "$1"
 }
 
-# knows_content IMAGE: the registry tells when the image of a digest was built, and is not asked about its tag.
+# knows_content IMAGE: the registry answers with the build date of a digest. No request for the tag is expected.
 knows_content() {
   local digest answer name
   digest="$(digest_of "$1")"
@@ -33,8 +33,8 @@ knows_content() {
   exchange OciManifestAndConfig "$name" "$answer"
 }
 
-# on DAY WHO GROUP KIND OBJECT [OLD]: a request on that day of November or December 2026 at noon. What the API server's audit
-# log keeps of it goes into $LOG.
+# on DAY WHO GROUP KIND OBJECT [OLD]: runs a request at noon of that day (MM-DD) in 2026, and adds the entry of the API server's
+# audit log to $LOG.
 on() {
   local settings operation=CREATE old="${6:-null}" api=apps/v1
   [ "$old" = null ] || operation=UPDATE
@@ -46,40 +46,40 @@ on() {
     --settings-json "$settings" --replay-host-capabilities-interactions "$SESSION"
   [ "$status" -eq 0 ]
   [[ "$stderr" != *"was not replayed"* ]]
-  # The event of the audit log names user, verb and object itself.
+  # The audit event has the user, the verb and the object in its own fields.
   jq -c --arg day "$1" --arg user "$2" --arg verb "$operation" --arg object "$4 shop/web" \
     '{day: $day, $user, $verb, $object, annotations: .auditAnnotations}' <<< "$output" >> "$LOG"
   : > "$SESSION"
 }
 
-# codes CODE…: the findings, but for the note that the settings give the time.
+# codes CODE…: asserts the codes of the findings, without the one about `evaluateAt`.
 codes() { [ "$(annotation findings | jq -r '[.[] | select(.code != "evaluate-at-set").code] | join(" ")')" = "$*" ]; }
 allowed() { [ "$(response .allowed)" = "$1" ]; }
 
-# record IMAGE: the annotations that record its digest.
+# record IMAGE: prints the annotations that record its digest.
 record() {
   jq -nc --arg image "registry.example.com/$1@$(digest_of "$1")" \
     '{"pin.container-patch.dev/web": $image, "pin.container-patch.dev/recorded-at": "2026-11-16T12:00:00.000000Z"}'
 }
 
-# pod_of IMAGE: the fields of a pod of a recorded template.
+# pod_of IMAGE: prints the fields of a pod that is created from a recorded template.
 pod_of() {
   jq -nc --arg image "registry.example.com/$1" --argjson annotations "$(record "$1")" \
     '{metadata: {annotations: $annotations}, spec: {containers: [{name: "web", image: $image}]}}'
 }
 
-# deployment IMAGE REPLICAS [ANNOTATION]: a Deployment's fields; the annotation is of its pods.
+# deployment IMAGE REPLICAS [ANNOTATIONS]: prints the fields of a Deployment, with annotations in its pod template.
 deployment() {
   jq -nc --arg image "registry.example.com/$1" --argjson replicas "$2" --argjson annotations "${3:-{\}}" '{spec: {replicas: $replicas,
     template: {metadata: {annotations: $annotations}, spec: {containers: [{name: "web", image: $image}]}}}}'
 }
 
-@test "a week: fresh, stale, drained, scaled, changed, flagged, broken" {
+@test "a Deployment over two weeks: fresh, stale, drained, scaled, changed, flagged, with break-glass" {
   SESSION="$BATS_TEST_TMPDIR/session.yml"
   LOG="$BATS_TEST_TMPDIR/audit.log"
   : > "$SESSION"
 
-  # Monday: a Deployment comes in fresh, its digest is recorded, and the pod that is made of it is pinned to that.
+  # Monday: a Deployment with a fresh image is admitted and its digest recorded. Its pod is pinned to that digest.
   knows web:1
   on 11-16 jane dev Deployment "$(deployment web:1 3)"
   allowed true
@@ -92,21 +92,21 @@ deployment() {
   codes
   [ "$(response .patch | base64 -d | jq -r '.[0].value')" = "registry.example.com/web:1@$(digest_of web:1)" ]
 
-  # Tuesday a week later it turns stale. A node drains: its pods are made anew, and run.
+  # Tuesday a week later the image is stale. A node is drained: the pods are created again, with a warning.
   knows_content web:1
   on 11-24 $REPLICA_SETS system:authenticated Pod "$(pod_of web:1)"
   allowed true
   codes stale-image
   [ "$(response .patch)" != null ]
 
-  # Somebody scales it down: warned.
+  # A user scales it down: a warning.
   knows_content web:1
   on 11-24 jane dev Deployment "$(deployment web:1 1 "$(record web:1)")" "$(deployment web:1 3 "$(record web:1)")"
   allowed true
   codes stale-image
   assert_contains "$(warnings)" "a rebuild was due by 2026-11-23"
 
-  # Somebody takes another stale image: denied. And then a fresh one: accepted, and its pod pinned.
+  # A user changes to another stale image: denied. Then to a fresh one: accepted, and the pod is pinned.
   knows web:2
   on 11-25 jane dev Deployment "$(deployment web:2 1 "$(record web:1)")" "$(deployment web:1 1 "$(record web:1)")"
   allowed false
@@ -120,7 +120,7 @@ deployment() {
   allowed true
   codes
 
-  # A CVE arrives: the pipeline annotates what it rolls out.
+  # A CVE is published: the pipeline annotates the Deployment with the scan result.
   local flagged
   flagged="$(jq -nc --arg digest "$(digest_of web:3)" '{"scan.container-patch.dev/web": ({name: "trivy", timestamp: "2026-11-26T08:00:00Z", image: $digest,
     summary: [], vulnerabilities: [{id: "CVE-2026-0001", severity: "critical", package: "openssl", fixedVersion: "3.0.8"}]} | tojson)}')"
@@ -129,7 +129,7 @@ deployment() {
   allowed false
   codes vulnerable-image
 
-  # Break-glass, by the group that is on call, and by a stranger.
+  # Break-glass, by the group that is on call and by a user who is not in it.
   local broken
   broken="$(deployment web:2 1 | jq -c '.metadata = {name: "web", namespace: "shop", annotations: {"container-patch.dev/break-glass": "INC-7 payments are down"}}')"
   knows web:2
@@ -140,13 +140,13 @@ deployment() {
   on 11-27 joe dev Deployment "$broken" "$(deployment web:3 1)"
   allowed false
   codes break-glass stale-image
-  # What on-call left behind is no door for others.
+  # The break-glass annotation that on-call left on the object does not work for other users.
   knows web:1
   on 11-28 joe dev Deployment "$(jq -c '.spec.template.spec.containers[0].image = "registry.example.com/web:1"' <<< "$broken")" "$broken"
   allowed false
   codes break-glass stale-image
 
-  # An auditor reads the log alone: who did what, which image by digest where it ran, how old, and why it was let in.
+  # The log alone is enough for an auditor: who did what, the image and its digest, its age, and why it was admitted.
   story() { jq -r 'select(.day == $day and .annotations.verdict == $verdict) | . as $event | .annotations | (.images | fromjson)[0] as $image
     | ((.findings // "[]") | fromjson | map(select(.code != "evaluate-at-set"))) as $findings
     | "\($event.user) \($event.verb) \($event.object): \($image.image) \($image.digest) of \($image.built // "?")\($findings | map("; " + .code + (if .passed then " passed by " + .passed else "" end)) | join(""))"' \

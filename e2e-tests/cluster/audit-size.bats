@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# What the policies add to an audit event stays small: backends cut events off, and audit logs are paid for by the byte.
+# The audit annotations of the policies stay small: audit backends truncate long events, and storage of audit logs costs money.
 
 load helpers
 
-setup() { own_control_plane "the audit log is a file of the API server"; }
+setup() { own_control_plane "this test reads the audit log of the API server"; }
 
-# tags NAME DAYS: makes 120 tags, t1 to t120, of an image that was built so many days ago, and prints its name.
+# tags NAME DAYS: pushes an image that was built that many days ago with 120 tags, t1 to t120, and prints its name.
 tags() {
   local manifest=application/vnd.oci.image.manifest.v1+json
   push_image "$NAMESPACE/$1" t "$(ago "$2")" > /dev/null
@@ -15,15 +15,15 @@ tags() {
   echo "$REGISTRY/$NAMESPACE/$1"
 }
 
-# many IMAGE_JQ [FIRST LAST]: changes the workload on standard input so that it has 120 containers, or those with these numbers,
-# with images by a jq program from their number.
+# many IMAGE_JQ [FIRST LAST]: replaces the containers of the workload on standard input by 120 containers, or by those from FIRST to
+# LAST. A jq program returns the image for a number.
 many() {
   jq -c --argjson first "${2:-1}" --argjson last "${3:-120}" '
     (.. | objects | select(has("containers")).containers) = [range($first; $last + 1) | {name: "container-\(.)", image: ('"$1"')}]'
 }
 
-# asked_before OBJECT IMAGE_JQ: has the policies ask about the 120 images in parts. policy-server keeps answers for a minute, so that the
-# webhook for all of them does not run out of time on a slow machine.
+# asked_before OBJECT IMAGE_JQ: lets the policies look up the 120 images in three requests. policy-server caches the answers for a
+# minute, so the request for all of them does not time out on a slow machine.
 asked_before() {
   local first
   for first in 1 41 81; do
@@ -31,10 +31,10 @@ asked_before() {
   done
 }
 
-# REFERENCES: a program for references of 900 characters of which the API server writes six bytes each.
+# REFERENCES: a jq program for references of 900 characters, each of which the API server escapes with six bytes.
 REFERENCES='"<>&" * 300 + tostring'
 
-# assert_small WHAT JQ: each event of which the jq program speaks has less than 40 KB in the log, where its characters are escaped.
+# assert_small WHAT JQ: asserts that each event that matches the jq program has less than 40 KB in the log, including escapes.
 assert_small() {
   local id bytes
   event "$2" > /dev/null
@@ -45,7 +45,7 @@ assert_small() {
   done
 }
 
-@test "an event about a pod of 120 containers has less than 40 KB" {
+@test "the audit event of a pod with 120 containers has less than 40 KB" {
   namespace shipped
   local images
   images="\"$(tags a-repository/with-a-name/of-some-length 3):t\\(.)\""
@@ -54,7 +54,7 @@ assert_small() {
   assert_small "a pod of 120 images, accepted and pinned" '.verb == "create" and .objectRef.resource == "pods" and .objectRef.name == "web"'
 }
 
-@test "an event about a Deployment of 120 stale images has less than 40 KB" {
+@test "the audit event of a Deployment with 120 stale images has less than 40 KB" {
   namespace shipped
   local images
   images="\"$(tags a-repository/with-a-name/of-some-length 120):t\\(.)\""
@@ -63,7 +63,7 @@ assert_small() {
   assert_small "a Deployment of 120 stale images, refused" '.verb == "create" and .objectRef.resource == "deployments" and .objectRef.name == "web"'
 }
 
-@test "an event about 120 references of characters that JSON escapes has less than 40 KB" {
+@test "the audit event of 120 references with characters that JSON escapes has less than 40 KB" {
   namespace shipped
   refused invalid-reference create ann "$(deployment web x | many "$REFERENCES")"
   assert_small "a Deployment of 120 references full of <>&, refused" '.verb == "create" and .objectRef.resource == "deployments"'
@@ -71,7 +71,7 @@ assert_small() {
   assert_small "a pod of 120 references full of <>&, refused" '.verb == "create" and .objectRef.resource == "pods" and .objectRef.name == "web"'
 }
 
-@test "an event about a pod of 120 containers that a controller makes, and that both policies let in with warnings, has less than 40 KB" {
+@test "the audit event of a controller's pod with 120 containers and warnings of both policies has less than 40 KB" {
   namespace none
   accepted create ann "$(deployment web x | many "$REFERENCES")"
   wait_until 20 has_pods
@@ -83,5 +83,5 @@ assert_small() {
   assert_small "a Deployment of 120 references full of <>&, labelled" '.verb == "patch" and .objectRef.resource == "deployments"'
 }
 
-# has_pods: whether there are pods in the namespace.
+# has_pods: succeeds if there are pods in the namespace.
 has_pods() { [ -n "$(pod_images)" ]; }

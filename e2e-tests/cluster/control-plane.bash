@@ -1,14 +1,14 @@
-# A Kubernetes control plane on loopback, with policy-server as its webhook: etcd, kube-apiserver, kube-controller-manager
-# and policy-server as they are on the PATH. There is no scheduler and no kubelet, so pods stay Pending. To be sourced by bash.
-# shellcheck disable=SC2034 # Used where this is sourced.
+# A Kubernetes control plane on loopback with policy-server as its webhook: etcd, kube-apiserver, kube-controller-manager
+# and policy-server from the PATH. Without scheduler and kubelet, pods stay Pending. Bash scripts source this file.
+# shellcheck disable=SC2034 # Used by the scripts that source this file.
 
-# The programs of a control plane. `run` says which one is missing.
+# The programs of a control plane. `run` reports missing ones.
 PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl policy-server)
 
-# The user that policy-server is in the cluster: the service account that the files in deploy/rbac/ name.
+# The user name of policy-server in the cluster: the service account in the files of deploy/rbac/.
 POLICY_SERVER_USER=system:serviceaccount:kubewarden:policy-server
 
-# wait_until SECONDS COMMAND…: repeats the command until it succeeds, or fails when the time is over.
+# wait_until SECONDS COMMAND…: repeats the command until it succeeds. Fails after this time.
 wait_until() {
   local deadline=$((SECONDS + $1))
   shift
@@ -20,10 +20,10 @@ wait_until() {
   done
 }
 
-# is_open PORT: whether a program listens on that loopback port.
+# is_open PORT: succeeds if a program listens on this loopback port.
 is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 
-# free_port: prints a random loopback port on which nothing listens.
+# free_port: prints a random free loopback port.
 free_port() {
   local port
   port="$(shuf -i 20000-60000 -n 1)"
@@ -33,17 +33,17 @@ free_port() {
   echo "$port"
 }
 
-# start NAME COMMAND…: starts a program that adds to CLUSTER/NAME.log, and remembers its process id in CLUSTER/pids.
+# start NAME COMMAND…: starts a program with its output in CLUSTER/NAME.log, and adds its process id to CLUSTER/pids.
 start() {
   local name="$1"
   shift
-  # Its file descriptors are its own: bats waits for those that it handed out.
+  # bats waits until its file descriptors 3 and 4 are closed, so the program must not inherit them.
   "$@" >> "$CLUSTER/$name.log" 2>&1 < /dev/null 3>&- 4>&- &
   echo "$!" > "$CLUSTER/$name.pid"
   echo "$!" >> "$CLUSTER/pids"
 }
 
-# wait_for NAME SECONDS COMMAND…: waits until the command succeeds; gives up when the program has ended, or the time is over.
+# wait_for NAME SECONDS COMMAND…: waits until the command succeeds. Fails if the program NAME ends, or after this time.
 wait_for() {
   local name="$1" seconds="$2" pid deadline
   shift 2
@@ -59,7 +59,7 @@ wait_for() {
   done
 }
 
-# stop NAME: stops what was started under that name, and waits until it has ended. It can be started again.
+# stop NAME: stops the program that was started with this name, and waits until it has ended. It can be started again.
 stop() {
   local pid
   pid="$(cat "$CLUSTER/$1.pid")"
@@ -67,7 +67,7 @@ stop() {
   wait_until 10 ended "$pid"
 }
 
-# stop_all: stops what was started, the last one first, and waits until each has ended.
+# stop_all: stops all programs in reverse order, and waits until each has ended.
 stop_all() {
   local pid
   [ -f "$CLUSTER/pids" ] || return 0
@@ -77,10 +77,10 @@ stop_all() {
   done
 }
 
-# ended PID: whether that process has ended.
+# ended PID: succeeds if this process has ended.
 ended() { ! kill -0 "$1" 2> /dev/null; }
 
-# make_authority: makes the certificate authority of everything here, and the keys that sign service accounts' tokens.
+# make_authority: creates the certificate authority of the control plane, and the keys for tokens of service accounts.
 make_authority() {
   mkdir "$CLUSTER/pki"
   openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 2 -subj /CN=e2e -keyout "$CLUSTER/pki/ca.key" -out "$CLUSTER/pki/ca.crt" \
@@ -89,7 +89,7 @@ make_authority() {
   openssl rsa -in "$CLUSTER/pki/service-accounts.key" -pubout -out "$CLUSTER/pki/service-accounts.pub" 2> /dev/null
 }
 
-# make_certificate NAME SUBJECT EXTENSION…: makes a key and a certificate of the authority.
+# make_certificate NAME SUBJECT EXTENSION…: creates a key, and a certificate that the authority signs.
 make_certificate() {
   local file="$CLUSTER/pki/$1" subject="$2"
   shift 2
@@ -98,7 +98,7 @@ make_certificate() {
     -out "$file.crt" -extfile <(printf '%s\n' "$@") 2> /dev/null
 }
 
-# make_kubeconfig NAME USER [GROUP]: makes a client certificate for that user, and a kubeconfig that uses it.
+# make_kubeconfig NAME USER [GROUP]: creates a client certificate for this user, and a kubeconfig with it.
 make_kubeconfig() {
   make_certificate "$1" "/CN=$2${3:+/O=$3}" extendedKeyUsage=clientAuth
   jq -n --arg server "https://127.0.0.1:$API_PORT" --arg pki "$CLUSTER/pki" --arg name "$1" '{
@@ -109,11 +109,11 @@ make_kubeconfig() {
     }' > "$CLUSTER/$1.kubeconfig"
 }
 
-# minor PROGRAM: prints the minor version of a program of Kubernetes.
+# minor PROGRAM: prints the minor version of a Kubernetes program.
 minor() { "$1" --version | sed -E 's/.* v[0-9]+\.([0-9]+).*/\1/'; }
 
-# start_control_plane: starts etcd, kube-apiserver and kube-controller-manager. Sets API_PORT, ETCD_PORT and KUBECONFIG, of a
-# cluster admin; CLUSTER/audit.log is the audit log.
+# start_control_plane: starts etcd, kube-apiserver and kube-controller-manager. Sets API_PORT, ETCD_PORT and KUBECONFIG (of a
+# cluster admin). The audit log is CLUSTER/audit.log.
 start_control_plane() {
   local peer_port manager_port flags=()
   API_PORT="$(free_port)"
@@ -131,7 +131,7 @@ start_control_plane() {
     --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-cluster "e2e=http://127.0.0.1:$peer_port"
 
-  # Annotations of webhooks are in the events of the level Metadata and above.
+  # Audit events have the annotations of webhooks from the level Metadata on.
   cat > "$CLUSTER/audit-policy.yaml" << 'END'
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -142,7 +142,7 @@ rules:
     resources: [{group: ""}, {group: apps}, {group: batch}]
   - level: None
 END
-  # Ephemeral containers are behind a gate up to 1.22.
+  # Ephemeral containers need a feature gate up to Kubernetes 1.22.
   if [ "$(minor kube-apiserver)" -lt 23 ]; then
     flags+=(--feature-gates=EphemeralContainers=true)
   fi
@@ -157,7 +157,7 @@ END
   wait_for kube-apiserver 90 kubectl --kubeconfig "$KUBECONFIG" get --raw /readyz
 
   flags=()
-  # Up to 1.23 it listens on a second port, without TLS.
+  # Up to Kubernetes 1.23 it listens on a second port without TLS, unless that port is 0.
   if [ "$(minor kube-controller-manager)" -lt 24 ]; then
     flags+=(--port=0)
   fi
@@ -166,9 +166,9 @@ END
     --use-service-account-credentials=true --service-account-private-key-file="$CLUSTER/pki/service-accounts.key" \
     --root-ca-file="$CLUSTER/pki/ca.crt" "${flags[@]}"
   wait_for kube-controller-manager 90 kubectl --kubeconfig "$KUBECONFIG" get serviceaccount default
-  # The role `admin` is put together by a controller.
+  # A controller aggregates the rules of the role `admin`.
   wait_for kube-controller-manager 60 has_rules admin
 }
 
-# has_rules CLUSTER_ROLE: whether the rules of that ClusterRole are there.
+# has_rules CLUSTER_ROLE: succeeds if this ClusterRole has rules.
 has_rules() { kubectl --kubeconfig "$KUBECONFIG" get clusterrole "$1" --output json | jq -e '.rules | length > 0'; }

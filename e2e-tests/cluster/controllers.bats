@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Controllers make pods of stored objects. A requester who changes these objects gets no stale image in, and the controllers' own
-# work goes on.
+# Controllers create pods from stored objects. A requester cannot add a stale image to these objects, and the controllers are not
+# blocked.
 
 load helpers
 
@@ -9,7 +9,7 @@ replica_set_of() {
   admin get replicasets --output json | jq -r --arg image "$1" '.items[] | select(.spec.template.spec.containers[0].image == $image).metadata.name'
 }
 
-# roll_out_twice: makes the Deployment `web` with image $one, rolls it out to $two, and names the ReplicaSet of the first one $old.
+# roll_out_twice: creates the Deployment `web` with the image $one and updates it to $two. Sets `old` to the ReplicaSet of $one.
 roll_out_twice() {
   accepted create ann "$(deployment web "$one")"
   wait_until 20 has_replica_sets 1
@@ -19,16 +19,16 @@ roll_out_twice() {
   [ -n "$old" ]
 }
 
-# hold RESOURCE NAME: deletes an object that a finalizer holds back.
+# hold RESOURCE NAME: deletes an object that has a finalizer, so that it stays.
 hold() {
   accepted ann patch "$1" "$2" --type merge --patch '{"metadata": {"finalizers": ["example.com/hold"]}}'
   accepted ann delete "$1" "$2" --wait=false
 }
 
-# template IMAGE: a patch that sets the image of a workload.
+# template IMAGE: prints a patch that sets the image of a workload.
 template() { jq -nc --arg image "$1" '{spec: {template: {spec: {containers: [{name: "app", image: $image}]}}}}'; }
 
-@test "a stale image cannot be put into a ReplicaSet that is being deleted" {
+@test "a ReplicaSet that is being deleted cannot be changed to a stale image" {
   namespace shipped
   local one two stale old
   one="$(image app 1 3)"
@@ -37,7 +37,7 @@ template() { jq -nc --arg image "$1" '{spec: {template: {spec: {containers: [{na
   roll_out_twice
   hold replicaset "$old"
   shown ann patch replicaset "$old" --patch "$(template "$stale")"
-  # What followed in the attack: the controller takes the template for the one to go back to.
+  # The next step of the attack: a rollback, in which the controller uses this template.
   ann annotate deployment web deprecated.deployment.rollback.to=1
   wait_until 20 was_rolled_back
   echo "the Deployment has $(image_of deployment web)"
@@ -45,10 +45,10 @@ template() { jq -nc --arg image "$1" '{spec: {template: {spec: {containers: [{na
   refused stale-image ann patch replicaset "$old" --patch "$(template "$stale")"
 }
 
-# was_rolled_back: whether the deployment controller has done what the annotation asks for, and removed it.
+# was_rolled_back: succeeds if the deployment controller has removed the annotation that requests a rollback.
 was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metadata.annotations.deprecated\.deployment\.rollback\.to}')" ]; }
 
-@test "an object that is being deleted can be changed where its images stay as they are" {
+@test "an object that is being deleted can be changed if its images stay the same" {
   namespace shipped
   local one two old
   one="$(image app 1 3)"
@@ -61,14 +61,14 @@ was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metada
 }
 
 @test "the deployment controller cannot roll a Deployment back to a stale image" {
-  own_control_plane "the audit log, which says that the controller tried, is a file of the API server"
+  own_control_plane "this test reads the audit log of the API server"
   namespace shipped
   local one two stale old
   one="$(image app 1 3)"
   two="$(image app 2 2)"
   stale="$(image app stale 120)"
   roll_out_twice
-  # However it came there.
+  # Without the policies, the old ReplicaSet can get a stale image.
   judge_by none
   accepted admin patch replicaset "$old" --patch "$(template "$stale")"
   judge_by shipped
@@ -81,10 +81,10 @@ was_rolled_back() { [ -z "$(admin get deployment web --output jsonpath='{.metada
   [ "$(annotation enforce findings <<< "$tried" | jq -r '.[] | select(.code == "stale-image") | "\(.code) \(.effect) \(.image)"')" = "stale-image deny $stale" ]
 }
 
-# current_revision: the name of the ControllerRevision of which the StatefulSet's pods are made.
+# current_revision: prints the name of the ControllerRevision from which the pods of the StatefulSet are created.
 current_revision() { admin get statefulset web --output jsonpath='{.status.currentRevision}'; }
 
-# forged REVISION NAME IMAGE: that ControllerRevision, with another name and image.
+# forged REVISION NAME IMAGE: prints that ControllerRevision with another name and image.
 forged() {
   admin get controllerrevision "$1" --output json | jq -c --arg name "$2" --arg image "$3" '
     .metadata |= {name: $name, labels, ownerReferences, annotations} | .revision += 1
@@ -109,7 +109,7 @@ forged() {
   assert_contains "$answer" "[stale-image]"
 }
 
-@test "the status of a StatefulSet cannot lead to a forged ControllerRevision with a stale image" {
+@test "the status of a StatefulSet cannot be used to roll out a forged ControllerRevision with a stale image" {
   namespace shipped
   local image stale answer
   image="$(image app 1 3)"
@@ -126,7 +126,7 @@ forged() {
   assert_contains "$answer" "[stale-image]"
 }
 
-@test "a ControllerRevision of another operator is let through, and one of a StatefulSet that cannot be read is not" {
+@test "a ControllerRevision without a controller of Kubernetes is accepted, and an unreadable one of a StatefulSet is refused" {
   namespace shipped
   local other='{"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "other"}, "revision": 1, "data": {"spec": {"size": 3}}}'
   accepted create otto "$other"
@@ -138,14 +138,14 @@ forged() {
   assert_contains "$output" "denied the request"
 }
 
-# A StatefulSet's and a DaemonSet's life make ControllerRevisions, and those are in the rules of the policies.
+# The policies also judge the ControllerRevisions that StatefulSets and DaemonSets need.
 
-@test "a StatefulSet is created, updated and rolled back, with images that have grown stale, too" {
+@test "a StatefulSet can be created, updated and rolled back, also with an image that has become stale" {
   namespace none
   local stale image
   stale="$(image app stale 120)"
   image="$(image app 1 3)"
-  # One pod, since the next one waits until the first one is ready.
+  # Only one pod, because the second one would wait until the first one is ready.
   accepted create ann "$(stateful_set "$stale" | jq -c 'del(.spec.updateStrategy) | .spec.replicas = 1')"
   wait_for_pods "$stale"
   judge_by shipped
@@ -155,17 +155,17 @@ forged() {
   wait_until 20 has_revisions 3
   accepted ann rollout undo statefulset web
   wait_for_pods "$(pinned "$image")"
-  # Back to what has grown stale in the meantime is a deployment of a stale image.
+  # A rollback to an image that has become stale is refused like any other change to it.
   refused stale-image ann rollout undo statefulset web --to-revision 1
 }
 
-@test "a DaemonSet is created, updated and rolled back" {
-  own_control_plane "nodes are not ours to make"
+@test "a DaemonSet can be created, updated and rolled back" {
+  own_control_plane "this test creates a node"
   namespace shipped
   local one two
   one="$(image app 1 3)"
   two="$(image app 2 2)"
-  # A pod for each node.
+  # A DaemonSet has a pod on each node.
   accepted create kubectl '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "e2e"}}'
   accepted create ann "$(jq -nc --arg image "$one" '{
     apiVersion: "apps/v1", kind: "DaemonSet", metadata: {name: "web"},

@@ -1,4 +1,4 @@
-# What the suites in a real control plane share. `run` starts what they need, and says where it is by environment variables.
+# Shared by the suites for a real control plane. `run` starts the programs, and sets environment variables for their addresses.
 
 bats_require_minimum_version 1.7.0
 
@@ -12,11 +12,11 @@ if [ -z "${CLUSTER:-}" ]; then
   exit 1
 fi
 
-# ago DAYS: prints the time so many days ago. The policies allow images to be 90 days old, and warn from the 77th day on.
+# ago DAYS: prints the time that many days ago. The policies accept images up to 90 days old, and warn from the 77th day on.
 ago() { date -u -d "$1 days ago" +%FT%TZ; }
 
-# namespace POLICIES: makes a namespace for the test that is judged by these policies (`none`: by none), and names it NAMESPACE. There ann has the
-# ClusterRole `admin`, and otto has all permissions (`*`).
+# namespace POLICIES: creates a namespace for the test with these policies (`none` for no policies). Sets NAMESPACE. In the namespace, ann
+# has the ClusterRole `admin`, and otto has all permissions (`*`).
 namespace() {
   NAMESPACE="$RUN-$BATS_SUITE_TEST_NUMBER-$RANDOM"
   jq -n --arg namespace "$NAMESPACE" --arg policies "$1" --arg key "$POLICIES_LABEL" --arg run "$RUN" '
@@ -32,13 +32,13 @@ namespace() {
   wait_until_judged_by "$1"
 }
 
-# judge_by POLICIES: has the test's namespace judged by other policies.
+# judge_by POLICIES: changes the policies for the namespace of the test.
 judge_by() {
   kubectl label --overwrite namespace "$NAMESPACE" "$POLICIES_LABEL=$1" > /dev/null
   wait_until_judged_by "$1"
 }
 
-# wait_until_judged_by POLICIES: waits until these policies are asked about pods in the test's namespace, or none are.
+# wait_until_judged_by POLICIES: waits until the policies apply to the namespace of the test, or, for `none`, until no policy does.
 wait_until_judged_by() {
   local judged=is_judged
   [ "$1" != none ] || judged=is_not_judged
@@ -49,46 +49,46 @@ wait_until_judged_by() {
   fi
 }
 
-# is_judged, is_not_judged: whether a pod with a forbidden tag is refused in the test's namespace, or can be made there.
+# is_judged, is_not_judged: succeed if a pod with a forbidden tag is refused in the namespace of the test, or accepted.
 is_judged() { [[ "$(probe 2>&1)" == *"[forbidden-tag]"* ]]; }
 is_not_judged() { probe; }
 probe() { admin run probe --image "$REGISTRY/probe:latest" --dry-run=server; }
 
-# image NAME TAG DAYS: makes an image of the test's own that was built so many days ago, and prints its name.
+# image NAME TAG DAYS: pushes an image for the test that was built that many days ago, and prints its name.
 image() {
   push_image "$NAMESPACE/$1" "$2" "$(ago "$3")" > /dev/null
   echo "$REGISTRY/$NAMESPACE/$1:$2"
 }
 
-# pinned IMAGE: prints the name with the digest that its tag points at.
+# pinned IMAGE: prints the name with the current digest of its tag.
 pinned() {
   local path="${1#*/}"
   curl -sf -I -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json' \
     "http://$REGISTRY/v2/${path%:*}/manifests/${path##*:}" | tr -d '\r' | sed -n "s#^[Dd]ocker-[Cc]ontent-[Dd]igest: #$1@#p"
 }
 
-# Whoever uses kubectl in the test's namespace: a cluster admin, and the two users of the namespace.
+# admin, ann, otto: run kubectl in the namespace of the test, as a cluster admin and as the two users of the namespace.
 admin() { kubectl --namespace "$NAMESPACE" "$@"; }
 ann() { admin --as ann "$@"; }
 otto() { admin --as otto "$@"; }
 
-# own_control_plane REASON: skips the test in a cluster of somebody else.
+# own_control_plane REASON: skips the test in an existing cluster.
 own_control_plane() { [ -n "${OWN_CONTROL_PLANE:-}" ] || skip "$1"; }
 
-# shown COMMAND…: runs a command; bats shows the beginning of what it printed when an assertion fails.
+# shown COMMAND…: runs a command, and prints the beginning of its output, which bats shows if an assertion fails.
 shown() {
   run "$@"
   # shellcheck disable=SC2154 # `run` sets them.
   printf '$ %.600s\n%.1200s\nstatus: %s\n' "$*" "$output" "$status"
 }
 
-# accepted COMMAND…: the command succeeds.
+# accepted COMMAND…: asserts that the command succeeds.
 accepted() {
   shown "$@"
   [ "$status" -eq 0 ]
 }
 
-# refused CODE COMMAND…: the API server refuses the command, for a finding of that code.
+# refused CODE COMMAND…: asserts that the API server refuses the request of the command with a finding of this code.
 refused() {
   local code="$1"
   shift
@@ -105,8 +105,8 @@ assert_contains() {
   fi
 }
 
-# deployment NAME IMAGE [JQ]: a Deployment of one pod with that image, changed by a jq program. Its pods never become ready where there
-# is no kubelet, so a rollout does not wait for them.
+# deployment NAME IMAGE [JQ]: prints a Deployment of one pod with this image, changed by a jq program. Pods never become ready without a
+# kubelet, so a rollout does not wait for them.
 deployment() {
   jq -nc --arg name "$1" --arg image "$2" '{
       apiVersion: "apps/v1", kind: "Deployment", metadata: {name: $name},
@@ -117,23 +117,23 @@ deployment() {
     } | '"${3:-.}"
 }
 
-# create USER OBJECT: that user creates the object; `kubectl` is a cluster admin who names no namespace.
+# create USER OBJECT: creates the object as this user. The user `kubectl` is a cluster admin without a namespace.
 create() { "$1" create --filename - <<< "$2"; }
 
-# pod NAME IMAGE: a Pod with that image.
+# pod NAME IMAGE: prints a Pod with this image.
 pod() {
   jq -nc --arg name "$1" --arg image "$2" '{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: {containers: [{name: "app", image: $image}]}}'
 }
 
-# image_of RESOURCE…: the image in the first container of a workload's template.
+# image_of RESOURCE…: prints the image of the first container in the template of a workload.
 image_of() { admin get "$@" --output jsonpath='{.spec.template.spec.containers[0].image}'; }
 
-# pod_images: the images of the pods in the namespace that are not being deleted, each on a line.
+# pod_images: prints the images of the pods in the namespace that are not being deleted, one per line.
 pod_images() {
   admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).spec.containers[].image] | sort | .[]'
 }
 
-# pods_are IMAGE…: whether the pods in the namespace have these images.
+# pods_are IMAGE…: succeeds if the pods in the namespace have these images.
 pods_are() { [ "$(pod_images)" = "$(printf '%s\n' "$@")" ]; }
 
 # wait_for_pods IMAGE…: waits until the pods in the namespace have these images.
@@ -144,26 +144,26 @@ wait_for_pods() {
   fi
 }
 
-# events JQ: the events of the audit log that are about the test's namespace and fulfil a condition, each on a line.
+# events JQ: prints the audit events for the namespace of the test that match a condition, one per line.
 events() {
   jq -c --arg namespace "$NAMESPACE" "select(.objectRef.namespace == \$namespace) | select($1)" "$CLUSTER/audit.log"
 }
 
-# event JQ: the last of these events. Waits for one.
+# event JQ: waits for such an event, and prints the last one.
 event() {
   wait_until 10 has_event "$1"
   events "$1" | tail -n 1
 }
 
-# has_event JQ: whether there is such an event.
+# has_event JQ: succeeds if there is such an event.
 has_event() { [ -n "$(events "$1")" ]; }
 
-# annotation FILE KEY: the audit annotation of that policy of deploy/, as shipped, in the event on standard input.
+# annotation FILE KEY: prints the audit annotation of the policy in deploy/FILE.yaml, as shipped, from the event on standard input.
 annotation() {
   jq -r --arg key "clusterwide-container-patch-e2e-shipped-$1.kubewarden.admission/$2" '.annotations[$key] // ""'
 }
 
-# stateful_set IMAGE: a StatefulSet `web` of two pods with that image. An update does not reach them until its partition is 0.
+# stateful_set IMAGE: prints a StatefulSet `web` of two pods with this image. Updates do not reach the pods until its partition is 0.
 stateful_set() {
   jq -nc --arg image "$1" '{
     apiVersion: "apps/v1", kind: "StatefulSet", metadata: {name: "web"},
@@ -174,15 +174,15 @@ stateful_set() {
     }}'
 }
 
-# has_replica_sets NUMBER, has_revisions NUMBER: whether the Deployment `web` has so many ReplicaSets; whether there are so many
-# ControllerRevisions.
+# has_replica_sets NUMBER, has_revisions NUMBER: succeed if the Deployment `web` has that many ReplicaSets, and if the namespace has that
+# many ControllerRevisions.
 has_replica_sets() { [ "$(admin get replicasets --selector app=web --output name | wc -l)" -eq "$1" ]; }
 has_revisions() { [ "$(admin get controllerrevisions --output name | wc -l)" -eq "$1" ]; }
 
-# pod_ids: the ids of the pods in the namespace that are not being deleted.
+# pod_ids: prints the UIDs of the pods in the namespace that are not being deleted.
 pod_ids() { admin get pods --output json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null).metadata.uid] | sort | join(" ")'; }
 
-# remade BEFORE: whether there are as many pods as these ids, and all of them are others.
+# remade BEFORE: succeeds if there are as many pods as UIDs in BEFORE, and all of them are new.
 remade() {
   local id now
   now="$(pod_ids)"
@@ -192,7 +192,7 @@ remade() {
   done
 }
 
-# remake_pods: deletes the pods, and waits until their controllers have made as many.
+# remake_pods: deletes the pods, and waits until their controllers have replaced them.
 remake_pods() {
   local before
   before="$(pod_ids)"
@@ -200,7 +200,7 @@ remake_pods() {
   wait_until 20 remade "$before"
 }
 
-# stays SECONDS COMMAND…: the command succeeds all that time.
+# stays SECONDS COMMAND…: asserts that the command succeeds during all this time.
 stays() {
   local deadline=$((SECONDS + $1))
   shift
@@ -213,7 +213,7 @@ stays() {
   done
 }
 
-# forget: has policy-server forget what tags pointed at, which it keeps for a minute.
+# forget: clears the cache of policy-server, which keeps the digests of tags for a minute.
 forget() {
   if [ -n "${OWN_CONTROL_PLANE:-}" ]; then
     stop policy-server

@@ -1,19 +1,19 @@
 #!/usr/bin/env bats
-# What is judged is what runs: every image of an index that a node may choose, every kind and version that holds pods, every
+# The judged images are the ones that run: every image of an index that a node may choose, every kind and version with pods, every
 # spelling of a name.
 
 load helpers
 
 setup() {
-  # The platform of policy-server is the one that is judged by default; here, and in most clusters, that of this machine.
+  # The default platform is the one of policy-server, which is usually also the one of this machine.
   case "$(uname -m)" in
     aarch64 | arm64) HERE=arm64 THERE=amd64 ;;
     *) HERE=amd64 THERE=arm64 ;;
   esac
 }
 
-# index TAG ARCHITECTURE=DAYS…: makes an index of images that were built so many days ago, in that order, and prints its name.
-# An architecture may have a variant, as in arm64/v8.
+# index TAG ARCHITECTURE=DAYS…: pushes an index of images that were built that many days ago, in this order, and prints its name.
+# An architecture may have a variant, such as arm64/v8.
 index() {
   local tag="$1" entry architecture digest entries=()
   shift
@@ -32,7 +32,7 @@ index() {
   echo "$REGISTRY/$NAMESPACE/multi:$tag"
 }
 
-@test "of an index that has a platform twice, every image for it is judged" {
+@test "every image for the platform is judged if an index has the platform twice" {
   namespace shipped
   accepted create ann "$(deployment fresh "$(index fresh "$HERE=3" "$HERE=4")")"
   refused stale-image create ann "$(deployment second "$(index second "$HERE=3" "$HERE=120")")"
@@ -42,7 +42,7 @@ index() {
   refused stale-image create ann "$(deployment variant "$(index variant "$HERE=3" "$HERE/$variant=120")")"
 }
 
-@test "a workload that chooses another platform is judged by the image for that one" {
+@test "a workload that selects another platform is judged by the image for that platform" {
   namespace shipped
   local image
   image="$(index stale "$HERE=3" "$THERE=120")"
@@ -54,24 +54,24 @@ index() {
   accepted create ann "$(deployment there "$(index fresh "$HERE=3" "$THERE=4")" '.spec.template.spec.nodeSelector = {"kubernetes.io/arch": "'"$THERE"'"}')"
 }
 
-@test "a workload that is sent to another platform afterwards is judged by the image for that one" {
+@test "a workload that is changed to another platform is judged by the image for that platform" {
   namespace shipped
   accepted create ann "$(deployment web "$(index stale "$HERE=3" "$THERE=120")")"
   refused stale-image ann patch deployment web --patch \
     '{"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/arch": "'"$THERE"'"}}}}}'
 }
 
-@test "in a cluster of two platforms the images for both are judged" {
+@test "with two platforms in the settings, the images for both are judged" {
   namespace two-platforms
   accepted create ann "$(deployment fresh "$(index fresh amd64=3 arm64=4)")"
   local image
   image="$(index stale amd64=3 arm64=120)"
   refused stale-image create ann "$(deployment stale "$image")"
-  # It never runs on the other one.
+  # This one never runs on arm64.
   accepted create ann "$(deployment amd "$image" '.spec.template.spec.nodeSelector = {"kubernetes.io/arch": "amd64"}')"
 }
 
-@test "a workload without a tag, or with a forbidden one, is refused" {
+@test "a workload with a forbidden tag, without a tag or with an invalid reference is refused" {
   namespace shipped
   image app latest 3 > /dev/null
   refused forbidden-tag create ann "$(deployment web "$REGISTRY/$NAMESPACE/app")"
@@ -79,7 +79,7 @@ index() {
   refused invalid-reference create ann "$(deployment web "$REGISTRY/$NAMESPACE/App:1")"
 }
 
-@test "a stale CronJob is refused in every version that the API server has" {
+@test "a CronJob with a stale image is refused in every version of the API server" {
   namespace shipped
   local version tried="" stale
   stale="$(image app stale 120)"
@@ -94,7 +94,7 @@ index() {
   [ -n "$tried" ]
 }
 
-@test "a stale ephemeral container is refused, and a fresh one is pinned" {
+@test "an ephemeral container with a stale image is refused, and one with a fresh image is pinned" {
   namespace shipped
   local stale fresh
   stale="$(image app stale 120)"
@@ -105,8 +105,8 @@ index() {
   [ "$(admin get pod shell --output jsonpath='{.spec.ephemeralContainers[*].image}')" = "$(pinned "$fresh")" ]
 }
 
-@test "another spelling of a registry does not lead past the override for it" {
-  own_control_plane "the registry has a name of its own there"
+@test "an override for a registry cannot be bypassed by another spelling of its address" {
+  own_control_plane "this test needs a registry on a loopback address"
   namespace strict-registry
   local stale path port="${REGISTRY##*:}" host number=0
   stale="$(image app stale 120)"
@@ -119,18 +119,18 @@ index() {
   done
 }
 
-@test "Docker Hub is one registry by all its names" {
+@test "all host names of Docker Hub count as one registry" {
   namespace strict-registry
   local host
   for host in docker.io index.docker.io registry-1.docker.io registry.hub.docker.com; do
-    # It is exempt, so that nothing is to be said about it.
+    # The image is exempt, so there are no warnings.
     accepted create ann "$(deployment "web-${host//./-}" "$host/e2e/app:1")"
     # shellcheck disable=SC2154 # bats sets it.
     [[ "$output" != *Warning* ]]
   done
 }
 
-@test "an image id, which a runtime resolves on its node, is refused" {
+@test "an image ID, which a runtime resolves on its node, is refused" {
   namespace strict-registry
   local id=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
   refused invalid-reference create ann "$(deployment bare "$id")"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# A Deployment's life under the pair of policies as they are shipped.
+# The life cycle of a Deployment with the two shipped policies.
 
 load helpers
 
-@test "a Deployment that names tags is created, scaled, labelled, rolled out, rolled back and deleted, and its pods are pinned" {
+@test "a Deployment with tags can be created, scaled, labelled, rolled out, rolled back and deleted, and its pods are pinned" {
   namespace shipped
   local one two
   one="$(image app 1 3)"
@@ -11,7 +11,7 @@ load helpers
 
   accepted create ann "$(deployment web "$one")"
   wait_for_pods "$(pinned "$one")"
-  # Git has the tag.
+  # The image field has the tag from Git.
   [ "$(image_of deployment web)" = "$one" ]
 
   accepted ann scale deployment web --replicas 2
@@ -35,7 +35,7 @@ load helpers
   wait_for_pods
 }
 
-# ended_object NAME: whether the object is gone, or being deleted.
+# ended_object NAME: succeeds if the object does not exist or is being deleted.
 ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTimestamp}' 2>&1)" == *?* ]]; }
 
 @test "a stale image is refused in a new workload, in a bare pod and in an update" {
@@ -50,7 +50,7 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   wait_for_pods "$(pinned "$fresh")"
 }
 
-@test "a workload whose image has grown stale is scaled, labelled, drained, repaired and deleted" {
+@test "a workload with an image that has become stale can be scaled, labelled, drained, repaired and deleted" {
   namespace none
   local stale other fresh
   stale="$(image app stale 120)"
@@ -73,8 +73,8 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   wait_for_pods
 }
 
-@test "the audit log says what was judged, what was found and who let it in" {
-  own_control_plane "the audit log is a file of the API server"
+@test "the audit log has the judged images, the findings and the user" {
+  own_control_plane "this test reads the audit log of the API server"
   namespace shipped
   local fresh stale of found
   fresh="$(image app fresh 3)"
@@ -83,7 +83,7 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   wait_for_pods "$(pinned "$fresh")"
   refused stale-image ann set image deployment web app="$stale"
 
-  # The template has no digest, so the log says which one was judged.
+  # The image field of the template has no digest, so the log has the judged one.
   of="$(event '.verb == "create" and .objectRef.resource == "deployments"')"
   [ "$(jq -r .impersonatedUser.username <<< "$of")" = ann ]
   [ "$(annotation enforce verdict <<< "$of")" = accepted ]
@@ -93,7 +93,7 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   [[ "$(jq -r '.[].built' <<< "$found")" == "$(ago 3 | cut -dT -f1)"* ]]
   [ "$(annotation enforce findings <<< "$of")" = "" ]
 
-  # The name of the pod's image has the digest.
+  # The image field of the pod has the digest, so the log does not repeat it.
   of="$(event '.verb == "create" and .objectRef.resource == "pods" and .objectRef.subresource == null')"
   [ "$(annotation pin verdict <<< "$of")" = accepted ]
   [ "$(annotation enforce verdict <<< "$of")" = accepted ]
@@ -105,6 +105,6 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   found="$(annotation enforce findings <<< "$of")"
   [ "$(jq -r '.[] | "\(.code) \(.effect) \(.site) \(.image)"' <<< "$found")" = "stale-image deny container \`app\` $(pinned "$stale")" ]
 
-  # The audit log has the user, the verb and the object of its own.
+  # The event has user, verb and object in its own fields.
   [ "$(events '.annotations | tostring | test("kubewarden.admission/request")')" = "" ]
 }

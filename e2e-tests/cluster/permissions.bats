@@ -1,17 +1,17 @@
 #!/usr/bin/env bats
-# What the owner of a namespace may write there is not evidence in their favour: break-glass and reports.
+# What a user may write to a namespace does not count in the user's favour: break-glass permissions and reports.
 
 load helpers
 
-# may VERB RESOURCE: skips the test where policy-server may not ask the API server that, as in a cluster without deploy/rbac/.
+# may VERB RESOURCE: skips the test if policy-server does not have this permission, as in a cluster without deploy/rbac/.
 may() {
   kubectl auth can-i "$1" "$2" --as "$POLICY_SERVER_USER" --quiet 2> /dev/null || skip "policy-server may not $1 $2 here; see deploy/rbac/"
 }
 
-# emergency NAME IMAGE: a Deployment with that image and a reason.
+# emergency NAME IMAGE: prints a Deployment with that image and a break-glass annotation.
 emergency() { deployment "$1" "$2" '.metadata.annotations = {"container-patch.dev/break-glass": "INC-7 payments are down"}'; }
 
-@test "who may do everything in a namespace cannot break the glass there, nor let others; who may in the cluster can" {
+@test "break-glass requires the permission in the cluster: all permissions in a namespace are not enough to use or grant it" {
   may create subjectaccessreviews.authorization.k8s.io
   namespace break-glass
   local stale
@@ -25,15 +25,15 @@ emergency() { deployment "$1" "$2" '.metadata.annotations = {"container-patch.de
   accepted otto create rolebinding glass --role glass --user ann
   refused stale-image create ann "$(emergency web "$stale")"
 
-  # deploy/rbac/break-glass.yaml lets the group `oncall`.
+  # deploy/rbac/break-glass.yaml gives the permission to the group `oncall`.
   kubectl get clusterrolebinding container-patch-break-glass > /dev/null
   accepted admin --as ann --as-group oncall create --filename - <<< "$(emergency web "$stale")"
   assert_contains "$output" "INC-7 payments are down"
   assert_contains "$output" "[break-glass]"
 }
 
-# report NAME IMAGE DAYS SEVERITY: Trivy operator's report about an image, of so many days ago, with a vulnerability of that severity, or
-# none without one.
+# report NAME IMAGE DAYS [SEVERITY]: prints a report of Trivy operator about an image, that many days old, with one vulnerability of this
+# severity, or with none.
 report() {
   local name
   name="$(pinned "$2")"
@@ -47,16 +47,16 @@ report() {
     }}'
 }
 
-# let_write_reports: lets ann write reports in the namespace.
+# let_write_reports: gives ann the permission to write reports in the namespace.
 let_write_reports() {
   accepted admin create role reporter --verb create,update,delete --resource vulnerabilityreports.aquasecurity.github.io
   accepted admin create rolebinding reporter --role reporter --user ann
 }
 
-# is_flagged IMAGE: whether a Deployment with that image is refused because of a report.
+# is_flagged IMAGE: succeeds if a Deployment with that image is refused because of a report.
 is_flagged() { [[ "$(ann create --dry-run=server --filename - <<< "$(deployment probe "$1")" 2>&1)" == *"[vulnerable-image]"* ]]; }
 
-@test "a newer, empty report of a requester does not clear an image" {
+@test "a newer, empty report from the requester does not clear an image" {
   may list vulnerabilityreports.aquasecurity.github.io
   namespace reports
   let_write_reports
@@ -66,7 +66,7 @@ is_flagged() { [[ "$(ann create --dry-run=server --filename - <<< "$(deployment 
   accepted create admin "$(report scanner "$image" 2 CRITICAL)"
   wait_until 30 is_flagged "$image"
   accepted create ann "$(report mine "$image" 0)"
-  # policy-server sees reports in the order in which they were made: when it knows this one, it knows that of ann.
+  # policy-server receives reports in the order of their creation: if it has this one, it also has the one from ann.
   accepted create admin "$(report last "$other" 1 CRITICAL)"
   wait_until 30 is_flagged "$other"
   refused vulnerable-image create ann "$(deployment web "$image")"
@@ -78,7 +78,7 @@ is_flagged() { [[ "$(ann create --dry-run=server --filename - <<< "$(deployment 
   let_write_reports
   local image other
   other="$(image other 1 3)"
-  # The override of these policies is for one repository of the registry.
+  # The override in this policy is for one repository path.
   push_image required/app "$NAMESPACE" "$(ago 3)" > /dev/null
   image="$REGISTRY/required/app:$NAMESPACE"
   refused unscanned-image create ann "$(deployment web "$image")"

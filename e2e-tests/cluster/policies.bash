@@ -1,41 +1,41 @@
-# The policies of deploy/ as the suite runs them, in Kubewarden or, without it, as its controller would register them. To be
-# sourced by bash.
+# The policies of deploy/ in the form that the suite runs: in Kubewarden, or registered the way its controller does it. Bash scripts
+# source this file.
 
-# The label of a namespace that says by which policies the suite has it judged.
+# The label of a namespace that selects the policies for it.
 POLICIES_LABEL=e2e.container-patch.dev/policies
 
-# What is tried besides the pairs. Each is enforce.yaml with settings changed by a jq program, for the namespaces that name it.
-# shellcheck disable=SC2016 # The programs are jq's, and so are the variables in them.
+# Single policies: enforce.yaml with its settings changed by a jq program, for the namespaces with this label value.
+# shellcheck disable=SC2016 # The variables are those of the jq programs.
 declare -A VARIANTS=(
   # enforce.yaml without pin.yaml.
   [alone]='.'
-  # The requester names the registries that are asked.
+  # The requester chooses the registries.
   [any-registry]='del(.registries)'
   # Nodes of two platforms.
   [two-platforms]='.platforms = ["linux/amd64", "linux/arm64"]'
-  # The API server says who may break the glass.
+  # RBAC decides who may use break-glass.
   [break-glass]='.breakGlass.rbac = true'
-  # Reports are read in the namespace of the workload; images under required/ need one.
+  # Reports are read from the namespace of the workload. Images below required/ must have one.
   [reports]='.scan.reports = [{source: "trivyOperator"}] | .overrides = [{images: ["\($registry)/required/*"], scan: (.scan + {require: true})}]'
-  # Stale images are warned about, but those of the one registry are refused; some of Docker Hub are not looked at.
+  # Stale images are warnings, but denied from one registry. Some images of Docker Hub are exempt.
   [strict-registry]='del(.registries) | .exempt = ["docker.io/e2e/*"] | .schedule.action = "warn" | .overrides = [{images: ["\($registry)/*"], schedule: {action: "deny"}}]'
 )
 
-# Pairs of pin.yaml and enforce.yaml, both changed by a jq program, for the namespaces that name it.
+# Pairs of pin.yaml and enforce.yaml, both changed by a jq program, for the namespaces with this label value.
 declare -A PAIRS=(
   [shipped]='.'
-  # Pods whose digests no record vouches for are judged as those of users.
+  # Controllers' pods without a record are judged like those of users.
   [unrecorded-denied]='if .spec.mutating then . else .spec.settings.enforcement.unrecordedPods = "deny" end'
-  # pin.yaml does not change anything yet.
+  # pin.yaml is in monitor mode.
   [pin-monitored]='if .spec.mutating then .spec.mode = "monitor" else . end'
-  # There are the policies for Argo Rollouts, too.
+  # Also with the policies for Argo Rollouts.
   [rollouts]='.'
 )
 
-# policy FILE NAMESPACES [SETTINGS_JQ] [POLICY_JQ]: prints the policies in deploy/FILE.yaml as JSON: their settings and rules, with the
-# suite's registries among those that may be asked, in the mode `protect`, for namespaces with that label.
+# policy FILE NAMESPACES [SETTINGS_JQ] [POLICY_JQ]: prints the policies in deploy/FILE.yaml as JSON, with the registries of the suite
+# added to `registries`, in the mode `protect`, for namespaces with this label value.
 policy() {
-  # kubectl reads YAML.
+  # kubectl converts the YAML to JSON.
   kubectl annotate --local --filename "$ROOT/deploy/$1.yaml" --output json e2e.container-patch.dev/file="$1" \
     | jq --arg key "$POLICIES_LABEL" --arg namespaces "$2" --arg registry "$REGISTRY" \
       --arg stoppable "${STOPPABLE_REGISTRY:-}" '
@@ -46,7 +46,7 @@ policy() {
       | '"${4:-.}"
 }
 
-# write_policies: writes all policies into CLUSTER/policies.json, a List.
+# write_policies: writes all policies to CLUSTER/policies.json as a List.
 write_policies() {
   local pair variant
   {
@@ -61,7 +61,7 @@ write_policies() {
   } | jq -s '{apiVersion: "v1", kind: "List", items: .}' > "$CLUSTER/policies.json"
 }
 
-# apply_policies: gives the policies in CLUSTER/policies.json to Kubewarden, and waits until it enforces them.
+# apply_policies: applies the policies in CLUSTER/policies.json, and waits until Kubewarden enforces them.
 apply_policies() {
   jq --arg wasm "${CLUSTER_MODULE:-}" --arg server "${CLUSTER_POLICY_SERVER:-default}" --arg run "$RUN" '.items |= map(
       .metadata.labels["e2e.container-patch.dev/run"] = $run
@@ -72,18 +72,18 @@ apply_policies() {
     --for condition=PolicyUniquelyReachable --timeout 300s
 }
 
-# delete_policies: deletes what a run has made in a cluster of somebody else.
+# delete_policies: deletes the policies and namespaces that a run has created in an existing cluster.
 delete_policies() {
   kubectl delete clusteradmissionpolicies,namespaces --selector "e2e.container-patch.dev/run=$RUN" --wait=false
 }
 
-# What follows stands in for Kubewarden's controller.
+# The functions below replace the controller of Kubewarden.
 
-# write_module FILE: writes the module with the least metadata without which policy-server does not run it. `kwctl annotate` adds
-# them in a release; they are a custom section of WebAssembly, whose lengths are LEB128.
+# write_module FILE: writes the module with the minimum of metadata that policy-server requires. In a release, `kwctl annotate` adds the
+# metadata. They are a custom section of WebAssembly, with lengths in LEB128.
 write_module() {
   local name=io.kubewarden.metadata metadata='{"protocolVersion":"v1","rules":[],"mutating":true}' length
-  # Two bytes hold lengths from 128 to 16383; longer encodings of shorter ones are valid, too.
+  # Two bytes can encode lengths up to 16383. Padding of shorter lengths is valid.
   length=$((1 + ${#name} + ${#metadata}))
   {
     cat "$POLICY_WASM"
@@ -92,12 +92,12 @@ write_module() {
   } > "$1"
 }
 
-# start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and has the API server call it.
+# start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and registers it as a webhook.
 start_policy_server() {
   make_kubeconfig policy-server "$POLICY_SERVER_USER"
   make_certificate webhook /CN=policy-server extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
   write_module "$CLUSTER/module.wasm"
-  # What the controller makes of a policy: JSON is YAML.
+  # The format in which the controller passes policies to policy-server. JSON is valid YAML.
   jq --arg wasm "file://$CLUSTER/module.wasm" '[.items[] | {key: "clusterwide-\(.metadata.name)", value: (.spec | {
       module: $wasm, policyMode: .mode, allowedToMutate: .mutating, settings, timeoutEvalSeconds,
       contextAwareResources: (.contextAwareResources // []), hostCapabilities: ["*"]
@@ -120,7 +120,7 @@ start_policy_server() {
     })' "$CLUSTER/policies.json" | kubectl apply --filename -
 }
 
-# run_policy_server: starts policy-server with what `start_policy_server` wrote, and waits until it is ready.
+# run_policy_server: starts policy-server with the files from `start_policy_server`, and waits until it is ready.
 run_policy_server() {
   start policy-server env KUBECONFIG="$CLUSTER/policy-server.kubeconfig" DOCKER_CONFIG="$CLUSTER" HOME="$CLUSTER" \
     policy-server --addr 127.0.0.1 --port "$POLICY_SERVER_PORT" --readiness-probe-port "$READINESS_PORT" \

@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# What was admitted is what runs: the template of a workload has a record of the digest that its image had when a user wrote it, and
-# the controllers' pods have that digest, whatever becomes of the tag and of the registry.
+# Pods run the digest that was admitted: the template of a workload has a record of the digest of its image, from the time when a user
+# wrote the template. Pods of controllers get this digest, even if the tag moves or the registry is down.
 # shellcheck disable=SC2030,SC2031,SC2154 # bats sets `output`, and runs each test in a subshell.
 
 load helpers
 
 setup() {
-  # It can be stopped. A cluster of somebody else has one registry.
+  # A registry that tests can stop. In an existing cluster there is only one registry.
   REGISTRY="${STOPPABLE_REGISTRY:-$REGISTRY}"
 }
 
@@ -20,21 +20,21 @@ start_stoppable() {
   wait_for stoppable 10 curl -sf "http://$STOPPABLE_REGISTRY/v2/"
 }
 
-# registry_is_down: stops the registry, and has policy-server forget what it answered.
+# registry_is_down: stops the registry, and clears the cache of policy-server.
 registry_is_down() {
   stop stoppable
   forget
 }
 
-# move IMAGE DAYS: pushes the tag again, with an image that was built so many days ago.
+# move IMAGE DAYS: moves the tag to an image that was built that many days ago.
 move() {
   local path="${1#"$REGISTRY/"}"
   push_image "${path%:*}" "${path##*:}" "$(ago "$2")" > /dev/null
   forget
 }
 
-# record_of RESOURCE…, recorded_at RESOURCE…: the record of the container `app` in a workload's template, or `none`; when the
-# records were written.
+# record_of RESOURCE…, recorded_at RESOURCE…: print the record of the container `app` in the template of a workload, and the time of the
+# records; `none` if they are missing.
 record_of() { annotation_of app "$@"; }
 recorded_at() { annotation_of recorded-at "$@"; }
 annotation_of() {
@@ -44,19 +44,19 @@ annotation_of() {
     | jq -r --arg key "pin.container-patch.dev/$key" '(.spec.jobTemplate.spec // .spec).template.metadata.annotations[$key] // "none"'
 }
 
-# as_recorded REFERENCE: a jq program that writes a record of the container `app` into the template of a workload.
+# as_recorded REFERENCE: prints a jq program that adds a record for the container `app` to the template of a workload.
 as_recorded() { echo '.spec.template.metadata.annotations["pin.container-patch.dev/app"] = "'"$1"'"'; }
 
-# pod_as_recorded REFERENCE: the same for a pod.
+# pod_as_recorded REFERENCE: prints the same for a pod.
 pod_as_recorded() { echo '.metadata.annotations["pin.container-patch.dev/app"] = "'"$1"'"'; }
 
-# resolved: which containers the pinning policy says that it looked up, of each pod that says so.
+# resolved: prints the lists of resolved images of the pods.
 resolved() { admin get pods --output json | jq -r '.items[].metadata.annotations["container-patch.dev/resolved"] // empty'; }
 
-# template_of RESOURCE…: the template of a workload.
+# template_of RESOURCE…: prints the template of a workload.
 template_of() { admin get "$@" --output json | jq -S '.spec.template'; }
 
-# has_rolled_out: whether the Deployment `web` has been seen by its controller, which counts its revisions in an annotation.
+# has_rolled_out: succeeds if the controller of the Deployment `web` has annotated it with its revision.
 has_rolled_out() { [ -n "$(admin get deployment web --output jsonpath='{.metadata.annotations.deployment\.kubernetes\.io/revision}')" ]; }
 
 # evict NAME: evicts that pod, as `kubectl drain` does.
@@ -67,8 +67,8 @@ evict() {
     | accepted otto create --raw "/api/v1/namespaces/$NAMESPACE/pods/$1/eviction" --filename -
 }
 
-# live_on IMAGE: the pods of the Deployment `web`, which has one, are deleted, scaled to three and evicted, and all that replace them
-# have that image.
+# live_on IMAGE: deletes the pod of the Deployment `web`, scales the Deployment to three pods and evicts them. All replacements must have
+# that image.
 live_on() {
   local before evicted
   remake_pods
@@ -85,7 +85,7 @@ live_on() {
   wait_for_pods "$1"
 }
 
-# refused_pods CODE: waits until a controller's pod has been refused for a finding of that code.
+# refused_pods CODE: waits until a controller's pod has been refused with that code.
 refused_pods() {
   if ! wait_until 20 has_refused_pods "$1"; then
     printf 'expected a pod to be refused for [%s]; pods: %s; events:\n' "$1" "$(pod_images | paste -sd' ')"
@@ -95,7 +95,7 @@ refused_pods() {
 }
 has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate --output jsonpath='{.items[*].message}')" == *"[$1]"* ]]; }
 
-@test "a tag that is pushed again as an old image reaches no pod of the Deployment that was admitted before" {
+@test "a tag that moves to a stale image does not reach the pods of an admitted Deployment" {
   namespace shipped
   local image first
   image="$(image app 1 3)"
@@ -106,19 +106,19 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   move "$image" 120
   refused stale-image create ann "$(pod shell "$image")"
   live_on "$first"
-  # Git has the tag, and the cluster what it meant.
+  # The image field has the tag from Git, and the record has the digest.
   [ "$(image_of deployment web)" = "$image" ]
   [ "$(record_of deployment web)" = "$first" ]
   [ "$(resolved)" = "" ]
   stays 3 has_replica_sets 1
   if [ -n "${OWN_CONTROL_PLANE:-}" ]; then
-    # No controller's pod needed leniency for the lack of a record.
+    # All pods of controllers had a record.
     [ "$(events '.annotations | tostring | test("unrecordedPods")')" = "" ]
   fi
 }
 
-@test "while the registry is down, the pods of an admitted Deployment are deleted, scaled and evicted, and the next ones are pinned" {
-  own_control_plane "the registry is not ours to stop"
+@test "while the registry is down, pods of an admitted Deployment can be deleted, scaled and evicted, and new ones are pinned" {
+  own_control_plane "this test stops the registry"
   namespace shipped
   local image first
   image="$(image app 1 3)"
@@ -132,7 +132,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   stays 3 has_replica_sets 1
 }
 
-@test "rollout restart takes what the tag is now, and judges it" {
+@test "rollout restart records and judges the current digest of the tag" {
   namespace shipped
   local image first second at
   image="$(image app 1 3)"
@@ -153,7 +153,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
 
   move "$image" 120
   refused stale-image ann rollout restart deployment web
-  # What to write where it should stay.
+  # The message says how to keep the recorded digest.
   assert_contains "$output" "to keep the digest recorded before, write \`$second\`"
   assert_contains "$output" "$(pinned "$image")"
   [ "$(record_of deployment web)" = "$second" ]
@@ -162,7 +162,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   stays 3 has_replica_sets 2
 }
 
-@test "what rollout restart would not take is kept by the recorded digest, written as the image" {
+@test "if the current image of a tag is refused, the recorded digest can be written as the image" {
   namespace shipped
   local image first
   image="$(image app 1 3)"
@@ -173,14 +173,14 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   refused stale-image ann set env deployment web COLOR=green
   accepted ann set image deployment web app="$first"
   accepted ann set env deployment web COLOR=green
-  # The digest that is written wins, and removes the record.
+  # The digest in the image field has precedence, and the record is removed.
   [ "$(record_of deployment web)" = none ]
   [ "$(image_of deployment web)" = "$first" ]
   wait_for_pods "$first"
 }
 
 @test "rollout restart while the registry is down keeps the record, with a warning" {
-  own_control_plane "the registry is not ours to stop"
+  own_control_plane "this test stops the registry"
   namespace shipped
   local image other first
   image="$(image app 1 3)"
@@ -197,12 +197,12 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   # Both revisions have the same digest.
   accepted ann rollout undo deployment web
   [ "$(record_of deployment web)" = "$first" ]
-  # No record says what this one is.
+  # This image has no record.
   refused evidence-unavailable ann set image deployment web app="$other"
   stays 3 has_replica_sets 2
 }
 
-@test "rollout undo brings the old record back, and not what the tag is now" {
+@test "rollout undo restores the old record, not the current digest of the tag" {
   namespace shipped
   local image first second at
   image="$(image app 1 3)"
@@ -223,14 +223,14 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann rollout undo deployment web
   wait_for_pods "$second"
   [ "$(record_of deployment web)" = "$second" ]
-  # The deployment controller writes the old template itself.
+  # With this annotation the deployment controller writes the old template.
   accepted ann annotate deployment web deprecated.deployment.rollback.to=0
   wait_for_pods "$first"
   [ "$(recorded_at deployment web)" = "$at" ]
   stays 3 has_replica_sets 2
 }
 
-@test "rollout undo between two revisions of one digest goes back to the first ReplicaSet" {
+@test "rollout undo between two revisions with the same digest goes back to the first ReplicaSet" {
   namespace shipped
   local image first at
   image="$(image app 1 3)"
@@ -269,7 +269,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   stays 3 has_replica_sets 3
 }
 
-@test "the recorded digest of an image that has grown stale can be written as the image" {
+@test "the recorded digest of an image that has become stale can be written as the image" {
   namespace none
   local image stale
   image="$(image app 1 120)"
@@ -283,7 +283,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   wait_for_pods "$stale"
 }
 
-@test "rollout undo to a record of an image that has grown stale is refused" {
+@test "rollout undo to a record of an image that has become stale is refused" {
   namespace none
   local image stale fresh
   image="$(image app 1 120)"
@@ -300,7 +300,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   wait_for_pods "$fresh"
 }
 
-@test "kubectl apply, replace and diff of the same manifest change nothing, however the tag has moved" {
+@test "kubectl apply, replace and diff of the same manifest change nothing, even if the tag has moved" {
   namespace shipped
   local image first manifest="$BATS_TEST_TMPDIR/web.json" generation template pods
   image="$(image app 1 3)"
@@ -318,7 +318,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann apply --filename "$manifest"
   accepted ann diff --filename "$manifest"
   [ "$(admin get deployment web --output jsonpath='{.metadata.generation}')" = "$generation" ]
-  # It removes the annotations of the Deployment, too, and the controller's among them; that counts as a generation.
+  # This also removes the annotations of the Deployment, such as the one of its controller, which increases the generation.
   accepted ann replace --filename "$manifest"
   [ "$(template_of deployment web)" = "$template" ]
   wait_until 20 has_rolled_out
@@ -326,7 +326,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   [ "$(pod_ids)" = "$pods" ]
 }
 
-@test "kubectl apply --server-side and diff --server-side of the same manifest change nothing, however the tag has moved" {
+@test "kubectl apply --server-side and diff --server-side of the same manifest change nothing, even if the tag has moved" {
   namespace shipped
   local image first manifest="$BATS_TEST_TMPDIR/web.json" generation template
   image="$(image app 1 3)"
@@ -362,12 +362,12 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann diff --filename "$manifest"
 }
 
-@test "pods of a StatefulSet have the digest that was recorded for their revision" {
+@test "pods of a StatefulSet have the recorded digest of their revision" {
   namespace shipped
   local image first second
   image="$(image app 1 3)"
   first="$(pinned "$image")"
-  # One pod, since the next one waits until the first one is ready.
+  # Only one pod, because the second one would wait until the first one is ready.
   accepted create ann "$(stateful_set "$image" | jq -c '.spec.replicas = 1 | .spec.updateStrategy.rollingUpdate.partition = 1')"
   wait_for_pods "$first"
   [ "$(record_of statefulset web)" = "$first" ]
@@ -379,7 +379,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   accepted ann rollout restart statefulset web
   [ "$(record_of statefulset web)" = "$second" ]
   wait_until 20 has_revisions 2
-  # The update does not reach the pod, and neither does the new digest.
+  # The partition keeps the update from the pod, and so the new digest.
   remake_pods
   wait_for_pods "$first"
   move "$image" 120
@@ -395,7 +395,7 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   stays 3 has_revisions 2
 }
 
-@test "kubectl apply and replace of the same StatefulSet change nothing, however the tag has moved" {
+@test "kubectl apply and replace of the same StatefulSet change nothing, even if the tag has moved" {
   namespace shipped
   local image first manifest="$BATS_TEST_TMPDIR/web.json"
   image="$(image app 1 3)"
@@ -413,13 +413,13 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   has_revisions 1
 }
 
-@test "pods of a DaemonSet have the digest that was recorded for their revision" {
-  own_control_plane "nodes are not ours to make"
+@test "pods of a DaemonSet have the recorded digest of their revision" {
+  own_control_plane "this test creates a node"
   namespace shipped
   local image first second
   image="$(image app 1 3)"
   first="$(pinned "$image")"
-  # A pod for each node.
+  # A DaemonSet has a pod on each node.
   NODE=e2e-records
   accepted create kubectl '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "'"$NODE"'"}}'
   accepted create ann "$(deployment web "$image" '.kind = "DaemonSet" | del(.spec.replicas, .spec.strategy)')"
@@ -440,14 +440,14 @@ has_refused_pods() { [[ "$(admin get events --field-selector reason=FailedCreate
   stays 3 has_revisions 2
 }
 
-# job IMAGE: a Job `once` with that image.
+# job IMAGE: prints a Job `once` with that image.
 job() {
   jq -nc --arg image "$1" '{
     apiVersion: "batch/v1", kind: "Job", metadata: {name: "once"},
     spec: {template: {spec: {restartPolicy: "Never", containers: [{name: "app", image: $image}]}}}}'
 }
 
-@test "pods of a Job have the digest that was recorded when it was created" {
+@test "pods of a Job have the digest that was recorded when the Job was created" {
   namespace shipped
   local image first
   image="$(image app 1 3)"
@@ -458,7 +458,7 @@ job() {
   move "$image" 120
   remake_pods
   wait_for_pods "$first"
-  # The template of a Job cannot be changed, so a manifest without the record would be refused if it did not get it back.
+  # The template of a Job is immutable: Kubernetes would refuse a manifest without the record if the record were not restored.
   admin get job once --output json | jq 'del(.spec.template.metadata.annotations)' > "$BATS_TEST_TMPDIR/once.json"
   accepted ann replace --filename "$BATS_TEST_TMPDIR/once.json"
   [ "$(record_of job once)" = "$first" ]
@@ -466,7 +466,7 @@ job() {
   [ "$(record_of job once)" = "$first" ]
 }
 
-# cron_job IMAGE: a CronJob `nightly` with that image.
+# cron_job IMAGE: prints a CronJob `nightly` with that image.
 cron_job() {
   local version=batch/v1
   kubectl get --raw "/apis/$version" | jq -e 'any(.resources[]; .name == "cronjobs")' > /dev/null || version=batch/v1beta1
@@ -474,7 +474,7 @@ cron_job() {
     apiVersion: $version, kind: "CronJob", metadata: {name: "nightly"}, spec: {schedule: "0 3 * * *", jobTemplate: {spec}}}'
 }
 
-# is_due: has the controller find that the CronJob `nightly` has not run since yesterday.
+# is_due: sets the last run of the CronJob `nightly` to yesterday, so that its controller starts a Job.
 is_due() {
   local path
   path="$(admin get cronjob nightly --output json | jq -r '"/apis/\(.apiVersion)/namespaces/\(.metadata.namespace)/cronjobs/nightly/status"')"
@@ -482,7 +482,7 @@ is_due() {
     | accepted admin replace --raw "$path" --filename -
 }
 
-@test "Jobs of a CronJob have the digest that was recorded when the CronJob was written, by hand and by its controller" {
+@test "Jobs that a user or the controller creates from a CronJob have the recorded digest of the CronJob" {
   namespace shipped
   local image first second
   image="$(image app 1 3)"
@@ -498,7 +498,7 @@ is_due() {
   is_due
   wait_for_pods "$first" "$first"
   accepted ann patch cronjob nightly --type merge --patch '{"spec": {"suspend": true}}'
-  # A change of its template renews it.
+  # A change of the template renews the record.
   refused stale-image ann set env cronjob nightly COLOR=green
   assert_contains "$output" "to keep the digest recorded before, write \`$first\`"
   move "$image" 2
@@ -507,7 +507,7 @@ is_due() {
   [ "$(record_of cronjob nightly)" = "$second" ]
 }
 
-@test "a Deployment from before the policies gets its first record when its template changes, and not when it is scaled or labelled" {
+@test "a Deployment older than the policies gets its first record when its template changes, not when it is scaled or labelled" {
   namespace none
   local image
   image="$(image app 1 3)"
@@ -524,7 +524,7 @@ is_due() {
   remake_pods
   wait_for_pods "$(pinned "$image")"
   [ "$(resolved)" = app ]
-  # A ReplicaSet whose template is not that of its Deployment makes the controller create another one.
+  # If the template of the new ReplicaSet differed from that of the Deployment, the controller would create another one.
   accepted ann delete replicasets --all
   wait_until 20 has_replica_sets 1
   stays 3 has_replica_sets 1
@@ -535,21 +535,21 @@ is_due() {
   wait_for_pods "$(pinned "$image")"
   wait_until 20 nothing_is_resolved
   stays 4 has_replica_sets 2
-  # Its first revision has no record to go back to.
+  # The first revision has no record, so rollout undo looks up the tag.
   accepted ann rollout undo deployment web
   [ "$(record_of deployment web)" = "$(pinned "$image")" ]
   wait_until 20 has_replica_sets 3
-  # The controller goes back to it as it is.
+  # The deployment controller restores the first revision without a record.
   accepted ann annotate deployment web deprecated.deployment.rollback.to=1
   wait_until 20 is_recorded none deployment web
   stays 3 has_replica_sets 3
   is_recorded none deployment web
 }
-# is_recorded RECORD RESOURCE…: whether that is the record of the container `app` in a workload's template.
+# is_recorded RECORD RESOURCE…: succeeds if the template of a workload has this record for the container `app`.
 is_recorded() { [ "$(record_of "${@:2}")" = "$1" ]; }
 nothing_is_resolved() { [ -z "$(resolved)" ]; }
 
-@test "a StatefulSet from before the policies makes no revision when it is scaled or labelled" {
+@test "a StatefulSet older than the policies gets no new revision when it is scaled or labelled" {
   namespace none
   local image
   image="$(image app 1 3)"
@@ -564,7 +564,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   [ "$(record_of statefulset web)" = none ]
 }
 
-@test "the first record of a Deployment from before the policies is judged" {
+@test "the first record of a Deployment older than the policies is judged" {
   namespace none
   local image
   image="$(image app 1 120)"
@@ -576,7 +576,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   [ "$(record_of deployment web)" = none ]
 }
 
-@test "pods of a Deployment from before the policies are warned about, whatever their tag is now, and their annotations cannot hide it" {
+@test "findings about pods of a Deployment older than the policies are warnings, and annotations of the pods cannot hide them" {
   namespace none
   local image found
   image="$(image app 1 3)"
@@ -593,7 +593,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   fi
 }
 
-@test "with unrecordedPods: deny, a moved tag reaches no pod of a Deployment from before the policies either" {
+@test "with unrecordedPods: deny, a moved tag does not reach the pods of a Deployment older than the policies" {
   namespace none
   local image first
   image="$(image app 1 3)"
@@ -602,18 +602,18 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   wait_for_pods "$image"
   judge_by unrecorded-denied
   accepted otto delete pods --all --wait=false
-  # It is judged, and fresh.
+  # The digest is judged and is fresh.
   wait_for_pods "$first"
   move "$image" 120
   accepted otto delete pods --all --wait=false
   refused_pods stale-image
   wait_for_pods
-  # A digest that is written needs no record.
+  # A digest in the image field needs no record.
   accepted ann set image deployment web app="$first"
   wait_for_pods "$first"
 }
 
-@test "with unrecordedPods: deny, pods whose digest is recorded or written in their workload are made after it has grown stale" {
+@test "with unrecordedPods: deny, pods with a recorded or written digest are created after their image has become stale" {
   namespace none
   local image stale
   image="$(image app 1 120)"
@@ -627,8 +627,8 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   wait_for_pods "$stale" "$stale"
 }
 
-@test "with unrecordedPods: deny, pods with records are made while the registry is down" {
-  own_control_plane "the registry is not ours to stop"
+@test "with unrecordedPods: deny, pods with records are created while the registry is down" {
+  own_control_plane "this test stops the registry"
   namespace unrecorded-denied
   local image first
   image="$(image app 1 3)"
@@ -639,7 +639,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   live_on "$first"
 }
 
-@test "a forged record is judged as the digest it names, in a workload, in a ReplicaSet and on a bare pod" {
+@test "the digest in a forged record is judged, in a workload, in a ReplicaSet and on a bare pod" {
   namespace shipped
   local image stale fresh absent kept
   image="$(image app 1 120)"
@@ -653,7 +653,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   refused evidence-unavailable create ann "$(deployment web "$image" "$(as_recorded "$absent")")"
   refused evidence-unavailable create ann "$(pod shell "$image" | jq -c "$(pod_as_recorded "$absent")")"
 
-  # One that was forged in a workload that was admitted.
+  # A forged record in an admitted workload.
   accepted create ann "$(deployment web "$image")"
   wait_for_pods "$fresh"
   refused stale-image ann patch deployment web --patch "$(deployment web "$image" "$(as_recorded "$stale")" | jq -c '{spec: {template: .spec.template}}')"
@@ -661,7 +661,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
     --patch "$(deployment web "$image" "$(as_recorded "$stale")" | jq -c '{spec: {template: {metadata: {annotations: .spec.template.metadata.annotations}}}}')"
   [ "$(record_of deployment web)" = "$fresh" ]
 
-  # One of another image, or no record at all, is renewed.
+  # A record of another image, or an invalid record, is renewed.
   for kept in "$REGISTRY/$NAMESPACE/other:1@${stale#*@}" "$image" "${stale/:1@/:2@}" '<>&@' ''; do
     accepted ann delete deployment web --wait=false
     accepted create ann "$(deployment web "$image" "$(as_recorded "$kept") | .spec.template.metadata.annotations[\"pin.container-patch.dev/gone\"] = \"$stale\"")"
@@ -670,7 +670,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   done
 }
 
-@test "a ControllerRevision with a forged record is judged as the digest it names" {
+@test "the digest in a forged record of a ControllerRevision is judged" {
   namespace shipped
   local image stale fresh revision
   image="$(image app 1 120)"
@@ -687,7 +687,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   accepted otto annotate controllerrevision "$(jq -r .metadata.name <<< "$revision")" team=shop
 }
 
-@test "a valid record that a user brings along stays, as from a backup" {
+@test "a valid record in a user's manifest stays, as after a restore from a backup" {
   namespace shipped
   local image first
   image="$(image app 1 3)"
@@ -713,7 +713,7 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   wait_for_pods
 }
 
-@test "where the pinning policy is not there, or in monitor, a forged record gains nothing" {
+@test "without the pinning policy, or with it in monitor mode, a forged record does not admit a stale image" {
   local image fresh policies
   for policies in alone pin-monitored; do
     namespace "$policies"
@@ -722,14 +722,14 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
     push_image "$NAMESPACE/app" 1 "$(ago 120)" > /dev/null
     refused stale-image create ann "$(pod shell "$image" | jq -c "$(pod_as_recorded "$fresh")")"
     assert_contains "$output" "[unpinned-image]"
-    # The template is judged by the record; the pods have the tag, and are judged by it.
+    # The template is judged by the record. The pods have only the tag, and are judged by it.
     accepted create ann "$(deployment web "$image" "$(as_recorded "$fresh")")"
     refused_pods stale-image
     wait_for_pods
   done
 }
 
-@test "containers of any name have a record, and those of every kind with a template" {
+@test "containers of any name get a record, in ReplicationControllers and PodTemplates, too" {
   namespace shipped
   local image other first long made
   image="$(image app 1 3)"
@@ -756,14 +756,14 @@ nothing_is_resolved() { [ -z "$(resolved)" ]; }
   [ "$(jq -r '.template.metadata.annotations["pin.container-patch.dev/app"]' <<< "$made")" = "$first" ]
 }
 
-# owned NAME IMAGE JQ: a ReplicaSet that is controlled by a ConfigMap of the namespace, as the controllers of others make them.
+# owned NAME IMAGE [JQ]: prints a ReplicaSet with a ConfigMap as its controller, similar to one that a third-party controller creates.
 owned() {
   local owner
   owner="$(admin get configmap owner --output json | jq -c '{apiVersion, kind, name: .metadata.name, uid: .metadata.uid, controller: true}')"
   deployment "$1" "$2" "${3:-.}" | jq -c --argjson owner "$owner" '.kind = "ReplicaSet" | del(.spec.strategy) | .metadata.ownerReferences = [$owner]'
 }
 
-@test "a ReplicaSet that has a controller gets no record, though a user creates and changes it" {
+@test "a ReplicaSet with a controller gets no record, even if a user creates and changes it" {
   namespace shipped
   local image
   image="$(image app 1 3)"
@@ -774,12 +774,12 @@ owned() {
   accepted otto patch replicaset web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'
   [ "$(record_of replicaset web)" = none ]
   [ "$(recorded_at replicaset web)" = none ]
-  # Without one it is a workload as others.
+  # A ReplicaSet without a controller gets a record.
   accepted create ann "$(deployment bare "$image" '.kind = "ReplicaSet" | del(.spec.strategy)')"
   [ "$(record_of replicaset bare)" = "$(pinned "$image")" ]
 }
 
-@test "with unrecordedPods: deny, a ReplicaSet that has a controller, and so no record, gets no moved tag in" {
+@test "with unrecordedPods: deny, a moved tag does not reach the pods of a ReplicaSet with a controller" {
   namespace unrecorded-denied
   local image
   image="$(image app 1 3)"
@@ -792,11 +792,11 @@ owned() {
   wait_for_pods
 }
 
-# rollout NAME IMAGE [JQ]: a Rollout of Argo, with the template of a Deployment.
+# rollout NAME IMAGE [JQ]: prints a Rollout of Argo with the template of a Deployment.
 rollout() { deployment "$1" "$2" '.apiVersion = "argoproj.io/v1alpha1" | .kind = "Rollout" | del(.spec.strategy) | '"${3:-.}"; }
 
-@test "a custom resource that the policies know gets a record, and the ReplicaSets that its controller makes keep it as it is" {
-  own_control_plane "definitions of resources are not ours to make"
+@test "a custom workload gets a record, and the ReplicaSets of its controller keep it unchanged" {
+  own_control_plane "this test creates a CustomResourceDefinition"
   accepted kubectl apply --filename - <<< '{
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "rollouts.argoproj.io"},
     "spec": {"group": "argoproj.io", "scope": "Namespaced", "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout"},
@@ -812,7 +812,7 @@ rollout() { deployment "$1" "$2" '.apiVersion = "argoproj.io/v1alpha1" | .kind =
   [ "$(record_of rollout web)" = "$first" ]
   move "$image" 120
 
-  # What its controller does, whose account is a user to the policies.
+  # The same requests as from its controller, which counts as a user.
   accepted otto create configmap owner
   template="$(template_of rollout web)"
   accepted create otto "$(owned web "$image" ".spec.template = $template")"
@@ -833,7 +833,7 @@ rollout() { deployment "$1" "$2" '.apiVersion = "argoproj.io/v1alpha1" | .kind =
   second="$(pinned "$image")"
   accepted otto patch rollout web --type merge --patch '{"spec": {"template": {"metadata": {"labels": {"color": "green"}}}}}'
   [ "$(record_of rollout web)" = "$second" ]
-  # The former template, as an undo writes it.
+  # The previous template, as an undo writes it.
   accepted otto patch rollout web --type json --patch "$(jq -nc --argjson template "$template" '[{op: "replace", path: "/spec/template", value: $template}]')"
   [ "$(template_of rollout web)" = "$template" ]
 }
