@@ -20,6 +20,10 @@ teardown_file() {
   kill "$REGISTRY_PID"
 }
 
+setup() {
+  source "$BATS_TEST_DIRNAME/../hack/registry.bash"
+}
+
 # run_rule KIND IMAGE ROLLOUT [JQ [ENFORCEMENT [PLATFORMS]]]: runs the policy for a new workload, with only this rule enabled and with
 # these settings. A jq program can change the request.
 run_rule() {
