@@ -115,7 +115,7 @@ refusal_of() {
   namespace any-registry
   refusal_of "$REGISTRY/$NAMESPACE/none:1"
   [[ "$MESSAGE" != *http* ]]
-  assert_contains "$MESSAGE" "not found"
+  assert_contains "$MESSAGE" "the registry has no such image"
   refusal_of "$PRIVATE_REGISTRY/app:1"
   [[ "$MESSAGE" != *http* ]]
   assert_contains "$MESSAGE" "unauthorized"

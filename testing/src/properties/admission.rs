@@ -194,10 +194,12 @@ fn check_annotation(object: &Value, template: &str, key: &str, value: Option<&st
             ensure!(value.split(',').all(is_known), "{key}: {value}: expected containers of the pod");
         }
         _ => {
+            // A record that an UPDATE removes is restored in its own spelling.
+            let record = Reference::parse(value).ok().filter(|record| record.digest().is_some());
             let matches = |image: &&str| {
                 let Ok(image) = Reference::parse(image) else { return false };
-                let digest = value.strip_prefix(&image.normalized());
-                image.digest().is_none() && digest.is_some_and(|digest| digest.starts_with("@sha"))
+                let tagged = record.as_ref().and_then(Reference::tagged);
+                image.digest().is_none() && tagged.is_some() && tagged == image.tagged()
             };
             let images = images_of_record(object, template, key);
             ensure!(
