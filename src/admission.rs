@@ -3,6 +3,8 @@
 mod images;
 mod refusal;
 
+use serde_json::value::RawValue;
+
 use crate::config::raw::RawSettings;
 use crate::enforcement::scope::{Scope, scope};
 use crate::evidence::Evidence;
@@ -12,10 +14,12 @@ use crate::request::{AdmissionRequest, Payload};
 use crate::response::Verdict;
 use crate::rules::rule::Context;
 use crate::rules::{self, RuleAnnotations, Rules};
-use crate::settings::{RequestSettings, SettingsAt};
+use crate::settings::{General, RequestSettings, SettingsAt};
+use crate::workload::Unlisted;
 use crate::workload::change;
 use crate::workload::kinds::Placement;
 use crate::workload::records;
+use crate::workload::site::Workload;
 use crate::{settings, workload};
 use images::ImageJudge;
 
@@ -60,7 +64,7 @@ fn judge_object(
     host: &dyn Host,
 ) -> Result<Verdict, Finding> {
     let general = settings.general();
-    let read = |object| workload::read(&request.kind, object, &general.custom_workloads, rules::reads_pod_annotation);
+    let read = |object| read_object(request, general, object);
     let object = request.object().ok_or_else(|| refusal::no_object(request))?;
     let mut workload = read(object).map_err(|cause| refusal::unlisted(request, cause))?;
     refusal::check_size(request, &workload)?;
@@ -84,12 +88,21 @@ fn judge_object(
     images.verdict()
 }
 
+/// Reads an object of a request as rules need it.
+fn read_object<'r>(
+    request: &AdmissionRequest<'_>,
+    settings: &'r General,
+    object: &'r RawValue,
+) -> Result<Workload<'r>, Unlisted> {
+    workload::read(&request.kind, object, &settings.custom_workloads, rules::reads_pod_annotation)
+}
+
 /// Whether an UPDATE does not change the images of its object.
 #[cold]
 fn keeps_images(request: &AdmissionRequest<'_>, settings: &RequestSettings<'_>) -> bool {
     let (Some(object), Some(old)) = (request.object(), request.old_object()) else { return false };
     let general = settings.general();
-    let read = |object| workload::read(&request.kind, object, &general.custom_workloads, rules::reads_pod_annotation);
+    let read = |object| read_object(request, general, object);
     match (read(object), read(old)) {
         (Ok(now), Ok(before)) => change::keeps_images(now, before, general.configured_platforms()),
         _ => change::changes_only_metadata(object, old),

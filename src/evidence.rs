@@ -8,7 +8,7 @@ pub mod time;
 
 use chrono::{DateTime, Utc};
 
-use crate::finding::{Effect, codes};
+use crate::finding::{Effect, Violation, codes};
 use crate::host::Host;
 use crate::image::RegistryPattern;
 use crate::sanitized::Sanitized;
@@ -55,6 +55,12 @@ impl<'h> Evidence<'h> {
     pub fn effect_of_failure(&self, strictest: Effect) -> Effect {
         if self.registry.is_exhausted() { strictest } else { self.failures.min(strictest) }
     }
+}
+
+/// The finding that something about an image is unknown.
+#[must_use]
+pub fn unverified(effect: Effect, cause: &str) -> Violation {
+    Violation { code: EVIDENCE_UNAVAILABLE, effect, text: format!("could not be verified: {cause}") }
 }
 
 /// An answer, or the reason why there is no answer.

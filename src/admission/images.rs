@@ -9,8 +9,8 @@ use crate::enforcement::downgrade::{self, Downgrade, Reason};
 use crate::enforcement::exceptions::Exceptions;
 use crate::enforcement::settings::Treatment;
 use crate::enforcement::sink::{BuildSink, ImageSink};
-use crate::evidence::Evidence;
 use crate::evidence::registry::EvidenceGap;
+use crate::evidence::{self, Evidence};
 use crate::finding::{Effect, Finding, Violation};
 use crate::image::{Platforms, Reference};
 use crate::json::edit;
@@ -174,13 +174,13 @@ fn judge_content(
     };
     let builds = match evidence.builds(&image.reference, digest, &image.platforms) {
         Ok(builds) => builds,
-        Err(unknown) => {
-            sink.report(not_known(&unknown, strictest, evidence));
+        Err(gap) => {
+            sink.report(not_known(&gap, strictest, evidence));
             return;
         }
     };
-    if let Some(unknown) = &builds.gap {
-        sink.report(not_known(unknown, strictest, evidence));
+    if let Some(gap) = &builds.gap {
+        sink.report(not_known(gap, strictest, evidence));
     }
     judged.built = builds.oldest().map(|built| built.to_rfc3339_opts(SecondsFormat::Secs, true));
     let mut sink = BuildSink::new(sink);
@@ -193,9 +193,9 @@ fn judge_content(
 
 /// The finding for an unknown image that may run. Only a missing answer of a registry counts as a failure, because the builder of an
 /// index chooses its form.
-fn not_known(unknown: &EvidenceGap, strictest: Effect, evidence: &Evidence<'_>) -> Violation {
-    match unknown {
+fn not_known(gap: &EvidenceGap, strictest: Effect, evidence: &Evidence<'_>) -> Violation {
+    match gap {
         EvidenceGap::NoAnswer(cause) => unverified(strictest, cause, evidence),
-        EvidenceGap::UnsupportedIndex(cause) => refusal::unfit(strictest, cause),
+        EvidenceGap::UnsupportedIndex(cause) => evidence::unverified(strictest, cause),
     }
 }

@@ -99,11 +99,6 @@ pub(super) fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPatt
     Violation { code: UNKNOWN_REGISTRY, effect, text }
 }
 
-/// The finding for an index that cannot be judged.
-pub(super) fn unfit(effect: Effect, cause: &str) -> Violation {
-    Violation { code: EVIDENCE_UNAVAILABLE, effect, text: format!("could not be verified: {cause}") }
-}
-
 /// Whether the failures of registries are logged. A question that was asked only for advice does not count as a failure.
 pub(super) fn is_about_a_failure(finding: &Finding) -> bool {
     [EVIDENCE_UNAVAILABLE, EXCEPTED].contains(&finding.code)

@@ -27,8 +27,7 @@ pub struct ImageSink<'s, 'e> {
 }
 
 impl ImageSink<'_, '_> {
-    fn add(&mut self, image: &str, violation: Violation) -> bool {
-        let image = Sanitized(image).to_string();
+    fn add(&mut self, image: String, violation: Violation) -> bool {
         let mut is_refused = false;
         for violation in self.exceptions.apply(violation) {
             let mut finding = Finding::about_image(self.site.to_string(), image.clone(), violation);
@@ -51,12 +50,11 @@ impl ImageSink<'_, '_> {
 
 impl Sink for ImageSink<'_, '_> {
     fn report(&mut self, violation: Violation) -> bool {
-        let judged = self.judged.as_str().to_owned();
-        self.add(&judged, violation)
+        self.add(Sanitized(self.judged.as_str()).to_string(), violation)
     }
 
     fn report_image_field(&mut self, violation: Violation) -> bool {
-        self.add(self.written.as_str(), violation)
+        self.add(Sanitized(self.written.as_str()).to_string(), violation)
     }
 }
 

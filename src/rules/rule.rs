@@ -164,6 +164,5 @@ pub trait SettingsByImage<S> {
 /// have; a missing answer is never stricter.
 #[must_use]
 pub fn unverified(strictest: Effect, cause: &str, evidence: &Evidence<'_>) -> Violation {
-    let text = format!("could not be verified: {cause}");
-    Violation { code: crate::evidence::EVIDENCE_UNAVAILABLE, effect: evidence.effect_of_failure(strictest), text }
+    crate::evidence::unverified(evidence.effect_of_failure(strictest), cause)
 }

@@ -124,7 +124,7 @@ impl Rule for PinningRule {
                 if image.digest.is_none() && !image.context.request.is_audit() {
                     image.digest = evidence.registry.digest_if_known(&image.reference.registry_name());
                 }
-                report_unpinned(image, image.digest.as_deref(), effect, sink);
+                report_unpinned(image, effect, sink);
             }
             Decision::Record => match self.recording.of(image.index) {
                 Recorded::NotRenewed(cause) => {
@@ -209,14 +209,13 @@ fn digest_of_record<'i>(image: &'i Image<'_>) -> Option<Digest<'i>> {
     image.site.record.as_deref().and_then(|record| record_keys::recorded_digest(record, image.written))
 }
 
-/// Reports an image field without a digest. `digest` is the digest that its tag points at, if known.
-fn report_unpinned(image: &Image<'_>, digest: Option<&str>, effect: Effect, sink: &mut dyn Sink) {
-    let digest = image.reference.digest().map(|digest| digest.as_str().to_owned()).or(digest.map(str::to_owned));
+/// Reports an image field without a digest.
+fn report_unpinned(image: &Image<'_>, effect: Effect, sink: &mut dyn Sink) {
     let is_pod_of_controller = image.context.placement == Placement::Pod && image.context.request.is_by_controller();
     let unused = image.site.record.as_deref().filter(|_| is_pod_of_controller && digest_of_record(image).is_some());
     sink.report_image_field(match unused {
         Some(record) => unpinned_despite_record(record, effect),
-        None => unpinned(image.written, digest.as_deref(), effect),
+        None => unpinned(image.written, image.digest.as_deref(), effect),
     });
 }
 

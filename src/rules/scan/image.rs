@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::reported::MAX_LOOKUPS;
-use super::reported::Reported;
+use super::reported::{MAX_LOOKUPS, Reported};
 use super::result::Scan;
 use crate::evidence::Answer;
 use crate::evidence::registry::{ImageFacts, Registry};
