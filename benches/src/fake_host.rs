@@ -23,6 +23,11 @@ struct ResourceId<'a> {
 }
 
 impl FakeHost {
+    /// Whether it has no responses, because the policy makes no host calls.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The response to a host call.
     ///
     /// # Errors

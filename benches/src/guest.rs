@@ -1,9 +1,11 @@
 //! A Wasm module that runs as in policy-server: it is compiled and linked once, and each evaluation gets a new instance.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use do_nothing_policy::{CAPACITY, MARKER};
 use wapc::WapcHost;
 use wasmtime_provider::wasmtime::{Config, Engine, Module};
 use wasmtime_provider::{EpochDeadlines, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
@@ -24,25 +26,71 @@ pub(crate) struct Guest {
     pub(crate) compile_time: Duration,
 }
 
-impl Guest {
-    /// Compiles a module.
+/// A module file.
+pub(crate) struct ModuleFile {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl ModuleFile {
+    /// Reads a module.
     ///
     /// # Errors
-    /// If it cannot be read, or is not a waPC module.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
-        let name = path.display();
+    /// If it cannot be read.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the module {name}"))?;
+        Ok(Self { name, bytes })
+    }
+
+    /// The module with an answer, if it is the do-nothing policy. Other modules are returned as they are. An answer that is too long for
+    /// the do-nothing policy is cut off.
+    ///
+    /// # Errors
+    /// If the module does not have the place for the answer.
+    pub(crate) fn with_answer(&self, answer: &[u8]) -> Result<Cow<'_, [u8]>> {
+        let Some(marker) = self.bytes.windows(MARKER.len()).position(|bytes| *bytes == MARKER) else {
+            return Ok(Cow::Borrowed(&self.bytes));
+        };
+        let answer = answer.get(..CAPACITY).unwrap_or(answer);
+        let place = [answer, &u32::try_from(answer.len())?.to_le_bytes()].concat();
+        let mut bytes = self.bytes.clone();
+        let start = marker.checked_sub(place.len()).context("the do-nothing policy has no place for an answer")?;
+        bytes.splice(start..marker, place);
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// Compiles the module.
+    ///
+    /// # Errors
+    /// If it is not a waPC module.
+    pub(crate) fn compile(&self) -> Result<Guest> {
+        self.compile_bytes(&self.bytes)
+    }
+
+    /// Compiles the module with an answer, see [`Self::with_answer`].
+    ///
+    /// # Errors
+    /// If it is not a waPC module.
+    pub(crate) fn compile_with_answer(&self, answer: &[u8]) -> Result<Guest> {
+        self.compile_bytes(&self.with_answer(answer)?)
+    }
+
+    fn compile_bytes(&self, bytes: &[u8]) -> Result<Guest> {
+        let name = &self.name;
         let mut config = Config::new();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
         let start = Instant::now();
-        let module = Module::new(&engine, &bytes).map_err(|error| anyhow!("cannot compile {name}: {error:#}"))?;
+        let module = Module::new(&engine, bytes).map_err(|error| anyhow!("cannot compile {name}: {error:#}"))?;
         let compile_time = start.elapsed();
         let linked = WasmtimeEngineProviderBuilder::new().engine(engine).module(module.clone()).build_pre();
         let linked = linked.with_context(|| format!("{name} is not a waPC module"))?;
-        Ok(Self { module, linked, size: bytes.len(), compile_time })
+        Ok(Guest { module, linked, size: bytes.len(), compile_time })
     }
+}
 
+impl Guest {
     /// The compiled module.
     pub(crate) fn module(&self) -> &Module {
         &self.module

@@ -1,5 +1,6 @@
 //! Measures the time and memory that the policy takes at admission, compared with a do-nothing policy.
 
+mod export;
 mod fake_host;
 mod guest;
 mod measure;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
-use guest::Guest;
-use measure::Guests;
+use guest::ModuleFile;
+use measure::Policies;
 use report::Report;
 
 /// Measure the time and memory that the policy takes at admission, compared with a do-nothing policy
@@ -24,9 +25,12 @@ struct Options {
     /// WebAssembly module of the policy
     #[arg(long, value_name = "FILE.wasm")]
     policy: PathBuf,
-    /// WebAssembly module of the policy to compare with
+    /// WebAssembly module of the policy to compare with. The do-nothing policy gives the answers of the policy
     #[arg(long, value_name = "FILE.wasm")]
     against: PathBuf,
+    /// Number of threads that evaluate requests at once [default: number of cores]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Measure only the scenarios whose names contain this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     scenario: String,
@@ -39,6 +43,9 @@ struct Options {
     /// Write a chart of the time by number of containers to this file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+    /// Measure nothing: write the scenarios without host calls to this folder, to measure them in policy-server
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plot", "output", "seconds"])]
+    export: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -52,16 +59,23 @@ enum Output {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let guests = Guests { policy: Guest::load(&options.policy)?, nothing: Guest::load(&options.against)? };
+    let policies = Policies {
+        policy: ModuleFile::read(&options.policy)?.compile()?,
+        nothing: ModuleFile::read(&options.against)?,
+        threads: options.threads.map_or_else(cores, usize::from),
+    };
     let mut scenarios = scenario::all();
     scenarios.retain(|scenario| scenario.name.contains(&options.scenario));
     if scenarios.is_empty() {
         let names: Vec<String> = scenario::all().into_iter().map(|scenario| scenario.name).collect();
         bail!("unknown scenario `{}`; expected part of the name of one of:\n{}", options.scenario, names.join("\n"));
     }
+    if let Some(folder) = &options.export {
+        return export::write(&policies, &scenarios, folder);
+    }
     let time = Duration::from_secs(options.seconds);
-    let measured = scenarios.iter().map(|scenario| guests.measure(scenario, time)).collect::<Result<_>>()?;
-    let report = Report::new(&guests, measured);
+    let measured = scenarios.iter().map(|scenario| policies.measure(scenario, time)).collect::<Result<_>>()?;
+    let report = Report::new(&policies, measured);
     if let Some(path) = &options.plot {
         plot::draw(&report.by_containers(), path)?;
     }
@@ -70,4 +84,9 @@ fn main() -> Result<()> {
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
     Ok(())
+}
+
+/// The number of cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

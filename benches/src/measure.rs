@@ -1,12 +1,17 @@
 //! Times the policy and the do-nothing policy alternately, so that other load on the machine slows both.
+//!
+//! The do-nothing policy gets the same request and settings, and gives the same answer. Each policy runs on several threads at once, as
+//! in policy-server: a page fault that changes a mapping interrupts all of them.
 
+use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, ModuleFile};
 use crate::memory::linear_memory;
 use crate::scenario::{AdmissionResult, Scenario, Target};
 
@@ -17,11 +22,13 @@ pub(crate) const PARTS: usize = 10;
 const MEMORY: usize = 4 << 20;
 
 /// The two policies that are compared.
-pub(crate) struct Guests {
+pub(crate) struct Policies {
     /// The policy.
     pub(crate) policy: Guest,
-    /// The do-nothing policy.
-    pub(crate) nothing: Guest,
+    /// The do-nothing policy, into which the answer of each scenario is written.
+    pub(crate) nothing: ModuleFile,
+    /// How many threads evaluate requests at once.
+    pub(crate) threads: usize,
 }
 
 /// The result of one scenario.
@@ -45,6 +52,8 @@ pub(crate) struct Measurement {
     pub(crate) ratio: f64,
     /// The lowest and the highest ratio among the parts of the measurement.
     pub(crate) ratio_spread: [f64; 2],
+    /// The page faults of an evaluation, of the policy and of the do-nothing policy; null where the system does not count them.
+    pub(crate) page_faults: Option<[f64; 2]>,
     /// The linear memory that the policy used, in bytes.
     pub(crate) linear_memory_bytes: usize,
     /// Whether the targets for time and memory are met.
@@ -54,7 +63,7 @@ pub(crate) struct Measurement {
     pub(crate) target: Option<Target>,
 }
 
-impl Guests {
+impl Policies {
     /// Measures one scenario.
     ///
     /// # Errors
@@ -63,23 +72,31 @@ impl Guests {
         self.measure_checked(scenario, time).with_context(|| format!("scenario `{}`", scenario.name))
     }
 
+    /// The response of the policy.
+    ///
+    /// # Errors
+    /// If it is not the expected one.
+    pub(crate) fn response(&self, scenario: &Scenario) -> Result<Vec<u8>> {
+        let response = self.policy.evaluate(&scenario.payload, &scenario.host)?;
+        check(scenario, &response)?;
+        Ok(response)
+    }
+
     fn measure_checked(&self, scenario: &Scenario, time: Duration) -> Result<Measurement> {
-        check(scenario, &self.policy.evaluate(&scenario.payload, &scenario.host)?)?;
-        let part = time / u32::try_from(PARTS)?;
+        let response = self.response(scenario)?;
+        let nothing = self.nothing.compile_with_answer(&response)?;
+        let half_of_part = time / u32::try_from(2 * PARTS)?;
         let mut parts = Vec::with_capacity(PARTS);
         for _ in 0..PARTS {
-            let start = Instant::now();
-            let mut part_times = Times::default();
-            while start.elapsed() < part || part_times.policy.is_empty() {
-                part_times.policy.push(timed(&self.policy, scenario)?);
-                part_times.nothing.push(timed(&self.nothing, scenario)?);
-            }
-            parts.push(part_times);
+            parts.push(Part {
+                policy: run(&self.policy, scenario, self.threads, half_of_part)?,
+                nothing: run(&nothing, scenario, self.threads, half_of_part)?,
+            });
         }
-        let ratios: Vec<f64> = parts.iter().map(Times::ratio).collect();
-        let all = Times::concat(parts);
+        let ratios: Vec<f64> = parts.iter().map(Part::ratio).collect();
+        let all = Part::concat(parts);
         let (policy_microseconds, nothing_microseconds, ratio) =
-            (median(&all.policy), median(&all.nothing), all.ratio());
+            (median(&all.policy.times), median(&all.nothing.times), all.ratio());
         let linear_memory_bytes = linear_memory(&self.policy, &scenario.payload, &scenario.host)?;
         let is_fast = scenario.target.is_none_or(|target| match target {
             Target::Ratio(most) => ratio <= most,
@@ -89,7 +106,7 @@ impl Guests {
             scenario: scenario.name.clone(),
             containers: scenario.containers,
             object_bytes: scenario.object,
-            evaluations: all.policy.len(),
+            evaluations: all.policy.times.len(),
             policy_microseconds,
             nothing_microseconds,
             ratio,
@@ -97,6 +114,7 @@ impl Guests {
                 ratios.iter().copied().fold(f64::INFINITY, f64::min),
                 ratios.iter().copied().fold(0.0, f64::max),
             ],
+            page_faults: all.page_faults(),
             linear_memory_bytes,
             holds: is_fast && linear_memory_bytes < 4 * scenario.object + MEMORY,
             target: scenario.target,
@@ -104,16 +122,25 @@ impl Guests {
     }
 }
 
-/// The times of both policies, in microseconds.
+/// A part of a measurement.
 #[derive(Default)]
-struct Times {
-    policy: Vec<f64>,
-    nothing: Vec<f64>,
+struct Part {
+    policy: Evaluations,
+    nothing: Evaluations,
 }
 
-impl Times {
+/// Evaluations by one policy.
+#[derive(Default)]
+struct Evaluations {
+    /// The time of each, in microseconds.
+    times: Vec<f64>,
+    /// The page faults of all, 0 where the system does not count them.
+    page_faults: u64,
+}
+
+impl Part {
     fn ratio(&self) -> f64 {
-        median(&self.policy) / median(&self.nothing)
+        median(&self.policy.times) / median(&self.nothing.times)
     }
 
     fn concat(parts: Vec<Self>) -> Self {
@@ -124,6 +151,49 @@ impl Times {
         }
         all
     }
+
+    fn page_faults(&self) -> Option<[f64; 2]> {
+        #[expect(clippy::cast_precision_loss, reason = "both are far below 2^52")]
+        let each = |run: &Evaluations| run.page_faults as f64 / run.times.len() as f64;
+        page_faults_of_thread().map(|_| [each(&self.policy), each(&self.nothing)])
+    }
+}
+
+impl Evaluations {
+    fn extend(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.page_faults += other.page_faults;
+    }
+}
+
+/// Evaluates a scenario on some threads at once, for some time.
+fn run(guest: &Guest, scenario: &Scenario, threads: usize, time: Duration) -> Result<Evaluations> {
+    let one_thread = || -> Result<Evaluations> {
+        let start = Instant::now();
+        let faults = page_faults_of_thread().unwrap_or_default();
+        // Room for all times, so that page faults of a growing list are not counted.
+        let mut times = Vec::with_capacity(4096);
+        while start.elapsed() < time || times.is_empty() {
+            times.push(timed(guest, scenario)?);
+        }
+        Ok(Evaluations { times, page_faults: page_faults_of_thread().unwrap_or_default() - faults })
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one_thread)).collect();
+        let mut all = Evaluations::default();
+        for thread in threads {
+            let Ok(run) = thread.join() else { bail!("a thread of the measurement panicked") };
+            all.extend(run?);
+        }
+        Ok(all)
+    })
+}
+
+/// The page faults of this thread up to now that needed no disk. `None` where the system does not count them.
+fn page_faults_of_thread() -> Option<u64> {
+    // proc_pid_stat(5): `minflt` is field 10. The name of the thread, field 2, is in parentheses and can contain spaces.
+    let stat = fs::read_to_string("/proc/thread-self/stat").ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
 }
 
 fn timed(guest: &Guest, scenario: &Scenario) -> Result<f64> {

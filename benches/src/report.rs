@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::guest::Guest;
-use crate::measure::{Guests, Measurement, PARTS};
+use crate::measure::{Measurement, PARTS, Policies};
 use crate::scenario::Target;
 
 /// The results of a run.
@@ -15,7 +15,7 @@ use crate::scenario::Target;
 pub(crate) struct Report {
     machine: Machine,
     policy: Module,
-    nothing: Module,
+    threads: usize,
     scenarios: Vec<Measurement>,
     #[serde(skip_serializing_if = "Option::is_none")]
     growth: Option<Growth>,
@@ -51,12 +51,12 @@ const MOST_GROWTH: f64 = 12.0;
 impl Report {
     /// Collects the results.
     #[must_use]
-    pub(crate) fn new(guests: &Guests, scenarios: Vec<Measurement>) -> Self {
+    pub(crate) fn new(policies: &Policies, scenarios: Vec<Measurement>) -> Self {
         let growth = growth(&scenarios);
         Self {
             machine: Machine::this(),
-            policy: Module::of(&guests.policy),
-            nothing: Module::of(&guests.nothing),
+            policy: Module::of(&policies.policy),
+            threads: policies.threads,
             scenarios,
             growth,
         }
@@ -73,10 +73,11 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text =
             format!("{}, {} cores, {}\n\n", self.machine.processor, self.machine.cores, self.machine.architecture);
-        for (name, module) in [("policy", &self.policy), ("do-nothing policy", &self.nothing)] {
-            let _ = writeln!(text, "{name}: {} bytes, compiled in {:.0} ms", module.bytes, module.compile_milliseconds);
-        }
-        let header = ["SCENARIO", "OBJECT", "POLICY", "DO-NOTHING", "RATIO", "SPREAD", "MEMORY", "TARGET", "MET"];
+        let Module { bytes: size, compile_milliseconds } = self.policy;
+        let _ = writeln!(text, "policy: {size} bytes, compiled in {compile_milliseconds:.0} ms");
+        let _ = writeln!(text, "threads: {}", self.threads);
+        let header =
+            ["SCENARIO", "OBJECT", "POLICY", "DO-NOTHING", "RATIO", "SPREAD", "FAULTS", "MEMORY", "TARGET", "MET"];
         let rows = self.scenarios.iter().map(|measured| {
             [
                 measured.scenario.clone(),
@@ -85,13 +86,19 @@ impl Report {
                 time(measured.nothing_microseconds),
                 format!("{:.2}", measured.ratio),
                 format!("{:.2}–{:.2}", measured.ratio_spread[0], measured.ratio_spread[1]),
+                measured.page_faults.map_or_else(String::new, |[policy, nothing]| format!("{policy:.1}/{nothing:.1}")),
                 bytes(measured.linear_memory_bytes),
                 measured.target.map(target).unwrap_or_default(),
                 yes_or_no(measured.holds).to_owned(),
             ]
         });
         text += &table(header.map(str::to_owned), rows);
-        let _ = writeln!(text, "\nSPREAD is the lowest and the highest ratio among {PARTS} parts of the measurement.");
+        let _ = writeln!(
+            text,
+            "\nDO-NOTHING is a policy that gets the same request and settings and gives the same answer."
+        );
+        let _ = writeln!(text, "SPREAD is the lowest and the highest ratio among {PARTS} parts of the measurement.");
+        text += "FAULTS are the page faults of an evaluation, of the policy and of the do-nothing policy.\n";
         text +=
             "MEMORY is the linear memory after the call. Its target is less than four times the object plus 4 MiB.\n";
         let rows = by_containers(&self.scenarios).map(|(containers, microseconds)| {

@@ -203,12 +203,12 @@ fn calendar() -> Value {
 }
 
 /// The settings of a large organisation. Only the last override matches the images of the scenario.
-fn many_rules() -> Value {
-    let overrides = (0..200).map(|team| {
-        let team = if team == 199 { "registry.example.com/team/*".to_owned() } else { format!("registry.example.com/team-{team}/*") };
+fn many_rules(overrides: usize, exceptions: usize) -> Value {
+    let overrides = (0..overrides).map(|team| {
+        let team = if team + 1 == overrides { "registry.example.com/team/*".to_owned() } else { format!("registry.example.com/team-{team}/*") };
         json!({"images": [team], "schedule": {"maxAge": "180d"}, "pinning": {"action": "deny", "forbiddenTags": ["latest", "dev"]}})
     });
-    let exceptions = (0..200).map(|team| {
+    let exceptions = (0..exceptions).map(|team| {
         json!({
             "images": [format!("registry.example.com/legacy-{team}/*"), format!("*/mirror-{team}/*")],
             "rules": ["stale-image", "vulnerable-image"],
@@ -297,9 +297,16 @@ pub(crate) fn all() -> Vec<Scenario> {
         )
         .at_most(2.0),
         scenario(
+            "20 overrides",
+            &pod(3, Spelling::Pinned),
+            &many_rules(20, 0),
+            empty(),
+            AdmissionResult::Accepted,
+        ),
+        scenario(
             "200 overrides and 200 exceptions",
             &pod(3, Spelling::Pinned),
-            &many_rules(),
+            &many_rules(200, 200),
             empty(),
             AdmissionResult::Accepted,
         )
