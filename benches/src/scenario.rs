@@ -296,13 +296,7 @@ pub(crate) fn all() -> Vec<Scenario> {
             AdmissionResult::Accepted,
         )
         .at_most(2.0),
-        scenario(
-            "20 overrides",
-            &pod(3, Spelling::Pinned),
-            &many_rules(20, 0),
-            empty(),
-            AdmissionResult::Accepted,
-        ),
+        scenario("20 overrides", &pod(3, Spelling::Pinned), &many_rules(20, 0), empty(), AdmissionResult::Accepted),
         scenario(
             "200 overrides and 200 exceptions",
             &pod(3, Spelling::Pinned),
