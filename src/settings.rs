@@ -2,6 +2,7 @@
 //! `docs/settings.md`.
 
 mod lazy;
+mod raw;
 mod request_settings;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -19,9 +20,9 @@ use crate::enforcement::settings::Enforcement;
 use crate::evidence::EVALUATE_AT_SET;
 use crate::finding::Finding;
 use crate::image::{ImagePattern, Platform, RegistryPattern};
-use crate::json;
 use crate::rules::RuleSettings;
 use crate::workload::custom::CustomWorkload;
+pub use raw::RawSettings;
 pub use request_settings::{RequestSettings, SettingsAt};
 
 section! {
@@ -211,7 +212,9 @@ impl Overrides {
         let at = Path::Key(&Path::Root, "overrides");
         let mut entries = Vec::with_capacity(self.0.len());
         for (index, json) in self.0.iter().enumerate() {
-            entries.extend(Override::read_over(json, Path::Index(&at, index), problems, base));
+            let at = Path::Index(&at, index);
+            let fields = Fields::read(json, at, problems);
+            entries.extend(fields.and_then(|fields| Override::take(fields, at, problems, base)));
         }
         entries
     }
@@ -219,7 +222,7 @@ impl Overrides {
 
 impl Setting for Overrides {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        match json::from_str::<Vec<&RawValue>>(json.get()) {
+        match serde_json::from_str::<Vec<&RawValue>>(json.get()) {
             Ok(entries) => Some(Self(entries.into_iter().map(ToOwned::to_owned).collect())),
             Err(_) => {
                 problems.push(at, format_args!("expected a list, found {}", kind_of(json)));
@@ -259,9 +262,8 @@ impl Setting for Overrides {
 impl Override {
     const IMAGES: &str = "images";
 
-    /// Reads an entry. Keys that its sections leave out are inherited from `base`.
-    fn read_over(json: &RawValue, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
-        let mut fields = Fields::read(json, at, problems)?;
+    /// Takes an entry. Keys that its sections leave out are inherited from `base`.
+    fn take(mut fields: Fields<'_>, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
         if !fields.has(Self::IMAGES) {
             problems.push(at, format_args!("`{}` is required", Self::IMAGES));
         }
