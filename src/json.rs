@@ -1,35 +1,23 @@
-//! Reads JSON quickly, and reports errors with the path of the invalid value.
-
-pub(crate) mod edit;
-mod reader;
-mod skip;
+//! Reads JSON with `serde_json`, reports errors with the path of the invalid value, and rewrites parts of a text.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::sanitized::Sanitized;
 
-/// Reads an object from the JSON text of a host. Values that `T` ignores are not validated.
+/// Reads an object. The whole text must be valid JSON, also the values that `T` ignores.
 ///
 /// # Errors
 /// The path of the invalid value, and the cause.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     read_seed(text, || PhantomData::<Object<T>>).map(|Object(value)| value)
-}
-
-/// Reads an object from a text that no host has parsed before. The whole text must be valid JSON.
-///
-/// # Errors
-/// The path of the invalid value, and the cause.
-pub(crate) fn read_strictly<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    let read = serde_json::from_str(text).or_else(|_| read_tracked(text, PhantomData::<Object<T>>));
-    read.map(|Object(value)| value)
 }
 
 /// The message of a serde error without the line and column at its end.
@@ -76,26 +64,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a value.
-///
-/// # Errors
-/// The cause, with its line and column.
-pub(crate) fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
-    reader::read(text, PhantomData).map_or_else(|| serde_json::from_str(text), Ok)
-}
-
-/// The JSON of the value of a key in an object. The first of duplicate keys counts; the text after it is not read.
-pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
-    reader::value_of(object, key)
-}
-
-/// Reads a value with a seed. An invalid text is read again with a second seed, because tracking the path and the cause costs
-/// more than reading.
+/// Reads a value with a seed. An invalid text is read again with a second seed, because tracking the path costs more than reading.
 ///
 /// # Errors
 /// The path of the invalid value, and the cause.
 pub(crate) fn read_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: impl Fn() -> S) -> Result<S::Value, String> {
-    reader::read(text, seed()).map_or_else(|| read_tracked(text, seed()), Ok)
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = seed().deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    read.or_else(|_| read_tracked(text, seed()))
 }
 
 fn read_tracked<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S::Value, String> {
@@ -170,13 +146,39 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
+/// The JSON of the value of a key in an object. The first of duplicate keys counts.
+pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
+    struct ValueVisitor<'k>(&'k str);
+    impl<'de> Visitor<'de> for ValueVisitor<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(JsonStr(key)) = map.next_key()? {
+                if found.is_none() && key == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+    let found = serde_json::Deserializer::from_str(object).deserialize_map(ValueVisitor(key));
+    found.ok()?.map(RawValue::get)
+}
+
 /// The JSON at a JSON pointer (RFC 6901).
 pub(crate) fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
     pointer.split('/').skip(1).map(unescape).try_fold(object, |json, key| {
         if json.trim_start().starts_with('{') {
             return value_of(json, &key);
         }
-        let items: Vec<&RawValue> = from_str(json).ok()?;
+        let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
         items.get(key.parse::<usize>().ok()?).map(|item| item.get())
     })
 }
@@ -184,4 +186,66 @@ pub(crate) fn at<'a>(object: &'a str, pointer: &str) -> Option<&'a str> {
 /// Unescapes a key of a JSON pointer (RFC 6901, section 4).
 pub(crate) fn unescape(key: &str) -> String {
     key.replace("~1", "/").replace("~0", "~")
+}
+
+/// Replaces spans of an object's text by other JSON text. All other bytes stay the same: fields that no version of Kubernetes
+/// defines, the order of keys, the spelling of numbers. `None` if a span is outside of the text, or if spans overlap.
+#[must_use]
+pub(crate) fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>) -> Option<String> {
+    edits.sort_unstable_by_key(|(span, _)| span.start);
+    let text = object.get();
+    let mut rewritten = String::with_capacity(text.len() + edits.iter().map(|(_, json)| json.len()).sum::<usize>());
+    let mut end = 0;
+    for (span, json) in edits {
+        rewritten.push_str(text.get(end..span.start)?);
+        rewritten.push_str(&json);
+        end = span.end;
+    }
+    rewritten.push_str(text.get(end..)?);
+    // The object is valid, and edits replace values by values.
+    debug_assert!(serde_json::from_str::<IgnoredAny>(&rewritten).is_ok(), "the rewritten object is not JSON");
+    Some(rewritten)
+}
+
+/// The range of a part of a text, if it is a slice of that text.
+pub(crate) fn span(text: &str, part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let span = start..start.checked_add(part.len())?;
+    (text.get(span.clone())? == part).then_some(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::{rewrite, value_of};
+
+    #[test]
+    fn only_the_spans_are_replaced() {
+        let text = r#"{ "z": 1.50e3, "a": "one", "b": [ "two" ], "big": 123456789012345678901234567890 }"#;
+        let object: &RawValue = serde_json::from_str(text).unwrap();
+        let span = |word: &str| {
+            let start = text.find(word).unwrap();
+            start..start + word.len()
+        };
+        let edits = vec![(span("\"two\""), "\"2\"".to_owned()), (span("\"one\""), r#""1\"1""#.to_owned())];
+        let expected = text.replace("\"two\"", "\"2\"").replace("\"one\"", r#""1\"1""#);
+        assert_eq!(rewrite(object, edits).unwrap(), expected);
+    }
+
+    #[test]
+    fn spans_that_overlap_or_exceed_the_text_are_refused() {
+        let object: &RawValue = serde_json::from_str("{}").unwrap();
+        assert!(rewrite(object, vec![(5..9, String::new())]).is_none());
+        assert!(rewrite(object, vec![(0..2, String::new()), (1..2, String::new())]).is_none());
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key() {
+        let object = r#"{"a": [{"b": 1}], "\u0062": "}", "c": null, "a": 2}"#;
+        let found = ["a", "b", "c"].map(|key| value_of(object, key));
+        assert_eq!(found, [Some(r#"[{"b": 1}]"#), Some(r#""}""#), Some("null")]);
+        assert_eq!(value_of(object, "d"), None);
+        assert_eq!(value_of("[]", "a"), None);
+    }
 }

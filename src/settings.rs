@@ -19,7 +19,6 @@ use crate::enforcement::settings::Enforcement;
 use crate::evidence::EVALUATE_AT_SET;
 use crate::finding::Finding;
 use crate::image::{ImagePattern, Platform, RegistryPattern};
-use crate::json;
 use crate::rules::RuleSettings;
 use crate::workload::custom::CustomWorkload;
 pub use request_settings::{RequestSettings, SettingsAt};
@@ -219,7 +218,7 @@ impl Overrides {
 
 impl Setting for Overrides {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        match json::from_str::<Vec<&RawValue>>(json.get()) {
+        match serde_json::from_str::<Vec<&RawValue>>(json.get()) {
             Ok(entries) => Some(Self(entries.into_iter().map(ToOwned::to_owned).collect())),
             Err(_) => {
                 problems.push(at, format_args!("expected a list, found {}", kind_of(json)));

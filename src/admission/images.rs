@@ -13,7 +13,7 @@ use crate::evidence::registry::EvidenceGap;
 use crate::evidence::{self, Evidence};
 use crate::finding::{Effect, Finding, Violation};
 use crate::image::{Platforms, Reference};
-use crate::json::edit;
+use crate::json;
 use crate::response::{JudgedImage, Verdict};
 use crate::rules::rule::{Context, Image, Sink, unverified};
 use crate::rules::{self, RuleSettings, Rules};
@@ -142,7 +142,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
         if edits.is_empty() {
             return Ok(verdict);
         }
-        edit::rewrite(self.context.object, edits)
+        json::rewrite(self.context.object, edits)
             .map(|object| verdict.with_object(object))
             .ok_or_else(refusal::not_rewritten)
     }

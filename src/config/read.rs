@@ -150,7 +150,7 @@ pub fn kind_of(json: &RawValue) -> &'static str {
 
 /// Reads a string; another value is a problem, with `expected` as the noun for the right one.
 pub fn read_string(json: &RawValue, at: Path<'_>, expected: &str, problems: &mut Problems) -> Option<String> {
-    match crate::json::from_str(json.get()) {
+    match serde_json::from_str(json.get()) {
         Ok(text) => Some(text),
         Err(_) => {
             let quote = match kind_of(json) {
@@ -202,7 +202,7 @@ fn read_keyword(
         return boolean;
     }
     let known = || words().collect::<Vec<_>>();
-    let Ok(word) = crate::json::from_str::<String>(json.get()) else {
+    let Ok(word) = serde_json::from_str::<String>(json.get()) else {
         problems.push(at, format_args!("expected one of {}, found {}", known().join(", "), kind_of(json)));
         return None;
     };
@@ -255,7 +255,7 @@ impl<T: Setting> Setting for Option<T> {
 
 impl<T: Setting> Setting for Vec<T> {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Ok(items) = crate::json::from_str::<Vec<&RawValue>>(json.get()) else {
+        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json.get()) else {
             problems.push(at, format_args!("expected a list, found {}", kind_of(json)));
             return None;
         };
@@ -289,7 +289,7 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads an object; a duplicate key is a problem.
     pub fn read(json: &'a RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Ok(entries) = crate::json::from_str(json.get()) else {
+        let Ok(entries) = serde_json::from_str(json.get()) else {
             problems.push(at, format_args!("expected an object, found {}", kind_of(json)));
             return None;
         };

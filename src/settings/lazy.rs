@@ -83,11 +83,11 @@ impl<'a, T> LazyList<'a, T> {
 
 /// Reads the image patterns of each entry, and no other key.
 fn index<T>(json: &RawValue) -> Option<Index<'_, T>> {
-    let entries: Vec<&RawValue> = json::from_str(json.get()).ok()?;
+    let entries: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
     let mut patterns = Vec::with_capacity(entries.len());
     for (number, entry) in entries.iter().enumerate() {
         let images = json::value_of(entry.get(), "images")?;
-        let images: Vec<JsonStr<'_>> = json::from_str(images).ok()?;
+        let images: Vec<JsonStr<'_>> = serde_json::from_str(images).ok()?;
         patterns.extend(images.into_iter().map(|JsonStr(text)| (ImagePattern::of_valid_text(text), number)));
     }
     let entries = entries.into_iter().map(|json| Entry { json, read: OnceCell::new() }).collect();

@@ -10,8 +10,7 @@ use super::kinds::{Layout, Placement};
 use super::record_keys::{RESOLVED, VOLUME, digest_of, is_ours, is_record};
 use super::site::{ImageField, ImageSite, Template, Workload};
 use crate::image::Reference;
-use crate::json::edit::span;
-use crate::json::{self, Entries, JsonStr, at};
+use crate::json::{self, Entries, JsonStr, at, span};
 
 /// The depth to which two templates are compared. Values below it are equal only if their text is equal.
 const MAX_DEPTH: usize = 32;
@@ -96,7 +95,7 @@ type Field<'a> = (Cow<'a, str>, &'a str);
 /// The fields of an object, in the order of their keys. A missing or null value has no fields.
 fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let Some(json) = json.filter(|json| *json != "null") else { return Some(Vec::new()) };
-    let Entries(entries) = json::from_str(json).ok()?;
+    let Entries(entries) = serde_json::from_str(json).ok()?;
     let entries = entries.into_iter().map(|(key, value)| (key, value.get()));
     // A null field is the same as a missing one.
     let mut fields: Vec<_> = entries.filter(|(_, value)| *value != "null").collect();
@@ -141,12 +140,12 @@ fn are_same(a: &str, b: &str, depth: usize) -> bool {
             have_same(&a, &b, depth - 1)
         }
         (Some(b'['), Some(b'[')) => {
-            let items = |json| json::from_str::<Vec<&RawValue>>(json).ok();
+            let items = |json| serde_json::from_str::<Vec<&RawValue>>(json).ok();
             let (Some(a), Some(b)) = (items(a), items(b)) else { return false };
             a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| are_same(a.get(), b.get(), depth - 1))
         }
         (Some(b'"'), Some(b'"')) => {
-            let text = |json| json::from_str::<JsonStr<'_>>(json).ok();
+            let text = |json| serde_json::from_str::<JsonStr<'_>>(json).ok();
             matches!((text(a), text(b)), (Some(JsonStr(a)), Some(JsonStr(b))) if a == b)
         }
         _ => false,
@@ -180,7 +179,7 @@ pub fn annotate(object: &RawValue, template: &str, written: &[Written]) -> Optio
 /// The edit that inserts annotations before the known ones. Nothing if one of these changes. Known annotations can take most of an
 /// object of 3 MiB, so they are not copied without need.
 fn prepend(text: &str, known: &str, written: &[Written]) -> Option<(Range<usize>, String)> {
-    let Entries(entries) = json::from_str(known).ok()?;
+    let Entries(entries) = serde_json::from_str(known).ok()?;
     let changed: HashSet<&str> = written.iter().map(|(key, _)| key.as_str()).collect();
     if entries.is_empty() || entries.iter().any(|(key, _)| changed.contains(key.as_ref())) {
         return None;
@@ -207,7 +206,7 @@ fn insert(text: &str, object: &str, key: &str, value: &str) -> Option<(Range<usi
 fn annotations(known: Option<&str>, written: &[Written]) -> Option<String> {
     let by_key: HashMap<&str, &Option<String>> = written.iter().map(|(key, value)| (key.as_str(), value)).collect();
     let Entries(known) = match known.filter(|known| *known != "null") {
-        Some(known) => json::from_str(known).ok()?,
+        Some(known) => serde_json::from_str(known).ok()?,
         None => Entries(Vec::new()),
     };
     let mut json = String::with_capacity(known.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum());
@@ -326,7 +325,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Change, annotate, change};
-    use crate::json::edit::rewrite;
+    use crate::json::rewrite;
     use crate::workload::read;
     use crate::workload::record_keys::RECORDED_AT;
     use crate::workload::site::Workload;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::kinds::Layout;
 use super::nodes::Nodes;
 use crate::image::{Platform, Platforms};
-use crate::json::edit::span;
+use crate::json::span;
 use crate::sanitized::Sanitized;
 
 /// A field of a pod's spec that holds image references: a list, and the path of the reference in each entry.

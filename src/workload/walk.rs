@@ -399,7 +399,7 @@ impl<'de> Visitor<'de> for Annotations {
             if record_keys::is_ours(&key) {
                 // A value that is not a string is an invalid record.
                 let value: &RawValue = map.next_value()?;
-                let text = json::from_str(value.get()).map_or(Cow::Borrowed(""), |JsonStr(text)| text);
+                let text = serde_json::from_str(value.get()).map_or(Cow::Borrowed(""), |JsonStr(text)| text);
                 pairs.push((key, text));
             } else if (self.0)(&key) {
                 let value: Option<JsonStr<'_>> = map.next_value()?;
@@ -560,7 +560,7 @@ impl<'de> DeserializeSeed<'de> for TextAt {
         if value.get() == "null" {
             return Ok(None);
         }
-        match crate::json::from_str(value.get()) {
+        match serde_json::from_str(value.get()) {
             Ok(JsonStr(text)) => Ok(Some(Text { text, json: value })),
             Err(error) => Err(D::Error::custom(json::without_position(&error.to_string()))),
         }

@@ -149,7 +149,7 @@ struct Line<'a> {
 }
 
 fn scan_annotation(value: &str, source: String, needs_image: bool) -> Result<ScanAnnotation, String> {
-    let quality: Quality<'_> = json::read_strictly(value)?;
+    let quality: Quality<'_> = json::read(value)?;
     let at = quality.timestamp.map(timestamp).transpose()?.flatten().ok_or("`timestamp` is required")?;
     let compliant = quality.compliant.map(compliant).transpose()?.flatten();
     let image = quality.image.map(Cow::into_owned);
@@ -216,7 +216,7 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     let mut has_counts = false;
     for (index, line) in lines.into_iter().enumerate() {
         let at = |cause: String| format!("summary[{index}].{cause}");
-        let line: Line<'_> = json::read_strictly(line.get()).map_err(|cause| format!("summary[{index}]: {cause}"))?;
+        let line: Line<'_> = json::read(line.get()).map_err(|cause| format!("summary[{index}]: {cause}"))?;
         if line.data.or(line.score).is_none() {
             return Err(format!("summary[{index}]: `data` is required"));
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::evidence::Answer;
 use crate::evidence::cluster::Resource;
-use crate::json::{self, Object};
+use crate::json::Object;
 use crate::rules::scan::result::Severity;
 use crate::sanitized::Sanitized;
 
@@ -56,7 +56,7 @@ impl Resource {
         let cannot = |cause: &str| format!("{} of {} cannot be read: {cause}", self.called(what), self.product);
         let text = std::str::from_utf8(bytes).map_err(|_| cannot("it is not valid UTF-8"))?;
         // Tracking the path of an error would make the module larger by a tenth.
-        let read = json::from_str(text).map(|Object(resource)| resource);
+        let read = serde_json::from_str(text).map(|Object(resource)| resource);
         read.map_err(|cause| cannot(&Sanitized(&cause.to_string()).to_string()))
     }
 

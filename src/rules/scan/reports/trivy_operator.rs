@@ -77,7 +77,7 @@ struct Summary {
 /// of the list.
 fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Summary>, D::Error> {
     let json = <&RawValue>::deserialize(deserializer)?;
-    Ok(json::from_str(json.get()).ok().map(|Object(summary)| summary))
+    Ok(serde_json::from_str(json.get()).ok().map(|Object(summary)| summary))
 }
 
 #[derive(Default, Deserialize)]
