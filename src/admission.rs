@@ -3,9 +3,9 @@
 mod images;
 mod refusal;
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::config::raw::RawSettings;
 use crate::enforcement::scope::{Scope, scope};
 use crate::evidence::Evidence;
 use crate::finding::Finding;
@@ -14,7 +14,7 @@ use crate::request::{AdmissionRequest, Payload};
 use crate::response::Verdict;
 use crate::rules::rule::Context;
 use crate::rules::{self, RuleAnnotations, Rules};
-use crate::settings::{General, RequestSettings, SettingsAt};
+use crate::settings::{General, RawSettings, RequestSettings, SettingsAt};
 use crate::workload::Unlisted;
 use crate::workload::change;
 use crate::workload::kinds::Placement;
@@ -26,9 +26,9 @@ use images::ImageJudge;
 /// Judges the payload of waPC's `validate`.
 #[must_use]
 pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
-    let Payload { request, settings } = match Payload::<RawSettings<'_>>::parse(payload) {
+    let Payload { request, settings } = match Payload::<Option<RawSettings<'_>>>::parse(payload) {
         Ok(payload) => payload,
-        Err(cause) => return Verdict::refusing(refusal::not_a_request(&cause)),
+        Err(_) => return Verdict::refusing(unreadable(payload)),
     };
     let settings = match RequestSettings::read(settings) {
         Ok(settings) => settings,
@@ -41,6 +41,15 @@ pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
     match settings::evaluate_at_warning(settings.general()) {
         Some(warning) => verdict.preceded_by(warning),
         None => verdict,
+    }
+}
+
+/// The finding for a payload whose request or settings cannot be read.
+#[cold]
+fn unreadable(payload: &[u8]) -> Finding {
+    match Payload::<IgnoredAny>::parse(payload) {
+        Ok(_) => settings::invalid(payload, &Default::default()),
+        Err(cause) => refusal::not_a_request(&cause),
     }
 }
 

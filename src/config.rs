@@ -2,7 +2,6 @@
 //! reference. It does not depend on rules or keys.
 
 pub mod images;
-pub mod raw;
 pub mod read;
 pub mod schema;
 pub mod values;

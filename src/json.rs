@@ -121,7 +121,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
 }
 
 /// The keys and values of an object, in their order in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {

@@ -2,6 +2,7 @@
 //! `docs/settings.md`.
 
 mod lazy;
+mod raw;
 mod request_settings;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -21,6 +22,7 @@ use crate::finding::Finding;
 use crate::image::{ImagePattern, Platform, RegistryPattern};
 use crate::rules::RuleSettings;
 use crate::workload::custom::CustomWorkload;
+pub use raw::RawSettings;
 pub use request_settings::{RequestSettings, SettingsAt};
 
 section! {
@@ -210,7 +212,9 @@ impl Overrides {
         let at = Path::Key(&Path::Root, "overrides");
         let mut entries = Vec::with_capacity(self.0.len());
         for (index, json) in self.0.iter().enumerate() {
-            entries.extend(Override::read_over(json, Path::Index(&at, index), problems, base));
+            let at = Path::Index(&at, index);
+            let fields = Fields::read(json, at, problems);
+            entries.extend(fields.and_then(|fields| Override::take(fields, at, problems, base)));
         }
         entries
     }
@@ -258,9 +262,8 @@ impl Setting for Overrides {
 impl Override {
     const IMAGES: &str = "images";
 
-    /// Reads an entry. Keys that its sections leave out are inherited from `base`.
-    fn read_over(json: &RawValue, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
-        let mut fields = Fields::read(json, at, problems)?;
+    /// Takes an entry. Keys that its sections leave out are inherited from `base`.
+    fn take(mut fields: Fields<'_>, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
         if !fields.has(Self::IMAGES) {
             problems.push(at, format_args!("`{}` is required", Self::IMAGES));
         }

@@ -302,6 +302,25 @@ fn a_registry_that_does_not_answer_is_denied_unless_the_settings_warn() {
 }
 
 #[test]
+fn settings_of_another_form_are_refused_with_the_path_of_the_problem() {
+    for (settings, expected) in [
+        (json!([]), "settings: expected an object, found a list"),
+        (json!("x"), "settings: expected an object, found a string"),
+        (json!({"overrides": {}}), "overrides: expected a list, found an object"),
+        (json!({"overrides": [7]}), "overrides[0]: expected an object, found a number"),
+        (json!({"exceptions": [null]}), "exceptions[0]: expected an object, found null"),
+    ] {
+        let response = respond(&world(), &request("Pod", &pod(&["a"])), &settings);
+        assert_eq!(response["codes"], json!(["invalid-settings Deny"]), "{settings}");
+        let message = response["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{settings}\n  expected: {expected}\n  found:    {message}");
+    }
+    // The request is named if both are wrong.
+    let response = respond(&world(), &json!({}), &json!([]));
+    assert_eq!(response["codes"], json!(["invalid-request Deny"]));
+}
+
+#[test]
 fn every_image_of_a_pod_is_judged_even_if_one_cannot_be() {
     let host = world().config("docker.io/library/b:1", image("2026-01-01T00:00:00Z", json!(null)));
     let response = respond(&host, &request("Pod", &pod(&["a:1", "b:1", "C"])), &only("schedule", json!({})));

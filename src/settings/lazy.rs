@@ -2,49 +2,42 @@
 
 use std::cell::{Cell, OnceCell};
 
-use serde_json::value::RawValue;
-
-use crate::config::read::Problems;
+use crate::config::read::{Fields, Path, Problems};
 use crate::image::{ImagePattern, Name};
-use crate::json::{self, JsonStr};
+use crate::json::{Entries, JsonStr};
 
 /// A list whose entries apply to some images each.
 #[derive(Debug)]
 pub(super) struct LazyList<'a, T> {
-    json: Option<&'a RawValue>,
+    entries: Vec<Entries<'a>>,
     index: OnceCell<Index<'a, T>>,
     is_broken: Cell<bool>,
 }
 
-/// The entries, and the image patterns of each.
+/// The image patterns of the entries, and the entries that have been read.
 #[derive(Debug)]
 struct Index<'a, T> {
     /// Each with the index of its entry.
     patterns: Vec<(ImagePattern<'a>, usize)>,
-    entries: Vec<Entry<'a, T>>,
-}
-
-#[derive(Debug)]
-struct Entry<'a, T> {
-    json: &'a RawValue,
-    read: OnceCell<Option<T>>,
+    /// Boxed, because few entries of a long list are read, and all of their places take memory.
+    read: Vec<OnceCell<Option<Box<T>>>>,
 }
 
 impl<T> Default for LazyList<'_, T> {
     fn default() -> Self {
-        Self { json: None, index: OnceCell::new(), is_broken: Cell::new(false) }
+        Self::of(Vec::new())
     }
 }
 
 impl<T> Default for Index<'_, T> {
     fn default() -> Self {
-        Self { patterns: Vec::new(), entries: Vec::new() }
+        Self { patterns: Vec::new(), read: Vec::new() }
     }
 }
 
 impl<'a, T> LazyList<'a, T> {
-    pub(super) fn of(json: Option<&'a RawValue>) -> Self {
-        Self { json, ..Self::default() }
+    pub(super) fn of(entries: Vec<Entries<'a>>) -> Self {
+        Self { entries, index: OnceCell::new(), is_broken: Cell::new(false) }
     }
 
     /// Whether anything that has been read so far is invalid.
@@ -56,40 +49,37 @@ impl<'a, T> LazyList<'a, T> {
     pub(super) fn matching<'s>(
         &'s self,
         name: Name<'_>,
-        read: impl Fn(&RawValue, &mut Problems) -> Option<T>,
+        read: impl Fn(Fields<'_>, &mut Problems) -> Option<T>,
     ) -> impl Iterator<Item = &'s T> {
         let index = self.index.get_or_init(|| {
-            let index = self.json.map_or_else(|| Some(Index::default()), index);
+            let index = index(&self.entries);
             self.is_broken.set(index.is_none());
             index.unwrap_or_default()
         });
         let mut last = None;
         let matching = index.patterns.iter().filter(move |(pattern, _)| pattern.matches_name(&name));
-        let entries = matching.filter_map(move |(_, entry)| {
-            // Several patterns of one entry may match.
-            (last.replace(*entry) != Some(*entry)).then(|| index.entries.get(*entry))?
-        });
+        // Several patterns of one entry may match.
+        let entries = matching.filter_map(move |(_, entry)| (last.replace(*entry) != Some(*entry)).then_some(*entry));
         entries.filter_map(move |entry| {
-            let read = entry.read.get_or_init(|| {
+            let read = index.read.get(entry)?.get_or_init(|| {
                 let mut problems = Problems::default();
-                let read = read(entry.json, &mut problems).filter(|_| problems.is_empty());
+                let fields = Fields::of(self.entries.get(entry)?.clone(), Path::Root, &mut problems);
+                let read = fields.and_then(|fields| read(fields, &mut problems)).filter(|_| problems.is_empty());
                 self.is_broken.set(self.is_broken.get() || read.is_none());
-                read
+                read.map(Box::new)
             });
-            read.as_ref()
+            read.as_deref()
         })
     }
 }
 
 /// Reads the image patterns of each entry, and no other key.
-fn index<T>(json: &RawValue) -> Option<Index<'_, T>> {
-    let entries: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
+fn index<'a, T>(entries: &[Entries<'a>]) -> Option<Index<'a, T>> {
     let mut patterns = Vec::with_capacity(entries.len());
-    for (number, entry) in entries.iter().enumerate() {
-        let images = json::value_of(entry.get(), "images")?;
-        let images: Vec<JsonStr<'_>> = serde_json::from_str(images).ok()?;
+    for (number, Entries(entry)) in entries.iter().enumerate() {
+        let (_, images) = entry.iter().find(|(key, _)| key == "images")?;
+        let images: Vec<JsonStr<'_>> = serde_json::from_str(images.get()).ok()?;
         patterns.extend(images.into_iter().map(|JsonStr(text)| (ImagePattern::of_valid_text(text), number)));
     }
-    let entries = entries.into_iter().map(|json| Entry { json, read: OnceCell::new() }).collect();
-    Some(Index { patterns, entries })
+    Some(Index { patterns, read: entries.iter().map(|_| OnceCell::new()).collect() })
 }

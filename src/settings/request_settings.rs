@@ -4,9 +4,8 @@
 use chrono::{DateTime, Utc};
 
 use super::lazy::LazyList;
-use super::{General, Override, Settings};
-use crate::config::raw::RawSettings;
-use crate::config::read::{Fields, Path, Problems, Setting as _};
+use super::{General, Override, RawSettings, Settings};
+use crate::config::read::{Fields, Path, Problems};
 use crate::enforcement::exceptions::{Exception, Exceptions, Source};
 use crate::finding::Code;
 use crate::image::Name;
@@ -26,16 +25,12 @@ impl<'a> RequestSettings<'a> {
     ///
     /// # Errors
     /// The problems in the keys that are read immediately.
-    pub fn read(raw: RawSettings<'a>) -> Result<Self, Problems> {
+    pub fn read(raw: Option<RawSettings<'a>>) -> Result<Self, Problems> {
+        let Some(RawSettings { sections, overrides, exceptions }) = raw else { return Ok(Self::default()) };
         let mut problems = Problems::default();
-        let entries = match raw {
-            RawSettings::Nothing => return Ok(Self::default()),
-            RawSettings::Sections(entries) => entries,
-            RawSettings::Other => return Err(problems),
-        };
-        let Some(mut fields) = Fields::of(entries, Path::Root, &mut problems) else { return Err(problems) };
-        let overrides = LazyList::of(fields.take_unread("overrides"));
-        let exceptions = LazyList::of(fields.take_unread("exceptions"));
+        let Some(fields) = Fields::of(sections, Path::Root, &mut problems) else { return Err(problems) };
+        let overrides = LazyList::of(overrides.unwrap_or_default());
+        let exceptions = LazyList::of(exceptions.unwrap_or_default());
         match Settings::take(fields, &mut problems) {
             Some(settings) if problems.is_empty() => Ok(Self { settings, overrides, exceptions }),
             _ => Err(problems),
@@ -52,8 +47,8 @@ impl<'a> RequestSettings<'a> {
     #[must_use]
     pub fn rules_for(&self, normalized: &str) -> &RuleSettings {
         let base = &self.settings.rules;
-        let mut matching = self.overrides.matching(Name::of(normalized), |json, problems| {
-            Override::read_over(json, Path::Root, problems, base).map(|entry| entry.rules)
+        let mut matching = self.overrides.matching(Name::of(normalized), |fields, problems| {
+            Override::take(fields, Path::Root, problems, base).map(|entry| entry.rules)
         });
         matching.next().unwrap_or(base)
     }
@@ -67,7 +62,11 @@ impl<'a> RequestSettings<'a> {
 
 impl Source for RequestSettings<'_> {
     fn exceptions_for(&self, normalized: &str) -> Vec<&Exception> {
-        let read = |json: &_, problems: &mut Problems| Exception::read(json, Path::Root, problems);
+        let read = |mut fields: Fields<'_>, problems: &mut Problems| {
+            let exception = Exception::take(&mut fields, Path::Root, problems, None);
+            fields.finish(Exception::KEYS, Path::Root, problems);
+            exception
+        };
         self.exceptions.matching(Name::of(normalized), read).collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::rules::pinning::settings::PinningAction;
 use crate::settings::Settings;
 
 fn read(json: &RawValue) -> Result<RequestSettings<'_>, Problems> {
-    RequestSettings::read(serde_json::from_str(json.get()).unwrap())
+    RequestSettings::read(serde_json::from_str(json.get()).map_err(|_| Problems::default())?)
 }
 
 fn raw(settings: &Value) -> Box<RawValue> {
@@ -90,11 +90,16 @@ fn an_invalid_entry_is_reported_once_it_is_read() {
     assert!(!settings.is_broken());
     let _ = settings.rules_for("quay.io/a:1");
     assert!(settings.is_broken());
-    for wrong in [json!({"a": 1}), json!([{"schedule": {}}]), json!([{"images": "*"}]), json!(["*"])] {
+    for wrong in [json!([{"schedule": {}}]), json!([{"images": "*"}])] {
         let json = raw(&json!({ "overrides": wrong, "exceptions": wrong }));
         let settings = read(&json).unwrap();
         settings.exceptions_for("quay.io/a:1");
         assert!(settings.is_broken(), "{wrong}");
+    }
+    for wrong in [json!({"a": 1}), json!(["*"]), json!([null]), json!("x")] {
+        for key in ["overrides", "exceptions"] {
+            assert!(read(&raw(&json!({ key: wrong }))).is_err(), "{key}: {wrong}");
+        }
     }
     for wrong in [json!({"pining": {}}), json!([{}]), json!("x"), json!(true), json!(-1), json!(1), json!(1.5)] {
         assert!(read(&raw(&wrong)).is_err(), "{wrong}");
