@@ -146,30 +146,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// The JSON of the value of a key in an object. The first of duplicate keys counts.
+/// The JSON of the value of a key in an object. The first of duplicate keys counts; the text after it is not read.
 pub(crate) fn value_of<'a>(object: &'a str, key: &str) -> Option<&'a str> {
-    struct ValueVisitor<'k>(&'k str);
-    impl<'de> Visitor<'de> for ValueVisitor<'_> {
-        type Value = Option<&'de RawValue>;
+    struct ValueVisitor<'k, 'de> {
+        key: &'k str,
+        found: &'k mut Option<&'de RawValue>,
+    }
+    impl<'de> Visitor<'de> for ValueVisitor<'_, 'de> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
             while let Some(JsonStr(key)) = map.next_key()? {
-                if found.is_none() && key == self.0 {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
+                if key == self.key {
+                    *self.found = Some(map.next_value()?);
+                    break;
                 }
+                map.next_value::<IgnoredAny>()?;
             }
-            Ok(found)
+            Ok(())
         }
     }
-    let found = serde_json::Deserializer::from_str(object).deserialize_map(ValueVisitor(key));
-    found.ok()?.map(RawValue::get)
+    let mut found = None;
+    let visitor = ValueVisitor { key, found: &mut found };
+    // It is an error that the rest of the object is not read.
+    let _ = serde_json::Deserializer::from_str(object).deserialize_map(visitor);
+    found.map(RawValue::get)
 }
 
 /// The JSON at a JSON pointer (RFC 6901).

@@ -43,7 +43,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawSettings<'a> {
                     if list.is_some() {
                         return Err(A::Error::custom("duplicate key"));
                     }
-                    *list = map.next_value()?;
+                    *list = Some(map.next_value::<Option<_>>()?.unwrap_or_default());
                 }
                 Ok(settings)
             }

@@ -107,6 +107,17 @@ fn an_invalid_entry_is_reported_once_it_is_read() {
 }
 
 #[test]
+fn a_duplicate_list_is_refused() {
+    for text in [
+        r#"{"overrides": [], "overrides": []}"#,
+        r#"{"exceptions": null, "exceptions": []}"#,
+        r#"{"overrides": [], "over\u0072ides": []}"#,
+    ] {
+        assert!(read(serde_json::from_str(text).unwrap()).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn no_settings_are_the_default_settings() {
     for json in [json!({}), Value::Null, json!({"overrides": null, "exceptions": null})] {
         assert_eq!(read(&raw(&json)).unwrap().general(), &Settings::default().general);
