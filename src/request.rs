@@ -217,6 +217,15 @@ mod tests {
                 br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE"}} x"#,
                 "trailing characters at line 1 column 63",
             ),
+            // A value that is not used must be valid as well.
+            (
+                br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE", "uid": tru}}"#,
+                "expected ident at line 1 column 72",
+            ),
+            (
+                br#"{"request": {"kind": {"kind": "Pod"}, "operation": "CREATE", "object": {"a": 01}}}"#,
+                "invalid number at line 1 column ",
+            ),
             (b"{\"request\": \"\xff\"}", "this is not UTF-8: "),
         ] {
             let error = Payload::parse(payload).unwrap_err();
