@@ -47,7 +47,9 @@ impl Rule for PinningRule {
         settings: &dyn SettingsByImage<Pinning>,
         evidence: &mut Evidence<'_>,
     ) -> Result<Self, Finding> {
-        let recording = Recorder { context, settings, now: evidence.now }.record(workload, &mut evidence.registry);
+        let denies_failures = evidence.effect_of_failure(Effect::Deny) == Effect::Deny;
+        let recorder = Recorder { context, settings, now: evidence.now, denies_failures };
+        let recording = recorder.record(workload, &mut evidence.registry);
         if let Some(bytes) = recording.excess {
             return Err(Finding::about_request(INVALID_REQUEST, too_many_records(&context.request.kind.kind, bytes)));
         }
