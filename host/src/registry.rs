@@ -1,8 +1,10 @@
 //! Answers about images, from their registries.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,11 +13,13 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use kubewarden_policy_sdk::host_capabilities::oci::ManifestDigestResponse;
 use oci_client::Reference;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::manifest::ImageIndexEntry;
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::{ImageIndexEntry, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::cache::Cache;
 use crate::capabilities::{Answer, answer};
 use crate::error_chain::error_chain;
 
@@ -37,11 +41,16 @@ pub struct RegistryOptions {
     registry_timeout: u64,
 }
 
-/// The clients for registries.
+/// The client for registries. It keeps connections, and the token for each repository. The library asks for `/v2/` whenever it has no
+/// token, so a registry that requires no authentication gets two requests for each answer.
 pub struct Registries {
     runtime: Runtime,
     client: Client,
     timeout: Duration,
+    /// The credentials for each registry. They are read once, because a credential helper is a program that has to start.
+    credentials: Cache<RegistryAuth>,
+    /// The manifests so far with their digests, by reference with digest. Their content cannot change.
+    manifests: Mutex<HashMap<String, (OciManifest, String)>>,
 }
 
 impl Registries {
@@ -55,13 +64,14 @@ impl Registries {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let config = ClientConfig {
             protocol: ClientProtocol::HttpsExcept(options.insecure_registry.clone()),
-            platform_resolver: Some(Box::new(linux_image)),
             ..ClientConfig::default()
         };
         Ok(Self {
             runtime: runtime.context("cannot start the threads that ask registries")?,
             client: Client::new(config),
             timeout: Duration::from_secs(options.registry_timeout),
+            credentials: Cache::default(),
+            manifests: Mutex::default(),
         })
     }
 
@@ -82,7 +92,7 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
-            let (manifest, _) = self.wait(reference, self.client.pull_manifest(reference, auth))?;
+            let (manifest, _) = self.wait(reference, self.pull_manifest(reference, auth))?;
             answer(&manifest)
         })
     }
@@ -93,18 +103,64 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest_and_config(&self, image: &str) -> Answer {
         self.ask(image, |reference, auth| {
-            let (manifest, digest, config) =
-                self.wait(reference, self.client.pull_manifest_and_config(reference, auth))?;
-            let config: Value =
-                serde_json::from_str(&config).map_err(|error| format!("invalid JSON in the configuration: {error}"))?;
+            let (manifest, digest, config) = self.wait(reference, self.pull_image(reference, auth))?;
+            let config: Value = serde_json::from_slice(&config)
+                .map_err(|error| format!("invalid JSON in the configuration: {error}"))?;
             answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
         })
+    }
+
+    /// The manifest, or the index, that a reference points at, with its digest.
+    async fn pull_manifest(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<(OciManifest, String), OciDistributionError> {
+        let known = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |digest: &str| reference.clone_with_digest(digest.to_owned()).whole();
+        if let Some(known) = reference.digest().and_then(|digest| known().get(&key(digest)).cloned()) {
+            return Ok(known);
+        }
+        // The library compares the content with the digest.
+        let answer = self.client.pull_manifest(reference, auth).await?;
+        known().insert(key(reference.digest().unwrap_or(&answer.1)), answer.clone());
+        Ok(answer)
+    }
+
+    /// The manifest of the image that a reference points at, with its digest and its configuration. This is what
+    /// `Client::pull_manifest_and_config` does, but an index that is known is not pulled again.
+    async fn pull_image(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<(OciImageManifest, String, Vec<u8>), OciDistributionError> {
+        let not_found = |cause: &str| OciDistributionError::ImageManifestNotFoundError(cause.to_owned());
+        let (manifest, digest) = match self.pull_manifest(reference, auth).await? {
+            (OciManifest::Image(manifest), digest) => (manifest, digest),
+            (OciManifest::ImageIndex(index), _) => {
+                let chosen = linux_image(&index.manifests).ok_or_else(|| {
+                    not_found("no entry found in image index manifest matching client's default platform")
+                })?;
+                match self.pull_manifest(&reference.clone_with_digest(chosen.clone()), auth).await? {
+                    (OciManifest::Image(manifest), _) => (manifest, chosen),
+                    (OciManifest::ImageIndex(_), _) => return Err(not_found("received Image Index manifest instead")),
+                }
+            }
+        };
+        let mut config = Vec::new();
+        self.client.pull_blob(reference, &manifest.config, &mut config).await?;
+        Ok((manifest, digest, config))
     }
 
     fn ask(&self, image: &str, question: impl FnOnce(&Reference, &RegistryAuth) -> Answer) -> Answer {
         let reference: Reference =
             image.parse().map_err(|error| format!("invalid image reference `{image}`: {error}"))?;
-        let (auth, problem) = credentials(reference.resolve_registry());
+        let registry = reference.resolve_registry();
+        let credentials = self.credentials.get_or_compute(registry, || credentials(registry));
+        let (auth, problem) = match credentials {
+            Ok(auth) => (auth, None),
+            Err(problem) => (RegistryAuth::Anonymous, Some(problem)),
+        };
         // A registry may refuse the question because the credentials could not be used.
         question(&reference, &auth)
             .map_err(|error| problem.map_or_else(|| error.clone(), |problem| format!("{error} ({problem})")))
@@ -168,22 +224,24 @@ fn docker_config() -> Option<PathBuf> {
     folder.map(|folder| folder.join("config.json"))
 }
 
-/// The credentials for a registry, and why existing credentials cannot be used. Without credentials, a registry is asked
-/// anonymously.
-fn credentials(registry: &str) -> (RegistryAuth, Option<String>) {
+/// The credentials for a registry; without any, it is asked anonymously.
+///
+/// # Errors
+/// Why existing credentials cannot be used. The registry is then asked anonymously, too.
+fn credentials(registry: &str) -> Result<RegistryAuth, String> {
     let server = if registry == "index.docker.io" { DOCKER_HUB_CREDENTIALS } else { registry };
     match docker_credential::get_credential(server) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => (RegistryAuth::Basic(user, password), None),
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
         Ok(DockerCredential::IdentityToken(_)) => {
-            (RegistryAuth::Anonymous, Some("asked without credentials: identity tokens are not supported".to_owned()))
+            Err("asked without credentials: identity tokens are not supported".to_owned())
         }
         Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => {
-            (RegistryAuth::Anonymous, None)
+            Ok(RegistryAuth::Anonymous)
         }
         // The crate reports a missing file like an unreadable one.
         Err(CredentialRetrievalError::ConfigReadError) if !docker_config().is_some_and(|file| file.exists()) => {
-            (RegistryAuth::Anonymous, None)
+            Ok(RegistryAuth::Anonymous)
         }
-        Err(error) => (RegistryAuth::Anonymous, Some(format!("asked without credentials: {error}"))),
+        Err(error) => Err(format!("asked without credentials: {error}")),
     }
 }

@@ -19,6 +19,8 @@ const OLD_BASE: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 /// What the name of the base points at now.
 const NEW_BASE: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+/// The image for the platform of the host in the index that is judged.
+const OF_HOST: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const TEN_MIB: usize = 10 << 20;
 
@@ -66,15 +68,21 @@ fn sound(source: &str, question: Question) -> Answer {
     let (base_name, base_digest) = ("org.opencontainers.image.base.name", "org.opencontainers.image.base.digest");
     let answer = match (question, source) {
         (Question::Digest, _) => json!({"digest": DIGEST}),
-        (Question::Image, _) => image(DIGEST, json!({base_name: "registry.example.com/base:1", base_digest: OLD_BASE})),
-        (Question::BaseDigest, _) => json!({"digest": NEW_BASE}),
-        (Question::Index | Question::BaseIndex, _) => {
-            json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]})
+        (Question::Image, _) => {
+            // Reports of Quay are found by digest, so its image is a single one. The others are in an index.
+            let digest = if source == "quay" { DIGEST } else { OF_HOST };
+            image(digest, json!({base_name: "registry.example.com/base:1", base_digest: OLD_BASE}))
         }
+        (Question::BaseDigest, _) => json!({"digest": NEW_BASE}),
+        (Question::Index, _) => {
+            let entry = |digest, architecture| json!({"digest": digest, "platform": {"os": "linux", "architecture": architecture}});
+            json!({"manifests": [entry(OF_HOST, "amd64"), entry(OTHER, "s390x")]})
+        }
+        (Question::BaseIndex, _) => json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]}),
         (Question::BaseImage, _) => image(NEW_BASE, json!({})),
         (Question::Access, _) => return Err("Cannot find x named 'container-patch-'".to_owned()),
         (Question::Permission, _) => json!({"allowed": false}),
-        // Of another image in the index, so that the index has to be asked for.
+        // Of another image in the index.
         (Question::Reports, "sbomscanner") => {
             json!({"items": [{"metadata": {"name": "r"}, "imageMetadata": {"digest": OTHER}}]})
         }
@@ -132,6 +140,15 @@ fn garbage() -> Vec<Fault> {
     faults
 }
 
+/// Answers about an index that cannot be read.
+const INVALID_INDEXES: [&str; 5] = [
+    r#"{"manifests": null}"#,
+    r#"{"manifests": 7}"#,
+    r#"{"manifests": {}}"#,
+    r#"{"manifests": [{}]}"#,
+    r#"{"manifests": [[]]}"#,
+];
+
 /// What has the shape of an answer, or nearly so, and makes no sense.
 fn nonsense(source: &str, question: Question) -> Vec<Fault> {
     let texts: &[&'static str] = match (question, source) {
@@ -148,15 +165,12 @@ fn nonsense(source: &str, question: Question) -> Vec<Fault> {
             r#"{"digest": ["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]}"#,
         ],
         // An index that lists nothing is a single image.
-        (Question::Index | Question::BaseIndex, _) => &[
-            r#"{"manifests": null}"#,
-            r#"{"manifests": 7}"#,
-            r#"{"manifests": {}}"#,
-            r#"{"manifests": [{}]}"#,
-            r#"{"manifests": [[]]}"#,
-            r#"{"manifests": [{"digest": ""}]}"#,
-            r#"{"manifests": [{"digest": "../../x"}]}"#,
-        ],
+        // The builder of an image is responsible for invalid digests in its index, so they are not faults of the registry.
+        (Question::Index, _) => &INVALID_INDEXES,
+        (Question::BaseIndex, _) => {
+            let digests = [r#"{"manifests": [{"digest": ""}]}"#, r#"{"manifests": [{"digest": "../../x"}]}"#];
+            return INVALID_INDEXES.into_iter().chain(digests).map(text).collect();
+        }
         (Question::Image | Question::BaseImage, _) => &[
             "{}",
             r#"{"manifest": {}, "config": {}}"#,
@@ -324,9 +338,9 @@ impl Rules {
     /// The hardest of the rules that need the answer to a question about an image with a digest.
     fn asking(&self, question: Question) -> Action {
         match question {
-            Question::Image => self.schedule.max(self.base_image).max(self.scan),
+            Question::Image | Question::Index => self.schedule.max(self.base_image).max(self.scan),
             Question::BaseDigest | Question::BaseIndex | Question::BaseImage => self.base_image,
-            Question::Index | Question::Access | Question::Reports | Question::Report => self.scan,
+            Question::Access | Question::Reports | Question::Report => self.scan,
             Question::Digest | Question::Permission => Action::Off,
         }
     }

@@ -1,8 +1,9 @@
-//! Registries that misbehave, and the module that has to say so. The ones that behave are tested in `e2e-tests/`.
+//! Registries that misbehave, and the module that has to say so; and the requests that a registry gets. Other registries that behave are
+//! tested in `e2e-tests/`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use clap::Parser;
@@ -10,6 +11,7 @@ use container_patch::admission::{AdmissionRequest, AdmissionResponse};
 use container_patch::capabilities::{AllowedResources, Capabilities};
 use container_patch::live::{Live, LiveOptions};
 use container_patch::policy::Policy;
+use oci_client::client::ImageLayer;
 use serde_json::{Value, json};
 
 /// Seconds that even a busy machine needs not.
@@ -139,4 +141,71 @@ fn an_outage_only_warns_if_the_settings_say_so() {
     assert!(response.allowed);
     assert!(response.patch.is_none());
     assert!(response.warnings.unwrap()[0].ends_with("[evidence-unavailable]"));
+}
+
+fn digest(content: &str) -> String {
+    ImageLayer::new(content.to_owned(), String::new(), None).sha256_digest()
+}
+
+/// A registry that wants a token and has an index with one image, `team/app:1`. It notes the requests that it gets.
+fn registry_with_index() -> (String, Arc<Mutex<Vec<String>>>) {
+    let oci = |kind: &str| format!("application/vnd.oci.image.{kind}.v1+json");
+    let descriptor =
+        |kind: &str, content: &str| json!({"mediaType": oci(kind), "digest": digest(content), "size": content.len()});
+    let config = json!({"architecture": "amd64", "os": "linux", "created": "2026-11-01T00:00:00Z"}).to_string();
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": oci("manifest"), "config": descriptor("config", &config), "layers": [],
+    })
+    .to_string();
+    let mut entry = descriptor("manifest", &manifest);
+    entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let index = json!({"schemaVersion": 2, "mediaType": oci("index"), "manifests": [entry]}).to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    let names = [(digest(&index), "INDEX"), (digest(&manifest), "MANIFEST"), (digest(&config), "CONFIG")];
+    let (seen, challenge) = (Arc::new(Mutex::new(Vec::new())), format!("Bearer realm=\"http://{address}/token\""));
+    let requests = Arc::clone(&seen);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let mut line = request.split(" HTTP").next().unwrap_or_default().to_owned();
+            names.iter().for_each(|(digest, name)| line = line.replace(digest, name));
+            let line = line.split('?').next().unwrap_or_default().to_owned();
+            let (status, content) = match line.rsplit('/').next() {
+                Some("") => ("401 Unauthorized", ""),
+                Some("token") => ("200 OK", r#"{"token": "opaque"}"#),
+                Some("1" | "INDEX") => ("200 OK", index.as_str()),
+                Some("MANIFEST") => ("200 OK", manifest.as_str()),
+                _ => ("200 OK", config.as_str()),
+            };
+            let body = if line.starts_with("HEAD") { "" } else { content };
+            let (digest, length) = (digest(content), content.len());
+            seen.lock().unwrap().push(line);
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nwww-authenticate: {challenge}\r\ndocker-content-digest: {digest}\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    (address, requests)
+}
+
+#[test]
+fn a_registry_is_asked_for_each_manifest_and_for_a_token_once() {
+    let (address, requests) = registry_with_index();
+    let response =
+        judge(&address, LONG_TIMEOUT, &json!({"registries": [address], "evaluateAt": "2026-11-20T12:00:00Z"}));
+    assert!(response.allowed, "{response:?}");
+    let expected = [
+        "GET /v2/",
+        "GET /token",
+        "HEAD /v2/team/app/manifests/1",
+        "GET /v2/team/app/manifests/INDEX",
+        "GET /v2/team/app/manifests/MANIFEST",
+        "GET /v2/team/app/blobs/CONFIG",
+    ];
+    assert_eq!(*requests.lock().unwrap(), expected);
 }

@@ -113,6 +113,9 @@ impl<'r, 's> ImageJudge<'r, 's> {
         judged: &mut JudgedImage,
     ) {
         let Self { rules, evidence, findings, .. } = self;
+        if findings.iter().any(|finding| finding.effect == Effect::Deny) {
+            evidence.registry.request_is_refused();
+        }
         let (site, written, predecessor) = (image.site, image.written, image.predecessor);
         let reference = image.reference.clone();
         let sink = &mut ImageSink { site, written, judged: reference, predecessor, exceptions, downgrade, findings };

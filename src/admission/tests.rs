@@ -5,6 +5,7 @@ use super::evaluate;
 use crate::host::in_memory::InMemory;
 
 mod forged_records;
+mod questions;
 mod records;
 mod reports;
 
@@ -445,6 +446,18 @@ mod scans {
         world().config(&format!("docker.io/library/a@{DIGEST}"), image("2026-11-01T00:00:00Z", annotations))
     }
 
+    /// A registry with an index of this digest, which lists an image for the platform of the host and another digest.
+    fn registry_with_index(other: &str) -> InMemory {
+        const AMD64: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let name = format!("docker.io/library/a@{DIGEST}");
+        let mut of_host = image("2026-11-01T00:00:00Z", json!(null));
+        of_host["digest"] = json!(AMD64);
+        let platform = |architecture| json!({"os": "linux", "architecture": architecture});
+        let entries =
+            json!([{"digest": AMD64, "platform": platform("amd64")}, {"digest": other, "platform": platform("s390x")}]);
+        world().config(&name, of_host).manifest(&name, json!({ "manifests": entries }))
+    }
+
     /// A pod with these annotations and one container `c0` of that image.
     fn annotated(annotations: Value) -> Value {
         let mut pod = pod(&[&format!("a:1@{DIGEST}")]);
@@ -538,10 +551,7 @@ mod scans {
 
     #[test]
     fn an_annotation_about_an_image_of_the_index_counts() {
-        let host = registry(json!(null)).manifest(
-            &format!("docker.io/library/a@{DIGEST}"),
-            json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]}),
-        );
+        let host = registry_with_index(OTHER);
         assert_eq!(codes(&host, &annotated(scan_annotation(4, OTHER)), json!({})), json!([VULNERABLE]));
     }
 
@@ -625,21 +635,19 @@ mod scans {
 
     #[test]
     fn a_clean_result_of_one_image_of_an_index_does_not_clear_the_others() {
-        let index = json!({"manifests": [{"digest": OTHER, "platform": {"os": "linux"}}]});
-        let host = || registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index.clone());
         let trusting = json!({"require": true, "podAnnotations": "trust"});
-        let response = respond(&host(), &annotated(scan_annotation(0, OTHER)), &only("scan", trusting));
+        let response =
+            respond(&registry_with_index(OTHER), &annotated(scan_annotation(0, OTHER)), &only("scan", trusting));
         assert_eq!(response["codes"], json!(["unscanned-image Deny"]));
     }
 
     #[test]
     fn an_index_with_an_invalid_digest_is_not_looked_up() {
-        let index = json!({"manifests": [{"digest": "../../secrets/x", "platform": {"os": "linux"}}]});
-        let host = registry(json!(null)).manifest(&format!("docker.io/library/a@{DIGEST}"), index);
+        let host = registry_with_index("../../secrets/x");
         let mut pod = annotated(json!(null));
         pod["namespace"] = json!("shop");
         let response = respond(&host, &pod, &only("scan", json!({"reports": [{"source": "quay"}]})));
-        assert_eq!(response["codes"], json!(["evidence-unavailable Deny"]));
+        assert_eq!(response["codes"], json!(["evidence-unavailable Deny", "evidence-unavailable Deny"]));
         assert!(!host.asked().iter().any(|question| question.contains("secrets")), "{:?}", host.asked());
     }
 

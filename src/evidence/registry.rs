@@ -59,6 +59,10 @@ pub struct Registry<'h> {
     foreign: HashSet<String>,
     /// The failures to log, whose causes the requester does not see.
     unlogged: Vec<String>,
+    /// The registries that could not be reached, with the error of the host.
+    unreachable: HashMap<String, String>,
+    /// Whether the request is refused whatever the registries answer.
+    is_refused: bool,
     /// The number of questions so far.
     asked: usize,
 }
@@ -182,8 +186,16 @@ impl<'h> Registry<'h> {
             images: HashMap::new(),
             foreign: HashSet::new(),
             unlogged: Vec::new(),
+            unreachable: HashMap::new(),
+            is_refused: false,
             asked: 0,
         }
+    }
+
+    /// The request is refused whatever the registries answer. From now on, a registry that could not be reached is not asked again: it
+    /// would hold up this request and those that wait for it, and its answers could not change the verdict.
+    pub fn request_is_refused(&mut self) {
+        self.is_refused = true;
     }
 
     /// Whether the settings allow questions about an image to its registry.
@@ -214,34 +226,55 @@ impl<'h> Registry<'h> {
     /// # Errors
     /// The reason why it is unknown.
     pub fn digest(&mut self, image: &str) -> Answer<String> {
-        let failure = match self.ask_digest(image) {
-            Ok(digest) => return Ok(digest.clone()),
-            Err(failure) => failure.clone(),
-        };
-        Err(self.cause(image, &failure))
+        self.ask_digest(image).map_err(|failure| self.cause(image, &failure))
     }
 
     /// The digest that a reference points at. `None` if it is unknown; that is not logged.
     pub fn digest_if_known(&mut self, image: &str) -> Option<String> {
-        self.ask_digest(image).as_ref().ok().cloned()
+        self.ask_digest(image).ok()
     }
 
-    fn ask_digest(&mut self, image: &str) -> &Result<String, Failure> {
+    fn ask_digest(&mut self, image: &str) -> Result<String, Failure> {
         #[derive(Deserialize)]
         struct Response {
             digest: String,
         }
-        let host = self.host;
-        let asked = &mut self.asked;
-        let ask = || {
-            count(asked)?;
-            let Response { digest } = read(&host.manifest_digest(image).map_err(Failure::Host)?)?;
+        if let Some(known) = self.digests.get(image) {
+            return known.clone();
+        }
+        let answer = self.ask(image, Host::manifest_digest).and_then(|answer| {
+            let Response { digest } = read(&answer)?;
             match Digest::parse(&digest) {
                 Ok(_) => Ok(digest),
                 Err(error) => Err(unusable_digest(&error)),
             }
-        };
-        self.digests.entry(image.to_owned()).or_insert_with(ask)
+        });
+        self.digests.insert(image.to_owned(), answer.clone());
+        answer
+    }
+
+    /// Asks the host about an image.
+    fn ask(
+        &mut self,
+        image: &str,
+        question: fn(&'h dyn Host, &str) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<u8>, Failure> {
+        let registry = || Reference::parse(image).map(|image| image.registry().to_owned()).unwrap_or_default();
+        if self.is_refused
+            && !self.unreachable.is_empty()
+            && let Some(error) = self.unreachable.get(&registry())
+        {
+            return Err(Failure::Host(error.clone()));
+        }
+        self.asked += 1;
+        if self.asked > MAX_QUESTIONS {
+            return Err(Failure::LimitExceeded);
+        }
+        let answer = question(self.host, image);
+        if let Some(error) = answer.as_ref().err().filter(|error| is_unreachable(error)) {
+            self.unreachable.insert(registry(), error.clone());
+        }
+        answer.map_err(Failure::Host)
     }
 
     /// The digests of the images in the index that a reference points at. Empty if it points at a single image.
@@ -262,8 +295,10 @@ impl<'h> Registry<'h> {
         if let Some(known) = self.indexes.get(image) {
             return known.clone();
         }
-        let answer = count(&mut self.asked).and_then(|()| self.host.manifest(image).map_err(Failure::Host));
-        let answer = match answer.and_then(|answer| index(&answer)) {
+        if self.is_known_as_single(image) {
+            return Ok(Rc::default());
+        }
+        let answer = match self.ask(image, Host::manifest).and_then(|answer| index(&answer)) {
             Ok(mut index) => {
                 index.fault = index.fault.map(|fault| self.cause(image, &Failure::Answer(fault)));
                 Ok(Rc::new(index))
@@ -274,6 +309,14 @@ impl<'h> Registry<'h> {
         answer
     }
 
+    /// Whether earlier answers show that a reference by digest is a single image. From an index, the host chooses an image with another
+    /// digest.
+    fn is_known_as_single(&self, image: &str) -> bool {
+        let digest = image.split_once('@').map(|(_, digest)| digest);
+        let of_image = self.images.get(image).and_then(|answer| answer.as_ref().ok());
+        digest.is_some() && of_image.is_some_and(|facts| facts.digest.as_deref() == digest)
+    }
+
     /// The facts from manifest and configuration of the image that a reference points at.
     ///
     /// # Errors
@@ -282,7 +325,7 @@ impl<'h> Registry<'h> {
         if let Some(known) = self.images.get(image) {
             return known.clone();
         }
-        let answer = count(&mut self.asked).and_then(|()| self.host.manifest_and_config(image).map_err(Failure::Host));
+        let answer = self.ask(image, Host::manifest_and_config);
         if answer.as_ref().is_err_and(|failure| matches!(failure, Failure::Host(error) if is_foreign(error))) {
             self.foreign.insert(image.to_owned());
         }
@@ -453,12 +496,6 @@ impl<'h> Registry<'h> {
     }
 }
 
-/// Counts a question, and fails beyond the limit.
-fn count(asked: &mut usize) -> Result<(), Failure> {
-    *asked += 1;
-    if *asked > MAX_QUESTIONS { Err(Failure::LimitExceeded) } else { Ok(()) }
-}
-
 /// Classifies an error of the host, and extracts its cause.
 fn classify(error: &str) -> (FailureClass, String) {
     /// Phrases of registries (OCI distribution specification, "Error Codes") and of the client of the host.
@@ -489,6 +526,12 @@ fn classify(error: &str) -> (FailureClass, String) {
     } else {
         (FailureClass::Unreachable, host_error(&text))
     }
+}
+
+/// Whether an error of the host means that it could not send a request to the registry, or got no response in time. Other errors can be
+/// about the one image.
+fn is_unreachable(error: &str) -> bool {
+    error.contains("error sending request") || error.contains("did not answer within")
 }
 
 /// Whether an error of the host means that an index has no image for the platform of the host.
@@ -718,6 +761,46 @@ mod tests {
             assert!(registry.digest("a/b:2").is_err());
         }
         assert_eq!(host.asked(), ["digest a/b:1", "digest a/b:2"]);
+    }
+
+    #[test]
+    fn a_registry_that_could_not_be_reached_is_not_asked_again_by_a_refused_request() {
+        let down = "error sending request for url (https://r.test/v2/)\n\nCaused by:\n    Connection refused";
+        let host = world()
+            .answer("digest", "r.test/a:1", Err(down.to_owned()))
+            .answer("digest", "s.test/a:1", Err("Server error: code: 503".to_owned()))
+            .digest("r.test/b:1", DIGEST);
+        let listed = any();
+        let mut registry = Registry::new::<Known>(&host, &listed);
+        let cause = registry.digest("r.test/a:1").unwrap_err();
+        assert!(cause.contains("Connection refused"), "{cause}");
+        assert!(registry.digest("r.test/b:1").is_ok(), "without a refusal, each image counts");
+        registry.request_is_refused();
+        assert_eq!(registry.digest("r.test/c:1"), Err(cause.clone()));
+        assert_eq!(registry.image(&format!("r.test/c@{DIGEST}")).unwrap_err(), cause);
+        assert_eq!(registry.manifests(&format!("r.test/c@{DIGEST}")), Err(cause));
+        // The registry answered, so the error may be about that image only.
+        assert!(registry.digest("s.test/a:1").is_err() && registry.digest("s.test/b:1").is_err());
+        let asked = ["digest r.test/a:1", "digest r.test/b:1", "digest s.test/a:1", "digest s.test/b:1"];
+        assert_eq!(host.asked(), asked);
+    }
+
+    #[test]
+    fn a_single_image_is_not_asked_for_the_images_of_an_index() {
+        let name = format!("r.test/a@{DIGEST}");
+        let manifest = json!({"config": {"mediaType": super::IMAGE_CONFIGS[0]}});
+        let host = world().config(&name, json!({"digest": DIGEST, "manifest": manifest, "config": {}}));
+        let listed = any();
+        let mut registry = Registry::new::<Known>(&host, &listed);
+        assert!(registry.image(&name).is_ok());
+        assert_eq!(registry.manifests(&name), Ok(&[][..]));
+        assert_eq!(host.asked(), [format!("config {name}")]);
+        // By its tag it may be the image that the host chose from an index.
+        let host = world().config("r.test/a:1", json!({"digest": DIGEST, "manifest": manifest, "config": {}}));
+        let mut registry = Registry::new::<Known>(&host, &listed);
+        assert!(registry.image("r.test/a:1").is_ok());
+        assert!(registry.manifests("r.test/a:1").is_err());
+        assert_eq!(host.asked(), ["config r.test/a:1", "manifest r.test/a:1"]);
     }
 
     /// An error of policy-server, and the messages about it for a listed registry and for one that is not listed.

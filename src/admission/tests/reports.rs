@@ -221,9 +221,15 @@ fn an_unreadable_report_does_not_hide_another_one() {
     let mut of_another = trivy("z", "2026-11-20T00:00:00Z", true);
     of_another["report"]["artifact"]["digest"] = json!(OTHER);
     let unknown = || Err("connection refused".to_owned());
-    let host =
-        cluster(&[of_another, bad()]).answer("manifest", &format!("registry.example.com/app@{DIGEST}"), unknown());
-    assert_codes(&judged_by(&host, &lenient(here())), &["vulnerable-image Deny", "evidence-unavailable Warn"]);
+    let name = format!("registry.example.com/app@{DIGEST}");
+    let mut of_host = image("2026-11-01T00:00:00Z", json!({}));
+    of_host["digest"] = json!(AMD64);
+    let host = cluster(&[of_another.clone(), bad()]).config(&name, of_host).answer("manifest", &name, unknown());
+    let unavailable = "evidence-unavailable Warn";
+    assert_codes(&judged_by(&host, &lenient(here())), &[unavailable, "vulnerable-image Deny", unavailable]);
+    // A single image contains no other digest, so the registry is not asked for its index.
+    let host = cluster(&[of_another, bad()]).answer("manifest", &name, unknown());
+    assert_codes(&judged_by(&host, &lenient(here())), &["vulnerable-image Deny"]);
     let by_tag = without_digest(trivy("z", "2026-11-20T00:00:00Z", true));
     let host = cluster(&[by_tag, bad()]).answer("digest", "registry.example.com/app:1", unknown());
     assert_codes(&judged_by(&host, &lenient(here())), &["vulnerable-image Deny", "evidence-unavailable Warn"]);

@@ -57,6 +57,8 @@ pub enum Decision {
         /// The decision if an exception or a downgrade allows the tag.
         otherwise: Box<Decision>,
     },
+    /// It has been refused for its tag.
+    Refused,
 }
 
 /// The finding for an image without a digest. `digest` is the digest that its tag points at, if known.

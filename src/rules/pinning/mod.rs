@@ -47,7 +47,9 @@ impl Rule for PinningRule {
         settings: &dyn SettingsByImage<Pinning>,
         evidence: &mut Evidence<'_>,
     ) -> Result<Self, Finding> {
-        let recording = Recorder { context, settings, now: evidence.now }.record(workload, &mut evidence.registry);
+        let denies_failures = evidence.effect_of_failure(Effect::Deny) == Effect::Deny;
+        let recorder = Recorder { context, settings, now: evidence.now, denies_failures };
+        let recording = recorder.record(workload, &mut evidence.registry);
         if let Some(bytes) = recording.excess {
             return Err(Finding::about_request(INVALID_REQUEST, too_many_records(&context.request.kind.kind, bytes)));
         }
@@ -80,7 +82,7 @@ impl Rule for PinningRule {
             // If an exception or a downgrade allows the tag, the rest of the rule applies.
             Decision::Refuse { violation, otherwise } => {
                 if sink.report_image_field(violation) {
-                    Decision::LeaveAlone
+                    Decision::Refused
                 } else {
                     *otherwise
                 }
@@ -106,7 +108,7 @@ impl Rule for PinningRule {
                 }
                 (!is_audit).then_some(effect)
             }
-            Decision::LeaveAlone | Decision::Refuse { .. } => None,
+            Decision::LeaveAlone | Decision::Refuse { .. } | Decision::Refused => None,
         }
     }
 
@@ -119,13 +121,21 @@ impl Rule for PinningRule {
     ) -> ControlFlow<()> {
         match self.decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
-            Decision::Report(effect) => {
-                // The digest is only a suggestion here, which is not worth a host call of the audit scanner.
-                if image.digest.is_none() && !image.context.request.is_audit() {
-                    image.digest = evidence.registry.digest_if_known(&image.reference.registry_name());
+            // The user has to name another image, so the content of this one does not matter. An audit reports on images that run.
+            Decision::Refused if image.context.request.is_audit() => {}
+            Decision::Refused => return ControlFlow::Break(()),
+            Decision::Report(effect) => match unused_record(image) {
+                Some(record) => {
+                    sink.report_image_field(unpinned_despite_record(record, effect));
                 }
-                report_unpinned(image, effect, sink);
-            }
+                None => {
+                    // The digest is only a suggestion here, which is not worth a host call of the audit scanner.
+                    if image.digest.is_none() && !image.context.request.is_audit() {
+                        image.digest = evidence.registry.digest_if_known(&image.reference.registry_name());
+                    }
+                    sink.report_image_field(unpinned(image.written, image.digest.as_deref(), effect));
+                }
+            },
             Decision::Record => match self.recording.of(image.index) {
                 Recorded::NotRenewed(cause) => {
                     sink.report(not_renewed(cause));
@@ -209,14 +219,10 @@ fn digest_of_record<'i>(image: &'i Image<'_>) -> Option<Digest<'i>> {
     image.site.record.as_deref().and_then(|record| record_keys::recorded_digest(record, image.written))
 }
 
-/// Reports an image field without a digest.
-fn report_unpinned(image: &Image<'_>, effect: Effect, sink: &mut dyn Sink) {
+/// The record of a pod of a controller, if it is valid. The pinning policy should have written its digest into the image field.
+fn unused_record<'i>(image: &'i Image<'_>) -> Option<&'i str> {
     let is_pod_of_controller = image.context.placement == Placement::Pod && image.context.request.is_by_controller();
-    let unused = image.site.record.as_deref().filter(|_| is_pod_of_controller && digest_of_record(image).is_some());
-    sink.report_image_field(match unused {
-        Some(record) => unpinned_despite_record(record, effect),
-        None => unpinned(image.written, image.digest.as_deref(), effect),
-    });
+    image.site.record.as_deref().filter(|_| is_pod_of_controller && digest_of_record(image).is_some())
 }
 
 /// The finding for an image field that cannot be found in the text of the object. It always refuses the request, since the image would

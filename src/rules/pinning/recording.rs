@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::FORBIDDEN_TAG;
 use super::decision::Decision;
 use super::settings::{Pinning, PinningAction, Templates};
+use crate::evidence::EVIDENCE_UNAVAILABLE;
 use crate::evidence::registry::Registry;
 use crate::image::Reference;
 use crate::request::AdmissionRequest;
@@ -66,6 +67,8 @@ pub(super) struct Recorder<'r> {
     pub(super) context: &'r Context<'r>,
     pub(super) settings: &'r dyn SettingsByImage<Pinning>,
     pub(super) now: DateTime<Utc>,
+    /// Whether a missing answer refuses the request, unless an exception or a downgrade allows it.
+    pub(super) denies_failures: bool,
 }
 
 impl Recording {
@@ -233,11 +236,23 @@ impl Recorder<'_> {
             match registry.digest(&image.registry_name()) {
                 Ok(digest) => (Some(format!("{name}@{digest}")), Recorded::LookedUp),
                 Err(cause) if known.is_some() => (known, Recorded::NotRenewed(cause)),
-                Err(_) => (None, Recorded::NotFound),
+                Err(_) => {
+                    if self.is_refused_without_digest(&name) {
+                        registry.request_is_refused();
+                    }
+                    (None, Recorded::NotFound)
+                }
             }
         };
         site.record = record.map(Cow::Owned);
         Some(outcome)
+    }
+
+    /// Whether the request is refused because the digest of an image is unknown. Downgrades only apply to an UPDATE here.
+    fn is_refused_without_digest(&self, name: &str) -> bool {
+        self.denies_failures
+            && self.context.request.operation == "CREATE"
+            && !self.settings.is_excepted(name, EVIDENCE_UNAVAILABLE)
     }
 
     /// Whether a template has the same records as before the UPDATE.
