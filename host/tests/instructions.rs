@@ -5,11 +5,14 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use wasmtime_provider::wasmtime::{Caller, Config, Engine, Error, Extern, Linker, Memory, Module, Store};
+use wasmtime_provider::wasmtime::{
+    Cache, CacheConfig, Caller, Config, Engine, Error, Extern, Linker, Memory, Module, Store,
+};
 
 static MODULE: LazyLock<Module> = LazyLock::new(|| {
     let mut config = Config::new();
     config.consume_fuel(true);
+    config.cache(Cache::new(CacheConfig::new()).ok());
     let engine = Engine::new(&config).expect("the engine starts");
     Module::from_file(&engine, env!("POLICY_MODULE")).expect("the module compiles")
 });
