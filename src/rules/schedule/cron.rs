@@ -9,9 +9,8 @@
 //! parsed without allocations, and a search checks all days of a month at once.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
+use container_patch_zones::Zone;
 use thiserror::Error;
-
-use super::zone::Zone;
 
 const MINUTES_OF_DAY: i64 = 24 * 60;
 

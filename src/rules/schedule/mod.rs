@@ -6,7 +6,7 @@ pub mod cron;
 pub mod deadline;
 mod judge;
 pub mod settings;
-pub mod zone;
+mod zone;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;
