@@ -4,3 +4,4 @@ pub mod admission;
 pub mod references;
 pub mod scans;
 pub mod settings;
+pub mod zones;

@@ -9,12 +9,13 @@ use crate::properties::scans::{
     a_list_of_reports_alone_does_not_admit, only_a_clean_report_admits, only_a_trusted_clean_annotation_admits,
 };
 use crate::properties::settings::validation_and_requests_agree;
+use crate::properties::zones::a_zone_is_as_in_jiff;
 
 /// Checks one input.
 pub type Target = fn(&[u8]) -> Result<(), Failure>;
 
 /// All targets, with their names.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 10] = [
     ("validate", validate),
     ("validate_bytes", validate_bytes),
     ("settings", settings),
@@ -24,6 +25,7 @@ pub const ALL: [(&str, Target); 9] = [
     ("report_trivy_operator", report_trivy_operator),
     ("report_quay", report_quay),
     ("report_kubescape", report_kubescape),
+    ("zones", zones),
 ];
 
 /// A case that is generated from the input, checked for every property.
@@ -112,6 +114,22 @@ pub fn report_quay(bytes: &[u8]) -> Result<(), Failure> {
 /// If a property does not hold.
 pub fn report_kubescape(bytes: &[u8]) -> Result<(), Failure> {
     report(Scanner::Kubescape, bytes)
+}
+
+/// The first two bytes select a zone, the next eight a time between 2000 and 2400; compared with another library.
+///
+/// # Errors
+/// If a property does not hold.
+pub fn zones(bytes: &[u8]) -> Result<(), Failure> {
+    let Some(([low, high], Some(time))) = bytes.split_first_chunk().map(|(index, rest)| (index, rest.first_chunk()))
+    else {
+        return Ok(());
+    };
+    let names: Vec<&str> = container_patch_zones::names().collect();
+    let name = names[usize::from(u16::from_le_bytes([*low, *high])) % names.len()];
+    // The table begins in 2000. On its first day, the local times of some zones are still in 1999.
+    let (start, end) = (946_771_200, 13_569_465_600);
+    a_zone_is_as_in_jiff(name, start + i64::from_le_bytes(*time).rem_euclid(end - start))
 }
 
 fn report(scanner: Scanner, bytes: &[u8]) -> Result<(), Failure> {
