@@ -1,6 +1,7 @@
 //! Properties that hold for every input.
 
 pub mod admission;
+pub mod cron;
 pub mod references;
 pub mod scans;
 pub mod settings;

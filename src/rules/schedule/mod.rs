@@ -2,7 +2,6 @@
 //!
 //! The core is a pure function, [`Schedule::deadline`]: the time until which an image with a given build date may be deployed.
 
-pub mod cron;
 pub mod deadline;
 mod judge;
 pub mod settings;
