@@ -1,14 +1,9 @@
-//! Generates the table of time zones, and sets linker options of the Wasm module.
+//! Sets linker options of the Wasm module.
 
-#[path = "build/zones.rs"]
-mod zones;
-
-use std::path::PathBuf;
-use std::{env, fs};
+use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=build");
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32") {
         // Enough for most requests, so that they do not grow the memory.
         println!("cargo::rustc-link-arg-cdylib=--initial-memory=2097152");
@@ -20,6 +15,4 @@ fn main() {
         println!("cargo::rustc-link-arg-cdylib=-zstack-size=1056768");
         println!("cargo::rustc-link-arg-cdylib=--global-base=1056832");
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(out.join("zones.rs"), zones::table()).expect("OUT_DIR is writable");
 }

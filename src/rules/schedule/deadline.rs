@@ -1,9 +1,9 @@
 //! The deadline of an image, which follows from its build date.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+use container_patch_zones::Zone;
 
 use super::settings::{Freeze, PatchDays, Schedule};
-use super::zone::Zone;
 use crate::config::values::Duration;
 
 /// How often images must be rebuilt.

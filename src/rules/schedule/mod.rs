@@ -2,11 +2,10 @@
 //!
 //! The core is a pure function, [`Schedule::deadline`]: the time until which an image with a given build date may be deployed.
 
-pub mod cron;
 pub mod deadline;
 mod judge;
 pub mod settings;
-pub mod zone;
+mod zone;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;

@@ -1,11 +1,11 @@
 //! The section `schedule` of the settings.
 
 use chrono::NaiveDate;
+use container_patch_cron::Cron;
+use container_patch_zones::Zone;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::cron::Cron;
-use super::zone::Zone;
 use crate::config::read::{Path, Problems, Setting, read_string, section};
 use crate::config::schema::{Constraint, Schema};
 use crate::config::values::{Action, Duration, Unknown};

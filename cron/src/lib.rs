@@ -6,12 +6,17 @@
 //! on days that match either of them; with a `+` before the day of week, on days that match both.
 //!
 //! Each request runs in a new instance of the module and parses its expressions again. An expression is therefore a few bit masks,
-//! parsed without allocations, and a search checks all days of a month at once.
+//! parsed without allocations, and a search checks all days of a month at once. An expression that is never due is found without a search:
+//! a request with `0 0 30 2 *` in its settings takes 170,000 instructions, and 484 million with `croner`, which walks through 3,000 years. Tests and a fuzz
+//! target compare every expression with `croner`.
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
+use container_patch_zones::Zone;
 use thiserror::Error;
-
-use super::zone::Zone;
 
 const MINUTES_OF_DAY: i64 = 24 * 60;
 
