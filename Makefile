@@ -69,6 +69,12 @@ bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FL
 	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
 	@target/release/container-patch-bench --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
 
+.PHONY: bench-policy-server
+bench-policy-server: annotated-policy.wasm ## Measure the throughput of policy-server (needs kwctl, policy-server, wrk; OTHERS="NAME=FILE.wasm,SETTINGS.json")
+	cargo build $(CARGO_FLAGS) --package do-nothing-policy --profile module --target wasm32-wasip1 --target-dir target/module
+	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
+	benches/policy-server target/release/container-patch-bench annotated-policy.wasm $(DO_NOTHING) $(OTHERS)
+
 .PHONY: docs
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build
