@@ -9,6 +9,7 @@ use container_patch::policy::Policy;
 use container_patch::session::Replay;
 use container_patch_policy::host::{CanI, GetResource, Host, ListResources};
 use serde_json::{Value, json};
+use wasmparser::{ConstExpr, DataKind, Operator, Parser, Payload};
 
 fn call(function: &str, payload: &[u8]) -> Value {
     let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
@@ -154,6 +155,43 @@ fn a_guest_gets_its_answers_from_the_capabilities_of_the_host() {
 fn the_module_is_small() {
     let size = std::fs::metadata(env!("POLICY_MODULE")).unwrap().len();
     assert!(size < 3 << 19, "the module has {size} bytes");
+}
+
+/// Each page of memory that a request writes to costs a page fault. `build.rs` places stack and data, whose size changes.
+#[test]
+fn neither_the_stack_nor_the_variables_need_one_page_more_than_necessary() {
+    const PAGE: i32 = 4096;
+    // The initialized variables are the last data segment; the zeroed ones follow.
+    const VARIABLES: i32 = 2048;
+    let constant = |expression: &ConstExpr<'_>| match expression.get_operators_reader().read().unwrap() {
+        Operator::I32Const { value } => value,
+        other => panic!("expected a constant, found {other:?}"),
+    };
+    let module = std::fs::read(env!("POLICY_MODULE")).unwrap();
+    let (mut stack, mut variables) = (None, None);
+    for part in Parser::new(0).parse_all(&module) {
+        match part.unwrap() {
+            // The first global is the stack pointer.
+            Payload::GlobalSection(globals) => {
+                let first = globals.into_iter().next().unwrap().unwrap();
+                stack = Some(constant(&first.init_expr));
+            }
+            Payload::DataSection(segments) => {
+                let DataKind::Active { offset_expr, .. } = segments.into_iter().last().unwrap().unwrap().kind else {
+                    panic!("expected an active data segment")
+                };
+                variables = Some(constant(&offset_expr));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(stack.unwrap() % PAGE, 0, "the stack begins at the end of a page");
+    let start = variables.unwrap() % PAGE;
+    assert!(
+        start + VARIABLES <= PAGE,
+        "the variables begin at byte {start} of a page: increase `--global-base` in build.rs by {}",
+        PAGE - start
+    );
 }
 
 fn contains(module: &[u8], text: &str) -> bool {
