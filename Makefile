@@ -9,7 +9,7 @@ BUILD_HOST := cargo build $(CARGO_FLAGS) --package container-patch --package tes
 DO_NOTHING := target/module/wasm32-wasip1/module/do_nothing_policy.wasm
 # Kubewarden's command, if it is installed.
 KWCTL ?= $(shell command -v kwctl)
-SOURCES := Cargo.toml Cargo.lock build.rs $(shell find cron src zones -name '*.rs')
+SOURCES := Cargo.toml Cargo.lock build.rs $(shell find cron src -name '*.rs')
 
 .PHONY: run
 run: ## Judge the sample manifests in examples/, and print the verdicts

@@ -9,7 +9,7 @@ const TARGET: &str = "wasm32-wasip1";
 fn main() {
     let host = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"));
     let root = host.parent().expect("the host is a folder of the workspace").to_owned();
-    for input in ["build.rs", "cron", "src", "zones", "Cargo.toml", "Cargo.lock", "metadata.yml"] {
+    for input in ["build.rs", "cron", "src", "Cargo.toml", "Cargo.lock", "metadata.yml"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
 

@@ -15,7 +15,8 @@
 )]
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
-use container_patch_zones::Zone;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use thiserror::Error;
 
 const MINUTES_OF_DAY: i64 = 24 * 60;
@@ -23,6 +24,9 @@ const MINUTES_OF_DAY: i64 = 24 * 60;
 /// The calendar repeats after this number of years.
 const CYCLE: i32 = 400;
 const SECONDS_OF_CYCLE: i64 = 146_097 * MINUTES_OF_DAY * 60;
+
+/// More seconds than any transition repeats.
+const MAX_REPEATED: i64 = 2 * 24 * 60 * 60;
 
 /// The maximum number of occurrences of a weekday in a month. The index after them stands for the last occurrence.
 const OCCURRENCES: usize = 5;
@@ -233,39 +237,39 @@ impl Cron {
             })
     }
 
-    /// The first time after another at which it is due in a zone, both in seconds since 1970.
+    /// The first time after another at which it is due in a zone, both in seconds since 1970. There is none if the search leaves the
+    /// years from -9999 to 9999, which are those of `jiff`.
     ///
     /// An expression that is due once a day at a local time that a transition skips is due right after the transition. At a local
     /// time that occurs twice it is due the first time only. More frequent expressions follow local time.
     #[must_use]
-    pub fn next_after(&self, seconds: i64, zone: &Zone) -> Option<i64> {
-        let mut from = seconds.checked_add(1)?;
+    pub fn next_after(&self, seconds: i64, zone: &TimeZone) -> Option<i64> {
+        let first = seconds.checked_add(1)?;
         let end = seconds.checked_add(SECONDS_OF_CYCLE)?;
-        let mut span = zone.span_at(from);
-        let mut offset_before = match span.start {
-            i64::MIN => span.offset,
-            start => zone.span_at(start - 1).offset,
-        };
-        while from < end {
-            let mut local = from + i64::from(span.offset);
-            if self.is_once_a_day && span.start != i64::MIN {
-                let local_before = span.start + i64::from(offset_before);
-                let local_after = span.start + i64::from(span.offset);
-                if from == span.start && local_before < local_after {
-                    let is_skipped = self.first_from(local_before)? < local_after;
-                    if is_skipped && self.is_due_on(date_of(local_after)?) {
-                        return Some(from);
+        // A transition before `first` matters if local times after it are repeated ones.
+        let mut span = Span::from(zone, first.checked_sub(MAX_REPEATED)?)?;
+        let mut offset_before = span.offset;
+        while span.start < end {
+            if first < span.end {
+                let from = first.max(span.start);
+                let mut local = from + span.offset;
+                if self.is_once_a_day {
+                    let (local_before, local_after) = (span.start + offset_before, span.start + span.offset);
+                    if from == span.start && local_before < local_after {
+                        let is_skipped = self.first_from(local_before)? < local_after;
+                        if is_skipped && self.is_due_on(date_of(local_after)?) {
+                            return Some(from);
+                        }
                     }
+                    local = local.max(local_before);
                 }
-                local = local.max(local_before);
+                let at = self.first_from(local)? - span.offset;
+                if at < span.end {
+                    return Some(at);
+                }
             }
-            let at = self.first_from(local)? - i64::from(span.offset);
-            if at < span.end {
-                return Some(at);
-            }
-            from = span.end;
             offset_before = span.offset;
-            span = zone.span_at(from);
+            span = Span::from(zone, span.end)?;
         }
         None
     }
@@ -321,6 +325,27 @@ impl Cron {
         }
         let first = (date.weekday().num_days_from_sunday() + 35 - date.day0()) % 7;
         self.days.of(first, date.num_days_in_month().into())
+    }
+}
+
+/// A span of time with one offset. Times are in seconds since 1970.
+struct Span {
+    start: i64,
+    /// The second of the next transition. `i64::MAX` if there is none.
+    end: i64,
+    /// Seconds east of UTC.
+    offset: i64,
+}
+
+impl Span {
+    /// The span from a time to the next transition.
+    fn from(zone: &TimeZone, start: i64) -> Option<Self> {
+        let at = Timestamp::from_second(start).ok()?;
+        let offset = zone.to_offset(at);
+        // Some transitions change only the abbreviation.
+        let next = zone.following(at).find(|transition| transition.offset() != offset);
+        let end = next.map_or(i64::MAX, |transition| transition.timestamp().as_second());
+        Some(Self { start, end, offset: offset.seconds().into() })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
 use clap::Args;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
@@ -92,8 +92,7 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
         days.grace
     );
     let _ = writeln!(text, "{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES ARE REFUSED FROM");
-    let start = zone.from_local_datetime(&from.and_time(NaiveTime::MIN)).earliest();
-    let start = start.map_or_else(|| from.and_time(NaiveTime::MIN).and_utc(), |start| start.to_utc());
+    let start = zone.start_of_day(from);
     // The deadline of an earlier patch day may be after the start, because of the grace period and of freezes.
     let frozen: TimeDelta = schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
     let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
@@ -110,14 +109,14 @@ fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDat
             break;
         }
         count += 1;
-        let warned = (deadline.at - schedule.warn_before.delta()).with_timezone(&zone);
+        let warned = zone.local(deadline.at - schedule.warn_before.delta());
         let moved =
             deadline.moved_by.map(|freeze| format!("  (after the freeze `{}`)", freeze.reason)).unwrap_or_default();
         let _ = writeln!(
             text,
             "{:<26}{:<35}{}{moved}",
             day.format("%a %Y-%m-%d %H:%M").to_string(),
-            deadline.at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M").to_string(),
+            zone.local(deadline.at).format("%a %Y-%m-%d %H:%M").to_string(),
             warned.format("%Y-%m-%d"),
         );
     }
@@ -129,7 +128,7 @@ fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<U
     let mut oldest = now - age;
     // A freeze that postpones deadlines allows images that are older by its length.
     for _ in &schedule.freezes {
-        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(&zone).0 - age);
+        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(zone).0 - age);
         let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
         let Some(built) = allowed else { break };
         oldest = built;

@@ -364,7 +364,7 @@ impl<'a> Fields<'a> {
 
     /// Reports the keys that have not been taken, in alphabetical order, each with the most similar known key.
     pub fn finish(mut self, known: &[&str], at: Path<'_>, problems: &mut Problems) {
-        self.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         for (key, value) in &self.entries {
             // Comparing words costs more than reading the whole section.
             let nearest = if problems.is_full() { None } else { nearest(key, known) };

@@ -99,7 +99,7 @@ fn fields(json: Option<&str>) -> Option<Vec<Field<'_>>> {
     let entries = entries.into_iter().map(|(key, value)| (key, value.get()));
     // A null field is the same as a missing one.
     let mut fields: Vec<_> = entries.filter(|(_, value)| *value != "null").collect();
-    fields.sort();
+    fields.sort_unstable();
     Some(fields)
 }
 

@@ -55,7 +55,7 @@ pub(super) fn read_template<'a>(
     let no_spec = is_patch_of_records.then(|| Spec { sites: Vec::new(), nodes: Nodes::default() });
     let mut spec = found.spec.or(no_spec).ok_or_else(|| missing(&["spec"]))?;
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
-    spec.sites.sort_by_key(|site| (order(site), site.index));
+    spec.sites.sort_unstable_by_key(|site| (order(site), site.index));
     let first = workload.sites.len();
     workload.sites.extend(spec.sites.into_iter().map(|site| ImageSite {
         field: site.field,

@@ -5,4 +5,3 @@ pub mod cron;
 pub mod references;
 pub mod scans;
 pub mod settings;
-pub mod zones;

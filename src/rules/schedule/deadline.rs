@@ -1,10 +1,12 @@
 //! The deadline of an image, which follows from its build date.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
-use container_patch_zones::Zone;
+use chrono::{DateTime, Days, FixedOffset, TimeDelta, Utc};
 
 use super::settings::{Freeze, PatchDays, Schedule};
+use super::zone::Zone;
 use crate::config::values::Duration;
+
+static UTC: Zone = Zone::UTC;
 
 /// How often images must be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,8 +22,8 @@ pub enum Cadence<'s> {
 pub struct Deadline<'s> {
     /// The first moment at which the image may not be deployed.
     pub at: DateTime<Utc>,
-    /// The first patch day after the build, if there is a calendar.
-    pub patch_day: Option<DateTime<Zone>>,
+    /// The first patch day after the build, in local time, if there is a calendar.
+    pub patch_day: Option<DateTime<FixedOffset>>,
     /// The last freeze that postponed the deadline.
     pub moved_by: Option<&'s Freeze>,
 }
@@ -37,7 +39,7 @@ impl Freeze {
     #[must_use]
     pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
         let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
-        (start_of_day(self.from, zone), start_of_day(after, zone))
+        (zone.start_of_day(self.from), zone.start_of_day(after))
     }
 
     /// The first moment after the freeze if a time is inside it.
@@ -50,16 +52,6 @@ impl Freeze {
         let (start, end) = self.span(zone);
         (start <= time && time < end).then_some(end)
     }
-}
-
-/// The first moment of a day. If clocks go forward at midnight, the day starts later.
-fn start_of_day(day: NaiveDate, zone: &Zone) -> DateTime<Utc> {
-    let midnight = NaiveDateTime::new(day, NaiveTime::MIN);
-    let quarters = (0..96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
-    quarters
-        .filter_map(|local| zone.from_local_datetime(&local).earliest())
-        .next()
-        .map_or_else(|| midnight.and_utc(), |start| start.to_utc())
 }
 
 impl Schedule {
@@ -76,7 +68,7 @@ impl Schedule {
             Cadence::MaxAge(age) => (built + age.delta(), None),
             Cadence::PatchDays(days) => {
                 // There is no patch day if clocks skip every time of the expression. Without a fallback images would never be stale.
-                let patch_day = days.next_after(built).unwrap_or_else(|| built.with_timezone(&days.time_zone));
+                let patch_day = days.next_after(built).unwrap_or_else(|| days.time_zone.local(built));
                 (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
             }
         };
@@ -86,7 +78,7 @@ impl Schedule {
         // A deadline only moves forward, so one pass over the freezes in order of their start is enough.
         freezes.sort_unstable_by_key(|freeze| freeze.from);
         for freeze in freezes {
-            if let Some(end) = freeze.end_after(at, &zone) {
+            if let Some(end) = freeze.end_after(at, zone) {
                 at = end;
                 moved_by = Some(freeze);
             }
@@ -96,19 +88,19 @@ impl Schedule {
 
     /// The time zone of the days.
     #[must_use]
-    pub fn zone(&self) -> Zone {
+    pub fn zone(&self) -> &Zone {
         match self.cadence() {
-            Cadence::MaxAge(_) => Zone::utc(),
-            Cadence::PatchDays(days) => days.time_zone,
+            Cadence::MaxAge(_) => &UTC,
+            Cadence::PatchDays(days) => &days.time_zone,
         }
     }
 }
 
 impl PatchDays {
-    /// The first patch day after a time.
+    /// The first patch day after a time, in local time.
     #[must_use]
-    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Zone>> {
-        let seconds = self.cron.cron.next_after(time.timestamp(), &self.time_zone)?;
-        DateTime::from_timestamp(seconds, 0).map(|day| day.with_timezone(&self.time_zone))
+    pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<FixedOffset>> {
+        let seconds = self.cron.cron.next_after(time.timestamp(), self.time_zone.time_zone())?;
+        DateTime::from_timestamp(seconds, 0).map(|day| self.time_zone.local(day))
     }
 }

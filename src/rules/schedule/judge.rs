@@ -60,7 +60,7 @@ impl Schedule {
     }
 
     fn day(&self, time: DateTime<Utc>) -> NaiveDate {
-        time.with_timezone(&self.zone()).date_naive()
+        self.zone().local(time).date_naive()
     }
 
     fn age(&self, built: DateTime<Utc>, now: DateTime<Utc>) -> String {

@@ -5,7 +5,7 @@
 pub mod deadline;
 mod judge;
 pub mod settings;
-mod zone;
+pub mod zone;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use container_patch_cron::Cron;
-use container_patch_zones::Zone;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::zone::Zone;
 use crate::config::read::{Path, Problems, Setting, read_string, section};
 use crate::config::schema::{Constraint, Schema};
 use crate::config::values::{Action, Duration, Unknown};
@@ -44,7 +44,7 @@ section! {
             "cron" cron: PatchCron,
         }
         /// The time zone of the calendar, an IANA name as in a CronJob.
-        "timeZone" time_zone: Zone = Zone::utc(),
+        "timeZone" time_zone: Zone = Zone::UTC,
         /// How long after a patch day older images may still be deployed.
         "grace" grace: Duration = Duration::days(14),
     }

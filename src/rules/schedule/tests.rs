@@ -352,7 +352,7 @@ proptest! {
         let deadline = schedule.deadline(built).at;
         prop_assert!(deadline > built);
         for freeze in &schedule.freezes {
-            let (start, end) = freeze.span(&schedule.zone());
+            let (start, end) = freeze.span(schedule.zone());
             prop_assert!(deadline < start || end <= deadline, "{deadline} is in {freeze:?}");
         }
     }

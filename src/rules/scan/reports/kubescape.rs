@@ -215,14 +215,15 @@ impl Index {
     ) -> Answer<Reported> {
         let mut reported = Reported::default();
         let located = self.located(cluster, &MANIFEST, namespace)?;
-        let mut about = image.related(located, |manifest| &manifest.digest, registry, &mut reported);
+        let about = image.related(located, |manifest| &manifest.digest, registry, &mut reported);
         // Complete manifests first, so that they are within the limit.
-        about.sort_by_key(|(_, manifest)| manifest.filtered);
+        let (mut filtered, mut about): (Vec<_>, Vec<_>) =
+            about.into_iter().partition(|(_, manifest)| manifest.filtered);
         if !is_own {
-            let complete: HashSet<Option<&str>> =
-                about.iter().filter(|(_, manifest)| !manifest.filtered).map(|about| image_of(about)).collect();
-            about.retain(|about| !about.1.filtered || !complete.contains(&image_of(about)));
+            let complete: HashSet<Option<&str>> = about.iter().map(|about| image_of(about)).collect();
+            filtered.retain(|about| !complete.contains(&image_of(about)));
         }
+        about.append(&mut filtered);
         for (relation, manifest) in reported.few(about) {
             let scan = manifest_of(cluster, namespace, &manifest.name);
             reported.add(scan.map(|manifest| manifest?.scan.of(relation)));

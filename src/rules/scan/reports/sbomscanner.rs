@@ -109,7 +109,7 @@ pub(super) fn scans(
     let mut reported = Reported::default();
     let mut about = image.related(located, |report| &report.digest, registry, &mut reported);
     // The order of a list is not stable.
-    about.sort_unstable_by_key(|(_, report)| &report.name);
+    about.sort_by_key(|(_, report)| &report.name);
     for (relation, LocatedReport { name, .. }) in reported.few(about) {
         reported.add(scan(cluster, namespace, name).map(|scan| scan?.of(relation)));
     }

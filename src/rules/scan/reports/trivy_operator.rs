@@ -161,7 +161,7 @@ impl Index {
         let located = once(&mut self.0, namespace.to_owned(), || locate(cluster, namespace))?;
         let mut about = about(located, image, registry, &mut reported);
         // The newest first, then by name: the order of a list is not stable.
-        about.sort_unstable_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+        about.sort_by(|(_, a), (_, b)| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
         let count = about.len();
         if count > MAX_REPORTS {
             reported.fail(&format!("there are {count} reports about it; at most {MAX_REPORTS} are read"));
