@@ -81,7 +81,9 @@ fn judge_object(
     let old = request.old_object().filter(|_| request.operation == "UPDATE");
     let mut before = old.and_then(|old| read(old).ok()).unwrap_or_default();
     records::add_unused(&mut before);
-    let context = Context { request, object, before: &before, placement: Placement::of(&request.kind) };
+    let is_denial_final = !request.is_audit() && !general.break_glass.is_attempted(request);
+    let context =
+        Context { request, object, before: &before, placement: Placement::of(&request.kind), is_denial_final };
     let now = general.evaluate_at.unwrap_or_else(|| host.now());
     let failures = general.enforcement.evidence_errors;
     let mut evidence = Evidence::new::<RuleAnnotations>(host, &general.registries, now, failures);

@@ -207,7 +207,7 @@ pub(crate) fn rewrite(object: &RawValue, mut edits: Vec<(Range<usize>, String)>)
         end = span.end;
     }
     rewritten.push_str(text.get(end..)?);
-    // The object is valid, and edits replace values by values.
+    // The object is valid, edits replace values by values, and what they insert is a member with its comma.
     debug_assert!(serde_json::from_str::<IgnoredAny>(&rewritten).is_ok(), "the rewritten object is not JSON");
     Some(rewritten)
 }

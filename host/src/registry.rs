@@ -42,7 +42,7 @@ pub struct RegistryOptions {
 }
 
 /// The client for registries. It keeps connections, and the token for each repository. The library asks for `/v2/` whenever it has no
-/// token, so a registry that requires no authentication gets two requests for each answer.
+/// token, so a registry that requires no authentication gets two requests instead of one.
 pub struct Registries {
     runtime: Runtime,
     client: Client,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};

@@ -152,6 +152,13 @@ pub enum BreakGlassOutcome {
 }
 
 impl BreakGlass {
+    /// Whether a request tries to use break-glass where somebody may be permitted to. The permission is not checked.
+    #[must_use]
+    pub fn is_attempted(&self, request: &AdmissionRequest<'_>) -> bool {
+        let AnnotationKey(key) = &self.annotation;
+        (self.rbac || !self.groups.is_empty()) && request.object().and_then(|object| annotation(object, key)).is_some()
+    }
+
     /// Attempts break-glass for a request that is denied otherwise.
     #[must_use]
     pub fn attempt(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> BreakGlassOutcome {

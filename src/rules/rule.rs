@@ -114,6 +114,9 @@ pub struct Context<'r> {
     pub before: &'r Workload<'r>,
     /// Where the object has its images: in a pod, a pod template or a revision.
     pub placement: Placement,
+    /// Whether a finding that denies an image decides the verdict. Then nothing is asked that could only add to it. In an audit the
+    /// other findings count too, and break-glass can still admit what is denied.
+    pub is_denial_final: bool,
 }
 
 /// One image at one site.

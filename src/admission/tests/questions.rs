@@ -157,6 +157,45 @@ fn a_refused_tag_is_still_judged_in_an_audit_and_under_an_exception() {
     }
 }
 
+/// A request of a user who may use break-glass, and gives a reason.
+fn with_break_glass(mut request: Value) -> Value {
+    request["userInfo"] = json!({"username": "ann", "groups": ["oncall"]});
+    request["object"]["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-1"});
+    request
+}
+
+#[test]
+fn what_break_glass_admits_is_judged_and_pinned_in_full() {
+    let settings = json!({"breakGlass": {"groups": ["oncall"]}});
+    let host = registry(OTHER);
+    let response = respond(&host, &with_break_glass(request("Pod", &pod(&["r.test/a:latest"]))), &settings);
+    assert_eq!(response["accepted"], json!(true), "{response}");
+    assert_eq!(asked(&host), ["digest r.test/a:latest", "config r.test/a@DIGEST"]);
+
+    let images = ["down.test/a:1", "down.test/b:1", "r.test/a:1"];
+    for (kind, object) in [("Pod", pod(&images)), ("Deployment", deployment(&images))] {
+        let host = down();
+        let response = respond(&host, &with_break_glass(request(kind, &object)), &settings);
+        assert_eq!(response["accepted"], json!(true), "{kind} {response}");
+        let expected = ["digest down.test/a:1", "digest down.test/b:1", "digest r.test/a:1", "config r.test/a@DIGEST"];
+        let mut asked = asked(&host);
+        asked.sort_unstable();
+        let mut expected = expected.map(str::to_owned);
+        expected.sort_unstable();
+        assert_eq!(asked, expected, "{kind}");
+    }
+}
+
+#[test]
+fn an_audit_judges_each_image_whatever_the_others_are() {
+    let host = down().config(&format!("down.test/b@{DIGEST}"), built(DIGEST, None));
+    let mut audit = request("Pod", &pod(&["down.test/a:1", &format!("down.test/b:1@{DIGEST}"), "down.test/c:1"]));
+    audit["userInfo"] = json!({"username": ""});
+    audit["resource"] = json!({"resource": "Pod"});
+    respond(&host, &audit, &json!({}));
+    assert_eq!(asked(&host), ["digest down.test/a:1", "config down.test/b@DIGEST", "digest down.test/c:1"]);
+}
+
 /// A host that cannot reach the registry `down.test`.
 fn down() -> InMemory {
     let error = "error sending request for url (https://down.test/v2/)";

@@ -121,9 +121,9 @@ impl Rule for PinningRule {
     ) -> ControlFlow<()> {
         match self.decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
-            // The user has to name another image, so the content of this one does not matter. An audit reports on images that run.
-            Decision::Refused if image.context.request.is_audit() => {}
-            Decision::Refused => return ControlFlow::Break(()),
+            // The user has to name another image, so the content of this one does not matter.
+            Decision::Refused if image.context.is_denial_final => return ControlFlow::Break(()),
+            Decision::Refused => {}
             Decision::Report(effect) => match unused_record(image) {
                 Some(record) => {
                     sink.report_image_field(unpinned_despite_record(record, effect));
