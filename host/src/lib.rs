@@ -4,24 +4,20 @@
 //! the deployed one.
 
 pub mod admission;
-pub mod annotate;
 mod cache;
 pub mod capabilities;
-pub mod changes;
-pub mod check;
 pub mod cluster;
+pub mod commands;
 mod error_chain;
+pub mod input;
 mod json_type;
+pub mod judge;
 pub mod live;
 pub mod manifest;
 pub mod policy;
 pub mod registry;
-pub mod run;
-pub mod schedule;
 pub mod session;
 pub mod settings;
 mod stdout;
-mod table;
 mod terminal;
 pub mod timeout;
-pub mod verdict;

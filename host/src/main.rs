@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use container_patch::{annotate, check, run, schedule};
+use container_patch::commands::{annotate, check, run, schedule};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
 #[derive(Debug, Parser)]

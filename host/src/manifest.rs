@@ -1,5 +1,9 @@
 //! Kubernetes manifests: YAML with several documents, JSON, and lists of objects.
 
+pub mod nodes;
+
+use std::fmt;
+
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Number, Value};
 
@@ -8,17 +12,34 @@ use crate::json_type::json_type;
 /// An object of a manifest, or an error in its place.
 #[derive(Debug)]
 pub struct Document {
-    /// The line on which the document begins, and the index in a list.
-    pub place: String,
+    /// Where it is.
+    pub place: Place,
     /// The object, or the reason why it cannot be read.
     pub object: Result<Value>,
+}
+
+/// The place of an object in a manifest. It is displayed as `12 items[3]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The line on which the document begins, counted from 1.
+    pub line: usize,
+    /// The index in the list, and in lists inside of it. Empty for a document that is not a list.
+    pub items: Vec<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.line)?;
+        self.items.iter().try_for_each(|index| write!(f, " items[{index}]"))
+    }
 }
 
 /// Reads all objects of a manifest. A broken document does not affect the others.
 #[must_use]
 pub fn read(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    documents(text).into_iter().flat_map(|(line, document)| objects(&line.to_string(), document)).collect()
+    let objects = |(line, document)| objects(Place { line, items: Vec::new() }, document);
+    documents(text).into_iter().flat_map(objects).collect()
 }
 
 /// Reads one YAML document, such as a settings file. An empty document is null.
@@ -172,8 +193,7 @@ fn to_json_key(key: yaml_serde::Value) -> Result<String> {
 }
 
 /// The objects of a document: itself, or the items of a list.
-fn objects(place: &str, document: Result<Value>) -> Vec<Document> {
-    let place = place.to_owned();
+fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
     let mut object = match document {
         Ok(Value::Object(object)) => object,
         Ok(Value::Null) => return vec![],
@@ -187,7 +207,8 @@ fn objects(place: &str, document: Result<Value>) -> Vec<Document> {
     match object.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) if is_list && items.iter().all(Value::is_object) => {
             let items = items.into_iter().map(|item| completed(item, &object)).enumerate();
-            items.flat_map(|(index, item)| objects(&format!("{place} items[{index}]"), Ok(item))).collect()
+            let inside = |index| Place { items: [&*place.items, &[index]].concat(), ..place };
+            items.flat_map(|(index, item)| objects(inside(index), Ok(item))).collect()
         }
         items => {
             if let Some(items) = items {
@@ -217,8 +238,9 @@ mod tests {
     use super::{from_yaml, read};
 
     fn places(text: &str) -> Vec<(String, Result<Value, String>)> {
-        let readable =
-            |document: super::Document| (document.place, document.object.map_err(|error| format!("{error:#}")));
+        let readable = |document: super::Document| {
+            (document.place.to_string(), document.object.map_err(|error| format!("{error:#}")))
+        };
         read(text).into_iter().map(readable).collect()
     }
 

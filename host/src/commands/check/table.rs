@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
-use crate::changes::Record;
+use crate::judge::changes::Record;
+use crate::judge::verdict::{JudgedObject, Summary, Verdict};
 use crate::terminal::{Style, printable};
-use crate::verdict::{JudgedObject, Summary, Verdict};
 
 /// The minimum width of a terminal for which lines are wrapped. Some terminals report a width of 0.
 const MIN_WIDTH: u16 = 40;
@@ -59,7 +59,7 @@ fn verdict(verdict: Verdict, style: Style) -> Cell {
 }
 
 fn name(object: &JudgedObject) -> String {
-    let source = printable(&object.source);
+    let source = printable(&object.source.to_string());
     match &object.object {
         Some(name) => format!("{}\n{source}", printable(name)),
         None => source,
@@ -100,9 +100,15 @@ fn totals(objects: &[JudgedObject], summary: Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Summary, findings, render};
-    use crate::changes::{Record, RecordTarget};
+    use crate::input::{ManifestFile, Source};
+    use crate::judge::changes::{Record, RecordTarget};
+    use crate::judge::verdict::{JudgedObject, Verdict};
     use crate::terminal::Style;
-    use crate::verdict::{JudgedObject, Verdict};
+
+    fn source() -> Source {
+        let objects = ManifestFile::new("web.yaml".to_owned(), "kind: Pod".to_owned()).objects();
+        objects.into_iter().next().unwrap().source
+    }
 
     #[test]
     fn records_come_after_findings_and_cannot_control_the_terminal() {
@@ -117,7 +123,7 @@ mod tests {
                 record(RecordTarget::Container("app".to_owned()), "web:1@sha256:a"),
                 record(RecordTarget::Volume("a\u{1b}[31m".to_owned()), "data:1\n"),
             ],
-            ..JudgedObject::with_verdict(Verdict::Warned, None, "web.yaml:1".to_owned())
+            ..JudgedObject::with_verdict(Verdict::Warned, None, source())
         };
         assert_eq!(
             findings(&object).lines().collect::<Vec<_>>(),
@@ -137,7 +143,7 @@ mod tests {
             "r.test/a".repeat(40),
             "a cause ".repeat(60)
         );
-        let object = JudgedObject::failed(None, "web.yaml:1".to_owned(), reason.trim_end().to_owned());
+        let object = JudgedObject::failed(None, source(), reason.trim_end().to_owned());
         let objects = [object];
         let text = render(&objects, Summary::of(&objects), Style { terminal: false, color: false });
         assert!(text.contains(reason.trim_end()), "{text}");

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::annotate::report::{PackageVulnerability, ScanReport, deserialize, non_empty, read_day, read_severity};
+use crate::commands::annotate::report::{
+    PackageVulnerability, ScanReport, deserialize, non_empty, read_day, read_severity,
+};
 
 const RECOGNISED: &str = "a Clair report (it has manifest_hash)";
 

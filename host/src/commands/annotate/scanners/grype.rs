@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::annotate::report::{
+use crate::commands::annotate::report::{
     PackageVulnerability, ScanReport, deserialize, non_empty, read_day, read_severity, read_time,
 };
 

@@ -7,39 +7,11 @@
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use saphyr_parser::{Event, Input, Parser, ScalarStyle, Span};
+use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::workload;
-
-/// A node of a YAML document, and its position.
-#[derive(Debug)]
-struct Node {
-    span: Range<usize>,
-    column: usize,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Scalar { value: String, style: ScalarStyle },
-    Mapping { flow: bool, entries: Vec<(Node, Node)> },
-    Sequence(Vec<Node>),
-    Alias,
-}
-
-impl Node {
-    /// Whether the value is empty, `~` or `null`.
-    fn is_null(&self) -> bool {
-        let Kind::Scalar { value, style: ScalarStyle::Plain } = &self.kind else { return false };
-        matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL")
-    }
-
-    fn get(&self, key: &str) -> Option<&(Node, Node)> {
-        let Kind::Mapping { entries, .. } = &self.kind else { return None };
-        entries.iter().find(|(own, _)| matches!(&own.kind, Kind::Scalar { value, .. } if value == key))
-    }
-}
+use crate::manifest::nodes::{Kind, Node, objects};
 
 /// Sets the value at a path in one of the objects of a manifest, in the order of [`crate::manifest::read`].
 pub(super) fn set(text: &str, object: usize, path: &[&str], value: &str) -> Result<String> {
@@ -188,136 +160,6 @@ fn line_end(text: &str) -> &'static str {
     match text.split_once('\n') {
         Some((first, _)) if first.ends_with('\r') => "\r\n",
         _ => "\n",
-    }
-}
-
-/// The objects in a text: its documents, or the items of those that are lists.
-fn objects(text: &str) -> Result<Vec<Node>> {
-    let mut found = Vec::new();
-    for part in parts(text) {
-        for document in documents(text, part)? {
-            flatten(document, &mut found);
-        }
-    }
-    Ok(found)
-}
-
-fn flatten(document: Node, found: &mut Vec<Node>) {
-    if document.is_null() {
-        return;
-    }
-    let is_mapping = |node: &Node| matches!(node.kind, Kind::Mapping { .. });
-    let is_list = document
-        .get("kind")
-        .is_some_and(|(_, kind)| matches!(&kind.kind, Kind::Scalar { value, .. } if value.ends_with("List")));
-    let Node { span, column, kind } = document;
-    let Kind::Mapping { flow, mut entries } = kind else {
-        found.push(Node { span, column, kind });
-        return;
-    };
-    let items = entries.iter_mut().find_map(|(key, value)| match (&key.kind, &mut value.kind) {
-        (Kind::Scalar { value: key, .. }, Kind::Sequence(items)) if key == "items" => Some(items),
-        _ => None,
-    });
-    match items {
-        Some(items) if is_list && items.iter().all(is_mapping) => {
-            for item in std::mem::take(items) {
-                flatten(item, found);
-            }
-        }
-        _ => found.push(Node { span, column, kind: Kind::Mapping { flow, entries } }),
-    }
-}
-
-/// The parts of a text that are YAML streams. JSON objects in a sequence are not one stream.
-fn parts(text: &str) -> Vec<Range<usize>> {
-    let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let whole = start..text.len();
-    let body = text.get(start..).unwrap_or_default();
-    if !body.trim_start().starts_with(['{', '[']) {
-        return vec![whole];
-    }
-    let mut stream = serde_json::Deserializer::from_str(body).into_iter::<serde::de::IgnoredAny>();
-    let mut parts = Vec::new();
-    let mut begin = start;
-    while let Some(value) = stream.next() {
-        if value.is_err() {
-            return vec![whole];
-        }
-        let end = start + stream.byte_offset();
-        parts.push(begin..end);
-        begin = end;
-    }
-    parts
-}
-
-fn documents(text: &str, part: Range<usize>) -> Result<Vec<Node>> {
-    let base = part.start;
-    let part = text.get(part).unwrap_or_default();
-    // The parser gives positions in characters.
-    let bytes: Vec<usize> = part.char_indices().map(|(at, _)| base + at).chain([base + part.len()]).collect();
-    let mut reader = Reader { parser: Parser::new_from_str(part), text, bytes };
-    let mut documents = Vec::new();
-    loop {
-        match reader.next()? {
-            (Event::StreamEnd, _) => return Ok(documents),
-            (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd, _) => {}
-            (event, span) => documents.push(reader.node(event, span)?),
-        }
-    }
-}
-
-struct Reader<'a, I: Input> {
-    parser: Parser<'a, I>,
-    text: &'a str,
-    /// The byte position of each character.
-    bytes: Vec<usize>,
-}
-
-impl<'a, I: Input> Reader<'a, I> {
-    fn next(&mut self) -> Result<(Event<'a>, Span)> {
-        let event = self.parser.next_event().context("the YAML ends too early")?;
-        event.map_err(|error| anyhow!("cannot change this YAML: {error}"))
-    }
-
-    fn place(&self, character: usize) -> usize {
-        self.bytes.get(character).or(self.bytes.last()).copied().unwrap_or_default()
-    }
-
-    /// Reads the node that starts with an event.
-    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node> {
-        let range = self.place(span.start.index())..self.place(span.end.index());
-        let column = span.start.col();
-        let (span, kind) = match event {
-            Event::Scalar(value, style, ..) => (range, Kind::Scalar { value: value.into_owned(), style }),
-            Event::Alias(_) => (range, Kind::Alias),
-            Event::SequenceStart(..) => {
-                let mut items = Vec::new();
-                loop {
-                    match self.next()? {
-                        (Event::SequenceEnd, _) => break,
-                        (event, span) => items.push(self.node(event, span)?),
-                    }
-                }
-                (range, Kind::Sequence(items))
-            }
-            Event::MappingStart(..) => {
-                let mut entries = Vec::new();
-                loop {
-                    let key = match self.next()? {
-                        (Event::MappingEnd, _) => break,
-                        (event, span) => self.node(event, span)?,
-                    };
-                    let (event, span) = self.next()?;
-                    entries.push((key, self.node(event, span)?));
-                }
-                // The first event of a mapping in flow style ends with its brace; that of a block is empty, or an anchor.
-                let flow = self.text.get(range.clone()).is_some_and(|begin| begin.ends_with('{'));
-                (range.end..range.end, Kind::Mapping { flow, entries })
-            }
-            other => bail!("unexpected event {other:?}"),
-        };
-        Ok(Node { span, column, kind })
     }
 }
 

@@ -8,7 +8,7 @@ use container_patch_policy::rules::scan::result::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::annotate::report::{
+use crate::commands::annotate::report::{
     PackageVulnerability, ScanReport, deserialize, non_empty, read_severity, severity_of_score,
 };
 

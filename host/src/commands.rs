@@ -1,0 +1,6 @@
+//! The subcommands of `container-patch`.
+
+pub mod annotate;
+pub mod check;
+pub mod run;
+pub mod schedule;

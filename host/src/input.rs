@@ -1,0 +1,169 @@
+//! The manifests on the command line: files, folders and standard input.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::Value;
+
+use crate::manifest::nodes::{self, ImagePosition, Node};
+use crate::manifest::{self, Place};
+
+/// The manifests to read.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct InputOptions {
+    /// Manifests in YAML or JSON, folders of manifests, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Search folders recursively
+    #[arg(short = 'R', long)]
+    recursive: bool,
+}
+
+/// An object of a manifest.
+#[derive(Debug, Clone)]
+pub struct ManifestObject {
+    /// Where it is.
+    pub source: Source,
+    /// The object, or the reason why it cannot be read.
+    pub object: Result<Value, String>,
+}
+
+/// The place of an object: a file and a line. It is displayed as `web.yaml:12 items[3]`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub file: Arc<ManifestFile>,
+    /// The position among the objects of the file, counted from 0.
+    pub index: usize,
+    /// The place in the file. `None` if the file cannot be read.
+    pub place: Option<Place>,
+}
+
+/// A manifest with its text.
+#[derive(Debug)]
+pub struct ManifestFile {
+    /// The path as it was given, or `<stdin>`.
+    pub name: String,
+    /// The text. Empty if the file cannot be read.
+    pub text: String,
+    nodes: OnceLock<Option<Vec<Node>>>,
+}
+
+impl InputOptions {
+    /// Reads the objects of all manifests. A file that cannot be read has an error in place of its objects.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn read(&self) -> Result<Vec<ManifestObject>> {
+        let mut objects = Vec::new();
+        for path in self.paths()? {
+            objects.extend(read(&path));
+        }
+        Ok(objects)
+    }
+
+    /// The files and folders as they were given, for messages.
+    pub(crate) fn names(&self) -> String {
+        self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The files on the command line, and the manifests in the folders.
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for path in &self.files {
+            if path.is_dir() {
+                manifests_in(path, self.recursive, &mut found)?;
+            } else {
+                found.push(path.clone());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<()> {
+    let cannot_read = || format!("cannot read the folder {}", folder.display());
+    let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
+    let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
+    paths.sort();
+    for path in paths {
+        // A link to a folder may lead to a folder above it.
+        if path.is_dir() {
+            if recursive && !path.is_symlink() {
+                manifests_in(&path, recursive, found)?;
+            }
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Vec<ManifestObject> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read_to_string(path))
+    };
+    match text {
+        Ok(text) => ManifestFile::new(name, text).objects(),
+        Err(error) => {
+            let file = Arc::new(ManifestFile::new(name, String::new()));
+            let object = Err(format!("cannot read the file: {error}"));
+            vec![ManifestObject { source: Source { file, index: 0, place: None }, object }]
+        }
+    }
+}
+
+impl ManifestFile {
+    /// A manifest with this text.
+    #[must_use]
+    pub fn new(name: String, text: String) -> Self {
+        Self { name, text, nodes: OnceLock::new() }
+    }
+
+    /// The objects of the manifest.
+    #[must_use]
+    pub fn objects(self) -> Vec<ManifestObject> {
+        let file = Arc::new(self);
+        let documents = manifest::read(&file.text).into_iter().enumerate();
+        let object = |(index, document): (usize, manifest::Document)| ManifestObject {
+            source: Source { file: Arc::clone(&file), index, place: Some(document.place) },
+            object: document.object.map_err(|error| format!("{error:#}")),
+        };
+        documents.map(object).collect()
+    }
+
+    fn nodes(&self) -> Option<&[Node]> {
+        self.nodes.get_or_init(|| nodes::objects(&self.text).ok()).as_deref()
+    }
+}
+
+impl Source {
+    /// The line on which the object's document begins, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.place.as_ref().map_or(1, |place| place.line)
+    }
+
+    /// The images of the object with their positions. Empty if another document of the file is invalid.
+    pub fn images(&self) -> Vec<ImagePosition> {
+        self.file.nodes().map(|objects| nodes::images(objects, self.index)).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file.name)?;
+        self.place.iter().try_for_each(|place| write!(f, ":{place}"))
+    }
+}
