@@ -45,9 +45,24 @@ e2e-tests: policy.wasm ## Run the end-to-end tests, with kwctl if it is installe
 	fi
 	KWCTL="$(KWCTL)" bats e2e-tests
 
+.PHONY: e2e-image
+e2e-image: ## Build the image of container-patch with a Docker Engine, and test it
+	@hack/setup image
+	$(BUILD_HOST)
+	@e2e-tests/image/run
+
 .PHONY: e2e-cluster
 e2e-cluster: ## Test both policies in a real control plane, or in the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
 	@e2e-tests/cluster/run
+
+IMAGE ?= container-patch
+
+.PHONY: image
+image: ## Build the image of container-patch for pipelines (IMAGE=registry.example.com/tools/container-patch:0.1.0)
+	@hack/setup build
+	cargo build $(CARGO_FLAGS) --release --package container-patch
+	@# Only the binary is sent to the engine.
+	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --tag "$(IMAGE)" -
 
 policy.wasm: $(SOURCES) ## Build the module
 	@hack/setup build
