@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::result::{Scan, Severity, Vulnerability};
 use super::settings::{Number, PodAnnotations, Scanning};
 use super::{PATCH_WINDOW_OPEN, SCAN_FLAGGED, STALE_SCAN, UNSCANNED_IMAGE, VULNERABLE_IMAGE};
-use crate::config::values::Duration;
+use crate::config::values::{Duration, days};
 use crate::finding::{Effect, Violation};
 use crate::rules::waiver::{EXCEPTED, Terms, Waiver, Waivers};
 use crate::sanitized::Sanitized;
@@ -73,6 +73,7 @@ impl Scanning {
         if let Some(first) = objections.next() {
             let text = match objections.count() {
                 0 => first,
+                1 => format!("{first} (and 1 more flag)"),
                 more => format!("{first} (and {more} more flags)"),
             };
             violations.push(Violation { code: SCAN_FLAGGED, effect, text });
@@ -241,10 +242,10 @@ impl Scanning {
         let eligible = eligible.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
         let stale = eligible.filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
-            let days = (now - at).num_days();
             let text = format!(
-                "was last scanned {} ({days} days ago), and a scan is valid for {}; scan it again (by {})",
+                "was last scanned {} ({} ago), and a scan is valid for {}; scan it again (by {})",
                 at.date_naive(),
+                days((now - at).num_days()),
                 self.max_age,
                 scan.source
             );

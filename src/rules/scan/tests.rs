@@ -321,6 +321,11 @@ fn an_old_scan_is_not_valid() {
         violations[0].text,
         "was last scanned 2026-10-01 (50 days ago), and a scan is valid for 30 days; scan it again (by report `x` of Scanner)"
     );
+    let violations = judged(&settings(json!({"maxAge": "1s"}), json!([])), &[], &at("2026-11-19T08:00:00Z"), NOW);
+    assert_eq!(
+        violations[0].text,
+        "was last scanned 2026-11-19 (1 day ago), and a scan is valid for 1 second; scan it again (by report `x` of Scanner)"
+    );
     let timeless = Scan { at: None, ..report(vec![critical("CVE-2026-0001")]) };
     assert_eq!(
         found(json!({"require": true}), &[timeless]),
