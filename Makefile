@@ -3,10 +3,17 @@
 CARGO_FLAGS ?= --locked
 MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
 CONTAINER_PATCH := target/debug/container-patch
-# What builds the module, and what builds the host with the features that the dependencies have in the tests.
-BUILD_MODULE := cargo build $(CARGO_FLAGS) --package container-patch-policy --lib --profile module --target wasm32-wasip1 --target-dir target/module
+# How a module is built, what builds the policy, and what builds the host with the features that the dependencies have in the tests.
+MODULE_FLAGS := --profile module --target wasm32-wasip1 --target-dir target/module
+BUILD_MODULE := cargo build $(CARGO_FLAGS) --package container-patch-policy --lib $(MODULE_FLAGS)
 BUILD_HOST := cargo build $(CARGO_FLAGS) --package container-patch --package test-dependencies
 DO_NOTHING := target/module/wasm32-wasip1/module/do_nothing_policy.wasm
+BENCH := target/release/container-patch-bench
+# What builds the policy that does nothing, and the benchmark.
+define BUILD_BENCH
+cargo build $(CARGO_FLAGS) --package do-nothing-policy $(MODULE_FLAGS)
+cargo build $(CARGO_FLAGS) --package container-patch-bench --release
+endef
 # Kubewarden's command, if it is installed.
 KWCTL ?= $(shell command -v kwctl)
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find cron src -name '*.rs')
@@ -80,15 +87,13 @@ artifacthub-pkg.yml: metadata.yml questions-ui.yml ## Describe the policy for Ar
 .PHONY: bench
 bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json"; see docs/performance.md)
 	@echo "==> building the policy that does nothing, and the benchmark (the first time takes some minutes)"
-	cargo build $(CARGO_FLAGS) --package do-nothing-policy --profile module --target wasm32-wasip1 --target-dir target/module
-	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
-	@target/release/container-patch-bench --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
+	$(BUILD_BENCH)
+	@$(BENCH) --policy policy.wasm --against $(DO_NOTHING) $(BENCH_FLAGS)
 
 .PHONY: bench-policy-server
 bench-policy-server: annotated-policy.wasm ## Measure the throughput of policy-server (needs kwctl, policy-server, wrk; OTHERS="NAME=FILE.wasm,SETTINGS.json")
-	cargo build $(CARGO_FLAGS) --package do-nothing-policy --profile module --target wasm32-wasip1 --target-dir target/module
-	cargo build $(CARGO_FLAGS) --package container-patch-bench --release
-	benches/policy-server target/release/container-patch-bench annotated-policy.wasm $(DO_NOTHING) $(OTHERS)
+	$(BUILD_BENCH)
+	benches/policy-server $(BENCH) annotated-policy.wasm $(DO_NOTHING) $(OTHERS)
 
 .PHONY: docs
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README

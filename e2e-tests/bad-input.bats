@@ -19,10 +19,38 @@ registry.example.com./app|invalid registry host \`registry.example.com.\`
 EOF
 }
 
-@test "an empty image and control characters are denied" {
-  judge v1 Pod "$(pod '')"
-  assert_denied invalid-reference
-  assert_contains "$(message)" 'it is empty'
+@test "a missing image and an empty one get the same answer" {
+  local container template
+  for container in '{"name": "app"}' '{"name": "app", "image": null}' '{"name": "app", "image": ""}'; do
+    for template in '{"spec": {"containers": [CONTAINER]}}' '{"spec": {"template": {"spec": {"containers": [CONTAINER]}}}}'; do
+      case "$template" in
+        *template*) judge apps/v1 Deployment "${template/CONTAINER/$container}" ;;
+        *) judge v1 Pod "${template/CONTAINER/$container}" ;;
+      esac
+      assert_denied invalid-reference
+      assert_contains "$(message)" 'container `app`: image `` is an invalid image reference: it is missing or empty; write a name such as '
+    done
+  done
+}
+
+@test "an image that Kubernetes allows to leave out of a template is not judged, and that of a pod is" {
+  local volume spec custom
+  custom='{"pinning": {"action": "off"}, "customWorkloads": [{"apiVersion": "example.com/v1", "kind": "Shop", "podTemplate": "/spec/template"}]}'
+  for volume in '{"pullPolicy": "Always"}' '{"reference": ""}'; do
+    spec='{"spec": {"volumes": [{"name": "data", "image": '"$volume"'}]}}'
+    judge apps/v1 Deployment '{"spec": {"template": '"$spec"'}}'
+    assert_accepted
+    judge v1 Pod "$spec"
+    assert_denied invalid-reference
+    assert_contains "$(message)" 'volume `data`: image `` is an invalid image reference: it is missing or empty'
+  done
+  for spec in '{"name": "app"}' '{"name": "app", "image": ""}'; do
+    judge example.com/v1 Shop '{"spec": {"template": {"spec": {"containers": ['"$spec"']}}}}' "$custom"
+    assert_accepted
+  done
+}
+
+@test "control characters in an image are denied" {
   judge v1 Pod "$(pod $'nginx\n:1')"
   assert_denied invalid-reference
   assert_contains "$(message)" 'image `nginx\n:1` is an invalid image reference: unexpected control character U+000A at position 6'

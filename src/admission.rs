@@ -3,6 +3,8 @@
 mod images;
 mod refusal;
 
+use std::cell::OnceCell;
+
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -81,9 +83,11 @@ fn judge_object(
     let old = request.old_object().filter(|_| request.operation == "UPDATE");
     let mut before = old.and_then(|old| read(old).ok()).unwrap_or_default();
     records::add_unused(&mut before);
-    let is_denial_final = !request.is_audit() && !general.break_glass.is_attempted(request);
-    let context =
-        Context { request, object, before: &before, placement: Placement::of(&request.kind), is_denial_final };
+    let is_final = OnceCell::new();
+    let is_denial_final =
+        || *is_final.get_or_init(|| !request.is_audit() && !general.break_glass.is_attempted(request));
+    let placement = Placement::of(&request.kind);
+    let context = Context { request, object, before: &before, placement, is_denial_final: &is_denial_final };
     let now = general.evaluate_at.unwrap_or_else(|| host.now());
     let failures = general.enforcement.evidence_errors;
     let mut evidence = Evidence::new::<RuleAnnotations>(host, &general.registries, now, failures);

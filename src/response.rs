@@ -242,7 +242,7 @@ impl Verdict {
             let line = finding.to_string();
             length += logged_bytes(&line) + logged_bytes("\n");
             if length > MAX_MESSAGE && index > 0 {
-                lines.push(format!("… and {} more findings", denials.len() - index));
+                lines.push(more_findings(denials.len() - index));
                 break;
             }
             lines.push(line);
@@ -325,21 +325,25 @@ fn json_list<T: Serialize>(items: &[T], matters: impl Fn(&T) -> bool) -> String 
 /// number of omitted ones.
 fn within_limits<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<String> {
     let warnings: Vec<String> = findings.map(warning).collect();
-    let more = |count: usize| format!("… and {count} more findings");
     let mut kept = Vec::new();
     let mut length = 0;
     for (index, warning) in warnings.iter().enumerate() {
         let left = warnings.len() - index;
         // The last warning needs no room for the number of omitted ones.
-        let reserve = if left > 1 { more(left).chars().count() } else { 0 };
+        let reserve = if left > 1 { more_findings(left).chars().count() } else { 0 };
         length += warning.chars().count();
         if length + reserve > MAX_WARNINGS {
-            kept.push(more(left));
+            kept.push(more_findings(left));
             break;
         }
         kept.push(warning.clone());
     }
     kept
+}
+
+/// The line for the findings that a message omits.
+fn more_findings(count: usize) -> String {
+    if count == 1 { "… and 1 more finding".to_owned() } else { format!("… and {count} more findings") }
 }
 
 fn warning(finding: &Finding) -> String {
@@ -478,6 +482,13 @@ mod tests {
         assert_eq!(warnings.len(), 16);
         assert!(total(&warnings) <= MAX_WARNINGS);
         assert_eq!(warnings[15], "… and 2 more findings");
+    }
+
+    #[test]
+    fn one_omitted_finding_is_counted_in_the_singular() {
+        let long = finding(Effect::Deny, &"x".repeat(MAX_MESSAGE));
+        let message = response(vec![long.clone(), long]).message.unwrap();
+        assert_eq!(message.lines().last(), Some("… and 1 more finding"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub enum Unlisted {
 ///
 /// `reads` selects the annotations of pods that are kept, in addition to those of records.
 ///
-/// A container without an image is skipped, because the API server decides about it.
+/// An empty or missing image is skipped where Kubernetes allows to leave it out.
 ///
 /// # Errors
 /// If the kind is unknown, or the object does not match the schema of its kind.
@@ -98,7 +98,7 @@ fn templates<'a>(kind: &GroupVersionKind<'_>, custom: &'a [CustomWorkload]) -> V
     for workload in custom {
         let template = workload.pod_template.0.as_str();
         if !templates.iter().any(|(known, _)| known == template) {
-            templates.push((Cow::Borrowed(template), Layout::Template));
+            templates.push((Cow::Borrowed(template), Layout::Custom));
         }
     }
     templates
@@ -197,15 +197,44 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_entry_without_an_image_is_skipped() {
-        let object = json!({"spec": {
-            "containers": [{"name": "a"}, {"name": "b", "image": null}],
+    /// The spec of a pod with images that are missing, null and empty.
+    fn spec_without_images() -> Value {
+        json!({
+            "containers": [{"name": "a"}, {"name": "b", "image": null}, {"name": "c", "image": ""}],
+            "ephemeralContainers": [{"name": "d"}, {"name": "e", "image": ""}],
             "initContainers": null,
-            "volumes": [{"name": "c", "image": {"pullPolicy": "Always"}}, {"name": "d", "image": null}],
-        }});
-        assert_eq!(sites(&kind("v1", "Pod"), &object), Ok(vec![]));
+            "volumes": [
+                {"name": "f", "image": {"pullPolicy": "Always"}}, {"name": "g", "image": {"reference": null}},
+                {"name": "h", "image": {"reference": ""}}, {"name": "i", "image": null}, {"name": "j", "emptyDir": {}},
+            ],
+        })
+    }
+
+    #[test]
+    fn a_missing_image_is_read_like_an_empty_one_where_kubernetes_requires_it() {
+        let containers = ["a", "b", "c"].map(|name| format!("container `{name}`"));
+        let ephemeral = ["d", "e"].map(|name| format!("ephemeral container `{name}`"));
+        let volumes = ["f", "g", "h"].map(|name| format!("volume `{name}`"));
+        for (api_version, name, template) in ALL_KINDS {
+            let expected: Vec<&String> = match name {
+                "Pod" => containers.iter().chain(&ephemeral).chain(&volumes).collect(),
+                // Its operator may fill in the images.
+                "Rollout" => Vec::new(),
+                // The API server accepts templates with image volumes without a reference.
+                _ => containers.iter().chain(&ephemeral).collect(),
+            };
+            let object = only(template, json!({"spec": spec_without_images()}));
+            let found = sites(&kind(api_version, name), &object).unwrap();
+            assert!(found.iter().all(|(_, image, _)| image.is_empty()), "{name}: {found:?}");
+            assert_eq!(found.iter().map(|(site, ..)| site).collect::<Vec<_>>(), expected, "{name}");
+        }
         assert_eq!(sites(&kind("v1", "Pod"), &json!({"spec": {}})), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_revision_may_leave_out_images() {
+        let object = json!({"data": {"spec": {"template": {"spec": spec_without_images()}}}});
+        assert_eq!(sites(&kind("apps/v1", "ControllerRevision"), &object), Ok(vec![]));
     }
 
     #[test]
@@ -219,12 +248,6 @@ mod tests {
         let object = to_raw_value(&json!({})).unwrap();
         let expected = r"this Rollout\n has no `sp\u{7}ec`, which holds its images";
         assert_eq!(read(&of, &object, &custom).unwrap_err(), Unlisted::Malformed(expected.to_owned()));
-    }
-
-    #[test]
-    fn an_empty_image_is_a_site() {
-        let object = json!({"spec": {"containers": [{"name": "a", "image": ""}]}});
-        assert_eq!(sites(&kind("v1", "Pod"), &object).unwrap().len(), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
 use guest::ModuleFile;
-use measure::Policies;
+use measure::{Policies, cores};
 use report::Report;
 
 /// Measure the time and memory that the policy takes at admission, compared with a do-nothing policy
@@ -84,9 +84,4 @@ fn main() -> Result<()> {
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
     Ok(())
-}
-
-/// The number of cores that this process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

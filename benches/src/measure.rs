@@ -189,6 +189,11 @@ fn run(guest: &Guest, scenario: &Scenario, threads: usize, time: Duration) -> Re
     })
 }
 
+/// The number of cores that this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// The page faults of this thread up to now that needed no disk. `None` where the system does not count them.
 fn page_faults_of_thread() -> Option<u64> {
     // proc_pid_stat(5): `minflt` is field 10. The name of the thread, field 2, is in parentheses and can contain spaces.

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::guest::Guest;
-use crate::measure::{Measurement, PARTS, Policies};
+use crate::measure::{Measurement, PARTS, Policies, cores};
 use crate::scenario::Target;
 
 /// The results of a run.
@@ -127,7 +127,7 @@ impl Machine {
         let model = described.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {
             processor: model.map_or_else(|| "unknown processor".to_owned(), |(_, model)| model.to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             architecture: std::env::consts::ARCH,
         }
     }

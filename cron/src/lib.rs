@@ -237,7 +237,7 @@ impl Cron {
             })
     }
 
-    /// The first time after another at which it is due in a zone, both in seconds since 1970. There is none if the search leaves the
+    /// The first time after another at which it is due in a zone, both in seconds since 1970. `None` if the search leaves the
     /// years from -9999 to 9999, which are those of `jiff`.
     ///
     /// An expression that is due once a day at a local time that a transition skips is due right after the transition. At a local
@@ -331,7 +331,7 @@ impl Cron {
 /// A span of time with one offset. Times are in seconds since 1970.
 struct Span {
     start: i64,
-    /// The second of the next transition. `i64::MAX` if there is none.
+    /// The second of the next transition, or `i64::MAX` if the offset does not change again.
     end: i64,
     /// Seconds east of UTC.
     offset: i64,

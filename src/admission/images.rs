@@ -113,7 +113,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
         judged: &mut JudgedImage,
     ) {
         let Self { rules, evidence, findings, .. } = self;
-        if image.context.is_denial_final && findings.iter().any(|finding| finding.effect == Effect::Deny) {
+        if findings.iter().any(|finding| finding.effect == Effect::Deny) && (image.context.is_denial_final)() {
             evidence.registry.request_is_refused();
         }
         let (site, written, predecessor) = (image.site, image.written, image.predecessor);

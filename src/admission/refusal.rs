@@ -83,7 +83,7 @@ pub(super) fn unknown_registry(image: &Reference<'_>, registries: &[RegistryPatt
     }
     if let Some(more) = known.len().checked_sub(MAX_SHOWN_REGISTRIES).filter(|more| *more > 0) {
         known.truncate(MAX_SHOWN_REGISTRIES);
-        known.push(format!("{more} others"));
+        known.push(if more == 1 { "1 other".to_owned() } else { format!("{more} others") });
     }
     let known = match known.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),

@@ -1351,6 +1351,15 @@ mod bypasses {
         }
 
         #[test]
+        fn one_omitted_registry_is_counted_in_the_singular() {
+            let mut settings = listing(json!({}));
+            settings["registries"] = json!(["a.test", "b.test", "c.test", "d.test", "e.test", "f.test"]);
+            let response = respond(&world(), &request("Pod", &pod(&["evil.test/app:1"])), &settings);
+            let message = response["message"].as_str().unwrap();
+            assert!(message.contains("`d.test`, `e.test` or 1 other, or ask"), "{message}");
+        }
+
+        #[test]
         fn a_listed_image_is_judged_as_before() {
             let host = world().config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", json!(null)));
             let response = respond(&host, &request("Pod", &pod(&["a:1"])), &listing(only("schedule", json!({}))));

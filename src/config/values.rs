@@ -101,6 +101,12 @@ impl Duration {
     }
 }
 
+/// A number of days in a message.
+#[must_use]
+pub fn days(days: i64) -> String {
+    if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
+}
+
 /// Parses a duration in whole seconds. Months and years are read, too.
 fn parse(text: &str) -> Option<TimeDelta> {
     let span = humantime::parse_duration(text).ok().and_then(|span| TimeDelta::from_std(span).ok());
@@ -110,10 +116,10 @@ fn parse(text: &str) -> Option<TimeDelta> {
 impl std::fmt::Display for Duration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.num_seconds() {
-            86_400 => f.write_str("1 day"),
-            seconds if seconds % 86_400 == 0 => write!(f, "{} days", seconds / 86_400),
+            seconds if seconds % 86_400 == 0 => f.write_str(&days(seconds / 86_400)),
             3_600 => f.write_str("1 hour"),
             seconds if seconds % 3_600 == 0 => write!(f, "{} hours", seconds / 3_600),
+            1 => f.write_str("1 second"),
             seconds => write!(f, "{seconds} seconds"),
         }
     }
@@ -247,6 +253,22 @@ mod tests {
         ] {
             let duration: Duration = read(&format!("\"{text}\"")).unwrap();
             assert_eq!(duration.delta().num_seconds(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_shown_in_its_largest_unit_and_one_is_singular() {
+        for (text, expected) in [
+            ("1d", "1 day"),
+            ("24h", "1 day"),
+            ("2d", "2 days"),
+            ("1h", "1 hour"),
+            ("36h", "36 hours"),
+            ("1s", "1 second"),
+            ("61s", "61 seconds"),
+        ] {
+            let duration: Duration = read(&format!("\"{text}\"")).unwrap();
+            assert_eq!(duration.to_string(), expected, "{text}");
         }
     }
 

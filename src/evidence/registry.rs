@@ -217,7 +217,8 @@ impl<'h> Registry<'h> {
             self.host.log_warning(failure);
         }
         if let Some(more) = failures.len().checked_sub(MAX_LOGGED).filter(|more| *more > 0) {
-            self.host.log_warning(&format!("… and {more} more failed questions to registries that are not listed"));
+            let questions = if more == 1 { "question" } else { "questions" };
+            self.host.log_warning(&format!("… and {more} more failed {questions} to registries that are not listed"));
         }
     }
 

@@ -85,7 +85,7 @@ impl<'a> Digest<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// The text is empty.
-    #[error("it is empty; write a name such as `registry.example.com/team/app:1.4`")]
+    #[error("it is missing or empty; write a name such as `registry.example.com/team/app:1.4`")]
     Empty,
     /// A character that no part of a reference allows.
     #[error(
@@ -854,7 +854,7 @@ mod tests {
     #[test]
     fn an_error_says_which_part_is_wrong() {
         for (text, expected) in [
-            ("", "it is empty"),
+            ("", "it is missing or empty"),
             (" nginx", "unexpected space at position 1"),
             ("nginx\n", "unexpected control character U+000A at position 6"),
             ("nginx\u{0}", "unexpected control character U+0000 at position 6"),

@@ -116,7 +116,8 @@ pub struct Context<'r> {
     pub placement: Placement,
     /// Whether a finding that denies an image decides the verdict. Then nothing is asked that could only add to it. In an audit the
     /// other findings count too, and break-glass can still admit what is denied.
-    pub is_denial_final: bool,
+    /// The answer may take a pass over the object, so it is asked only where it matters.
+    pub is_denial_final: &'r dyn Fn() -> bool,
 }
 
 /// One image at one site.

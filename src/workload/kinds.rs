@@ -20,6 +20,8 @@ pub struct Kind {
 pub enum Layout {
     /// A pod template: the pod's metadata and `spec`.
     Template,
+    /// A pod template of a custom kind. The controller of the kind may fill in images.
+    Custom,
     /// The fields of a pod's `spec`, without the `spec` around them.
     Spec,
     /// A pod template in a patch. The patch may lack it, because its writer chooses the form.

@@ -23,6 +23,18 @@ pub struct ImageField {
     pub noun: &'static str,
 }
 
+impl ImageField {
+    /// Whether the image may not be left out. The API server refuses pods without it, and also templates of its own kinds, except for
+    /// image volumes. Where it may be left out, a controller or a webhook fills it in, and the pod with the image is judged.
+    pub(super) fn is_required(&self, layout: Layout, is_pod: bool) -> bool {
+        match layout {
+            Layout::Spec => true,
+            Layout::Template => is_pod || self.list != "volumes",
+            Layout::Custom | Layout::Patch => false,
+        }
+    }
+}
+
 /// Every field of a pod's spec that names an image, in the order in which a pod is judged.
 pub const IMAGE_FIELDS: [ImageField; 4] = [
     ImageField { list: "initContainers", image: &["image"], noun: "init container" },
@@ -46,7 +58,7 @@ pub struct ImageSite<'a> {
     pub record: Option<Cow<'a, str>>,
     pub(super) template: Cow<'a, str>,
     pub(super) layout: Layout,
-    /// The JSON of the reference, inside the JSON of the object. Nothing if the reference is a record.
+    /// The JSON of the reference, inside the JSON of the object. Nothing if the reference is missing, or is a record.
     pub(super) json: Option<&'a RawValue>,
 }
 

@@ -40,7 +40,7 @@ pub(super) fn read_template<'a>(
             let spec = json::read_seed(object.get(), || PodSpec).map_err(ReadError::Schema)?;
             TemplateParts { spec, ..TemplateParts::default() }
         }
-        Layout::Template | Layout::Patch => {
+        Layout::Template | Layout::Custom | Layout::Patch => {
             let is_patch = layout == Layout::Patch;
             if is_patch {
                 check_case(object)?;
@@ -54,6 +54,8 @@ pub(super) fn read_template<'a>(
         layout == Layout::Patch && found.annotations.iter().any(|(key, _)| record_keys::is_ours(key));
     let no_spec = is_patch_of_records.then(|| Spec { sites: Vec::new(), nodes: Nodes::default() });
     let mut spec = found.spec.or(no_spec).ok_or_else(|| missing(&["spec"]))?;
+    let is_pod = template.is_empty();
+    spec.sites.retain(|site| !site.image.text.is_empty() || site.field.is_required(layout, is_pod));
     let order = |site: &Site<'_>| IMAGE_FIELDS.iter().position(|field| field == site.field);
     spec.sites.sort_unstable_by_key(|site| (order(site), site.index));
     let first = workload.sites.len();
@@ -65,7 +67,7 @@ pub(super) fn read_template<'a>(
         record: None,
         template: template.clone(),
         layout,
-        json: Some(site.image.json),
+        json: site.image.json,
     }));
     let (records, scans): (Pairs<'a>, Pairs<'a>) =
         found.annotations.into_iter().partition(|(key, _)| record_keys::is_ours(key));
@@ -221,10 +223,11 @@ struct Site<'a> {
     image: Text<'a>,
 }
 
-/// A string, and the JSON that it was read from.
+/// A string, and the JSON that it was read from. A missing one is empty, as it is for the API server.
+#[derive(Default)]
 struct Text<'a> {
     text: Cow<'a, str>,
-    json: &'a RawValue,
+    json: Option<&'a RawValue>,
 }
 
 /// Follows the path to a pod template, and reads the template. The result is nothing if a key or its value is missing.
@@ -506,7 +509,7 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
     }
 }
 
-/// Reads the name and the image of a container or a volume.
+/// Reads the name and the image of a container or a volume. Only a volume may have no image at all.
 struct Entry {
     image: &'static [&'static str],
 }
@@ -542,11 +545,13 @@ impl<'de> Visitor<'de> for Entry {
             }
             *value = Some(map.next_value_seed(TextAt(keys))?);
         }
-        Ok((name.flatten().map(|name: Text<'de>| name.text), image.flatten()))
+        let is_container = self.image.len() == 1;
+        let image = image.flatten().or_else(|| is_container.then(Text::default));
+        Ok((name.flatten().map(|name: Text<'de>| name.text), image))
     }
 }
 
-/// Reads the string at a path. Nothing if it, or a value on the path, is missing or null.
+/// Reads the string at a path. It is empty if it is missing or null in an object on the path. Nothing if the first value is null.
 struct TextAt(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for TextAt {
@@ -561,7 +566,7 @@ impl<'de> DeserializeSeed<'de> for TextAt {
             return Ok(None);
         }
         match serde_json::from_str(value.get()) {
-            Ok(JsonStr(text)) => Ok(Some(Text { text, json: value })),
+            Ok(JsonStr(text)) => Ok(Some(Text { text, json: Some(value) })),
             Err(error) => Err(D::Error::custom(json::without_position(&error.to_string()))),
         }
     }
@@ -580,7 +585,7 @@ impl<'de> Visitor<'de> for TextAt {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         match self.0.split_first() {
-            Some((wanted, rest)) => Ok(only_value(map, wanted, || TextAt(rest))?.flatten()),
+            Some((wanted, rest)) => Ok(Some(only_value(map, wanted, || TextAt(rest))?.flatten().unwrap_or_default())),
             None => Err(A::Error::invalid_type(Unexpected::Map, &self)),
         }
     }

@@ -25,7 +25,7 @@ mod guest {
     static ANSWER: Answer = Answer { bytes: [0; CAPACITY], length: [0; 4], marker: MARKER };
 
     fn answer() -> Vec<u8> {
-        // The compiler must not assume that there is no answer.
+        // Stops the compiler from assuming that the answer is empty.
         let answer = std::hint::black_box(&ANSWER);
         let length = u32::from_le_bytes(answer.length) as usize;
         answer.bytes.get(CAPACITY.saturating_sub(length)..).unwrap_or_default().to_vec()

@@ -140,7 +140,7 @@ fn many_trivy_operator_reports_do_not_hide_one() {
         assert_eq!(got, 1 + 32.min(count + 1), "with the one before the list");
         if count > 31 {
             let message = response["message"].as_str().unwrap();
-            let expected = "has 1 critical (0 allowed) vulnerability; deploy a build without them (by the summary of \
+            let expected = "has 1 critical (0 allowed) vulnerability that may have a fix; deploy a build without it (by the summary of \
                 VulnerabilityReport `shop/m-bad` of Trivy operator, one of more than 32 reports about the image, 2026-11-10) \
                 [vulnerable-image]";
             assert!(message.ends_with(expected), "{message}");
@@ -150,8 +150,11 @@ fn many_trivy_operator_reports_do_not_hide_one() {
             json!({"maxAllowed": {}, "patchWithin": {"critical": "7d"}, "reports": source("trivyOperator", None)});
         let response = judged(&host, within);
         assert_codes(&response, &["vulnerable-image Deny"]);
-        let expected =
-            if count > 31 { "has 1 possibly overdue critical vulnerability; " } else { "has 1 overdue critical " };
+        let expected = if count > 31 {
+            "has 1 possibly overdue critical vulnerability that may have a fix; "
+        } else {
+            "has 1 overdue critical "
+        };
         assert!(response["message"].as_str().unwrap().contains(expected), "{response}");
     }
 }

@@ -122,7 +122,7 @@ impl Rule for PinningRule {
         match self.decision {
             Decision::LeaveAlone | Decision::Refuse { .. } => {}
             // The user has to name another image, so the content of this one does not matter.
-            Decision::Refused if image.context.is_denial_final => return ControlFlow::Break(()),
+            Decision::Refused if (image.context.is_denial_final)() => return ControlFlow::Break(()),
             Decision::Refused => {}
             Decision::Report(effect) => match unused_record(image) {
                 Some(record) => {

@@ -251,9 +251,9 @@ impl Recorder<'_> {
     /// Whether the request is refused because the digest of an image is unknown. Downgrades only apply to an UPDATE here.
     fn is_refused_without_digest(&self, name: &str) -> bool {
         self.denies_failures
-            && self.context.is_denial_final
             && self.context.request.operation == "CREATE"
             && !self.settings.is_excepted(name, EVIDENCE_UNAVAILABLE)
+            && (self.context.is_denial_final)()
     }
 
     /// Whether a template has the same records as before the UPDATE.

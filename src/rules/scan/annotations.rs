@@ -194,7 +194,7 @@ fn beyond(total: &[Count], named: &[Vulnerability]) -> Vec<Count> {
         let known = || named.iter().filter(|vulnerability| vulnerability.severity == count.severity);
         let fixable = known().filter(|vulnerability| vulnerability.fixed_in.is_some()).count() as u64;
         let all = count.all.saturating_sub(known().count() as u64);
-        Count { severity: count.severity, all, fixable: count.fixable.saturating_sub(fixable).min(all) }
+        Count { all, fixable: count.fixable.saturating_sub(fixable).min(all), ..*count }
     };
     total.iter().map(of).filter(|count| count.all > 0).collect()
 }
@@ -212,7 +212,7 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
     }
     let lines: Vec<&RawValue> = serde_json::from_str(&text)
         .map_err(|error| format!("summary: {}", Sanitized(json::without_position(&error.to_string()))))?;
-    let mut counts = Severity::ALL.map(|severity| Count { severity, all: 0, fixable: 0 });
+    let mut counts = Severity::ALL.map(|severity| Count { severity, all: 0, fixable: 0, is_fixable_known: true });
     let mut has_counts = false;
     for (index, line) in lines.into_iter().enumerate() {
         let at = |cause: String| format!("summary[{index}].{cause}");
@@ -231,6 +231,7 @@ fn summary(summary: Option<&RawValue>) -> Result<(Vec<Count>, bool), String> {
         for count in counts.iter_mut().filter(|count| count.severity == severity) {
             count.all = count.all.saturating_add(all);
             count.fixable = count.fixable.saturating_add(fixable.unwrap_or(all).min(all));
+            count.is_fixable_known &= fixable.is_some() || all == 0;
         }
     }
     Ok((counts.into_iter().filter(|count| count.all > 0).collect(), has_counts))
@@ -334,7 +335,7 @@ mod tests {
 
     fn counts(scan: &Scan) -> Vec<(Severity, u64, u64)> {
         assert_eq!(scan.objection, None);
-        scan.counted.iter().map(|Count { severity, all, fixable }| (*severity, *all, *fixable)).collect()
+        scan.counted.iter().map(|Count { severity, all, fixable, .. }| (*severity, *all, *fixable)).collect()
     }
 
     #[test]
@@ -396,6 +397,16 @@ mod tests {
             counts(&quality(json!({"summary": [{"label": "high", "data": "9", "fixable": 2}]}))),
             [(Severity::High, 9, 2)]
         );
+    }
+
+    #[test]
+    fn a_summary_that_does_not_say_how_many_have_a_fix_is_marked() {
+        let known = |summary: Value| quality(json!({"summary": summary})).counted[0].is_fixable_known;
+        assert!(known(json!([{"label": "high", "data": 9, "fixable": 2}])));
+        assert!(!known(json!([{"label": "high", "data": 9}])));
+        assert!(!known(json!([{"label": "high", "data": 9, "fixable": 2}, {"label": "important", "data": 1}])));
+        assert!(known(json!([{"label": "high", "data": 9, "fixable": 2}, {"label": "important", "data": 0}])));
+        assert!(known(json!([{"label": "high", "data": 9, "fixable": 2}, {"label": "low", "data": 1}])));
     }
 
     #[test]

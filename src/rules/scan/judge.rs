@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::result::{Scan, Severity, Vulnerability};
 use super::settings::{Number, PodAnnotations, Scanning};
 use super::{PATCH_WINDOW_OPEN, SCAN_FLAGGED, STALE_SCAN, UNSCANNED_IMAGE, VULNERABLE_IMAGE};
-use crate::config::values::Duration;
+use crate::config::values::{Duration, days};
 use crate::finding::{Effect, Violation};
 use crate::rules::waiver::{EXCEPTED, Terms, Waiver, Waivers};
 use crate::sanitized::Sanitized;
@@ -42,6 +42,8 @@ struct Assessment<'a> {
     excepted: Vec<(&'a Vulnerability, Terms<'a>)>,
     /// Vulnerabilities that are too many because their exception has ended.
     ended: Vec<(&'a Vulnerability, Terms<'a>)>,
+    /// Whether the numbers include vulnerabilities of which the source does not say whether they have a fix.
+    may_lack_fixes: bool,
 }
 
 impl Assessment<'_> {
@@ -73,6 +75,7 @@ impl Scanning {
         if let Some(first) = objections.next() {
             let text = match objections.count() {
                 0 => first,
+                1 => format!("{first} (and 1 more flag)"),
                 more => format!("{first} (and {more} more flags)"),
             };
             violations.push(Violation { code: SCAN_FLAGGED, effect, text });
@@ -149,8 +152,8 @@ impl Scanning {
         // A count has no date, so only the limit applies. The vulnerabilities in a summary have dates, and some may be overdue.
         let counts = limit.is_some() || scan.is_summary;
         let counted = scan.counted.iter().filter(|count| counts && count.severity == severity);
-        let counted = counted.map(|count| if self.fixable_only { count.fixable } else { count.all });
-        let count = counted.fold(over.len() as u64, u64::saturating_add);
+        let numbers = counted.clone().map(|count| if self.fixable_only { count.fixable } else { count.all });
+        let count = numbers.fold(over.len() as u64, u64::saturating_add);
         // Without a limit, no vulnerability is allowed once its time to patch is over.
         let allowed = limit.unwrap_or(0);
         if count.saturating_add(excepted.len() as u64) > allowed {
@@ -161,6 +164,7 @@ impl Scanning {
                 (a_due.is_none(), a_due, &a.id).cmp(&(b_due.is_none(), b_due, &b.id))
             });
             assessment.exceeded.push((severity, count, limit));
+            assessment.may_lack_fixes |= counted.clone().any(|count| count.fixable > 0 && !count.is_fixable_known);
             assessment.over.append(&mut over);
             assessment.ended.append(&mut ended);
         }
@@ -204,10 +208,11 @@ impl Scanning {
             .collect();
         let total =
             assessment.exceeded.iter().map(|(_, count, _)| count).fold(0_u64, |sum, count| sum.saturating_add(*count));
-        let (with_fix, advice) = if self.fixable_only && !scan.is_summary {
-            (" with a fix", "deploy a build that has the fixes")
-        } else {
-            ("", "deploy a build without them")
+        let without = if total == 1 { "deploy a build without it" } else { "deploy a build without them" };
+        let (with_fix, advice) = match (self.fixable_only, assessment.may_lack_fixes) {
+            (true, false) => (" with a fix", "deploy a build that has the fixes"),
+            (true, true) => (" that may have a fix", without),
+            (false, _) => ("", without),
         };
         let had_to = |due: &Option<DateTime<Utc>>| {
             due.map(|due| format!("had to be patched by {}", due.date_naive())).unwrap_or_default()
@@ -241,10 +246,10 @@ impl Scanning {
         let eligible = eligible.iter().chain(others.iter().filter(|scan| !(self.require && scan.is_own)));
         let stale = eligible.filter(|scan| self.is_stale(scan, now));
         if let Some((scan, at)) = stale.filter_map(|scan| Some((scan, scan.at?))).max_by_key(|(_, at)| *at) {
-            let days = (now - at).num_days();
             let text = format!(
-                "was last scanned {} ({days} days ago), and a scan is valid for {}; scan it again (by {})",
+                "was last scanned {} ({} ago), and a scan is valid for {}; scan it again (by {})",
                 at.date_naive(),
+                days((now - at).num_days()),
                 self.max_age,
                 scan.source
             );

@@ -91,6 +91,8 @@ pub struct Count {
     pub all: u64,
     /// How many of them have a fix. Includes those for which this is not known.
     pub fixable: u64,
+    /// Whether the source says how many have a fix.
+    pub is_fixable_known: bool,
 }
 
 /// One scan of an image, from one source.
@@ -114,8 +116,7 @@ pub struct Scan {
     /// Whether people who may write to the workload's own namespace can write or choose the report. It counts against the image, but
     /// does not satisfy `require`.
     pub is_own: bool,
-    /// Whether only the summary of a report is read. It does not say which vulnerabilities have a fix, or by when they must be
-    /// patched.
+    /// Whether only the summary of a report is read. It does not say by when vulnerabilities must be patched.
     pub is_summary: bool,
 }
 

@@ -24,7 +24,8 @@ section! {
         /// How many vulnerabilities of each severity an image may have. Unlisted severities are unlimited. Severities are
         /// `critical`, `high`, `medium`, `low`, `negligible` and `unknown`.
         "maxAllowed" max_allowed: BySeverity<Number> = BySeverity(vec![(Severity::Critical, Number(0))]),
-        /// Whether only vulnerabilities that have a fix count.
+        /// Whether only vulnerabilities that have a fix count. Where a source gives only a number, all of them count, because some may
+        /// have a fix.
         "fixableOnly" fixable_only: bool = true,
         /// Time to patch a vulnerability of each severity, counted from its publication. Until then it is a
         /// [warning](patch-window-open.md). After that it counts against `maxAllowed`, where no limit means 0. Only `maxAllowed`

@@ -42,6 +42,11 @@ fn report(named: Vec<Vulnerability>) -> Scan {
     scanned("2026-11-19T08:00:00Z", named)
 }
 
+/// Vulnerabilities that a source only counts.
+fn counted(severity: Severity, all: u64, fixable: u64) -> Count {
+    Count { severity, all, fixable, is_fixable_known: true }
+}
+
 fn judged(settings: &Settings, pod: &[Scan], others: &[Scan], now: &str) -> Vec<Violation> {
     let exceptions = Exceptions::for_image(&settings.general.exceptions, "docker.io/library/a:1", time(now));
     let evidence = ScanEvidence { pod: pod.to_vec(), others: others.to_vec(), is_complete: true };
@@ -106,14 +111,14 @@ fn the_worst_source_counts_and_sources_are_not_added_up() {
 #[test]
 fn vulnerabilities_that_are_only_counted_count_against_the_limit() {
     let mut scan = report(vec![critical("CVE-2026-0001")]);
-    scan.counted = vec![Count { severity: Severity::Critical, all: 5, fixable: 1 }];
+    scan.counted = vec![counted(Severity::Critical, 5, 1)];
     let limit =
         |limit: u64, fixable_only: bool| json!({"maxAllowed": {"critical": limit}, "fixableOnly": fixable_only});
     assert_eq!(found(limit(2, true), &[scan.clone()]), []);
     assert_eq!(found(limit(1, true), &[scan.clone()]), [VULNERABLE]);
     assert_eq!(found(limit(6, false), &[scan.clone()]), []);
     assert_eq!(found(limit(5, false), &[scan.clone()]), [VULNERABLE]);
-    scan.counted = vec![Count { severity: Severity::Critical, all: u64::MAX, fixable: u64::MAX }; 2];
+    scan.counted = vec![counted(Severity::Critical, u64::MAX, u64::MAX); 2];
     assert_eq!(found(limit(5, false), &[scan]), [VULNERABLE], "a sum does not overflow");
 }
 
@@ -179,11 +184,37 @@ fn an_open_patch_window_is_reported_with_its_last_day() {
 #[test]
 fn a_message_gives_only_numbers_for_unnamed_vulnerabilities() {
     let mut scan = report(vec![]);
-    scan.counted = vec![Count { severity: Severity::Critical, all: 1, fixable: 1 }];
+    scan.counted = vec![counted(Severity::Critical, 1, 1)];
     assert_eq!(
         judged(&settings(json!({"fixableOnly": false}), json!([])), &[], &[scan], NOW)[0].text,
-        "has 1 critical (0 allowed) vulnerability; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
+        "has 1 critical (0 allowed) vulnerability; deploy a build without it (by report `x` of Scanner, 2026-11-19)"
     );
+}
+
+#[test]
+fn a_fix_is_not_claimed_for_counts_whose_source_does_not_say_so() {
+    let text = |named: Vec<Vulnerability>, counted: Vec<Count>, scan_settings: Value| {
+        judged(&settings(scan_settings, json!([])), &[], &[Scan { counted, ..report(named) }], NOW)[0].text.clone()
+    };
+    let unknown = |count| Count { is_fixable_known: false, ..count };
+    let by = "(by report `x` of Scanner, 2026-11-19)";
+    assert_eq!(
+        text(vec![], vec![unknown(counted(Severity::Critical, 4, 4))], json!({})),
+        format!("has 4 critical (0 allowed) vulnerabilities that may have a fix; deploy a build without them {by}")
+    );
+    assert_eq!(
+        text(vec![], vec![counted(Severity::Critical, 4, 1)], json!({})),
+        format!("has 1 critical (0 allowed) vulnerability with a fix; deploy a build that has the fixes {by}")
+    );
+    assert_eq!(
+        text(vec![], vec![unknown(counted(Severity::Critical, 4, 4))], json!({"fixableOnly": false})),
+        format!("has 4 critical (0 allowed) vulnerabilities; deploy a build without them {by}")
+    );
+    let one = || vec![critical("CVE-2026-0001")];
+    let both = text(one(), vec![unknown(counted(Severity::Critical, 1, 1))], json!({}));
+    assert!(both.starts_with("has 2 critical (0 allowed) vulnerabilities that may have a fix; deploy"), "{both}");
+    let unlisted = text(one(), vec![unknown(counted(Severity::High, 1, 1))], json!({}));
+    assert!(unlisted.starts_with("has 1 critical (0 allowed) vulnerability with a fix; deploy"), "{unlisted}");
 }
 
 #[test]
@@ -229,14 +260,15 @@ fn a_scan_that_the_requester_can_write_counts_only_against_the_image() {
 #[test]
 fn vulnerabilities_in_a_summary_may_be_overdue() {
     let mut scan = report(vec![]);
-    scan.counted = vec![Count { severity: Severity::High, all: 2, fixable: 2 }];
+    scan.counted = vec![counted(Severity::High, 2, 2)];
     let within = json!({"patchWithin": {"high": "30d"}});
     assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [], "only the limit applies to a count");
     scan.is_summary = true;
+    scan.counted[0].is_fixable_known = false;
     assert_eq!(found(within.clone(), std::slice::from_ref(&scan)), [VULNERABLE]);
     assert_eq!(
         judged(&settings(within, json!([])), &[], std::slice::from_ref(&scan), NOW)[0].text,
-        "has 2 possibly overdue high vulnerabilities; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
+        "has 2 possibly overdue high vulnerabilities that may have a fix; deploy a build without them (by report `x` of Scanner, 2026-11-19)"
     );
     assert_eq!(found(json!({}), std::slice::from_ref(&scan)), [], "high is unlisted");
     let allowed = json!({"patchWithin": {"high": "30d"}, "maxAllowed": {"high": 2}});
@@ -320,6 +352,11 @@ fn an_old_scan_is_not_valid() {
     assert_eq!(
         violations[0].text,
         "was last scanned 2026-10-01 (50 days ago), and a scan is valid for 30 days; scan it again (by report `x` of Scanner)"
+    );
+    let violations = judged(&settings(json!({"maxAge": "1s"}), json!([])), &[], &at("2026-11-19T08:00:00Z"), NOW);
+    assert_eq!(
+        violations[0].text,
+        "was last scanned 2026-11-19 (1 day ago), and a scan is valid for 1 second; scan it again (by report `x` of Scanner)"
     );
     let timeless = Scan { at: None, ..report(vec![critical("CVE-2026-0001")]) };
     assert_eq!(

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use super::deadline::{Cadence, Deadline};
 use super::settings::Schedule;
 use super::{FUTURE_BUILD_DATE, PATCH_DUE, STALE_IMAGE, UNKNOWN_BUILD_DATE};
+use crate::config::values::days;
 use crate::evidence::build_date::BuildDate;
 use crate::finding::{Effect, Violation};
 use crate::sanitized::Sanitized;
@@ -64,8 +65,7 @@ impl Schedule {
     }
 
     fn age(&self, built: DateTime<Utc>, now: DateTime<Utc>) -> String {
-        let days = (now - built).num_days().max(0);
-        format!("{} ({days} day{} ago)", self.day(built), if days == 1 { "" } else { "s" })
+        format!("{} ({} ago)", self.day(built), days((now - built).num_days().max(0)))
     }
 
     /// The limit or the patch day of a deadline. `preposition` precedes the limit.
@@ -85,7 +85,6 @@ impl Schedule {
 fn in_days(left: TimeDelta) -> String {
     match left.num_days() {
         0 => "within a day".to_owned(),
-        1 => "in 1 day".to_owned(),
-        days => format!("in {days} days"),
+        left => format!("in {}", days(left)),
     }
 }

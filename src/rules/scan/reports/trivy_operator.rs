@@ -269,7 +269,8 @@ fn scan_by_summary(namespace: &str, report: &ListedReport) -> Answer<Scan> {
         (Severity::Unknown, summary.unknown_count),
     ];
     let counts = counts.into_iter().filter(|(_, all)| *all > 0);
-    let counted = counts.map(|(severity, all)| Count { severity, all, fixable: all }).collect();
+    let counted =
+        counts.map(|(severity, all)| Count { severity, all, fixable: all, is_fixable_known: false }).collect();
     let source = REPORT.source(namespace, name);
     let source = format!("the summary of {source}, one of more than {MAX_LOOKUPS} reports about the image");
     Ok(Scan { counted, is_summary: true, ..Scan::of_report(source, report.at, Vec::new()) })
