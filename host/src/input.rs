@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
+use crate::ignored::{self, Ignored};
 use crate::manifest::nodes::{self, ImagePosition, Node};
 use crate::manifest::{self, Place};
+use crate::terminal::printable;
 
 /// The manifests to read.
 #[derive(Debug, Args)]
@@ -22,6 +24,19 @@ pub struct InputOptions {
     /// Search folders recursively
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Files and folders that are not read, in the syntax of .gitignore; can be repeated, or several with commas
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "CONTAINER_PATCH_IGNORE",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_parser = ignored::pattern
+    )]
+    ignore: Vec<String>,
+    /// The folder of the patterns, which is that of the configuration file if they come from there.
+    #[arg(long, value_name = "FOLDER", default_value = ".", hide = true)]
+    ignore_below: PathBuf,
 }
 
 /// An object of a manifest.
@@ -72,39 +87,77 @@ impl InputOptions {
         self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The files on the command line, and the manifests in the folders.
+    /// The files on the command line, and the manifests in the folders, without the ignored ones.
     fn paths(&self) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
+        let mut search = Search {
+            recursive: self.recursive,
+            patterns: Ignored::below(&self.ignore_below, &self.ignore)?,
+            found: Vec::new(),
+            ignored: Vec::new(),
+        };
         for path in &self.files {
+            if path != Path::new("-") && search.ignores(path) {
+                continue;
+            }
             if path.is_dir() {
-                manifests_in(path, self.recursive, &mut found)?;
+                search.manifests_in(path)?;
             } else {
-                found.push(path.clone());
+                search.found.push(path.clone());
             }
         }
-        Ok(found)
+        if !search.ignored.is_empty() {
+            eprintln!("{}", printable(&ignored_note(&search.ignored)));
+        }
+        Ok(search.found)
     }
 }
 
-fn manifests_in(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<()> {
-    let cannot_read = || format!("cannot read the folder {}", folder.display());
-    let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
-    let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
-    paths.sort();
-    for path in paths {
-        // A link to a folder may lead to a folder above it.
-        if path.is_dir() {
-            if recursive && !path.is_symlink() {
-                manifests_in(&path, recursive, found)?;
-            }
-        } else if path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-        {
-            found.push(path);
+/// The most ignored files and folders that are named.
+const MAX_NAMED: usize = 5;
+
+fn ignored_note(paths: &[PathBuf]) -> String {
+    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
+    let more = match paths.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("Ignored: {}{more}", named.join(", "))
+}
+
+/// The search for manifests in files and folders.
+struct Search {
+    recursive: bool,
+    patterns: Ignored,
+    found: Vec<PathBuf>,
+    ignored: Vec<PathBuf>,
+}
+
+impl Search {
+    fn ignores(&mut self, path: &Path) -> bool {
+        let ignores = self.patterns.has(path);
+        if ignores {
+            self.ignored.push(path.to_owned());
         }
+        ignores
     }
-    Ok(())
+
+    fn manifests_in(&mut self, folder: &Path) -> Result<()> {
+        let cannot_read = || format!("cannot read the folder {}", folder.display());
+        let entries = std::fs::read_dir(folder).with_context(cannot_read)?.collect::<Result<Vec<_>, _>>();
+        let mut paths: Vec<PathBuf> = entries.with_context(cannot_read)?.iter().map(std::fs::DirEntry::path).collect();
+        paths.sort();
+        for path in paths {
+            // A link to a folder may lead to a folder above it.
+            if path.is_dir() {
+                if self.recursive && !path.is_symlink() && !self.ignores(&path) {
+                    self.manifests_in(&path)?;
+                }
+            } else if manifest::has_known_extension(&path) && !self.ignores(&path) {
+                self.found.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn read(path: &Path) -> Vec<ManifestObject> {

@@ -1,31 +1,38 @@
 //! Judges the objects of manifests, or of a cluster, as if they were created in a cluster with the policy.
 
+mod answer;
 pub mod changes;
 mod request;
 pub mod verdict;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::answer::Answer;
 use self::changes::Changes;
 use self::request::{names_images, request, title};
 use self::verdict::{JudgedObject, Verdict};
-use crate::admission::{AdmissionRequest, AdmissionResponse};
+use crate::admission::AdmissionRequest;
+use crate::at::At;
 use crate::capabilities::{AllowedResources, Capabilities};
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
-use crate::policy::Policy;
+use crate::policies::{DeployedPolicy, Matched, Namespaces, Policies};
+use crate::policy::{Policy, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
+use crate::terminal::printable;
 use crate::timeout::{Interrupted, RunningClock, Timeout};
+
+/// Why a workload is skipped that a cluster asks no policy about.
+const UNSEEN: &str = "no policy applies to this object";
 
 /// The number of objects that are judged in parallel.
 const PARALLEL: usize = 8;
@@ -36,8 +43,18 @@ const PARALLEL: usize = 8;
 pub struct JudgeOptions {
     #[command(flatten)]
     settings: SettingsOptions,
+    /// Time for which objects are judged, as a day or in RFC 3339; it replaces `evaluateAt` of the settings [default: now]
+    #[arg(long, value_name = "DATE", value_parser = At::parse)]
+    at: Option<At>,
     /// Namespace for objects without one
-    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        env = "CONTAINER_PATCH_NAMESPACE",
+        hide_env_values = true
+    )]
     namespace: String,
     #[command(flatten)]
     session: SessionOptions,
@@ -59,9 +76,13 @@ pub struct JudgeOptions {
 /// Judges objects with the module, its settings, and the answers of registries and of a cluster.
 pub struct Judge {
     policy: Policy,
-    /// The resources that the policy declares in its metadata. The verdicts are those of a cluster that grants them.
-    allowed: AllowedResources,
-    settings: Value,
+    /// The resources that the module declares in its metadata. Settings without a policy are judged as in a cluster that grants them.
+    declared: AllowedResources,
+    policies: Policies,
+    /// The namespaces among the objects so far.
+    namespaces: RwLock<Namespaces>,
+    /// The time on the command line.
+    at: Option<At>,
     namespace: String,
     session: Session,
     capabilities: Arc<dyn Capabilities>,
@@ -77,15 +98,25 @@ impl Judge {
     /// # Errors
     /// When the policy or its settings cannot be read, or are invalid.
     pub fn open(options: &JudgeOptions) -> Result<Self> {
-        let settings = options.settings.read()?;
+        let mut policies = options.settings.policies()?;
+        if let Some(at) = options.at {
+            policies.settings_mut().for_each(|settings| at.set(settings));
+        }
         let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Computing(options.policy_timeout));
         let clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
-        policy.validate_settings(&settings)?;
+        for (name, settings) in policies.settings() {
+            match (policy.validate_settings(settings), name) {
+                (Err(error), Some(name)) => return Err(error.context(format!("policy {name}"))),
+                (valid, _) => valid?,
+            }
+        }
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
         Ok(Self {
-            allowed: policy.declared_resources(),
+            declared: policy.declared_resources(),
             policy,
-            settings,
+            policies,
+            namespaces: RwLock::default(),
+            at: options.at,
             namespace: options.namespace.clone(),
             capabilities: session.capabilities(),
             parallel: if session.keeps_order() { 1 } else { PARALLEL },
@@ -105,6 +136,7 @@ impl Judge {
 
     /// Judges all objects, several in parallel since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
+        self.learn_namespaces(objects);
         let bar = ProgressBar::new(objects.len() as u64).with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
             bar.set_style(style);
@@ -144,25 +176,40 @@ impl Judge {
         }
     }
 
+    /// Learns the labels of the namespaces among the objects, for the namespace selectors of policies.
+    pub fn learn_namespaces<'o>(&self, objects: impl IntoIterator<Item = &'o ManifestObject>) {
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        objects
+            .into_iter()
+            .filter_map(|object| object.object.as_ref().ok())
+            .for_each(|object| namespaces.learn(object));
+    }
+
+    /// The policies that judge objects. The time on the command line is in their settings.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
     fn evaluate(&self, request: &AdmissionRequest, source: Source) -> JudgedObject {
         let object = Some(title(request));
-        let response = self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed);
-        let response = match response {
-            Ok(response) => response,
-            Err(error) => return JudgedObject::failed(object, source, self.no_answer(&error)),
+        let is_workload = request.object.as_ref().is_some_and(names_images);
+        let answer = match &self.policies {
+            Policies::Settings(settings) => self.ask(request, settings, &self.declared).map(Some),
+            Policies::Deployed(policies) => self.ask_all(request, policies),
         };
-        let Changes { pinned, recorded } = match changes(request, &response) {
-            Ok(changes) => changes,
-            Err(error) => {
-                return JudgedObject::failed(object, source, format!("cannot apply the policy's patch: {error:#}"));
+        let Answer { allowed, messages, warnings, findings, images, object: changed } = match answer {
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                let mut skipped = JudgedObject::with_verdict(Verdict::Skipped, object, source);
+                skipped.messages.extend(is_workload.then(|| UNSEEN.to_owned()));
+                return skipped;
             }
+            Err(error) => return JudgedObject::failed(object, source, error),
         };
-        let findings = annotated_list(&response, "findings");
-        let images = annotated_list(&response, "images");
-        let message = response.status.and_then(|status| status.message).unwrap_or_default();
-        let messages: Vec<String> = message.lines().map(str::to_owned).collect();
-        let warnings = response.warnings.unwrap_or_default();
-        let verdict = match (response.allowed, warnings.is_empty()) {
+        let changes = request.object.as_ref().zip(changed.as_ref());
+        let Changes { pinned, recorded } =
+            changes.map(|(before, after)| Changes::between(before, after)).unwrap_or_default();
+        let verdict = match (allowed, warnings.is_empty()) {
             (true, true) => Verdict::Accepted,
             (true, false) => Verdict::Warned,
             (false, _) => Verdict::Denied,
@@ -170,10 +217,60 @@ impl Judge {
         let judged = JudgedObject { verdict, object, source, messages, warnings, pinned, recorded, findings, images };
         // In a cluster the policy gets no requests about kinds without images.
         let is_unknown = verdict == Verdict::Denied && judged.has_finding("unknown-kind");
-        if is_unknown && !request.object.as_ref().is_some_and(names_images) {
+        if is_unknown && !is_workload {
             return JudgedObject::with_verdict(Verdict::Skipped, judged.object, judged.source);
         }
         judged
+    }
+
+    /// Asks the policies of a cluster: each mutating policy changes the object for the next ones, and a denial by one of them ends
+    /// the request. Returns `None` if no policy gets the request.
+    fn ask_all(&self, request: &AdmissionRequest, policies: &[DeployedPolicy]) -> Result<Option<Answer>, String> {
+        let mut request = request.clone();
+        let mut answers = Vec::new();
+        for policy in policies {
+            if !self.gets(policy, &request) {
+                continue;
+            }
+            let answer = self.ask(&request, &policy.settings, &policy.resources);
+            let answer = answer.map_err(|error| format!("{}: {error}", policy.name))?.of_server(policy);
+            if let Some(changed) = &answer.object {
+                request.object = Some(changed.clone());
+            }
+            let is_final = policy.mutating && !answer.allowed;
+            answers.push((answer, policy));
+            if is_final {
+                break;
+            }
+        }
+        if answers.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Answer::combined(answers, policies.len() > 1)))
+    }
+
+    /// Whether a cluster asks a policy about a request.
+    fn gets(&self, policy: &DeployedPolicy, request: &AdmissionRequest) -> bool {
+        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        match policy.matches(request, &namespaces) {
+            Matched::No => false,
+            Matched::Yes => true,
+            Matched::DependsOn(label) => {
+                print_once(&printable(&format!(
+                    "Warning: policy {}: the label {label} of namespaces is unknown, and counts as matched",
+                    policy.name
+                )));
+                true
+            }
+        }
+    }
+
+    /// Asks the module about a request, as one policy.
+    fn ask(&self, request: &AdmissionRequest, settings: &Value, allowed: &AllowedResources) -> Result<Answer, String> {
+        let response = self.policy.validate(request, settings, &self.capabilities, allowed);
+        let response = response.map_err(|error| self.no_answer(&error))?;
+        let answer = Answer::of(request, response).map_err(|error| format!("{error:#}"))?;
+        Ok(if self.at.is_some() { answer.without_fixed_time() } else { answer })
     }
 
     /// Why an object could not be judged, and how to change that.
@@ -187,17 +284,4 @@ impl Judge {
              and `timeoutEvalSeconds` of the policy in a cluster (default: 2 s)"
         )
     }
-}
-
-/// The changes of the policy to the object of a request.
-fn changes(request: &AdmissionRequest, response: &AdmissionResponse) -> Result<Changes> {
-    let Some(object) = &request.object else { return Ok(Changes::default()) };
-    Ok(response.patched(object)?.map(|patched| Changes::between(object, &patched)).unwrap_or_default())
-}
-
-/// A list in an audit annotation of the policy. An object with the number of omitted items is left out.
-fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) -> Vec<T> {
-    let list: Vec<Value> =
-        response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()
 }

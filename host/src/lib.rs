@@ -4,16 +4,20 @@
 //! the deployed one.
 
 pub mod admission;
+pub mod at;
 mod cache;
 pub mod capabilities;
 pub mod cluster;
 pub mod commands;
+pub mod configuration;
 mod error_chain;
+mod ignored;
 pub mod input;
 mod json_type;
 pub mod judge;
 pub mod live;
 pub mod manifest;
+pub mod policies;
 pub mod policy;
 pub mod registry;
 pub mod session;

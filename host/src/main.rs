@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use container_patch::commands::{annotate, check, run, schedule};
+use container_patch::configuration;
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
 #[derive(Debug, Parser)]
@@ -22,7 +23,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = match configuration::parse::<Cli>() {
+        Ok(Cli { command }) => command,
+        Err(error) => return fail(&error, 2),
+    };
+    match command {
         Command::Annotate(options) => match annotate::exec(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),

@@ -3,11 +3,15 @@
 pub mod nodes;
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Number, Value};
 
 use crate::json_type::json_type;
+
+/// The endings of the names of manifests.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// An object of a manifest, or an error in its place.
 #[derive(Debug)]
@@ -48,6 +52,11 @@ pub fn read(text: &str) -> Vec<Document> {
 /// When the text is not YAML, or cannot be expressed in JSON.
 pub fn from_yaml(text: &str) -> Result<Value> {
     from_yaml_at(text, 1)
+}
+
+/// Whether a file in a folder is a manifest, by its name.
+pub(crate) fn has_known_extension(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
 }
 
 fn documents(text: &str) -> Vec<(usize, Result<Value>)> {

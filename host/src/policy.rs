@@ -195,7 +195,7 @@ fn log(payload: &[u8]) {
 }
 
 /// Prints a line to standard error, once: a policy repeats its log for every object, and its settings' warnings in its log.
-fn print_once(line: &str) {
+pub(crate) fn print_once(line: &str) {
     static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
         eprintln!("{line}");

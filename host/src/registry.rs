@@ -34,7 +34,14 @@ const NO_TLS: &str = "received corrupt message of type InvalidContentType";
 #[group(skip)]
 pub struct RegistryOptions {
     /// Registry to ask over plain HTTP, as `host` or `host:port`; can be repeated
-    #[arg(long, value_name = "HOST", value_parser = host)]
+    #[arg(
+        long,
+        value_name = "HOST",
+        value_parser = host,
+        env = "CONTAINER_PATCH_INSECURE_REGISTRY",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     insecure_registry: Vec<String>,
     /// Seconds to wait for the answer of a registry
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -191,7 +198,7 @@ fn with_advice(error: String, registry: &str) -> String {
 }
 
 /// Reads the host of a registry, with or without a scheme before it.
-fn host(text: &str) -> Result<String, String> {
+pub(crate) fn host(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
         return Err("expected `host` or `host:port`".to_owned());

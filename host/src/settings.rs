@@ -1,17 +1,39 @@
-//! The settings of a policy, from the command line.
+//! The settings of policies, from the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::configuration::{Configuration, ConfigurationOptions};
 use crate::json_type::json_type;
 use crate::manifest;
+use crate::policies::{Policies, PolicyFiles, files_in};
+use crate::policy::print_once;
 
-/// The settings of the policy.
+/// The settings of the policies that judge objects.
 #[derive(Debug, Default, Args)]
+#[group(skip)]
 pub struct SettingsOptions {
+    /// File of settings in YAML or JSON, or files and folders with ClusterAdmissionPolicies and AdmissionPolicies, whose
+    /// rules, selectors and modes apply, too; can be repeated
+    #[arg(short, long, value_name = "PATH", env = "CONTAINER_PATCH_SETTINGS_PATH", hide_env_values = true)]
+    settings_path: Vec<PathBuf>,
+    /// JSON string containing the settings; --settings-path takes precedence
+    #[arg(long, value_name = "VALUE", env = "CONTAINER_PATCH_SETTINGS_JSON", hide_env_values = true)]
+    settings_json: Option<String>,
+    /// The configuration file with the settings, which has a value if neither the command line nor the environment gives settings.
+    #[arg(long, value_name = "FILE", hide = true)]
+    settings_of_configuration: Option<PathBuf>,
+    #[command(flatten)]
+    _configuration: ConfigurationOptions,
+}
+
+/// The settings of one policy, with the flags of kwctl.
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct KwctlSettingsOptions {
     /// File containing the settings for this policy in YAML or JSON, or a ClusterAdmissionPolicy or AdmissionPolicy with
     /// the settings
     #[arg(short, long, value_name = "PATH")]
@@ -22,41 +44,121 @@ pub struct SettingsOptions {
 }
 
 impl SettingsOptions {
+    /// Reads the settings, or the policies that contain them. Without a flag the settings are empty.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not an object.
+    pub fn policies(&self) -> Result<Policies> {
+        if !self.settings_path.is_empty() {
+            return of_paths(&self.settings_path);
+        }
+        if let Some(json) = &self.settings_json {
+            return Ok(Policies::Settings(of_json(json)?));
+        }
+        Ok(Policies::Settings(match &self.settings_of_configuration {
+            Some(file) => Configuration::read(file)?.settings(),
+            None => json!({}),
+        }))
+    }
+
+    /// Reads the settings with the patch schedule. Of several policies, they are those of the only one with a schedule.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not an object, or several policies have different schedules.
+    pub fn read(&self) -> Result<Value> {
+        Ok(self.policies()?.with_schedule()?.clone())
+    }
+}
+
+impl KwctlSettingsOptions {
     /// Reads the settings. Without a flag they are empty.
     ///
     /// # Errors
     /// When the settings cannot be read, or are not an object.
     pub fn read(&self) -> Result<Value> {
-        let (settings, source) = if let Some(path) = &self.settings_path {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot open settings file {name}"))?;
-            (of_file(&text).with_context(|| format!("cannot parse settings file {name}"))?, name)
-        } else if let Some(json) = &self.settings_json {
-            (serde_json::from_str(json).context("cannot parse settings JSON")?, "--settings-json".to_owned())
-        } else {
-            return Ok(json!({}));
-        };
-        match settings {
-            Value::Null => Ok(json!({})),
-            Value::Object(fields) if fields.len() == 1 && fields.contains_key("settings") => {
-                bail!(
-                    "invalid settings in {source}: they are inside of `settings:`; give what is inside, without `settings:`"
-                )
+        match (&self.settings_path, &self.settings_json) {
+            (None, None) => Ok(json!({})),
+            (None, Some(json)) => of_json(json),
+            (Some(path), _) => {
+                let (name, text) = read_file(path)?;
+                match policies(&text)[..] {
+                    [] => of_file(&name, &text),
+                    [ref policy] => checked(policy["spec"]["settings"].clone(), &name),
+                    _ => bail!("cannot parse settings file {name}: the file has several policies; expected one"),
+                }
             }
-            Value::Object(_) => Ok(settings),
-            other => bail!("invalid settings in {source}: expected an object, found {}", json_type(&other)),
         }
     }
 }
 
-/// The settings of a file: those of its policy resource, or the whole file if it has none.
-fn of_file(text: &str) -> Result<Value> {
-    let objects: Vec<Value> = manifest::read(text).into_iter().filter_map(|document| document.object.ok()).collect();
-    match objects.iter().filter(|object| is_policy(object)).collect::<Vec<_>>()[..] {
-        [] => manifest::from_yaml(text),
-        [policy] => Ok(policy["spec"]["settings"].clone()),
-        _ => bail!("the file has several policies; expected one"),
+/// The settings or policies in files and folders.
+fn of_paths(paths: &[PathBuf]) -> Result<Policies> {
+    let mut files = PolicyFiles::default();
+    let mut plain = None;
+    let mut has_policies = false;
+    for path in paths {
+        if path.is_dir() {
+            let mut found = false;
+            for file in files_in(path)? {
+                let (name, text) = read_file(&file)?;
+                found |= files.add(&name, &text)?;
+            }
+            if !found {
+                bail!("no policies in the folder {}", path.display());
+            }
+            has_policies = true;
+            continue;
+        }
+        let (name, text) = read_file(path)?;
+        if files.add(&name, &text)? {
+            has_policies = true;
+        } else if let Some((other, _)) = plain.replace((name.clone(), of_file(&name, &text)?)) {
+            bail!("{other} and {name} are both files of settings; expected one, or only policies");
+        }
     }
+    match plain {
+        Some((name, _)) if has_policies => {
+            bail!("{name} is a file of settings, and cannot be combined with policies, which have their own settings")
+        }
+        Some((_, settings)) => Ok(Policies::Settings(settings)),
+        None => {
+            let (policies, notes) = files.finish()?;
+            notes.iter().for_each(|note| print_once(&format!("Warning: {note}")));
+            Ok(policies)
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<(String, String)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot open settings file {name}"))?;
+    Ok((name, text))
+}
+
+fn of_json(json: &str) -> Result<Value> {
+    checked(serde_json::from_str(json).context("cannot parse settings JSON")?, "--settings-json")
+}
+
+fn of_file(name: &str, text: &str) -> Result<Value> {
+    checked(manifest::from_yaml(text).with_context(|| format!("cannot parse settings file {name}"))?, name)
+}
+
+fn checked(settings: Value, source: &str) -> Result<Value> {
+    match settings {
+        Value::Null => Ok(json!({})),
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("settings") => {
+            bail!(
+                "invalid settings in {source}: they are inside of `settings:`; give what is inside, without `settings:`"
+            )
+        }
+        Value::Object(_) => Ok(settings),
+        other => bail!("invalid settings in {source}: expected an object, found {}", json_type(&other)),
+    }
+}
+
+fn policies(text: &str) -> Vec<Value> {
+    let objects = manifest::read(text).into_iter().filter_map(|document| document.object.ok());
+    objects.filter(is_policy).collect()
 }
 
 fn is_policy(object: &Value) -> bool {
@@ -66,21 +168,52 @@ fn is_policy(object: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::path::PathBuf;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::SettingsOptions;
+    use super::{KwctlSettingsOptions, Policies, SettingsOptions};
 
-    fn from_file(text: &str) -> anyhow::Result<serde_json::Value> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        SettingsOptions { settings_path: Some(file.path().to_owned()), settings_json: None }.read()
+    const POLICY: &str =
+        "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {settings: {exempt: []}}";
+
+    /// A folder with these files, and their paths.
+    fn files(texts: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |(index, text): (usize, &&str)| {
+            let path = folder.path().join(format!("{index}.yaml"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let paths = texts.iter().enumerate().map(path).collect();
+        (folder, paths)
+    }
+
+    fn from_files(texts: &[&str]) -> anyhow::Result<Policies> {
+        let (_folder, settings_path) = files(texts);
+        SettingsOptions { settings_path, ..SettingsOptions::default() }.policies()
+    }
+
+    /// The settings of a file, read as by `check` and as by `run`.
+    fn from_file(text: &str) -> anyhow::Result<Value> {
+        let (_folder, mut paths) = files(&[text]);
+        let run = KwctlSettingsOptions { settings_path: paths.pop(), settings_json: None }.read();
+        match (from_files(&[text]), run) {
+            (Ok(policies), Ok(run)) => {
+                assert_eq!(policies.settings().map(|(_, settings)| settings).collect::<Vec<_>>(), [&run]);
+                Ok(run)
+            }
+            (Err(error), Err(_)) => Err(error),
+            (check, run) => panic!("{check:?} {run:?}"),
+        }
     }
 
     #[test]
     fn settings_are_an_object_or_empty() {
-        assert_eq!(SettingsOptions::default().read().unwrap(), json!({}));
+        assert!(
+            matches!(SettingsOptions::default().policies().unwrap(), Policies::Settings(settings) if settings == json!({}))
+        );
+        assert_eq!(KwctlSettingsOptions::default().read().unwrap(), json!({}));
         assert_eq!(from_file("").unwrap(), json!({}));
         assert_eq!(from_file("exempt: ['*']").unwrap(), json!({"exempt": ["*"]}));
         assert!(from_file("- a").unwrap_err().to_string().ends_with("expected an object, found a list"));
@@ -101,13 +234,39 @@ mod tests {
 
     #[test]
     fn the_settings_of_a_policy_resource_are_read() {
-        let policy =
-            "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {settings: {exempt: []}}";
-        assert_eq!(from_file(policy).unwrap(), json!({"exempt": []}));
-        let with_others = format!("kind: A\n---\n{policy}\n---\nkind: B\n");
+        assert_eq!(from_file(POLICY).unwrap(), json!({"exempt": []}));
+        let with_others = format!("kind: A\n---\n{POLICY}\n---\nkind: B\n");
         assert_eq!(from_file(&with_others).unwrap(), json!({"exempt": []}));
-        assert!(from_file(&format!("{policy}\n---\n{policy}")).is_err());
         let bare = "apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nspec: {}";
         assert_eq!(from_file(bare).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn run_takes_one_policy() {
+        let (_folder, mut paths) = files(&[&format!("{POLICY}\n---\n{POLICY}")]);
+        let error = KwctlSettingsOptions { settings_path: paths.pop(), settings_json: None }.read().unwrap_err();
+        assert!(error.to_string().ends_with("the file has several policies; expected one"), "{error}");
+    }
+
+    #[test]
+    fn settings_and_policies_are_not_mixed() {
+        let error = |texts: &[&str]| format!("{:#}", from_files(texts).unwrap_err());
+        let mixed = error(&["exempt: []", POLICY]);
+        assert!(mixed.contains("0.yaml is a file of settings, and cannot be combined with policies"), "{mixed}");
+        let twice = error(&["exempt: []", "exempt: []"]);
+        assert!(twice.contains("0.yaml and ") && twice.contains("1.yaml are both files of settings"), "{twice}");
+        assert!(error(&[POLICY, POLICY]).contains("two policies have the name (no name)"));
+    }
+
+    #[test]
+    fn a_folder_has_its_policies_and_other_manifests() {
+        let (folder, _) = files(&["kind: Namespace", POLICY, "{}"]);
+        std::fs::write(folder.path().join("notes.txt"), "{{").unwrap();
+        let read =
+            |folder: PathBuf| SettingsOptions { settings_path: vec![folder], ..SettingsOptions::default() }.policies();
+        assert_eq!(read(folder.path().to_owned()).unwrap().settings().count(), 1);
+        let empty = tempfile::tempdir().unwrap();
+        let error = read(empty.path().to_owned()).unwrap_err().to_string();
+        assert!(error.starts_with("no policies in the folder "), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use crate::capabilities::AllowedResources;
 use crate::live::{Live, LiveOptions};
 use crate::policy::Policy;
 use crate::session::SessionOptions;
-use crate::settings::SettingsOptions;
+use crate::settings::KwctlSettingsOptions;
 use crate::stdout;
 use crate::timeout::{Interrupted, Timeout};
 
@@ -26,7 +26,7 @@ pub struct Options {
     #[arg(short, long, value_name = "PATH")]
     request_path: PathBuf,
     #[command(flatten)]
-    settings: SettingsOptions,
+    settings: KwctlSettingsOptions,
     /// Grant access to the Kubernetes resources that the policy's metadata declares in `contextAwareResources`
     #[arg(long)]
     allow_context_aware: bool,

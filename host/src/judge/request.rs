@@ -50,12 +50,8 @@ pub(super) fn request(object: &Value, namespace: &str) -> Result<AdmissionReques
     let kind = required("kind")?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let gvk = GroupVersionKind { group: group.to_owned(), version: version.to_owned(), kind };
-    let resource = GroupVersionResource {
-        group: gvk.group.clone(),
-        version: gvk.version.clone(),
-        // This is right for kinds with pods, and the policy does not look at the resources of other kinds.
-        resource: format!("{}s", gvk.kind.to_lowercase()),
-    };
+    let resource =
+        GroupVersionResource { group: gvk.group.clone(), version: gvk.version.clone(), resource: resource(&gvk.kind) };
     let metadata = &object["metadata"];
     let name = text(&metadata["name"]).or_else(|| text(&metadata["generateName"]).map(|prefix| prefix + "…"));
     Ok(AdmissionRequest {
@@ -79,11 +75,22 @@ pub(super) fn request(object: &Value, namespace: &str) -> Result<AdmissionReques
     })
 }
 
+/// The resource of a kind, guessed as `kubectl` does without a cluster. It is right for the kinds of Kubernetes.
+fn resource(kind: &str) -> String {
+    let name = kind.to_lowercase();
+    match name.strip_suffix('y') {
+        _ if name == "endpoints" => name,
+        Some(stem) => format!("{stem}ies"),
+        None if name.ends_with('s') => name + "es",
+        None => name + "s",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{names_images, request, title};
+    use super::{names_images, request, resource, title};
 
     #[test]
     fn a_request_has_the_kind_and_name_of_the_manifest() {
@@ -95,6 +102,12 @@ mod tests {
         assert_eq!(title(&made), "Deployment shop/web");
         let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "job-"}});
         assert_eq!(title(&request(&object, "default").unwrap()), "Pod default/job-…");
+    }
+
+    #[test]
+    fn resources_are_guessed_as_kubectl_does() {
+        let guessed = ["Pod", "NetworkPolicy", "Ingress", "Endpoints", "CloneSet"].map(resource);
+        assert_eq!(guessed, ["pods", "networkpolicies", "ingresses", "endpoints", "clonesets"]);
     }
 
     #[test]

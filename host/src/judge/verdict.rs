@@ -61,6 +61,9 @@ pub struct JudgedObject {
     pub images: Vec<JudgedImage>,
 }
 
+/// The key of a policy, as [`Finding::passed`], for denials that monitor mode turns into warnings.
+pub(super) const MONITOR: &str = "mode";
+
 /// A finding, as in the policy's audit annotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -79,6 +82,9 @@ pub struct Finding {
     pub passed: Option<String>,
     /// The fact, the rule and what to do.
     pub text: String,
+    /// The policies that have this finding, if there are several policies or if it is of one in monitor mode.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
 }
 
 /// The effect of a finding on the request.
@@ -94,6 +100,10 @@ pub enum Effect {
 impl fmt::Display for Finding {
     /// The message of the policy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.policies.is_empty() {
+            let monitor = if self.passed.as_deref() == Some(MONITOR) { " (monitor)" } else { "" };
+            write!(f, "{}{monitor}: ", self.policies.join(", "))?;
+        }
         if let (Some(site), Some(image)) = (&self.site, &self.image) {
             write!(f, "{site}: image `{image}` ")?;
         }
