@@ -25,10 +25,14 @@ use crate::live::{Live, LiveOptions};
 use crate::policy::Policy;
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
+use crate::slots::{Lending, Slots};
 use crate::timeout::{Interrupted, RunningClock, Timeout};
 
-/// The number of objects that are judged in parallel.
-const PARALLEL: usize = 8;
+/// The number of objects that are judged at the same time. Most of them wait for a registry.
+const OBJECTS: usize = 128;
+
+/// The number of objects whose evaluation is started while no other one waits.
+const EVALUATIONS: u16 = 8;
 
 /// How objects are judged.
 #[derive(Debug, Args)]
@@ -66,6 +70,7 @@ pub struct Judge {
     session: Session,
     capabilities: Arc<dyn Capabilities>,
     parallel: usize,
+    evaluations: Arc<Slots>,
     /// The seconds of computing that the policy has for one object.
     policy_timeout: u64,
     _clock: Option<RunningClock>,
@@ -82,13 +87,15 @@ impl Judge {
         let clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
         policy.validate_settings(&settings)?;
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
+        let evaluations = Arc::new(Slots::new(EVALUATIONS));
         Ok(Self {
             allowed: policy.declared_resources(),
             policy,
             settings,
             namespace: options.namespace.clone(),
-            capabilities: session.capabilities(),
-            parallel: if session.keeps_order() { 1 } else { PARALLEL },
+            capabilities: Arc::new(Lending::new(session.capabilities(), Arc::clone(&evaluations))),
+            parallel: if session.keeps_order() { 1 } else { OBJECTS },
+            evaluations,
             session,
             policy_timeout: options.policy_timeout,
             _clock: clock,
@@ -103,7 +110,7 @@ impl Judge {
         self.session.close()
     }
 
-    /// Judges all objects, several in parallel since registries are slow, and shows the progress on a terminal.
+    /// Judges all objects, many at the same time since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
         let bar = ProgressBar::new(objects.len() as u64).with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
@@ -146,7 +153,10 @@ impl Judge {
 
     fn evaluate(&self, request: &AdmissionRequest, source: Source) -> JudgedObject {
         let object = Some(title(request));
-        let response = self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed);
+        let response = {
+            let _taken = self.evaluations.take();
+            self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed)
+        };
         let response = match response {
             Ok(response) => response,
             Err(error) => return JudgedObject::failed(object, source, self.no_answer(&error)),
