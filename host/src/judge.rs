@@ -28,14 +28,18 @@ use crate::policies::{DeployedPolicy, Matched, Namespaces, Policies};
 use crate::policy::{Policy, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
+use crate::slots::{Lending, Slots};
 use crate::terminal::printable;
 use crate::timeout::{Interrupted, RunningClock, Timeout};
 
 /// Why a workload is skipped that a cluster asks no policy about.
 const UNSEEN: &str = "no policy applies to this object";
 
-/// The number of objects that are judged in parallel.
-const PARALLEL: usize = 8;
+/// The number of objects that are judged at the same time. Most of them wait for a registry.
+const OBJECTS: usize = 128;
+
+/// The number of objects whose evaluation is started while no other one waits.
+const EVALUATIONS: u16 = 8;
 
 /// How objects are judged.
 #[derive(Debug, Args)]
@@ -87,6 +91,7 @@ pub struct Judge {
     session: Session,
     capabilities: Arc<dyn Capabilities>,
     parallel: usize,
+    evaluations: Arc<Slots>,
     /// The seconds of computing that the policy has for one object.
     policy_timeout: u64,
     _clock: Option<RunningClock>,
@@ -111,6 +116,7 @@ impl Judge {
             }
         }
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
+        let evaluations = Arc::new(Slots::new(EVALUATIONS));
         Ok(Self {
             declared: policy.declared_resources(),
             policy,
@@ -118,8 +124,9 @@ impl Judge {
             namespaces: RwLock::default(),
             at: options.at,
             namespace: options.namespace.clone(),
-            capabilities: session.capabilities(),
-            parallel: if session.keeps_order() { 1 } else { PARALLEL },
+            capabilities: Arc::new(Lending::new(session.capabilities(), Arc::clone(&evaluations))),
+            parallel: if session.keeps_order() { 1 } else { OBJECTS },
+            evaluations,
             session,
             policy_timeout: options.policy_timeout,
             _clock: clock,
@@ -134,7 +141,7 @@ impl Judge {
         self.session.close()
     }
 
-    /// Judges all objects, several in parallel since registries are slow, and shows the progress on a terminal.
+    /// Judges all objects, many at the same time since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
         self.learn_namespaces(objects);
         let bar = ProgressBar::new(objects.len() as u64).with_message("judging");
@@ -267,7 +274,10 @@ impl Judge {
 
     /// Asks the module about a request, as one policy.
     fn ask(&self, request: &AdmissionRequest, settings: &Value, allowed: &AllowedResources) -> Result<Answer, String> {
-        let response = self.policy.validate(request, settings, &self.capabilities, allowed);
+        let response = {
+            let _taken = self.evaluations.take();
+            self.policy.validate(request, settings, &self.capabilities, allowed)
+        };
         let response = response.map_err(|error| self.no_answer(&error))?;
         let answer = Answer::of(request, response).map_err(|error| format!("{error:#}"))?;
         Ok(if self.at.is_some() { answer.without_fixed_time() } else { answer })

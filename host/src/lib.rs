@@ -22,6 +22,7 @@ pub mod policy;
 pub mod registry;
 pub mod session;
 pub mod settings;
+mod slots;
 mod stdout;
 mod terminal;
 pub mod timeout;

@@ -7,6 +7,10 @@ use crate::cache::Cache;
 use crate::capabilities::{Answer, Capabilities, HostCall};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::registry::{Registries, RegistryOptions};
+use crate::slots::Slots;
+
+/// The number of concurrent requests to the API server.
+const CLUSTER_REQUESTS: u16 = 8;
 
 /// How registries and the cluster are reached.
 #[derive(Debug, Args)]
@@ -22,6 +26,7 @@ pub struct LiveOptions {
 pub struct Live {
     registries: Registries,
     cluster: Cluster,
+    cluster_requests: Slots,
     answers: Cache<Vec<u8>>,
 }
 
@@ -34,6 +39,7 @@ impl Live {
         Ok(Self {
             registries: Registries::new(&options.registry)?,
             cluster: Cluster::new(&options.cluster),
+            cluster_requests: Slots::new(CLUSTER_REQUESTS),
             answers: Cache::default(),
         })
     }
@@ -43,11 +49,18 @@ impl Live {
             HostCall::OciManifestDigest(image) => self.registries.manifest_digest(&image.image),
             HostCall::OciManifest(image) => self.registries.manifest(&image.image),
             HostCall::OciManifestAndConfig(image) => self.registries.manifest_and_config(&image.image),
-            HostCall::KubernetesListResourceNamespace(list) => self.cluster.list_by_namespace(list),
-            HostCall::KubernetesListResourceAll(list) => self.cluster.list_all(list),
-            HostCall::KubernetesGetResource(get) => self.cluster.get(get),
-            HostCall::KubernetesCanI(can_i) => self.cluster.can_i(can_i),
+            HostCall::KubernetesListResourceNamespace(list) => {
+                self.ask_cluster(|cluster| cluster.list_by_namespace(list))
+            }
+            HostCall::KubernetesListResourceAll(list) => self.ask_cluster(|cluster| cluster.list_all(list)),
+            HostCall::KubernetesGetResource(get) => self.ask_cluster(|cluster| cluster.get(get)),
+            HostCall::KubernetesCanI(can_i) => self.ask_cluster(|cluster| cluster.can_i(can_i)),
         }
+    }
+
+    fn ask_cluster(&self, question: impl FnOnce(&Cluster) -> Answer) -> Answer {
+        let _taken = self.cluster_requests.take();
+        question(&self.cluster)
     }
 }
 

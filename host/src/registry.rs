@@ -1,10 +1,15 @@
 //! Answers about images, from their registries.
 
+mod client;
+mod digest;
+mod pace;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
-use std::error::Error;
-use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,13 +17,17 @@ use clap::Args;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use kubewarden_policy_sdk::host_capabilities::oci::ManifestDigestResponse;
 use oci_client::Reference;
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
-use oci_client::manifest::{ImageIndexEntry, OciImageManifest, OciManifest};
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE, OciImageManifest, OciManifest, Versioned,
+};
 use oci_client::secrets::RegistryAuth;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use self::client::{Client, Subject, Time};
+use self::pace::{Hosts, Limits, SystemTimer, Timer};
 use crate::cache::Cache;
 use crate::capabilities::{Answer, answer};
 use crate::error_chain::error_chain;
@@ -28,6 +37,10 @@ const DOCKER_HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 
 /// Part of the error of a TLS handshake that is not answered in TLS.
 const NO_TLS: &str = "received corrupt message of type InvalidContentType";
+
+/// The media types of manifests and indexes.
+const MEDIA_TYPES: [&str; 4] =
+    [IMAGE_MANIFEST_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE];
 
 /// How registries are reached. Credentials are those of docker, from `config.json` in `$DOCKER_CONFIG` or `~/.docker`.
 #[derive(Debug, Args)]
@@ -46,14 +59,18 @@ pub struct RegistryOptions {
     /// Seconds to wait for the answer of a registry
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     registry_timeout: u64,
+    /// Concurrent requests to one registry
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = concurrency)]
+    registry_concurrency: usize,
+    /// Seconds to wait in total while a registry limits the rate of requests (status 429, or 503 with Retry-After)
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=3600))]
+    rate_limit_wait: u64,
 }
 
-/// The client for registries. It keeps connections, and the token for each repository. The library asks for `/v2/` whenever it has no
-/// token, so a registry that requires no authentication gets two requests instead of one.
+/// Asks registries. Connections, tokens and manifests are kept.
 pub struct Registries {
     runtime: Runtime,
     client: Client,
-    timeout: Duration,
     /// The credentials for each registry. They are read once, because a credential helper is a program that has to start.
     credentials: Cache<RegistryAuth>,
     /// The manifests so far with their digests, by reference with digest. Their content cannot change.
@@ -66,17 +83,20 @@ impl Registries {
     /// # Errors
     /// When the system cannot start a thread.
     pub fn new(options: &RegistryOptions) -> Result<Self> {
+        Self::with_timer(options, Arc::new(SystemTimer::new()))
+    }
+
+    fn with_timer(options: &RegistryOptions, timer: Arc<dyn Timer>) -> Result<Self> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let config = ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(options.insecure_registry.clone()),
-            ..ClientConfig::default()
-        };
+        let limits =
+            Limits { concurrency: options.registry_concurrency, wait: Duration::from_secs(options.rate_limit_wait) };
+        let timeout = Duration::from_secs(options.registry_timeout);
+        let client = Client::new(options.insecure_registry.clone(), timeout, Hosts::new(limits, timer));
         Ok(Self {
             runtime: runtime.context("cannot start the threads that ask registries")?,
-            client: Client::new(config),
-            timeout: Duration::from_secs(options.registry_timeout),
+            client: client.context("cannot create the client for registries")?,
             credentials: Cache::default(),
             manifests: Mutex::default(),
         })
@@ -87,8 +107,8 @@ impl Registries {
     /// # Errors
     /// Why there is no answer.
     pub fn manifest_digest(&self, image: &str) -> Answer {
-        self.ask(image, |reference, auth| {
-            let digest = self.wait(reference, self.client.fetch_manifest_digest(reference, auth))?;
+        self.ask(image, |subject| {
+            let digest = self.runtime.block_on(self.client.digest(subject, &mut self.client.time()))?;
             answer(&ManifestDigestResponse { digest })
         })
     }
@@ -98,8 +118,8 @@ impl Registries {
     /// # Errors
     /// Why there is no answer.
     pub fn manifest(&self, image: &str) -> Answer {
-        self.ask(image, |reference, auth| {
-            let (manifest, _) = self.wait(reference, self.pull_manifest(reference, auth))?;
+        self.ask(image, |subject| {
+            let (manifest, _) = self.runtime.block_on(self.pull_manifest(subject, &mut self.client.time()))?;
             answer(&manifest)
         })
     }
@@ -109,8 +129,8 @@ impl Registries {
     /// # Errors
     /// Why there is no answer.
     pub fn manifest_and_config(&self, image: &str) -> Answer {
-        self.ask(image, |reference, auth| {
-            let (manifest, digest, config) = self.wait(reference, self.pull_image(reference, auth))?;
+        self.ask(image, |subject| {
+            let (manifest, digest, config) = self.runtime.block_on(self.pull_image(subject))?;
             let config: Value = serde_json::from_slice(&config)
                 .map_err(|error| format!("invalid JSON in the configuration: {error}"))?;
             answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
@@ -118,73 +138,68 @@ impl Registries {
     }
 
     /// The manifest, or the index, that a reference points at, with its digest.
-    async fn pull_manifest(
-        &self,
-        reference: &Reference,
-        auth: &RegistryAuth,
-    ) -> Result<(OciManifest, String), OciDistributionError> {
+    async fn pull_manifest(&self, subject: Subject<'_>, time: &mut Time) -> Result<(OciManifest, String), String> {
         let known = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let reference = subject.reference;
         let key = |digest: &str| reference.clone_with_digest(digest.to_owned()).whole();
         if let Some(known) = reference.digest().and_then(|digest| known().get(&key(digest)).cloned()) {
             return Ok(known);
         }
-        // The library compares the content with the digest.
-        let answer = self.client.pull_manifest(reference, auth).await?;
+        let (manifest, digest) = self.client.manifest(subject, time).await?;
+        let answer = (parse_manifest(&manifest).map_err(|error| error_chain(&error))?, digest);
         known().insert(key(reference.digest().unwrap_or(&answer.1)), answer.clone());
         Ok(answer)
     }
 
-    /// The manifest of the image that a reference points at, with its digest and its configuration. This is what
-    /// `Client::pull_manifest_and_config` does, but an index that is known is not pulled again.
-    async fn pull_image(
-        &self,
-        reference: &Reference,
-        auth: &RegistryAuth,
-    ) -> Result<(OciImageManifest, String, Vec<u8>), OciDistributionError> {
-        let not_found = |cause: &str| OciDistributionError::ImageManifestNotFoundError(cause.to_owned());
-        let (manifest, digest) = match self.pull_manifest(reference, auth).await? {
+    /// The manifest of the image that a reference points at, with its digest and its configuration. Of an index, it is the image for
+    /// the platform of this machine.
+    async fn pull_image(&self, subject: Subject<'_>) -> Result<(OciImageManifest, String, Vec<u8>), String> {
+        let not_found = |cause: &str| error_chain(&OciDistributionError::ImageManifestNotFoundError(cause.to_owned()));
+        let time = &mut self.client.time();
+        let (manifest, digest) = match self.pull_manifest(subject, time).await? {
             (OciManifest::Image(manifest), digest) => (manifest, digest),
             (OciManifest::ImageIndex(index), _) => {
                 let chosen = linux_image(&index.manifests).ok_or_else(|| {
                     not_found("no entry found in image index manifest matching client's default platform")
                 })?;
-                match self.pull_manifest(&reference.clone_with_digest(chosen.clone()), auth).await? {
+                let reference = &subject.reference.clone_with_digest(chosen.clone());
+                match self.pull_manifest(Subject { reference, ..subject }, time).await? {
                     (OciManifest::Image(manifest), _) => (manifest, chosen),
                     (OciManifest::ImageIndex(_), _) => return Err(not_found("received Image Index manifest instead")),
                 }
             }
         };
-        let mut config = Vec::new();
-        self.client.pull_blob(reference, &manifest.config, &mut config).await?;
+        let config = self.client.blob(&manifest.config.digest, subject, time).await?;
         Ok((manifest, digest, config))
     }
 
-    fn ask(&self, image: &str, question: impl FnOnce(&Reference, &RegistryAuth) -> Answer) -> Answer {
+    fn ask(&self, image: &str, question: impl FnOnce(Subject<'_>) -> Answer) -> Answer {
         let reference: Reference =
             image.parse().map_err(|error| format!("invalid image reference `{image}`: {error}"))?;
         let registry = reference.resolve_registry();
         let credentials = self.credentials.get_or_compute(registry, || credentials(registry));
-        let (auth, problem) = match credentials {
-            Ok(auth) => (auth, None),
+        let (credentials, problem) = match credentials {
+            Ok(credentials) => (credentials, None),
             Err(problem) => (RegistryAuth::Anonymous, Some(problem)),
         };
-        // A registry may refuse the question because the credentials could not be used.
-        question(&reference, &auth)
+        question(Subject { reference: &reference, credentials: &credentials })
+            .map_err(|error| with_advice(error, registry))
+            // A registry may refuse the question because the credentials could not be used.
             .map_err(|error| problem.map_or_else(|| error.clone(), |problem| format!("{error} ({problem})")))
     }
+}
 
-    fn wait<T, E: Error>(
-        &self,
-        reference: &Reference,
-        question: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, String> {
-        let within_time = async { tokio::time::timeout(self.timeout, question).await };
-        match self.runtime.block_on(within_time) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(with_advice(error_chain(&error), reference.resolve_registry())),
-            Err(_) => Err(format!("{} did not answer within {} s", reference.registry(), self.timeout.as_secs())),
-        }
+/// Reads a manifest or an index of schema version 2.
+fn parse_manifest(text: &[u8]) -> Result<OciManifest, OciDistributionError> {
+    let versioned: Versioned =
+        serde_json::from_slice(text).map_err(|error| OciDistributionError::VersionedParsingError(error.to_string()))?;
+    if versioned.schema_version != 2 {
+        return Err(OciDistributionError::UnsupportedSchemaVersionError(versioned.schema_version));
     }
+    if let Some(media_type) = versioned.media_type.filter(|media_type| !MEDIA_TYPES.contains(&media_type.as_str())) {
+        return Err(OciDistributionError::UnsupportedMediaTypeError(media_type));
+    }
+    serde_json::from_slice(text).map_err(|error| OciDistributionError::ManifestParsingError(error.to_string()))
 }
 
 /// The error of a registry, or advice for one that answers a TLS handshake in plain HTTP.
@@ -204,6 +219,11 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
         return Err("expected `host` or `host:port`".to_owned());
     }
     Ok(host.to_owned())
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    let allowed = text.parse().ok().filter(|number| (1..=256).contains(number));
+    allowed.ok_or_else(|| "expected a number from 1 to 256".to_owned())
 }
 
 /// The image of an index to judge: the Linux image for the architecture of this machine, else the one for amd64, else any.

@@ -3,7 +3,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use clap::Parser;
@@ -208,4 +209,79 @@ fn a_registry_is_asked_for_each_manifest_and_for_a_token_once() {
         "GET /v2/team/app/blobs/CONFIG",
     ];
     assert_eq!(*requests.lock().unwrap(), expected);
+}
+
+/// A registry whose answers about the first images come when a number of them are waited for. It notes the most at any time.
+fn registry_with_crowd(expected: usize) -> (String, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    let most = Arc::new(Mutex::new(0));
+    let (noted, crowd) = (Arc::clone(&most), Arc::new((Mutex::new(0), Condvar::new())));
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (noted, crowd) = (Arc::clone(&noted), Arc::clone(&crowd));
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).unwrap_or(0);
+                if !request[..length].starts_with(b"GET /v2/ ") {
+                    let (size, grown) = &*crowd;
+                    let mut waiting = size.lock().unwrap();
+                    *waiting += 1;
+                    let now = *waiting;
+                    let mut most = noted.lock().unwrap();
+                    *most = now.max(*most);
+                    drop(most);
+                    grown.notify_all();
+                    let reached = |_: &mut usize| *noted.lock().unwrap() < expected;
+                    *grown.wait_while(waiting, reached).unwrap() -= 1;
+                }
+                let digest = digest("");
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ndocker-content-digest: {digest}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+            });
+        }
+    });
+    (address, most)
+}
+
+/// `check` of 100 pods, each with an image of its own, by the rule that asks for digests only.
+fn check(registry: &str, flags: &[&str]) {
+    let manifest = tempfile::NamedTempFile::new().unwrap();
+    let pods = (0..100).map(|number| {
+        let image = format!("{registry}/app-{number}:1");
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": image}]}})
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": pods.collect::<Vec<_>>()});
+    std::fs::write(manifest.path(), list.to_string()).unwrap();
+    let off = json!({"action": "off"});
+    let settings = json!({"registries": [registry], "schedule": off, "baseImage": off, "scan": off}).to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_container-patch"))
+        .args(["check", manifest.path().to_str().unwrap(), "--output", "json", "--settings-json", &settings])
+        .args(["--insecure-registry", registry, "--registry-timeout", LONG_TIMEOUT])
+        .args(flags)
+        .output()
+        .unwrap();
+    let verdicts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdicts["summary"]["denied"], 0, "{verdicts}");
+    assert_eq!(verdicts["summary"]["failed"], 0, "{verdicts}");
+}
+
+#[test]
+fn check_asks_about_many_images_at_a_time_up_to_the_limit() {
+    let (address, most) = registry_with_crowd(16);
+    check(&address, &[]);
+    assert_eq!(*most.lock().unwrap(), 16);
+    let (address, most) = registry_with_crowd(100);
+    check(&address, &["--registry-concurrency", "100"]);
+    assert_eq!(*most.lock().unwrap(), 100);
+}
+
+#[test]
+fn check_asks_about_one_image_at_a_time_when_it_records_the_session() {
+    let (address, most) = registry_with_crowd(1);
+    let session = tempfile::NamedTempFile::new().unwrap();
+    check(&address, &["--record-host-capabilities-interactions", session.path().to_str().unwrap()]);
+    assert_eq!(*most.lock().unwrap(), 1);
 }
