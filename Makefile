@@ -95,6 +95,13 @@ bench-policy-server: annotated-policy.wasm ## Measure the throughput of policy-s
 	$(BUILD_BENCH)
 	benches/policy-server $(BENCH) annotated-policy.wasm $(DO_NOTHING) $(OTHERS)
 
+.PHONY: bench-check
+bench-check: ## Measure `container-patch check` of 1,000 images at a registry on loopback (BENCH_FLAGS="--registry-concurrency 4")
+	@hack/setup run
+	@echo "==> building container-patch (the first time takes some minutes)"
+	cargo build $(CARGO_FLAGS) --package container-patch --release
+	@benches/check target/release/container-patch $(BENCH_FLAGS)
+
 .PHONY: docs
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build

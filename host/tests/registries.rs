@@ -81,6 +81,17 @@ fn an_error_500_of_a_registry_denies_with_the_status() {
 }
 
 #[test]
+fn a_registry_that_limits_the_rate_for_too_long_denies_with_the_limit() {
+    let address = registry(Some(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 3600\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ));
+    let message = denial(&address, LONG_TIMEOUT);
+    let expected =
+        format!("rate limit of {address} (code: 429): it asks to wait 3600 s; --rate-limit-wait allows 60 s in total");
+    assert!(message.contains(&expected), "{message}");
+}
+
+#[test]
 fn the_errors_of_an_unlisted_registry_are_not_repeated() {
     let answers = [
         "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret",
