@@ -16,6 +16,7 @@ pub mod live;
 pub mod manifest;
 pub mod policy;
 pub mod registry;
+mod replace_file;
 pub mod session;
 pub mod settings;
 mod stdout;
