@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod policies;
 pub mod policy;
 pub mod registry;
+mod replace_file;
 pub mod session;
 pub mod settings;
 mod slots;

@@ -1,5 +1,6 @@
 //! Kubernetes manifests: YAML with several documents, JSON, and lists of objects.
 
+pub mod edit;
 pub mod nodes;
 
 use std::fmt;

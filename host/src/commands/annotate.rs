@@ -10,7 +10,7 @@ mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,8 +19,8 @@ use clap::Args;
 use container_patch_policy::image::Digest;
 use container_patch_policy::rules::scan::annotations::VULNERABILITY;
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
+use crate::replace_file::replace_file;
 use crate::stdout;
 use crate::terminal::printable;
 use annotation::{Annotation, MAX_BYTES, summary};
@@ -97,7 +97,7 @@ fn run(options: &Options) -> Result<()> {
     };
     let (annotated, log) = annotate(&target.read()?, &report, time, options).with_context(|| target.name())?;
     if options.in_place {
-        replace(target.path, &annotated)?;
+        replace_file(target.path, &annotated)?;
     } else {
         stdout::print(&annotated)?;
     }
@@ -245,19 +245,4 @@ fn list(containers: &[Container]) -> String {
     }
     let lines = containers.iter().map(|of| format!("\n  {} of {}: `{}`", of.label(), of.title, of.image));
     format!("the manifest has:{}", lines.collect::<String>())
-}
-
-/// Replaces a file atomically, so that no reader sees half of it.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let cannot_write = || format!("cannot write {}", path.display());
-    // A link stays a link.
-    let path = path.canonicalize().with_context(cannot_write)?;
-    let folder = path.parent().with_context(cannot_write)?;
-    let permissions = std::fs::metadata(&path).with_context(cannot_write)?.permissions();
-    let mut file = NamedTempFile::new_in(folder).with_context(cannot_write)?;
-    file.write_all(text.as_bytes()).with_context(cannot_write)?;
-    file.as_file().set_permissions(permissions).with_context(cannot_write)?;
-    file.as_file().sync_all().with_context(cannot_write)?;
-    file.persist(&path).with_context(cannot_write)?;
-    Ok(())
 }

@@ -204,6 +204,8 @@ pub struct ImagePosition {
     pub span: Range<usize>,
     /// How the reference is written.
     pub style: ScalarStyle,
+    /// Whether the reference itself has an anchor, so that any other value may be a copy of it.
+    pub has_anchor: bool,
 }
 
 /// The most nodes to visit when images are searched: aliases can make a small manifest expand to a huge one.
@@ -222,6 +224,19 @@ pub fn images(objects: &[Node], object: usize) -> Vec<ImagePosition> {
         search.visit(object, 0);
     }
     search.found
+}
+
+/// The images of each of the objects of a manifest, in the order of the objects.
+pub(super) fn images_by_object(objects: &[Node]) -> Vec<Vec<ImagePosition>> {
+    let mut search = ImageSearch { anchors: Vec::new(), visited: 0, found: Vec::new() };
+    for object in objects {
+        search.add_anchors(object);
+    }
+    let images = objects.iter().map(|object| {
+        search.visit(object, 0);
+        std::mem::take(&mut search.found)
+    });
+    images.collect()
 }
 
 /// The line and the column of a byte, both counted from 1. The column counts characters.
@@ -304,7 +319,8 @@ impl<'a> ImageSearch<'a> {
             Some(Kind::Scalar { value, .. }) => value.clone(),
             _ => String::new(),
         };
-        Some(ImagePosition { field, name, image: value.clone(), span: image.span.clone(), style: *style })
+        let (span, has_anchor) = (image.span.clone(), image.anchor != 0);
+        Some(ImagePosition { field, name, image: value.clone(), span, style: *style, has_anchor })
     }
 }
 
