@@ -145,3 +145,130 @@ fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) 
         response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
     list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Answer, DeployedPolicy, Effect, Finding, JudgedImage};
+    use crate::policies::{Policies, PolicyFiles};
+
+    fn policy(name: &str, spec: Value) -> DeployedPolicy {
+        let policy = json!({"apiVersion": "policies.kubewarden.io/v1", "kind": "ClusterAdmissionPolicy", "metadata": {"name": name}, "spec": spec});
+        let mut files = PolicyFiles::default();
+        files.add("policy.yaml", &policy.to_string()).unwrap();
+        let Policies::Deployed(mut policies) = files.finish().unwrap().0 else { panic!("settings alone") };
+        policies.remove(0)
+    }
+
+    fn finding(effect: Effect, text: &str) -> Finding {
+        Finding {
+            code: "unpinned-image".to_owned(),
+            effect,
+            site: Some("container `app`".to_owned()),
+            image: Some("a:1".to_owned()),
+            passed: None,
+            text: text.to_owned(),
+            policies: Vec::new(),
+        }
+    }
+
+    /// An answer with one finding for each text.
+    fn answer(effect: Effect, texts: &[&str]) -> Answer {
+        let findings: Vec<_> = texts.iter().map(|text| finding(effect, text)).collect();
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        let (messages, warnings) = if effect == Effect::Deny { (lines, vec![]) } else { (vec![], lines) };
+        Answer { allowed: effect == Effect::Warn, messages, warnings, findings, ..Answer::default() }
+    }
+
+    fn lines(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(|finding| format!("{:?} {finding}", finding.effect)).collect()
+    }
+
+    #[test]
+    fn a_policy_in_monitor_mode_denies_and_changes_nothing() {
+        let monitor = policy("pin", json!({"mode": "monitor"}));
+        let changing = Answer { object: Some(json!({})), ..answer(Effect::Deny, &["is old"]) };
+        let answer = Answer::combined(vec![(changing.of_server(&monitor), &monitor)], false);
+        assert!(answer.allowed && answer.object.is_none() && answer.messages.is_empty());
+        assert_eq!(answer.warnings, ["pin (monitor): container `app`: image `a:1` is old [unpinned-image]"]);
+        assert_eq!(
+            lines(&answer.findings),
+            ["Warn pin (monitor): container `app`: image `a:1` is old [unpinned-image]"]
+        );
+    }
+
+    #[test]
+    fn a_policy_that_may_not_change_objects_refuses_what_it_would_change() {
+        let changing = Answer { object: Some(json!({})), ..answer(Effect::Warn, &[]) };
+        let refused = changing.clone().of_server(&policy("pin", json!({"mutating": false})));
+        assert!(!refused.allowed && refused.object.is_none());
+        assert_eq!(
+            refused.messages,
+            ["the policy pin changes the object, but has `mutating: false`; a cluster refuses the object"]
+        );
+        assert_eq!(changing.clone().of_server(&policy("pin", json!({"mutating": true}))), changing);
+    }
+
+    #[test]
+    fn what_two_policies_say_appears_once_with_both_names() {
+        let (a, b) = (policy("a", json!({})), policy("b", json!({})));
+        let both = Answer::combined(
+            vec![(answer(Effect::Deny, &["x", "y"]), &a), (answer(Effect::Deny, &["y", "z"]), &b)],
+            true,
+        );
+        let said = |names: &str, text: &str| format!("{names}: container `app`: image `a:1` {text} [unpinned-image]");
+        assert_eq!(both.messages, [said("a", "x"), said("a, b", "y"), said("b", "z")]);
+        assert_eq!(both.findings.iter().map(ToString::to_string).collect::<Vec<_>>(), both.messages);
+    }
+
+    #[test]
+    fn a_denial_replaces_the_same_warning() {
+        let (a, b) = (policy("a", json!({})), policy("b", json!({})));
+        let both = Answer::combined(vec![(answer(Effect::Warn, &["x"]), &a), (answer(Effect::Deny, &["x"]), &b)], true);
+        assert!(!both.allowed);
+        assert_eq!(both.warnings, [""; 0]);
+        assert_eq!(both.messages, ["b: container `app`: image `a:1` x [unpinned-image]"]);
+        assert_eq!(lines(&both.findings), ["Deny a, b: container `app`: image `a:1` x [unpinned-image]"]);
+    }
+
+    #[test]
+    fn one_policy_is_not_named() {
+        let a = policy("a", json!({}));
+        let alone = Answer::combined(vec![(answer(Effect::Deny, &["x"]), &a)], false);
+        assert_eq!(alone.messages, ["container `app`: image `a:1` x [unpinned-image]"]);
+        assert_eq!(alone.findings[0].policies, [""; 0]);
+    }
+
+    #[test]
+    fn the_last_policy_that_judged_an_image_describes_it() {
+        let image = |name: &str, sites: &[&str]| JudgedImage {
+            image: name.to_owned(),
+            sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+            exempt: false,
+            digest: None,
+            built: None,
+            missing_platforms: Vec::new(),
+            more_sites: None,
+        };
+        let of = |images: Vec<JudgedImage>| Answer { images, ..answer(Effect::Warn, &[]) };
+        let (pin, enforce) = (policy("pin", json!({})), policy("enforce", json!({})));
+        let images = Answer::combined(
+            vec![
+                (of(vec![image("a:1", &["x", "y"]), image("b:1", &["z"])]), &pin),
+                (of(vec![image("a:1@d", &["x", "y"])]), &enforce),
+            ],
+            true,
+        )
+        .images;
+        assert_eq!(images.iter().map(|image| image.image.as_str()).collect::<Vec<_>>(), ["b:1", "a:1@d"]);
+    }
+
+    #[test]
+    fn the_warning_about_a_fixed_time_is_dropped() {
+        let mut fixed = answer(Effect::Warn, &["x"]);
+        fixed.warnings.insert(0, "this policy judges images as of now [evaluate-at-set]".to_owned());
+        fixed.findings.insert(0, Finding { code: "evaluate-at-set".to_owned(), ..finding(Effect::Warn, "y") });
+        assert_eq!(fixed.without_fixed_time(), answer(Effect::Warn, &["x"]));
+    }
+}
