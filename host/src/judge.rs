@@ -1,6 +1,7 @@
 //! Judges the objects of manifests, or of a cluster, as if they were created in a cluster with the policy.
 
 pub mod changes;
+pub mod location;
 mod request;
 pub mod verdict;
 
@@ -16,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::changes::Changes;
-use self::request::{names_images, request, title};
-use self::verdict::{JudgedObject, Verdict};
+use self::request::{NoRequest, object_name, request, skip_reason};
+use self::verdict::{JudgedObject, SkipReason, Verdict};
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities};
 use crate::input::{ManifestObject, Source};
@@ -25,6 +26,7 @@ use crate::live::{Live, LiveOptions};
 use crate::policy::Policy;
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
+use crate::terminal::can_show_progress;
 use crate::timeout::{Interrupted, RunningClock, Timeout};
 
 /// The number of objects that are judged in parallel.
@@ -54,6 +56,9 @@ pub struct JudgeOptions {
     /// Disable policy timeout protection
     #[arg(long, conflicts_with = "policy_timeout")]
     disable_timeout_protection: bool,
+    /// Show no progress bar [default: one on a terminal]
+    #[arg(long)]
+    no_progress: bool,
 }
 
 /// Judges objects with the module, its settings, and the answers of registries and of a cluster.
@@ -68,6 +73,7 @@ pub struct Judge {
     parallel: usize,
     /// The seconds of computing that the policy has for one object.
     policy_timeout: u64,
+    progress: bool,
     _clock: Option<RunningClock>,
 }
 
@@ -91,8 +97,15 @@ impl Judge {
             parallel: if session.keeps_order() { 1 } else { PARALLEL },
             session,
             policy_timeout: options.policy_timeout,
+            progress: !options.no_progress && can_show_progress(),
             _clock: clock,
         })
+    }
+
+    /// Judges without a progress bar.
+    #[must_use]
+    pub fn without_progress(self) -> Self {
+        Self { progress: false, ..self }
     }
 
     /// Ends the session: writes its recorded file, or prints the mismatches of a replay.
@@ -105,7 +118,8 @@ impl Judge {
 
     /// Judges all objects, several in parallel since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
-        let bar = ProgressBar::new(objects.len() as u64).with_message("judging");
+        let bar = if self.progress { ProgressBar::new(objects.len() as u64) } else { ProgressBar::hidden() };
+        let bar = bar.with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
             bar.set_style(style);
         }
@@ -139,13 +153,17 @@ impl Judge {
             Err(error) => JudgedObject::failed(None, source, error.clone()),
             Ok(object) => match request(object, &self.namespace) {
                 Ok(request) => self.evaluate(&request, source),
-                Err(error) => JudgedObject::failed(None, source, format!("{error:#}")),
+                Err(NoRequest::Invalid(error)) => JudgedObject::failed(None, source, error),
+                Err(NoRequest::NotKubernetes(reason)) => JudgedObject {
+                    messages: vec![reason],
+                    ..JudgedObject::skipped(SkipReason::NotKubernetes, None, source)
+                },
             },
         }
     }
 
     fn evaluate(&self, request: &AdmissionRequest, source: Source) -> JudgedObject {
-        let object = Some(title(request));
+        let object = Some(object_name(request));
         let response = self.policy.validate(request, &self.settings, &self.capabilities, &self.allowed);
         let response = match response {
             Ok(response) => response,
@@ -157,8 +175,8 @@ impl Judge {
                 return JudgedObject::failed(object, source, format!("cannot apply the policy's patch: {error:#}"));
             }
         };
-        let findings = annotated_list(&response, "findings");
-        let images = annotated_list(&response, "images");
+        let (findings, omitted_findings) = annotated_list(&response, "findings");
+        let (images, _) = annotated_list(&response, "images");
         let message = response.status.and_then(|status| status.message).unwrap_or_default();
         let messages: Vec<String> = message.lines().map(str::to_owned).collect();
         let warnings = response.warnings.unwrap_or_default();
@@ -167,13 +185,25 @@ impl Judge {
             (true, false) => Verdict::Warned,
             (false, _) => Verdict::Denied,
         };
-        let judged = JudgedObject { verdict, object, source, messages, warnings, pinned, recorded, findings, images };
-        // In a cluster the policy gets no requests about kinds without images.
-        let is_unknown = verdict == Verdict::Denied && judged.has_finding("unknown-kind");
-        if is_unknown && !request.object.as_ref().is_some_and(names_images) {
-            return JudgedObject::with_verdict(Verdict::Skipped, judged.object, judged.source);
+        let judged = JudgedObject {
+            messages,
+            warnings,
+            pinned,
+            recorded,
+            findings,
+            omitted_findings,
+            images,
+            ..JudgedObject::with_verdict(verdict, object, source)
+        };
+        if verdict != Verdict::Denied {
+            return judged;
         }
-        judged
+        let reason = request.object.as_ref().and_then(|object| skip_reason(&request.kind, object));
+        if let Some(reason) = reason.filter(|_| judged.has_finding("unknown-kind")) {
+            return JudgedObject::skipped(reason, judged.object, judged.source);
+        }
+        let verdict = if judged.is_failure() { Verdict::Failed } else { Verdict::Denied };
+        JudgedObject { verdict, ..judged }
     }
 
     /// Why an object could not be judged, and how to change that.
@@ -195,9 +225,11 @@ fn changes(request: &AdmissionRequest, response: &AdmissionResponse) -> Result<C
     Ok(response.patched(object)?.map(|patched| Changes::between(object, &patched)).unwrap_or_default())
 }
 
-/// A list in an audit annotation of the policy. An object with the number of omitted items is left out.
-fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) -> Vec<T> {
+/// A list in an audit annotation of the policy, and the number of items for which the annotation has no room.
+fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) -> (Vec<T>, usize) {
     let list: Vec<Value> =
         response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()
+    let omitted = list.iter().filter_map(|item| item["omitted"].as_u64()).sum::<u64>();
+    let items = list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+    (items, usize::try_from(omitted).unwrap_or(usize::MAX))
 }
