@@ -1,7 +1,9 @@
-//! Builds the policy module that the binary carries, so that the two are always of one state of the source.
+//! Builds the policy module that the binary carries, so that the two are always of one state of the source. Embeds the pages of
+//! the finding codes.
 
 use std::env;
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TARGET: &str = "wasm32-wasip1";
@@ -12,6 +14,9 @@ fn main() {
     for input in ["build.rs", "cron", "src", "Cargo.toml", "Cargo.lock", "metadata.yml"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
+
+    // The page of a code has the code as its title.
+    embed(&root.join("docs"), "md", "pages.rs", |name, text| text.lines().next() == Some(&format!("# {name}")));
 
     // A folder of its own: the build that is under way holds the lock of the usual one.
     let target_dir = root.join("target").join("module");
@@ -36,4 +41,25 @@ fn main() {
     let module = target_dir.join(TARGET).join("module").join("container_patch_policy.wasm");
     println!("cargo::rustc-env=POLICY_MODULE={}", module.display());
     println!("cargo::rustc-env=POLICY_METADATA={}", root.join("metadata.yml").display());
+}
+
+/// Writes a Rust file with a slice of the names and the texts of files in a folder, in the order of their names.
+fn embed(folder: &Path, extension: &str, rust_file: &str, is_wanted: impl Fn(&str, &str) -> bool) {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    let mut slice = "&[\n".to_owned();
+    for path in paths {
+        let name = path.file_stem().expect("the file has a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if is_wanted(&name, &text) {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(slice, "    ({name:?}, include_str!({:?})),", path.display().to_string());
+        }
+    }
+    slice.push(']');
+    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names the folder for generated files"));
+    std::fs::write(output.join(rust_file), slice).expect("the folder for generated files can be written");
 }

@@ -75,11 +75,21 @@ impl InputOptions {
     /// # Errors
     /// When a folder cannot be read.
     pub fn read(&self) -> Result<Vec<ManifestObject>> {
-        let mut objects = Vec::new();
+        Ok(self.read_all()?.objects)
+    }
+
+    /// Reads all manifests.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn read_all(&self) -> Result<Manifests> {
+        let mut manifests = Manifests::default();
         for path in self.paths()? {
-            objects.extend(read(&path));
+            let read = read(&path);
+            manifests.objects.extend(read.objects);
+            manifests.empty_lists |= read.empty_lists;
         }
-        Ok(objects)
+        Ok(manifests)
     }
 
     /// The files and folders as they were given, for messages.
@@ -160,7 +170,16 @@ impl Search {
     }
 }
 
-fn read(path: &Path) -> Vec<ManifestObject> {
+/// What the manifests contain.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests {
+    /// The objects of all manifests.
+    pub(crate) objects: Vec<ManifestObject>,
+    /// Whether a manifest without objects has a list, so that it says that there are none.
+    pub(crate) empty_lists: bool,
+}
+
+fn read(path: &Path) -> Manifests {
     let (name, text) = if path == Path::new("-") {
         let mut text = String::new();
         ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
@@ -168,11 +187,16 @@ fn read(path: &Path) -> Vec<ManifestObject> {
         (path.display().to_string(), std::fs::read_to_string(path))
     };
     match text {
-        Ok(text) => ManifestFile::new(name, text).objects(),
+        Ok(text) => {
+            let file = Arc::new(ManifestFile::new(name, text));
+            let objects = file.read();
+            Manifests { empty_lists: objects.is_empty() && manifest::has_empty_list(&file.text), objects }
+        }
         Err(error) => {
             let file = Arc::new(ManifestFile::new(name, String::new()));
             let object = Err(format!("cannot read the file: {error}"));
-            vec![ManifestObject { source: Source { file, index: 0, place: None }, object }]
+            let source = Source { file, index: 0, place: None };
+            Manifests { objects: vec![ManifestObject { source, object }], empty_lists: false }
         }
     }
 }
@@ -187,10 +211,13 @@ impl ManifestFile {
     /// The objects of the manifest.
     #[must_use]
     pub fn objects(self) -> Vec<ManifestObject> {
-        let file = Arc::new(self);
-        let documents = manifest::read(&file.text).into_iter().enumerate();
+        Arc::new(self).read()
+    }
+
+    fn read(self: &Arc<Self>) -> Vec<ManifestObject> {
+        let documents = manifest::read(&self.text).into_iter().enumerate();
         let object = |(index, document): (usize, manifest::Document)| ManifestObject {
-            source: Source { file: Arc::clone(&file), index, place: Some(document.place) },
+            source: Source { file: Arc::clone(self), index, place: Some(document.place) },
             object: document.object.map_err(|error| format!("{error:#}")),
         };
         documents.map(object).collect()
@@ -206,6 +233,13 @@ impl Source {
     #[must_use]
     pub fn line(&self) -> usize {
         self.place.as_ref().map_or(1, |place| place.line)
+    }
+
+    /// The line on which the object begins, counted from 1: that of the item, for an object in a list.
+    #[must_use]
+    pub fn object_line(&self) -> usize {
+        let node = self.file.nodes().and_then(|objects| objects.get(self.index));
+        node.map_or_else(|| self.line(), |node| nodes::line_and_column(&self.file.text, node.span.start).0)
     }
 
     /// The images of the object with their positions. Empty if another document of the file is invalid.

@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod changes;
+pub mod location;
 mod request;
 pub mod verdict;
 
@@ -17,8 +18,8 @@ use serde_json::Value;
 
 use self::answer::Answer;
 use self::changes::Changes;
-use self::request::{names_images, request, title};
-use self::verdict::{JudgedObject, Verdict};
+use self::request::{NoRequest, object_name, request, skip_reason};
+use self::verdict::{JudgedObject, SkipReason, Verdict};
 use crate::admission::AdmissionRequest;
 use crate::at::At;
 use crate::capabilities::{AllowedResources, Capabilities};
@@ -29,11 +30,8 @@ use crate::policy::{Policy, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
 use crate::slots::{Lending, Slots};
-use crate::terminal::printable;
+use crate::terminal::{can_show_progress, printable};
 use crate::timeout::{Interrupted, RunningClock, Timeout};
-
-/// Why a workload is skipped that a cluster asks no policy about.
-const UNSEEN: &str = "no policy applies to this object";
 
 /// The number of objects that are judged at the same time. Most of them wait for a registry.
 const OBJECTS: usize = 128;
@@ -75,6 +73,9 @@ pub struct JudgeOptions {
     /// Disable policy timeout protection
     #[arg(long, conflicts_with = "policy_timeout")]
     disable_timeout_protection: bool,
+    /// Show no progress bar [default: one on a terminal]
+    #[arg(long)]
+    no_progress: bool,
 }
 
 /// Judges objects with the module, its settings, and the answers of registries and of a cluster.
@@ -94,6 +95,7 @@ pub struct Judge {
     evaluations: Arc<Slots>,
     /// The seconds of computing that the policy has for one object.
     policy_timeout: u64,
+    progress: bool,
     _clock: Option<RunningClock>,
 }
 
@@ -129,8 +131,15 @@ impl Judge {
             evaluations,
             session,
             policy_timeout: options.policy_timeout,
+            progress: !options.no_progress && can_show_progress(),
             _clock: clock,
         })
+    }
+
+    /// Judges without a progress bar.
+    #[must_use]
+    pub fn without_progress(self) -> Self {
+        Self { progress: false, ..self }
     }
 
     /// Ends the session: writes its recorded file, or prints the mismatches of a replay.
@@ -144,7 +153,8 @@ impl Judge {
     /// Judges all objects, many at the same time since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
         self.learn_namespaces(objects);
-        let bar = ProgressBar::new(objects.len() as u64).with_message("judging");
+        let bar = if self.progress { ProgressBar::new(objects.len() as u64) } else { ProgressBar::hidden() };
+        let bar = bar.with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
             bar.set_style(style);
         }
@@ -178,7 +188,11 @@ impl Judge {
             Err(error) => JudgedObject::failed(None, source, error.clone()),
             Ok(object) => match request(object, &self.namespace) {
                 Ok(request) => self.evaluate(&request, source),
-                Err(error) => JudgedObject::failed(None, source, format!("{error:#}")),
+                Err(NoRequest::Invalid(error)) => JudgedObject::failed(None, source, error),
+                Err(NoRequest::NotKubernetes(reason)) => JudgedObject {
+                    messages: vec![reason],
+                    ..JudgedObject::skipped(SkipReason::NotKubernetes, None, source)
+                },
             },
         }
     }
@@ -198,19 +212,15 @@ impl Judge {
     }
 
     fn evaluate(&self, request: &AdmissionRequest, source: Source) -> JudgedObject {
-        let object = Some(title(request));
-        let is_workload = request.object.as_ref().is_some_and(names_images);
+        let object = Some(object_name(request));
         let answer = match &self.policies {
             Policies::Settings(settings) => self.ask(request, settings, &self.declared).map(Some),
             Policies::Deployed(policies) => self.ask_all(request, policies),
         };
-        let Answer { allowed, messages, warnings, findings, images, object: changed } = match answer {
+        let skip_reason = || request.object.as_ref().and_then(|object| skip_reason(&request.kind, object));
+        let Answer { allowed, messages, warnings, findings, omitted_findings, images, object: changed } = match answer {
             Ok(Some(answer)) => answer,
-            Ok(None) => {
-                let mut skipped = JudgedObject::with_verdict(Verdict::Skipped, object, source);
-                skipped.messages.extend(is_workload.then(|| UNSEEN.to_owned()));
-                return skipped;
-            }
+            Ok(None) => return JudgedObject::skipped(skip_reason().unwrap_or(SkipReason::NoPolicy), object, source),
             Err(error) => return JudgedObject::failed(object, source, error),
         };
         let changes = request.object.as_ref().zip(changed.as_ref());
@@ -221,13 +231,26 @@ impl Judge {
             (true, false) => Verdict::Warned,
             (false, _) => Verdict::Denied,
         };
-        let judged = JudgedObject { verdict, object, source, messages, warnings, pinned, recorded, findings, images };
-        // In a cluster the policy gets no requests about kinds without images.
-        let is_unknown = verdict == Verdict::Denied && judged.has_finding("unknown-kind");
-        if is_unknown && !is_workload {
-            return JudgedObject::with_verdict(Verdict::Skipped, judged.object, judged.source);
+        let judged = JudgedObject {
+            messages,
+            warnings,
+            pinned,
+            recorded,
+            findings,
+            omitted_findings,
+            images,
+            ..JudgedObject::with_verdict(verdict, object, source)
+        };
+        if verdict != Verdict::Denied {
+            return judged;
         }
-        judged
+        if judged.has_finding("unknown-kind")
+            && let Some(reason) = skip_reason()
+        {
+            return JudgedObject::skipped(reason, judged.object, judged.source);
+        }
+        let verdict = if judged.is_failure() { Verdict::Failed } else { Verdict::Denied };
+        JudgedObject { verdict, ..judged }
     }
 
     /// Asks the policies of a cluster: each mutating policy changes the object for the next ones, and a denial by one of them ends

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use container_patch::commands::{annotate, check, run, schedule};
 use container_patch::configuration;
@@ -23,31 +24,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = match configuration::parse::<Cli>() {
-        Ok(Cli { command }) => command,
-        Err(error) => return fail(&error, 2),
-    };
-    match command {
-        Command::Annotate(options) => match annotate::exec(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
-        Command::Check(options) => match check::exec(&options) {
-            Ok(outcome) => outcome.exit_code(),
-            Err(error) => fail(&error, 2),
-        },
-        Command::Run(options) => match run::exec(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
-        Command::Schedule(options) => match schedule::exec(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
-    }
+    let executed = configuration::parse::<Cli>().and_then(|cli| execute(&cli.command));
+    executed.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("Error: {error:#}");
-    ExitCode::from(code)
+/// Executes a subcommand. Its exit code is 0 for success and 1 if a rule was broken. An error has the exit code 2.
+fn execute(command: &Command) -> Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Annotate(options) => annotate::exec(options).map(done),
+        Command::Check(options) => check::exec(options),
+        Command::Run(options) => run::exec(options).map(done),
+        Command::Schedule(options) => schedule::exec(options).map(done),
+    }
 }

@@ -19,7 +19,7 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 pub struct Document {
     /// Where it is.
     pub place: Place,
-    /// The object, or the reason why it cannot be read.
+    /// The object, or the reason why it cannot be read. A document that is not a Kubernetes object may be any other value.
     pub object: Result<Value>,
 }
 
@@ -45,6 +45,13 @@ pub fn read(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let objects = |(line, document)| objects(Place { line, items: Vec::new() }, document);
     documents(text).into_iter().flat_map(objects).collect()
+}
+
+/// Whether a manifest without objects has an empty list, as `kubectl get` prints it if there are no objects.
+#[must_use]
+pub fn has_empty_list(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    documents(text).into_iter().any(|(_, document)| document.is_ok_and(|document| document["items"].is_array()))
 }
 
 /// Reads one YAML document, such as a settings file. An empty document is null.
@@ -207,10 +214,7 @@ fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
     let mut object = match document {
         Ok(Value::Object(object)) => object,
         Ok(Value::Null) => return vec![],
-        Ok(other) => {
-            let object = Err(anyhow!("invalid Kubernetes object: expected an object, found {}", json_type(&other)));
-            return vec![Document { place, object }];
-        }
+        Ok(other) => return vec![Document { place, object: Ok(other) }],
         Err(error) => return vec![Document { place, object: Err(error) }],
     };
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
@@ -245,7 +249,7 @@ fn completed(mut item: Value, list: &Map<String, Value>) -> Value {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{from_yaml, read};
+    use super::{from_yaml, has_empty_list, read};
 
     fn places(text: &str) -> Vec<(String, Result<Value, String>)> {
         let readable = |document: super::Document| {
@@ -337,7 +341,9 @@ mod tests {
                 found("1 items[1]", json!({"apiVersion": "y", "kind": "X"})),
             ]
         );
-        assert_eq!(places(&json!({"kind": "List", "items": []}).to_string()), []);
+        let empty = json!({"apiVersion": "v1", "kind": "List", "items": []}).to_string();
+        assert_eq!(places(&empty), []);
+        assert!(has_empty_list(&empty) && !has_empty_list("# nothing\n---\n"));
         let nested = json!({"kind": "List", "items": [{"kind": "List", "items": [{"kind": "A"}]}]});
         assert_eq!(places(&nested.to_string()), [found("1 items[0] items[0]", json!({"kind": "A"}))]);
         let addresses = json!({"kind": "AccessList", "items": ["10.0.0.1"]});
@@ -347,15 +353,9 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_not_an_object_is_an_error() {
-        assert_eq!(
-            places("just text"),
-            [("1".to_owned(), Err("invalid Kubernetes object: expected an object, found a string".to_owned()))]
-        );
-        assert_eq!(
-            places("- a"),
-            [("1".to_owned(), Err("invalid Kubernetes object: expected an object, found a list".to_owned()))]
-        );
+    fn a_document_that_is_not_an_object_is_read_and_an_empty_one_is_not() {
+        assert_eq!(places("just text"), [found("1", json!("just text"))]);
+        assert_eq!(places("- a"), [found("1", json!(["a"]))]);
         assert_eq!(places(""), []);
         assert_eq!(places("null\n---\t# nothing\n~\n"), []);
     }

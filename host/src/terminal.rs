@@ -12,12 +12,37 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// The style for standard output: colors only on a terminal, and not if `NO_COLOR` is set (<https://no-color.org>).
+    /// The style for files.
+    pub(crate) const PLAIN: Self = Self { terminal: false, color: false };
+
+    /// The style for standard output.
     pub(crate) fn of_stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { terminal, color: terminal && !no_color }
+        Self { terminal, color: wants_color(terminal, |name| std::env::var(name).ok()) }
     }
+}
+
+/// Whether to print colors, by the usual variables: `NO_COLOR` (<https://no-color.org>) turns them off, `FORCE_COLOR`
+/// (<https://force-color.org>) and `CLICOLOR_FORCE` (<https://bixense.com/clicolors>) turn them on. Otherwise a terminal has
+/// colors, unless it is dumb or `CLICOLOR` is 0.
+fn wants_color(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let is_on = |name| variable(name).is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    if is_set("NO_COLOR") {
+        return false;
+    }
+    is_on("FORCE_COLOR")
+        || is_on("CLICOLOR_FORCE")
+        || (terminal && !is_dumb(&variable) && variable("CLICOLOR").as_deref() != Some("0"))
+}
+
+fn is_dumb(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("TERM").as_deref() == Some("dumb")
+}
+
+/// Whether standard error can show a progress bar. The bar checks whether it is a terminal.
+pub(crate) fn can_show_progress() -> bool {
+    !is_dumb(|name| std::env::var(name).ok())
 }
 
 /// Escapes the control characters of a text from a manifest or report, since they would control the terminal.
@@ -35,7 +60,23 @@ pub(crate) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, wants_color};
+
+    #[test]
+    fn the_usual_variables_turn_colors_on_and_off() {
+        let color = |terminal, variables: &[(&str, &str)]| {
+            let value =
+                |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            wants_color(terminal, value)
+        };
+        assert!(color(true, &[("TERM", "xterm")]) && !color(false, &[("TERM", "xterm")]));
+        assert!(!color(true, &[("NO_COLOR", "1")]) && color(true, &[("NO_COLOR", "")]));
+        assert!(color(false, &[("FORCE_COLOR", "1")]) && color(false, &[("CLICOLOR_FORCE", "1")]));
+        assert!(!color(false, &[("FORCE_COLOR", "0")]) && !color(false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!color(true, &[("FORCE_COLOR", "1"), ("NO_COLOR", "1")]));
+        assert!(!color(true, &[("TERM", "dumb")]) && color(true, &[("TERM", "dumb"), ("FORCE_COLOR", "1")]));
+        assert!(!color(true, &[("CLICOLOR", "0")]));
+    }
 
     #[test]
     fn control_characters_are_escaped() {

@@ -1,59 +1,64 @@
 //! `container-patch check`: judges manifests as if they were applied to a cluster with the policy.
 
-mod table;
+mod output;
+
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
 
-use crate::input::InputOptions;
-use crate::judge::verdict::Summary;
+use self::output::{Checked, OutputOptions};
+use crate::input::{InputOptions, Manifests};
+use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};
 use crate::judge::{Judge, JudgeOptions};
-use crate::stdout;
-use crate::terminal::Style;
 
 /// Judge Kubernetes manifests as if they were applied to a cluster with the policy
 ///
-/// The exit code is 0 if all objects are accepted, 1 if an object is denied, and 2 if an object could not be judged.
+/// The exit code is 0 if all objects are accepted, 1 if an object is denied, and 2 if no object is denied but one could not
+/// be judged.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
     input: InputOptions,
+    /// Do not skip documents that are not Kubernetes objects: they are errors
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     judge: JudgeOptions,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Output {
-    /// Table for people
-    #[default]
-    Text,
-    /// JSON object for programs
-    Json,
+    /// Findings for which the exit code is 1
+    #[arg(long, value_enum, value_name = "EFFECT", default_value_t)]
+    fail_on: FailOn,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// Judges the manifests, and prints the verdicts.
 ///
 /// # Errors
 /// When no object can be judged: the policy or its settings are invalid, or the manifests have no objects.
-pub fn exec(options: &Options) -> Result<Summary> {
+pub fn exec(options: &Options) -> Result<ExitCode> {
+    // An output that cannot be written is an error before the work, not after it.
+    let output = options.output.open()?;
     let judge = Judge::open(&options.judge)?;
-    let objects = options.input.read()?;
-    let judged = judge.all(&objects);
-    judge.close()?;
-    if judged.is_empty() {
+    let judge = if options.output.is_quiet() { judge.without_progress() } else { judge };
+    let Manifests { objects, empty_lists } = options.input.read_all()?;
+    if objects.is_empty() && !empty_lists {
         bail!("no objects in {}", options.input.names());
     }
-    let summary = Summary::of(&judged);
-    match options.output {
-        Output::Text => stdout::print(&table::render(&judged, summary, Style::of_stdout()))?,
-        Output::Json => {
-            let verdicts = json!({"objects": judged, "summary": summary});
-            stdout::print(&(serde_json::to_string_pretty(&verdicts)? + "\n"))?;
-        }
+    let mut judged = judge.all(&objects);
+    judge.close()?;
+    if options.strict {
+        judged = judged.into_iter().map(strict).collect();
     }
-    Ok(summary)
+    let checked = Checked::new(&judged, options.fail_on);
+    output.write(&checked)?;
+    Ok(checked.summary.exit_code(options.fail_on))
+}
+
+/// The object with `--strict`.
+fn strict(object: JudgedObject) -> JudgedObject {
+    if object.skip_reason != Some(SkipReason::NotKubernetes) {
+        return object;
+    }
+    JudgedObject { verdict: Verdict::Failed, skip_reason: None, ..object }
 }

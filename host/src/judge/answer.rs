@@ -17,6 +17,8 @@ pub(super) struct Answer {
     pub(super) messages: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) findings: Vec<Finding>,
+    /// The number of findings for which the audit annotation has no room.
+    pub(super) omitted_findings: usize,
     pub(super) images: Vec<JudgedImage>,
     /// The object as the policy changes it, if it does.
     pub(super) object: Option<Value>,
@@ -30,13 +32,15 @@ impl Answer {
     pub(super) fn of(request: &AdmissionRequest, response: AdmissionResponse) -> Result<Self> {
         let object = request.object.as_ref().map(|object| response.patched(object)).transpose();
         let object = object.context("cannot apply the policy's patch")?.flatten();
-        let (findings, images) = (annotated_list(&response, "findings"), annotated_list(&response, "images"));
+        let (findings, omitted_findings) = annotated_list(&response, "findings");
+        let (images, _) = annotated_list(&response, "images");
         let message = response.status.and_then(|status| status.message).unwrap_or_default();
         Ok(Self {
             allowed: response.allowed,
             messages: message.lines().map(str::to_owned).collect(),
             warnings: response.warnings.unwrap_or_default(),
             findings,
+            omitted_findings,
             images,
             object,
         })
@@ -78,6 +82,7 @@ impl Answer {
         for (answer, policy) in answers {
             combined.allowed &= answer.allowed;
             combined.object = answer.object.or(combined.object);
+            combined.omitted_findings += answer.omitted_findings;
             let (name, label) = match (names, policy.monitor) {
                 (_, true) => (Some(&policy.name), Some(format!("{} (monitor)", policy.name))),
                 (true, false) => (Some(&policy.name), Some(policy.name.clone())),
@@ -139,11 +144,13 @@ fn names_site(images: &[JudgedImage], site: &String) -> bool {
     images.iter().any(|image| image.sites.contains(site))
 }
 
-/// A list in an audit annotation of the policy. An object with the number of omitted items is left out.
-fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) -> Vec<T> {
+/// A list in an audit annotation of the policy, and the number of items for which the annotation has no room.
+fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) -> (Vec<T>, usize) {
     let list: Vec<Value> =
         response.annotation(key).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()
+    let omitted = list.iter().filter_map(|item| item["omitted"].as_u64()).sum::<u64>();
+    let items = list.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+    (items, usize::try_from(omitted).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

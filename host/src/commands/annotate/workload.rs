@@ -6,6 +6,7 @@ use container_patch_policy::workload::kinds::{KINDS, Layout};
 use container_patch_policy::workload::site::IMAGE_FIELDS;
 use serde_json::{Map, Value};
 
+use crate::json_type::json_type;
 use crate::manifest;
 
 /// Kubernetes' limit for the name of an annotation, after its slash.
@@ -58,9 +59,18 @@ impl Container {
 
 /// Reads the objects of a manifest. One that cannot be read is an error.
 pub(super) fn objects(text: &str) -> Result<Vec<Value>> {
+    let object = |document: manifest::Document| match document.object {
+        Ok(value) if !value.is_object() => {
+            Err(anyhow!("invalid Kubernetes object: expected an object, found {}", json_type(&value)))
+        }
+        object => object,
+    };
     let documents = manifest::read(text).into_iter();
     documents
-        .map(|document| document.object.with_context(|| format!("the document at line {}", document.place)))
+        .map(|document| {
+            let place = document.place.clone();
+            object(document).with_context(|| format!("the document at line {place}"))
+        })
         .collect()
 }
 
