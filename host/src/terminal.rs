@@ -14,7 +14,15 @@ pub(crate) struct Style {
 impl Style {
     /// The style for standard output: colors only on a terminal, and not if `NO_COLOR` is set (<https://no-color.org>).
     pub(crate) fn of_stdout() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        Self::of(std::io::stdout().is_terminal())
+    }
+
+    /// The style for standard error.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(std::io::stderr().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { terminal, color: terminal && !no_color }
     }

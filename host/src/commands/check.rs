@@ -1,11 +1,13 @@
 //! `container-patch check`: judges manifests as if they were applied to a cluster with the policy.
 
+mod fix;
 mod table;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use self::fix::FixOptions;
 use crate::input::InputOptions;
 use crate::judge::verdict::Summary;
 use crate::judge::{Judge, JudgeOptions};
@@ -24,6 +26,8 @@ pub struct Options {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    fix: FixOptions,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -40,14 +44,21 @@ enum Output {
 /// # Errors
 /// When no object can be judged: the policy or its settings are invalid, or the manifests have no objects.
 pub fn exec(options: &Options) -> Result<Summary> {
+    options.fix.check_can_ask()?;
     let judge = Judge::open(&options.judge)?;
     let objects = options.input.read()?;
-    let judged = judge.all(&objects);
+    let mut judged = judge.all(&objects);
+    if options.fix.fix {
+        judged = fix::fix(&options.fix, &options.input, &judge, objects, judged)?;
+    }
     judge.close()?;
     if judged.is_empty() {
         bail!("no objects in {}", options.input.names());
     }
     let summary = Summary::of(&judged);
+    if options.fix.dry_run {
+        return Ok(summary);
+    }
     match options.output {
         Output::Text => stdout::print(&table::render(&judged, summary, Style::of_stdout()))?,
         Output::Json => {
