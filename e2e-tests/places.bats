@@ -53,11 +53,6 @@ every_place_of() {
   assert_contains "$(message)" 'ephemeral container `debug`: image `busybox`'
 }
 
-@test "a container without an image is accepted, because the API server validates it" {
-  judge v1 Pod '{"spec": {"containers": [{"name": "app"}]}}'
-  assert_accepted
-}
-
 @test "all findings are reported in a fixed order: init containers, containers, volumes" {
   judge apps/v1 Deployment '{"spec": {"template": {"spec": {
     "volumes": [{"name": "d", "image": {"reference": "UPPER"}}],
