@@ -23,7 +23,7 @@ use crate::{ignored, manifest, registry};
 pub use arguments::parse;
 
 /// The name of the file that is searched for.
-const FILE_NAME: &str = "container-patch.yaml";
+pub(crate) const FILE_NAME: &str = "container-patch.yaml";
 
 /// The keys, in the order of the documentation.
 pub const KEYS: [&str; 6] = ["settings", "settingsPath", "insecureRegistries", "ignore", "namespace", "failOn"];

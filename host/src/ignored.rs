@@ -19,6 +19,9 @@ impl Ignored {
     /// # Errors
     /// When the folder does not exist, or a pattern is invalid.
     pub(crate) fn below(folder: &Path, patterns: &[String]) -> Result<Self> {
+        if patterns.is_empty() {
+            return Ok(Self { patterns: Gitignore::empty(), folder: PathBuf::new() });
+        }
         let folder = folder.canonicalize().with_context(|| format!("cannot read the folder {}", folder.display()))?;
         let mut builder = GitignoreBuilder::new(&folder);
         for pattern in patterns {
@@ -88,6 +91,6 @@ mod tests {
     fn an_invalid_pattern_is_an_error() {
         assert!(pattern("[z-a]").unwrap_err().starts_with("invalid pattern: "));
         assert_eq!(pattern("a/**/b"), Ok("a/**/b".to_owned()));
-        assert!(Ignored::below(Path::new("/no/such/folder"), &[]).is_err());
+        assert!(Ignored::below(Path::new("/no/such/folder"), &["a".to_owned()]).is_err());
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
+use crate::configuration;
 use crate::ignored::{self, Ignored};
 use crate::manifest::nodes::{self, ImagePosition, Node};
 use crate::manifest::{self, Place};
@@ -175,6 +176,8 @@ impl Search {
                 if self.recursive && !path.is_symlink() && !self.ignores(&path) {
                     self.manifests_in(&path)?;
                 }
+            } else if path.ends_with(configuration::FILE_NAME) {
+                // Not a manifest.
             } else if manifest::has_known_extension(&path) && !self.ignores(&path) {
                 self.found.push(path);
             }

@@ -244,7 +244,9 @@ impl Judge {
         if verdict != Verdict::Denied {
             return judged;
         }
+        // In a cluster the policy gets no requests about kinds without images, unless its rules say so.
         if judged.has_finding("unknown-kind")
+            && !self.policies.have_rules()
             && let Some(reason) = skip_reason()
         {
             return JudgedObject::skipped(reason, judged.object, judged.source);

@@ -27,3 +27,5 @@ mod slots;
 mod stdout;
 mod terminal;
 pub mod timeout;
+
+pub use error_chain::printable_error;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use container_patch::commands::{annotate, check, run, schedule};
-use container_patch::configuration;
+use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ enum Command {
 fn main() -> ExitCode {
     let executed = configuration::parse::<Cli>().and_then(|cli| execute(&cli.command));
     executed.unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("Error: {}", printable_error(&error));
         ExitCode::from(2)
     })
 }

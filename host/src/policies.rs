@@ -72,6 +72,11 @@ impl Policies {
         }
     }
 
+    /// Whether rules decide which objects are judged.
+    pub(crate) fn have_rules(&self) -> bool {
+        matches!(self, Self::Deployed(policies) if policies.iter().all(|policy| policy.rules.is_some()))
+    }
+
     /// Changes the settings of each policy.
     pub(crate) fn settings_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         let (alone, deployed) = match self {

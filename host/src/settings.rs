@@ -11,6 +11,7 @@ use crate::json_type::json_type;
 use crate::manifest;
 use crate::policies::{Policies, PolicyFiles, files_in};
 use crate::policy::print_once;
+use crate::terminal::printable;
 
 /// The settings of the policies that judge objects.
 #[derive(Debug, Default, Args)]
@@ -123,7 +124,7 @@ fn of_paths(paths: &[PathBuf]) -> Result<Policies> {
         Some((_, settings)) => Ok(Policies::Settings(settings)),
         None => {
             let (policies, notes) = files.finish()?;
-            notes.iter().for_each(|note| print_once(&format!("Warning: {note}")));
+            notes.iter().for_each(|note| print_once(&printable(&format!("Warning: {note}"))));
             Ok(policies)
         }
     }

@@ -1,6 +1,6 @@
 //! The command line, with the environment and the configuration behind it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +38,7 @@ pub(super) struct Parsed<T> {
 }
 
 pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>> {
-    let mut command = T::command();
+    let mut command = T::command().mut_subcommands(without_empty_variables);
     let mut matches = command.clone().try_get_matches_from(arguments)?;
     let mut notes = Vec::new();
     if let Some((name, given)) = matches.subcommand()
@@ -58,6 +58,12 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
     }
     let command = T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     Ok(Parsed { command, notes })
+}
+
+/// A command that takes empty environment variables as unset, since pipelines often set variables that have no value.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    command.mut_args(|flag| if flag.get_env().is_some_and(is_empty) { flag.env(Resettable::Reset) } else { flag })
 }
 
 /// Whether a command has a flag.

@@ -105,11 +105,14 @@ mod tests {
         json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
     }
 
+    /// A selector, labels, and whether it selects them.
+    type Case<'a> = (Value, &'a [(&'a str, &'a str)], bool);
+
     #[test]
     fn selectors_select_as_in_kubernetes() {
         // The cases of TestLabelSelectorMatches and of the documentation of label selectors.
         let both = json!({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]});
-        let cases: [(Value, &[(&str, &str)], bool); 16] = [
+        let cases: [Case<'_>; 16] = [
             (json!({}), &[], true),
             (json!({}), &[("x", "y")], true),
             (json!({"matchLabels": {"x": "y"}}), &[("x", "y")], true),
