@@ -138,7 +138,7 @@ field() { written | jq -c "$1"; }
   sarif 'del(.runs[0].tool.driver.rules[0].properties) | .runs[0].results[0].message.text = "CVE-2026-0001 in openssl"' > scan.sarif
   deployment > web.yaml
   annotate scan.sarif web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   [ "$output" = "" ]
   assert_contains "$stderr" "scan.sarif: this looks like a SARIF report"
   assert_contains "$stderr" 'a `level` is not enough'
@@ -214,7 +214,7 @@ EOF
   [ "$stderr" = "annotated container app of Job shop/x: 1 critical, 1 high" ]
   sed -i 's/tasks:/pools:/' job.yaml
   annotate scan.json job.yaml --pod-template /spec/tasks/0/template
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   [ "$output" = "" ]
   [ "$stderr" = "Error: job.yaml: /spec/tasks/0/template does not exist in Job shop/x" ]
 }
@@ -237,7 +237,7 @@ EOF
   assert_contains "$output" '"scan.container-patch.dev/model": '
   sed -i 's/web:1.4/web:1.5/' pod.yaml
   annotate scan.json pod.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'volume `model` of Pod shop/x: `registry.example.com/shop/web:1.5`'
 }
 
@@ -284,7 +284,7 @@ many() {
   [ "$(jq '[.metadata.annotations | to_entries[] | (.key + .value | utf8bytelength)] | add' pod.json)" -eq "$bytes" ]
   jq '.metadata.annotations = {note: ("n" * 262000)}' pod.json > full.json
   annotate scan.json full.json -c c0
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   [ "$output" = "" ]
   assert_contains "$stderr" 'full.json: the annotation of container `c0` of Pod x does not fit: all annotations of an object together have at most 262144 bytes'
 }
@@ -304,19 +304,19 @@ many() {
 @test "if no container has the image, the error lists the containers" {
   trivy > scan.json; deployment registry.example.com/shop/web:1.5 > web.yaml
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   [ "$output" = "" ]
   assert_contains "$stderr" 'web.yaml: no container has the scanned image `registry.example.com/shop/web:1.4`'
   assert_contains "$stderr" 'container `app` of Deployment shop/web: `registry.example.com/shop/web:1.5`'
   annotate scan.json web.yaml -c nobody
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'unknown container `nobody`'
 }
 
 @test "a container that is pinned to another digest is an error without --digest" {
   trivy > scan.json; deployment "registry.example.com/shop/web:1.4@$OTHER" > web.yaml
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "$DIGEST"
   assert_contains "$stderr" "$OTHER"
   annotate scan.json web.yaml --digest "$OTHER"
@@ -334,14 +334,14 @@ many() {
   [ "$(field .image)" = "\"$CONFIG\"" ]
   trivy '.Metadata = {}' > scan.json
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "--digest sha256:…"
 }
 
 @test "a report without a name needs --container, and --digest if it has no digest" {
   clair > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'web.yaml: the report does not name its image; choose a container with --container; the manifest has:'
   annotate scan.json web.yaml --container app
   [ "$status" -eq 0 ]
@@ -349,10 +349,10 @@ many() {
   [ "$(field .image)" = "\"$DIGEST\"" ]
   sarif '.runs[0].tool.driver = {name: "grype", version: "0.104.0"} | .runs[0].results = [] | del(.runs[0].properties)' > clean.sarif
   annotate clean.sarif web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'the report does not name its image; choose a container with --container, and the scanned digest with --digest; the manifest has:'
   annotate clean.sarif web.yaml --container app
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'the report has neither name nor digest of its image; set the scanned digest: --digest sha256:…'
   annotate clean.sarif web.yaml --container app --digest "$DIGEST"
   [ "$status" -eq 0 ]
@@ -366,7 +366,7 @@ many() {
   run --separate-stderr bash -c '"$0" annotate scan.json - < web.yaml' "$CONTAINER_PATCH"
   [ "$(field .image)" = "\"$DIGEST\"" ]
   annotate - -
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "cannot both come from standard input"
 }
 
@@ -383,7 +383,7 @@ many() {
 @test "an unknown report is an error that lists the supported ones" {
   echo '{"findings": []}' > scan.json; deployment > web.yaml
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'scan.json: unknown scanner: the report has the fields `findings`'
   for command in "trivy image --format json" "grype -o json" "clairctl report --out json" SARIF; do
     assert_contains "$stderr" "$command"
@@ -394,22 +394,22 @@ many() {
   deployment > web.yaml
   trivy '.ArtifactType = "filesystem"' > scan.json
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" '`trivy image --format json IMAGE`'
   grype '.source = {type: "directory", target: "/src"}' > scan.json
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" '`grype -o json IMAGE`'
   echo '{"bomFormat": "CycloneDX"}' > scan.json
   annotate scan.json web.yaml
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "CycloneDX bill of materials"
 }
 
 @test "an unknown severity is an error that names the vulnerability" {
   trivy '.Results[0].Vulnerabilities[0].Severity = "SEVERE"' > scan.json
   annotate scan.json
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'CVE-2026-0002 has the unknown severity `SEVERE`'
 }
 
@@ -418,7 +418,7 @@ many() {
   deployment | sed 's/^    metadata:$/    metadata: \&meta/; s/^metadata: .*/metadata: {name: web}/' > web.yaml
   printf -- '---\nkind: Pod\napiVersion: v1\nmetadata: &m {name: a}\nx: *m\nspec: {containers: [{name: app, image: "registry.example.com/shop/web:1.4"}]}\n' >> web.yaml
   annotate scan.json web.yaml --in-place
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "without anchors, aliases and merge keys"
   [[ "$stderr" != *annotated\ container* ]]
   [[ "$(cat web.yaml)" != *container-patch.dev* ]]

@@ -43,15 +43,111 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   assert_contains "$output" "warned   Pod default/a"
 }
 
-@test "an invalid document is reported with its line, the others are judged, and the exit code is 2" {
+@test "an invalid document is reported with its line, and the others are judged" {
   { pinned_pod a; printf -- '---\nkind: Pod\nspec: [unclosed\n---\n'; unpinned_pod b; } > all.yaml
   check all.yaml
-  [ "$status" -eq 2 ]
+  # A broken rule comes before a document that could not be judged.
+  [ "$status" -eq 1 ]
   assert_contains "$output" "failed"
   assert_contains "$output" "invalid YAML: line 8"
   assert_contains "$output" "accepted  Pod default/a"
   assert_contains "$output" "denied    Pod default/b"
   assert_contains "$output" "2 objects judged: 1 accepted, 0 accepted with warnings, 1 denied; 1 could not be judged"
+  { pinned_pod a; printf -- '---\nkind: Pod\nspec: [unclosed\n'; } > all.yaml
+  check all.yaml
+  [ "$status" -eq 2 ]
+}
+
+@test "--fail-on warn sets the exit code 1 for warnings" {
+  unpinned_pod a > a.yaml
+  check a.yaml --settings-json "$(quiet '{"pinning": {"action": "warn"}}')" --fail-on warn
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "warned   Pod default/a"
+  pinned_pod a > a.yaml
+  check a.yaml --fail-on warn
+  [ "$status" -eq 0 ]
+}
+
+@test "exit code 2 when a registry does not answer, and 1 when a rule is broken, too" {
+  { pinned_pod a; echo ---; pinned_pod b; } > all.yaml
+  check all.yaml --settings-json '{"pinning": {"action": "deny"}, "schedule": {"maxAge": "90d"}}'
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "failed   Pod default/a"
+  assert_contains "$output" "[evidence-unavailable]"
+  assert_contains "$output" "0 objects judged: 0 accepted, 0 accepted with warnings, 0 denied; 2 could not be judged"
+  { pinned_pod a; echo ---; unpinned_pod b; } > all.yaml
+  check all.yaml --settings-json '{"pinning": {"action": "deny"}, "schedule": {"maxAge": "90d"}}'
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "failed   Pod default/a"
+  assert_contains "$output" "denied   Pod default/b"
+  # The admin lets such objects in: they are warnings here as in the cluster.
+  pinned_pod a > a.yaml
+  check a.yaml --settings-json '{"pinning": {"action": "deny"}, "schedule": {"maxAge": "90d"}, "enforcement": {"evidenceErrors": "warn"}}'
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "warned   Pod default/a"
+}
+
+@test "exit code 2 for errors of every subcommand" {
+  run --separate-stderr "$CONTAINER_PATCH" check
+  [ "$status" -eq 2 ]
+  for command in annotate "run --request-path" "schedule --settings-path"; do
+    # shellcheck disable=SC2086 # A subcommand with a flag.
+    run --separate-stderr "$CONTAINER_PATCH" $command missing
+    [ "$status" -eq 2 ]
+  done
+}
+
+@test "an empty list of kubectl has nothing to judge, and an empty file is an error" {
+  printf 'apiVersion: v1\nitems: []\nkind: List\nmetadata:\n  resourceVersion: ""\n' > list.yaml
+  check list.yaml
+  [ "$status" -eq 0 ]
+  [ "$output" = "Nothing to judge: the manifests have no objects" ]
+  run --separate-stderr bash -c '"$0" check - < list.yaml' "$CONTAINER_PATCH"
+  [ "$status" -eq 0 ]
+  check list.yaml missing.yaml
+  [ "$status" -eq 2 ]
+  # The output of a command that failed must not pass.
+  run --separate-stderr bash -c 'false | "$0" check -' "$CONTAINER_PATCH"
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "no objects in -"
+}
+
+@test "policies, and kinds of Kubernetes without pods, are skipped whatever they contain" {
+  cat > policies.yaml <<EOF
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: latest}
+spec: {rules: [{validate: {pattern: {spec: {containers: [{image: "!*:latest"}, {image: "nginx:1"}]}}}}]}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: x}
+spec: {default: {containers: [{image: nginx}]}}
+---
+apiVersion: example.com/v1
+kind: Widget
+metadata: {name: w}
+EOF
+  check policies.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "3 skipped: 2 of kinds without pods (ClusterPolicy, CustomResourceDefinition), 1 of unknown kinds, without images (Widget)"
+}
+
+@test "documents that are not Kubernetes objects are skipped, and are errors with --strict" {
+  pinned_pod a > a.yaml
+  printf 'image: {repository: nginx}\n---\n- a\n---\ntext\n' > values.yaml
+  check a.yaml values.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "1 object judged: 1 accepted, 0 accepted with warnings, 0 denied; 3 skipped, not Kubernetes objects"
+  check a.yaml values.yaml --strict
+  [ "$status" -eq 2 ]
+  assert_contains "$output" 'not a Kubernetes object: `apiVersion` and `kind` are missing'
+  assert_contains "$output" "3 could not be judged"
+  # One of the two keys is a Kubernetes object with a mistake.
+  printf 'kind: Pod\n' > kind.yaml
+  check kind.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$output" 'invalid Kubernetes object: `apiVersion` is required'
 }
 
 @test "objects without pods are counted as skipped" {
@@ -170,6 +266,32 @@ EOF
   [[ ! "$output" =~ $colour ]]
 }
 
+@test "colours can be forced, and a dumb terminal has none" {
+  unpinned_pod a > a.yaml
+  FORCE_COLOR=1 check a.yaml
+  [[ "$output" == *$'\e['* ]]
+  CLICOLOR_FORCE=1 check a.yaml
+  [[ "$output" == *$'\e['* ]]
+  CLICOLOR_FORCE=1 NO_COLOR=1 check a.yaml
+  [[ "$output" != *$'\e['* ]]
+  command -v script > /dev/null || skip "needs script(1)"
+  TERM=dumb run script -qec "'$CONTAINER_PATCH' check a.yaml --settings-json '$QUIET' --replay-host-capabilities-interactions '$(silence)'" /dev/null
+  [[ "$output" != *$'\e['* ]]
+}
+
+@test "a long warning is complete" {
+  unpinned_pod a > a.yaml
+  local reason
+  reason="$(printf 'because %.0s' {1..40})"
+  check a.yaml --settings-json "$(quiet "{\"exceptions\": [{\"images\": [\"*\"], \"rules\": [\"unpinned-image\"], \"until\": \"2999-01-01\", \"reason\": \"$reason\"}]}")" --output json
+  [ "$(jq -r '.objects[0].warnings[0] | length' <<< "$output")" -le 256 ]
+  local message
+  message="$(jq -r '.objects[0].findings[0].message' <<< "$output")"
+  [ "${#message}" -gt 256 ]
+  check a.yaml --settings-json "$(quiet "{\"exceptions\": [{\"images\": [\"*\"], \"rules\": [\"unpinned-image\"], \"until\": \"2999-01-01\", \"reason\": \"$reason\"}]}")"
+  assert_contains "$output" "$message"
+}
+
 @test "exit code 2 for a file without objects, invalid settings or a missing file" {
   : > empty.yaml
   check empty.yaml
@@ -253,7 +375,7 @@ deployment() {
   [ "$(jq -c '.objects[0].pinned' <<< "$output")" = "[]" ]
   [ "$(jq -Sc '.objects[0].recorded | sort_by(.image)' <<< "$output")" = "$(jq -nSc --arg app "${images[1]}@$(digest 2)" \
     --arg setup "${images[0]}@$(digest 1)" --arg data "${images[2]}@$(digest 3)" '"/spec/template" as $template
-    | [{volume: "app", image: $data, $template}, {container: "setup", image: $setup, $template}, {container: "app", image: $app, $template}]')" ]
+    | [{container: null, volume: "app", image: $data, $template}, {container: "setup", volume: null, image: $setup, $template}, {container: "app", volume: null, image: $app, $template}]')" ]
 }
 
 @test "an image without a registry is recorded with its full name" {
@@ -341,12 +463,12 @@ EOF
   assert_contains "$output" "On 2026-12-20, images built before 2026-09-19 00:00 are too old."
   assert_contains "$output" "On 2027-01-20, images built before 2026-10-22 00:00 are too old."
   run --separate-stderr "$CONTAINER_PATCH" schedule --from=-262143-01-01
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "invalid --from: expected a day of the years 1970 to 4900"
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from tomorrow
   [ "$status" -eq 2 ]
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" 'schedule.maxAge: `0d` is zero; write at least `1s`'
 }
 

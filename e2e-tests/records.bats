@@ -1395,7 +1395,7 @@ deployed() {
   local settings at
   while read -r at settings; do
     policy_run --request-path "$(request v1 Pod "$(pod nginx:1)")" --settings-json "$settings"
-    [ "$status" -eq 1 ]
+    [ "$status" -ne 0 ]
     assert_contains "$stderr" "$at: "
   done <<< 'pinning.templates {"pinning": {"templates": "records"}}
 pinning.templates {"pinning": {"templates": 7}}

@@ -415,7 +415,7 @@ push_platforms() {
   local settings
   settings="$(jq -nc --arg registry "$REGISTRY" --argjson only "$ONLY_PIN" '$only * {registries: [$registry]}')"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings"
-  [ "$status" -eq 1 ]
+  [ "$status" -eq 2 ]
   assert_contains "$output" "$REGISTRY does not answer over TLS; if it uses plain HTTP, set --insecure-registry $REGISTRY"
   run --separate-stderr "$CONTAINER_PATCH" check "$BATS_TEST_TMPDIR/a.yaml" --settings-json "$settings" --insecure-registry "$REGISTRY"
   [ "$status" -eq 0 ]

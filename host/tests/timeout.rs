@@ -214,5 +214,5 @@ fn settings_are_not_reported_as_invalid_when_the_policy_takes_too_long() {
     let output = container_patch(&["run", policy, "--request-path", request, "--policy-timeout", "1"]);
     let stderr = text(&output.stderr);
     assert!(stderr.contains("cannot check the settings: Policy execution interrupted"), "{stderr}");
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
 }

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn quiet_output_has_only_objects_with_findings_or_errors() {
         let accepted = JudgedObject::with_verdict(Verdict::Accepted, Some(object("Pod")), source());
-        assert_eq!(text(&[accepted.clone()], true), "");
+        assert_eq!(text(std::slice::from_ref(&accepted), true), "");
         let both = text(&[accepted, denied(vec![finding("unpinned-image", Effect::Deny)])], true);
         assert!(both.contains("denied") && !both.contains(" accepted  Pod"), "{both}");
     }
