@@ -51,7 +51,7 @@ codes() { jq -r '[.objects[].findings[] | "\(.code) \(.effect)"] | join("; ")' <
   [ "$(codes)" = "forbidden-tag deny" ]
   check all.yaml --settings-path deploy
   assert_contains "$output" 'container-patch-pin: container `app`: image `nginx:latest`'
-  assert_contains "$output" "no policy applies"
+  assert_contains "$output" "to which no policy applies (Pod)"
 }
 
 @test "the pair as two files is the pair as a folder, in any order" {
@@ -246,6 +246,18 @@ POLICY
   assert_contains "$(CONTAINER_PATCH_IGNORE="b.yaml,vendor/" sources --ignore c.yaml --ignore /vendor)" "sources: ./a.yaml:1 ./b.yaml:1"
 }
 
+@test "flags take precedence over the environment, the environment over the configuration: exit code" {
+  pod_manifest a nginx:1 > a.yaml
+  local settings
+  settings="$(quiet '{"pinning": {"action": "warn"}}')"
+  exits() { check a.yaml --settings-json "$settings" "${@:2}"; [ "$status" -eq "$1" ]; }
+  exits 0
+  echo "failOn: warn" > container-patch.yaml
+  exits 1
+  CONTAINER_PATCH_FAIL_ON=deny exits 0
+  CONTAINER_PATCH_FAIL_ON=deny exits 1 --fail-on warn
+}
+
 @test "flags take precedence over the environment, the environment over the configuration: configuration" {
   pod_manifest a nginx:1 > a.yaml
   echo "namespace: found" > container-patch.yaml
@@ -296,6 +308,25 @@ POLICY
   assert_contains "$stderr" "Ignored: ./vendor, ../charts/t.yaml"
 }
 
+@test "a check of ignored files only is a success, since pre-commit names every changed file" {
+  mkdir charts
+  echo '{{ .Values }}' > charts/t.yaml
+  echo 'ignore: [charts/]' > container-patch.yaml
+  check charts/t.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$stderr" "Ignored: charts/t.yaml"
+  check charts
+  [ "$status" -eq 0 ]
+}
+
+@test "--quiet does not say which configuration is used" {
+  pod_manifest a nginx:1 > a.yaml
+  echo 'settings: {exempt: ["*"]}' > container-patch.yaml
+  check a.yaml --quiet
+  [ "$status" -eq 0 ]
+  [ "$stderr" = "" ]
+}
+
 @test "an invalid configuration is an error with file, line and nearest key" {
   pod_manifest a nginx:1 > a.yaml
   printf '# a comment\nnamespace: [a]\nsetingsPath: deploy\nignore: {}\n' > container-patch.yaml
@@ -331,15 +362,15 @@ POLICY
 
 @test "control characters of a configuration and of policies are escaped" {
   pod_manifest a nginx:1 > a.yaml
-  printf '"name\e[31mspace": 1\nfailOn: "\e[31m"\n' > container-patch.yaml
+  printf '"name\\e[31mspace": 1\nfailOn: "\\e[31m"\n' > container-patch.yaml
   check a.yaml
   [ "$status" -eq 2 ]
   [[ "$stderr" != *$'\e'* ]]
-  printf 'settingsPath: "missing\e[31m"\n' > container-patch.yaml
+  printf 'settingsPath: "missing\\e[31m"\n' > container-patch.yaml
   check a.yaml
   [ "$status" -eq 2 ]
   [[ "$stderr" != *$'\e'* ]]
-  printf 'apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nmetadata: {name: "a\e[31m"}\nspec: {mode: "\e[31m", settings: {}}\n' > policy.yaml
+  printf 'apiVersion: policies.kubewarden.io/v1\nkind: ClusterAdmissionPolicy\nmetadata: {name: "a\\e[31m"}\nspec: {mode: "\\e[31m", settings: {}}\n' > policy.yaml
   check a.yaml --no-config --settings-path policy.yaml
   [ "$status" -eq 2 ]
   [[ "$stderr" != *$'\e'* ]]

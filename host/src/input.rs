@@ -86,11 +86,15 @@ impl InputOptions {
     /// # Errors
     /// When a folder cannot be read.
     pub(crate) fn read_all(&self) -> Result<Manifests> {
-        let mut manifests = Manifests::default();
-        for path in self.paths()? {
+        let Search { found, ignored, .. } = self.search()?;
+        if !ignored.is_empty() {
+            eprintln!("{}", printable(&ignored_note(&ignored)));
+        }
+        let mut manifests = Manifests { may_be_empty: found.is_empty() && !ignored.is_empty(), objects: Vec::new() };
+        for path in found {
             let read = read(&path);
             manifests.objects.extend(read.objects);
-            manifests.empty_lists |= read.empty_lists;
+            manifests.may_be_empty |= read.may_be_empty;
         }
         Ok(manifests)
     }
@@ -111,8 +115,8 @@ impl InputOptions {
         folders.any(|folder| target.starts_with(folder))
     }
 
-    /// The files on the command line, and the manifests in the folders, without the ignored ones.
-    fn paths(&self) -> Result<Vec<PathBuf>> {
+    /// The files on the command line, and the manifests in the folders.
+    fn search(&self) -> Result<Search> {
         let mut search = Search {
             recursive: self.recursive,
             patterns: Ignored::below(&self.ignore_below, &self.ignore)?,
@@ -129,10 +133,7 @@ impl InputOptions {
                 search.found.push(path.clone());
             }
         }
-        if !search.ignored.is_empty() {
-            eprintln!("{}", printable(&ignored_note(&search.ignored)));
-        }
-        Ok(search.found)
+        Ok(search)
     }
 }
 
@@ -176,9 +177,10 @@ impl Search {
                 if self.recursive && !path.is_symlink() && !self.ignores(&path) {
                     self.manifests_in(&path)?;
                 }
-            } else if path.ends_with(configuration::FILE_NAME) {
-                // Not a manifest.
-            } else if manifest::has_known_extension(&path) && !self.ignores(&path) {
+            } else if manifest::has_known_extension(&path)
+                && !path.ends_with(configuration::FILE_NAME)
+                && !self.ignores(&path)
+            {
                 self.found.push(path);
             }
         }
@@ -191,8 +193,8 @@ impl Search {
 pub(crate) struct Manifests {
     /// The objects of all manifests.
     pub(crate) objects: Vec<ManifestObject>,
-    /// Whether a manifest without objects has a list, so that it says that there are none.
-    pub(crate) empty_lists: bool,
+    /// Whether there may be no objects: a manifest has an empty list, or all files are ignored.
+    pub(crate) may_be_empty: bool,
 }
 
 fn read(path: &Path) -> Manifests {
@@ -210,13 +212,13 @@ fn read(path: &Path) -> Manifests {
         Ok(text) => {
             let file = Arc::new(file(text));
             let objects = file.read();
-            Manifests { empty_lists: objects.is_empty() && manifest::has_empty_list(&file.text), objects }
+            Manifests { may_be_empty: objects.is_empty() && manifest::has_empty_list(&file.text), objects }
         }
         Err(error) => {
             let file = Arc::new(file(String::new()));
             let object = Err(format!("cannot read the file: {error}"));
             let source = Source { file, index: 0, place: None };
-            Manifests { objects: vec![ManifestObject { source, object }], empty_lists: false }
+            Manifests { objects: vec![ManifestObject { source, object }], may_be_empty: false }
         }
     }
 }

@@ -28,7 +28,14 @@ pub struct Options {
     #[command(flatten)]
     judge: JudgeOptions,
     /// Findings for which the exit code is 1
-    #[arg(long, value_enum, value_name = "EFFECT", default_value_t)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "EFFECT",
+        default_value_t,
+        env = "CONTAINER_PATCH_FAIL_ON",
+        hide_env_values = true
+    )]
     fail_on: FailOn,
     #[command(flatten)]
     output: OutputOptions,
@@ -46,8 +53,8 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
     let output = options.output.open()?;
     let judge = Judge::open(&options.judge)?;
     let judge = if options.output.is_quiet() { judge.without_progress() } else { judge };
-    let Manifests { objects, empty_lists } = options.input.read_all()?;
-    if objects.is_empty() && !empty_lists {
+    let Manifests { objects, may_be_empty } = options.input.read_all()?;
+    if objects.is_empty() && !may_be_empty {
         bail!("no objects in {}", options.input.names());
     }
     let mut judged = judge.all(&objects);
