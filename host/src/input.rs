@@ -64,6 +64,8 @@ pub struct Source {
 pub struct ManifestFile {
     /// The path as it was given, or `<stdin>`.
     pub name: String,
+    /// The path. `None` for standard input.
+    pub path: Option<PathBuf>,
     /// The text. Empty if the file cannot be read.
     pub text: String,
     nodes: OnceLock<Option<Vec<Node>>>,
@@ -95,6 +97,17 @@ impl InputOptions {
     /// The files and folders as they were given, for messages.
     pub(crate) fn names(&self) -> String {
         self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether a file is on the command line, or is in a folder that is. A link in a folder may lead out of it.
+    pub(crate) fn includes(&self, path: &Path) -> bool {
+        if self.files.iter().any(|file| file == path) {
+            return true;
+        }
+        let Ok(target) = path.canonicalize() else { return false };
+        let mut folders =
+            self.files.iter().filter(|file| file.is_dir()).filter_map(|folder| folder.canonicalize().ok());
+        folders.any(|folder| target.starts_with(folder))
     }
 
     /// The files on the command line, and the manifests in the folders, without the ignored ones.
@@ -186,14 +199,18 @@ fn read(path: &Path) -> Manifests {
     } else {
         (path.display().to_string(), std::fs::read_to_string(path))
     };
+    let file = |text| {
+        let file = ManifestFile::new(name, text);
+        if path == Path::new("-") { file } else { file.at(path.to_owned()) }
+    };
     match text {
         Ok(text) => {
-            let file = Arc::new(ManifestFile::new(name, text));
+            let file = Arc::new(file(text));
             let objects = file.read();
             Manifests { empty_lists: objects.is_empty() && manifest::has_empty_list(&file.text), objects }
         }
         Err(error) => {
-            let file = Arc::new(ManifestFile::new(name, String::new()));
+            let file = Arc::new(file(String::new()));
             let object = Err(format!("cannot read the file: {error}"));
             let source = Source { file, index: 0, place: None };
             Manifests { objects: vec![ManifestObject { source, object }], empty_lists: false }
@@ -205,7 +222,13 @@ impl ManifestFile {
     /// A manifest with this text.
     #[must_use]
     pub fn new(name: String, text: String) -> Self {
-        Self { name, text, nodes: OnceLock::new() }
+        Self { name, path: None, text, nodes: OnceLock::new() }
+    }
+
+    /// The manifest at a path.
+    #[must_use]
+    pub fn at(self, path: PathBuf) -> Self {
+        Self { path: Some(path), ..self }
     }
 
     /// The objects of the manifest.

@@ -17,7 +17,15 @@ impl Style {
 
     /// The style for standard output.
     pub(crate) fn of_stdout() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        Self::of(std::io::stdout().is_terminal())
+    }
+
+    /// The style for standard error.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(std::io::stderr().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
         Self { terminal, color: wants_color(terminal, |name| std::env::var(name).ok()) }
     }
 }

@@ -1,5 +1,6 @@
 //! `container-patch check`: judges manifests as if they were applied to a cluster with the policy.
 
+mod fix;
 mod output;
 
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use self::fix::FixOptions;
 use self::output::{Checked, OutputOptions};
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};
@@ -30,6 +32,8 @@ pub struct Options {
     fail_on: FailOn,
     #[command(flatten)]
     output: OutputOptions,
+    #[command(flatten)]
+    fix: FixOptions,
 }
 
 /// Judges the manifests, and prints the verdicts.
@@ -37,6 +41,7 @@ pub struct Options {
 /// # Errors
 /// When no object can be judged: the policy or its settings are invalid, or the manifests have no objects.
 pub fn exec(options: &Options) -> Result<ExitCode> {
+    options.fix.check_can_ask()?;
     // An output that cannot be written is an error before the work, not after it.
     let output = options.output.open()?;
     let judge = Judge::open(&options.judge)?;
@@ -46,12 +51,17 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
         bail!("no objects in {}", options.input.names());
     }
     let mut judged = judge.all(&objects);
+    if options.fix.fix {
+        judged = fix::fix(&options.fix, &options.input, &judge, objects, judged)?;
+    }
     judge.close()?;
     if options.strict {
         judged = judged.into_iter().map(strict).collect();
     }
     let checked = Checked::new(&judged, options.fail_on);
-    output.write(&checked)?;
+    if !options.fix.dry_run {
+        output.write(&checked)?;
+    }
     Ok(checked.summary.exit_code(options.fail_on))
 }
 

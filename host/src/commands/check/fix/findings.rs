@@ -1,0 +1,134 @@
+//! The part of a verdict that is about one image of a manifest.
+
+use chrono::{DateTime, Utc};
+use container_patch_policy::evidence::UNKNOWN_REGISTRY;
+use container_patch_policy::finding::INVALID_REQUEST;
+use container_patch_policy::image::{Digest, Reference};
+use container_patch_policy::rules::pinning::{FORBIDDEN_TAG, UNPINNED_IMAGE};
+use container_patch_policy::rules::waiver::{EXCEPTED, EXPIRED_EXCEPTION};
+use container_patch_policy::workload::INVALID_REFERENCE;
+
+use crate::judge::changes::RecordTarget;
+use crate::judge::verdict::{Effect, Finding, JudgedImage, JudgedObject};
+use crate::manifest::nodes::ImagePosition;
+
+/// The part of a verdict that is about the image at a position.
+#[derive(Clone, Copy)]
+pub(super) struct OfImage<'a> {
+    judged: &'a JudgedObject,
+    position: &'a ImagePosition,
+}
+
+impl<'a> OfImage<'a> {
+    pub(super) fn new(judged: &'a JudgedObject, position: &'a ImagePosition) -> Self {
+        Self { judged, position }
+    }
+
+    pub(super) fn findings(self) -> impl Iterator<Item = &'a Finding> {
+        self.judged
+            .findings
+            .iter()
+            .filter(move |finding| self.is_named(finding.site.as_deref()) && self.is_about(finding))
+    }
+
+    /// The findings that refuse the object.
+    pub(super) fn denials(self) -> impl Iterator<Item = &'a Finding> {
+        self.findings().filter(|finding| finding.effect == Effect::Deny)
+    }
+
+    /// The findings that another build of the image may not have.
+    pub(super) fn about_build(self) -> impl Iterator<Item = &'a Finding> {
+        let others = [
+            UNPINNED_IMAGE,
+            FORBIDDEN_TAG,
+            UNKNOWN_REGISTRY,
+            INVALID_REFERENCE,
+            INVALID_REQUEST,
+            EXCEPTED,
+            EXPIRED_EXCEPTION,
+        ];
+        self.findings().filter(move |finding| others.iter().all(|code| code.as_str() != finding.code))
+    }
+
+    /// The finding that the image has no digest.
+    pub(super) fn unpinned(self) -> Option<&'a Finding> {
+        self.findings().find(|finding| finding.code == UNPINNED_IMAGE.as_str())
+    }
+
+    /// The digest that the policy looked up for the image, and that it reports, pins or records.
+    pub(super) fn digest(self) -> Option<&'a str> {
+        let reported = || self.image()?.digest.as_deref();
+        let digest = self.pinned().or_else(|| self.recorded()).or_else(reported)?;
+        Digest::parse(digest).is_ok().then_some(digest)
+    }
+
+    /// Whether the policy would write a digest for this image.
+    pub(super) fn is_rewritten(self) -> bool {
+        self.pinned().is_some() || self.recorded().is_some()
+    }
+
+    /// The digest that the policy would write into the image field.
+    fn pinned(self) -> Option<&'a str> {
+        let digest = |pinned: &'a String| pinned.strip_prefix(&self.position.image)?.strip_prefix('@');
+        self.judged.pinned.iter().find_map(digest)
+    }
+
+    /// The digest that the policy would record for this image.
+    pub(super) fn recorded(self) -> Option<&'a str> {
+        let tagged = Reference::parse(&self.position.image).ok()?.tagged()?;
+        let is_own = |target: &RecordTarget| match target {
+            RecordTarget::Volume(name) => self.position.field.noun == "volume" && *name == self.position.name,
+            RecordTarget::Container(name) => self.position.field.noun != "volume" && *name == self.position.name,
+        };
+        let mut records = self.judged.recorded.iter().filter(|record| is_own(&record.target));
+        records.find_map(|record| record.image.strip_prefix(&tagged)?.strip_prefix('@'))
+    }
+
+    pub(super) fn is_exempt(self) -> bool {
+        self.image().is_some_and(|image| image.exempt)
+    }
+
+    pub(super) fn built(self) -> Option<DateTime<Utc>> {
+        let built = DateTime::parse_from_rfc3339(self.image()?.built.as_deref()?).ok()?;
+        Some(built.to_utc())
+    }
+
+    fn image(self) -> Option<&'a JudgedImage> {
+        let name = Reference::parse(&self.position.image).ok()?.normalized();
+        let is_own = |image: &&JudgedImage| {
+            image.more_sites.is_some() || image.sites.iter().any(|site| self.is_named(Some(site)))
+        };
+        self.judged.images.iter().filter(|image| image.image == name).find(is_own)
+    }
+
+    /// Whether a site in the policy's answer is the container or volume at this position.
+    fn is_named(self, site: Option<&str>) -> bool {
+        let Some(rest) = site.and_then(|site| site.strip_prefix(self.position.field.noun)) else { return false };
+        match self.position.name.as_str() {
+            "" => rest.starts_with(" without a name"),
+            name => rest.strip_prefix(" `").and_then(|rest| rest.strip_suffix('`')) == Some(name),
+        }
+    }
+
+    /// Whether a finding about this site is about its image field, or about its record.
+    fn is_about(self, finding: &Finding) -> bool {
+        let (Some(judged), written) = (finding.image.as_deref(), &self.position.image) else { return false };
+        match judged.strip_prefix(written.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with('@'),
+            // The policy shortens a long reference, and escapes characters that no reference has.
+            None => judged.strip_suffix('…').is_some_and(|start| written.starts_with(start)) || !written.is_ascii(),
+        }
+    }
+
+    /// Whether the policy judged a digest that is not in the image field, but in a record.
+    pub(super) fn is_judged_by_record(self) -> bool {
+        let written = &self.position.image;
+        let is_record = |judged: &str| judged.strip_prefix(written.as_str()).is_some_and(|rest| rest.starts_with('@'));
+        self.findings().any(|finding| finding.image.as_deref().is_some_and(is_record))
+    }
+}
+
+/// A finding in a sentence about its image.
+pub(super) fn reason(finding: &Finding) -> String {
+    format!("{} [{}]", finding.text, finding.code)
+}

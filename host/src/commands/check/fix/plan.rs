@@ -1,0 +1,605 @@
+//! Decides which images get which digest.
+//!
+//! The policy decides: it looks up the digests, and a new digest is only written if the policy judges the changed object and the
+//! findings about the image are gone. So the way to a digest is the same as in a cluster, with its exceptions, overrides and the
+//! registries that may be asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use container_patch_policy::image::Reference;
+use container_patch_policy::rules::pinning::FORBIDDEN_TAG;
+use container_patch_policy::workload::record_keys;
+use serde_json::Value;
+
+use super::findings::{OfImage, reason};
+use crate::input::{InputOptions, ManifestFile, ManifestObject};
+use crate::judge::Judge;
+use crate::judge::verdict::{Effect, JudgedObject, Verdict};
+use crate::manifest::edit::{self, ImageChange, ImageEdit};
+use crate::manifest::nodes::{ImagePosition, line_and_column};
+
+/// The maximum number of rounds. The policy pins images only when nothing refuses the object, so the first round may make images
+/// visible that the next one fixes.
+const MAX_ROUNDS: usize = 5;
+
+/// The changes of the manifests, and the verdicts afterwards.
+pub(super) struct Plan {
+    /// The verdicts about the objects after the changes.
+    pub(super) judged: Vec<JudgedObject>,
+    pub(super) changes: Vec<FileChange>,
+    pub(super) unfixed: Vec<Unfixed>,
+}
+
+/// The change of a file.
+pub(super) struct FileChange {
+    pub(super) path: PathBuf,
+    /// The name for messages.
+    pub(super) name: String,
+    pub(super) before: String,
+    pub(super) after: String,
+    /// The number of changed images.
+    images: usize,
+}
+
+/// An image, or an object, that could not be fixed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfixed {
+    /// File, line and column.
+    pub(super) place: String,
+    /// The container and its image, or the object.
+    pub(super) subject: Option<String>,
+    pub(super) reason: String,
+    /// Whether the settings exempt the image, so that it needs no fix.
+    pub(super) is_exempt: bool,
+}
+
+impl Plan {
+    pub(super) fn fixed_images(&self) -> usize {
+        self.changes.iter().map(|change| change.images).sum()
+    }
+}
+
+/// Plans the changes of all manifests.
+pub(super) fn plan(
+    judge: &Judge,
+    input: &InputOptions,
+    objects: Vec<ManifestObject>,
+    judged: Vec<JudgedObject>,
+) -> Plan {
+    let mut files = files(input, objects, judged);
+    for _ in 0..MAX_ROUNDS {
+        let mut wishes = first_wishes(&files);
+        look_up(judge, &files, &mut wishes);
+        try_out(judge, &files, &mut wishes);
+        if !write(judge, &mut files, &mut wishes) {
+            break;
+        }
+    }
+    let mut changes: Vec<FileChange> = Vec::new();
+    let mut targets = Vec::new();
+    let (mut judged, mut unfixed) = (Vec::new(), Vec::new());
+    for file in files {
+        if let Some(path) = file.current.path.clone().filter(|_| file.fixed > 0) {
+            let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+            // The same file may be given twice.
+            if !targets.contains(&target) {
+                targets.push(target);
+                let (before, after) = (file.original.text.clone(), file.current.text.clone());
+                changes.push(FileChange { path, name: file.current.name.clone(), before, after, images: file.fixed });
+            }
+        }
+        judged.extend(file.judged);
+        for entry in file.unfixed {
+            if !unfixed.contains(&entry) {
+                unfixed.push(entry);
+            }
+        }
+    }
+    Plan { judged, changes, unfixed }
+}
+
+/// A manifest with its objects.
+struct File {
+    original: Arc<ManifestFile>,
+    current: Arc<ManifestFile>,
+    objects: Vec<ManifestObject>,
+    judged: Vec<JudgedObject>,
+    /// The images of each object. Empty if the file cannot be changed.
+    images: Vec<Vec<ImagePosition>>,
+    /// Why the file cannot be changed.
+    obstacle: Option<String>,
+    fixed: usize,
+    unfixed: Vec<Unfixed>,
+}
+
+/// What to do about an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wish {
+    /// There is nothing to fix.
+    Nothing,
+    /// The digest that the tag points at has to be looked up.
+    LookUp,
+    /// This image is written.
+    Write(String),
+    /// It cannot be fixed.
+    Unfixable(String),
+    /// The settings exempt it.
+    Exempt,
+}
+
+/// For each file, for each object, for each image.
+type Wishes = Vec<Vec<Vec<Wish>>>;
+
+fn files(input: &InputOptions, objects: Vec<ManifestObject>, judged: Vec<JudgedObject>) -> Vec<File> {
+    let mut files: Vec<File> = Vec::new();
+    for (object, judged) in objects.into_iter().zip(judged) {
+        match files.last_mut().filter(|file| Arc::ptr_eq(&file.current, &object.source.file)) {
+            Some(file) => {
+                file.objects.push(object);
+                file.judged.push(judged);
+            }
+            None => files.push(File {
+                original: Arc::clone(&object.source.file),
+                current: Arc::clone(&object.source.file),
+                obstacle: None,
+                objects: vec![object],
+                judged: vec![judged],
+                images: Vec::new(),
+                fixed: 0,
+                unfixed: Vec::new(),
+            }),
+        }
+    }
+    for file in &mut files {
+        file.find_images();
+        file.obstacle = file.obstacle.take().or_else(|| obstacle(input, &file.original));
+    }
+    files
+}
+
+/// Why a file is not written, whatever its text is.
+fn obstacle(input: &InputOptions, file: &ManifestFile) -> Option<String> {
+    match &file.path {
+        None => Some("standard input cannot be changed; give the file".to_owned()),
+        Some(path) if !input.includes(path) => {
+            Some("the file is a link to a file outside of the folder; give that file".to_owned())
+        }
+        Some(_) => None,
+    }
+}
+
+impl File {
+    fn find_images(&mut self) {
+        self.images = match edit::images(&self.current.text) {
+            Ok(images) if images.len() == self.objects.len() && self.objects.iter().all(|of| of.object.is_ok()) => {
+                images
+            }
+            _ => {
+                self.obstacle = Some("another document of the file is invalid; correct it first".to_owned());
+                Vec::new()
+            }
+        };
+    }
+
+    fn is_template(&self) -> bool {
+        self.current.text.contains("{{")
+    }
+
+    fn add_unfixed(&mut self, object: usize, position: Option<&ImagePosition>, reason: String, is_exempt: bool) {
+        let Some(judged) = self.judged.get(object) else { return };
+        let place = match position {
+            None => judged.source.to_string(),
+            Some(position) => {
+                let (line, column) = line_and_column(&self.current.text, position.span.start);
+                format!("{}:{line}:{column}", self.current.name)
+            }
+        };
+        let object = judged.object.as_deref();
+        let subject = match position {
+            None => object.map(str::to_owned),
+            Some(ImagePosition { field, name, image, .. }) => {
+                let of = object.map_or_else(String::new, |object| format!(" of {object}"));
+                Some(format!("{} `{name}`{of}: image `{image}`", field.noun))
+            }
+        };
+        self.unfixed.push(Unfixed { place, subject, reason, is_exempt });
+    }
+}
+
+/// What the verdicts about the manifests say about each image.
+fn first_wishes(files: &[File]) -> Wishes {
+    let of_image = |file: &File, object: &ManifestObject, judged: &JudgedObject, position: &ImagePosition| {
+        let wish = first_wish(object, judged, position);
+        match (&file.obstacle, wish) {
+            (Some(obstacle), Wish::LookUp | Wish::Write(_)) => Wish::Unfixable(obstacle.clone()),
+            (_, wish) => wish,
+        }
+    };
+    let of_file = |file: &File| {
+        let objects = file.objects.iter().zip(&file.judged).zip(&file.images);
+        let of_object = |((object, judged), images): ((&ManifestObject, &JudgedObject), &Vec<ImagePosition>)| {
+            images.iter().map(|position| of_image(file, object, judged, position)).collect()
+        };
+        objects.map(of_object).collect()
+    };
+    files.iter().map(of_file).collect()
+}
+
+fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePosition) -> Wish {
+    let of_image = OfImage::new(judged, position);
+    let image = &position.image;
+    let mut denials = of_image.denials();
+    let is_refused = denials.next().is_some();
+    let Ok(reference) = Reference::parse(image) else {
+        return match of_image.denials().next() {
+            Some(_) if image.contains("{{") => Wish::Unfixable(TEMPLATE.to_owned()),
+            Some(finding) => Wish::Unfixable(reason(finding)),
+            None => Wish::Nothing,
+        };
+    };
+    if reference.digest().is_none() {
+        if of_image.is_exempt() {
+            return Wish::Exempt;
+        }
+        if of_image.recorded().is_some() && has_record(object, position) || of_image.is_judged_by_record() && is_refused
+        {
+            return Wish::Unfixable(
+                "its digest is in the record, an annotation of the pod template, and only image values are changed; delete \
+                 the annotation"
+                    .to_owned(),
+            );
+        }
+        let refusal = of_image.denials().find(|finding| Some(*finding) != of_image.unpinned());
+        return match (of_image.digest(), refusal) {
+            (Some(digest), _) if of_image.unpinned().is_some() || of_image.is_rewritten() => {
+                Wish::Write(format!("{image}@{digest}"))
+            }
+            (_, Some(refusal)) => Wish::Unfixable(reason(refusal)),
+            (None, None) if of_image.unpinned().is_some() => {
+                Wish::Unfixable("its registry gives no digest for its tag".to_owned())
+            }
+            _ => Wish::Nothing,
+        };
+    }
+    match (of_image.about_build().next(), of_image.denials().next()) {
+        (None, None) => Wish::Nothing,
+        (None, Some(finding)) => Wish::Unfixable(reason(finding)),
+        (Some(_), _) if reference.tag().is_some() => Wish::LookUp,
+        (Some(_), Some(finding)) => {
+            Wish::Unfixable(format!("it has no tag that could point at a newer build: it {}", reason(finding)))
+        }
+        (Some(_), None) => Wish::Nothing,
+    }
+}
+
+const TEMPLATE: &str = "it is a template, as of Helm; change the values that it is rendered with";
+
+/// Looks up the digests of tags: judges the objects as if these images had no digest.
+fn look_up(judge: &Judge, files: &[File], wishes: &mut Wishes) {
+    let wanted = |wish: &Wish, position: &ImagePosition| {
+        let tagged = (*wish == Wish::LookUp).then(|| name_and_tag(&position.image))?;
+        Some(ImageChange::at(position, tagged))
+    };
+    let probes = changed_objects(files, wishes, wanted);
+    let probes = probes.into_iter().map(|mut probe| {
+        // A record would be judged in place of the tag.
+        if let Ok(object) = &mut probe.object.object {
+            remove_records(object);
+        }
+        probe
+    });
+    for (Changed { file, index, .. }, judged) in judge_all(judge, probes.collect()) {
+        for_each_image(files, wishes, file, index, |before, position, wish| {
+            if *wish != Wish::LookUp {
+                return;
+            }
+            let is_refused = OfImage::new(before, position).denials().next().is_some();
+            let unfixable = |reason| if is_refused { Wish::Unfixable(reason) } else { Wish::Nothing };
+            let tagged = ImagePosition { image: name_and_tag(&position.image).to_owned(), ..position.clone() };
+            let probe = OfImage::new(&judged, &tagged);
+            let tag = Reference::parse(&tagged.image).ok().and_then(|reference| reference.tag().map(str::to_owned));
+            let tag = tag.unwrap_or_default();
+            *wish = match (probe.digest(), probe.denials().next()) {
+                (Some(digest), _) if position.image.ends_with(&format!("@{digest}")) => {
+                    unfixable(format!("its tag `{tag}` still points at this digest, so there is no newer build"))
+                }
+                (Some(digest), _) => Wish::Write(format!("{}@{digest}", tagged.image)),
+                (None, Some(finding)) if finding.code == FORBIDDEN_TAG.as_str() => unfixable(format!(
+                    "its tag `{tag}` is forbidden, so no newer build is looked up; use a version tag"
+                )),
+                (None, Some(finding)) => {
+                    unfixable(format!("the digest of its tag `{tag}` is unknown: it {}", reason(finding)))
+                }
+                (None, None) => unfixable(match &judged.messages[..] {
+                    [message, ..] if judged.verdict == Verdict::Failed => message.clone(),
+                    _ => format!("the digest of its tag `{tag}` is unknown"),
+                }),
+            };
+        });
+    }
+}
+
+/// Judges the objects with their new images, and drops the changes that the policy does not accept.
+fn try_out(judge: &Judge, files: &[File], wishes: &mut Wishes) {
+    let wanted = |wish: &Wish, position: &ImagePosition| match wish {
+        Wish::Write(image) => Some(ImageChange::at(position, image)),
+        _ => None,
+    };
+    let candidates = changed_objects(files, wishes, wanted);
+    for (Changed { file, index, .. }, judged) in judge_all(judge, candidates) {
+        for_each_image(files, wishes, file, index, |before, position, wish| {
+            if let Wish::Write(image) = wish {
+                let new = ImagePosition { image: image.clone(), ..position.clone() };
+                if let Err(replacement) = accept(before, position, &judged, &new) {
+                    *wish = replacement;
+                }
+            }
+        });
+    }
+}
+
+/// Checks that a change repairs what the policy reports about an image, and adds no reason to refuse the object.
+fn accept(before: &JudgedObject, old: &ImagePosition, after: &JudgedObject, new: &ImagePosition) -> Result<(), Wish> {
+    if after.verdict == Verdict::Failed {
+        return Err(Wish::Unfixable(after.messages.first().cloned().unwrap_or_default()));
+    }
+    let codes = |judged: &JudgedObject| {
+        let of_object =
+            judged.findings.iter().filter(|finding| finding.site.is_none() && finding.effect == Effect::Deny);
+        of_object.map(|finding| finding.code.clone()).collect::<Vec<_>>()
+    };
+    let known = codes(before);
+    if let Some(code) = codes(after).into_iter().find(|code| !known.contains(code)) {
+        return Err(Wish::Unfixable(format!("with `{}`, the object would be refused [{code}]", new.image)));
+    }
+    let (was, is) = (OfImage::new(before, old), OfImage::new(after, new));
+    let digest = new.image.rsplit('@').next().unwrap_or_default();
+    if !old.image.contains('@') {
+        let added = is.denials().find(|denial| was.denials().all(|known| known.code != denial.code));
+        return match added.or_else(|| is.unpinned()) {
+            Some(finding) => Err(Wish::Unfixable(format!("its tag points at {digest}, which {}", reason(finding)))),
+            None => Ok(()),
+        };
+    }
+    let is_refused = was.denials().next().is_some();
+    let unfixable = |reason| Err(if is_refused { Wish::Unfixable(reason) } else { Wish::Nothing });
+    if let (Some(was), Some(is)) = (was.built(), is.built())
+        && is < was
+    {
+        return unfixable(format!("its tag points at an older build, {digest} of {}", is.format("%Y-%m-%d")));
+    }
+    if let Some(denial) = is.denials().next() {
+        return unfixable(format!("its tag points at {digest}, which is refused, too: it {}", reason(denial)));
+    }
+    let is_better = is_refused || {
+        let codes = |of: OfImage<'_>| of.findings().map(|finding| finding.code.clone()).collect::<Vec<_>>();
+        let (was, is) = (codes(was), codes(is));
+        is.len() < was.len() && is.iter().all(|code| was.contains(code))
+    };
+    if is_better { Ok(()) } else { Err(Wish::Nothing) }
+}
+
+/// Writes the wished images into the texts of the files, and judges these again. Returns whether a file changed.
+fn write(judge: &Judge, files: &mut [File], wishes: &mut Wishes) -> bool {
+    let mut is_changed = false;
+    for (file, wishes) in files.iter_mut().zip(wishes) {
+        let edits = edits(file, wishes);
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
+        rewritable(&file.current.text, &edits, &mut written, &mut failed);
+        for_each_wish(file, wishes, |position, wish| {
+            let failure = failed.iter().find(|(edit, _)| edit.position.span == position.span);
+            if let (Wish::Write(_), Some((_, reason))) = (&*wish, failure) {
+                *wish = Wish::Unfixable(format!("it cannot be changed on its own: {reason}"));
+            }
+        });
+        file.unfixed = Vec::new();
+        list_unfixed(file, wishes);
+        let text = match edit::rewrite(&file.current.text, &written) {
+            Ok(text) if !written.is_empty() => text,
+            _ => continue,
+        };
+        is_changed = true;
+        file.fixed += written.len();
+        let changed = ManifestFile::new(file.current.name.clone(), text);
+        file.objects = match &file.current.path {
+            Some(path) => changed.at(path.clone()).objects(),
+            None => changed.objects(),
+        };
+        file.judged = judge.all(&file.objects);
+        if let Some(object) = file.objects.first() {
+            file.current = Arc::clone(&object.source.file);
+        }
+        file.find_images();
+    }
+    is_changed
+}
+
+/// The edits of a file, one for each scalar. All images that share a scalar must get the same value.
+fn edits(file: &File, wishes: &mut [Vec<Wish>]) -> Vec<ImageEdit> {
+    let mut edits: Vec<ImageEdit> = Vec::new();
+    let mut contested = Vec::new();
+    for_each_wish(file, wishes, |position, wish| {
+        if let Wish::Write(new) = wish
+            && !edits.iter().rev().any(|edit| edit.position.span == position.span)
+        {
+            edits.push(ImageEdit { position: position.clone(), new: new.clone() });
+        }
+    });
+    for_each_wish(file, wishes, |position, wish| {
+        let edit = edits.iter().find(|edit| edit.position.span == position.span);
+        if edit.is_some_and(|edit| *wish != Wish::Write(edit.new.clone())) {
+            contested.push(position.span.clone());
+        }
+    });
+    edits.retain(|edit| !contested.contains(&edit.position.span));
+    for_each_wish(file, wishes, |position, wish| {
+        if matches!(wish, Wish::Write(_)) && contested.contains(&position.span) {
+            let reason =
+                "several containers share it through an anchor, and it would have to change for some of them only";
+            *wish = Wish::Unfixable(reason.to_owned());
+        }
+    });
+    edits
+}
+
+/// Separates the edits that can be made from those that would change other values, too.
+fn rewritable(text: &str, edits: &[ImageEdit], written: &mut Vec<ImageEdit>, failed: &mut Vec<(ImageEdit, String)>) {
+    match edit::rewrite(text, edits) {
+        Ok(_) => written.extend_from_slice(edits),
+        Err(error) => match edits {
+            [edit] => failed.push((edit.clone(), format!("{error:#}"))),
+            _ => {
+                let (first, second) = edits.split_at(edits.len() / 2);
+                rewritable(text, first, written, failed);
+                rewritable(text, second, written, failed);
+            }
+        },
+    }
+}
+
+fn list_unfixed(file: &mut File, wishes: &[Vec<Wish>]) {
+    for (index, wishes) in wishes.iter().enumerate() {
+        for (image, wish) in wishes.iter().enumerate() {
+            let Some(position) = file.images.get(index).and_then(|images| images.get(image)).cloned() else { continue };
+            match wish {
+                Wish::Unfixable(reason) => file.add_unfixed(index, Some(&position), reason.clone(), false),
+                Wish::Exempt => file.add_unfixed(index, Some(&position), "the settings exempt it".to_owned(), true),
+                Wish::Nothing | Wish::LookUp | Wish::Write(_) => {}
+            }
+        }
+    }
+    for index in 0..file.judged.len() {
+        if let Some(reason) = file.unfixable_object(index) {
+            file.add_unfixed(index, None, reason, false);
+        }
+    }
+}
+
+impl File {
+    /// Why an object could not be fixed as a whole.
+    fn unfixable_object(&self, index: usize) -> Option<String> {
+        let judged = self.judged.get(index)?;
+        match judged.verdict {
+            Verdict::Failed if self.is_template() => Some(TEMPLATE.to_owned()),
+            Verdict::Failed => Some(judged.messages.first().cloned().unwrap_or_default()),
+            Verdict::Skipped => None,
+            _ if self.images.is_empty() => {
+                let is_wanted =
+                    judged.verdict == Verdict::Denied || !judged.pinned.is_empty() || !judged.recorded.is_empty();
+                self.obstacle.clone().filter(|_| is_wanted)
+            }
+            // The findings that no image of the text has.
+            _ => {
+                let images = self.images.get(index)?;
+                let mut denials = judged.findings.iter().filter(|finding| finding.effect == Effect::Deny);
+                let is_of_image = |position| OfImage::new(judged, position).denials().collect::<Vec<_>>();
+                let other =
+                    denials.find(|denial| !images.iter().any(|position| is_of_image(position).contains(denial)));
+                other.map(ToString::to_string)
+            }
+        }
+    }
+}
+
+/// An object with other images.
+struct Changed {
+    file: usize,
+    index: usize,
+    object: ManifestObject,
+}
+
+/// The objects with at least one changed image.
+fn changed_objects(
+    files: &[File],
+    wishes: &Wishes,
+    wanted: impl Fn(&Wish, &ImagePosition) -> Option<ImageChange>,
+) -> Vec<Changed> {
+    let mut changed = Vec::new();
+    for (number, (file, wishes)) in files.iter().zip(wishes).enumerate() {
+        for (index, ((object, images), wishes)) in file.objects.iter().zip(&file.images).zip(wishes).enumerate() {
+            let wanted = images.iter().zip(wishes).filter_map(|(position, wish)| wanted(wish, position));
+            let changes: Vec<ImageChange> = wanted.collect();
+            if changes.is_empty() {
+                continue;
+            }
+            let mut object = object.clone();
+            if let Ok(object) = &mut object.object {
+                edit::set_images(object, &changes);
+            }
+            changed.push(Changed { file: number, index, object });
+        }
+    }
+    changed
+}
+
+fn judge_all(judge: &Judge, changed: Vec<Changed>) -> Vec<(Changed, JudgedObject)> {
+    let objects: Vec<ManifestObject> = changed.iter().map(|changed| changed.object.clone()).collect();
+    let judged = if objects.is_empty() { Vec::new() } else { judge.all(&objects) };
+    changed.into_iter().zip(judged).collect()
+}
+
+/// Visits the images of an object, with its verdict.
+fn for_each_image(
+    files: &[File],
+    wishes: &mut Wishes,
+    file: usize,
+    index: usize,
+    mut visit: impl FnMut(&JudgedObject, &ImagePosition, &mut Wish),
+) {
+    let (Some(file), Some(wishes)) = (files.get(file), wishes.get_mut(file).and_then(|wishes| wishes.get_mut(index)))
+    else {
+        return;
+    };
+    if let (Some(judged), Some(images)) = (file.judged.get(index), file.images.get(index)) {
+        images.iter().zip(wishes).for_each(|(position, wish)| visit(judged, position, wish));
+    }
+}
+
+/// Visits the images of all objects of a file.
+fn for_each_wish(file: &File, wishes: &mut [Vec<Wish>], mut visit: impl FnMut(&ImagePosition, &mut Wish)) {
+    for (images, wishes) in file.images.iter().zip(wishes) {
+        images.iter().zip(wishes).for_each(|(position, wish)| visit(position, wish));
+    }
+}
+
+/// The image without its digest, as it is written.
+fn name_and_tag(image: &str) -> &str {
+    image.split_once('@').map_or(image, |(tagged, _)| tagged)
+}
+
+/// Whether a key of an annotation is a record.
+fn is_record(key: &str) -> bool {
+    [record_keys::CONTAINER, record_keys::VOLUME, record_keys::OTHER_CONTAINER]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+}
+
+fn remove_records(object: &mut Value) {
+    match object {
+        Value::Object(fields) => {
+            if let Some(Value::Object(annotations)) = fields.get_mut("annotations") {
+                annotations.retain(|key, _| !is_record(key));
+            }
+            fields.values_mut().for_each(remove_records);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_records),
+        _ => {}
+    }
+}
+
+/// Whether an annotation of the object is the record of a container or volume.
+fn has_record(object: &ManifestObject, position: &ImagePosition) -> bool {
+    fn is_in(value: &Value, position: &ImagePosition) -> bool {
+        let is_own = |key: &str| is_record(key) && key.rsplit('/').next() == Some(&position.name);
+        match value {
+            Value::Object(fields) => fields.iter().any(|(key, value)| match value {
+                Value::Object(annotations) if key == "annotations" => annotations.keys().any(|key| is_own(key)),
+                value => is_in(value, position),
+            }),
+            Value::Array(items) => items.iter().any(|item| is_in(item, position)),
+            _ => false,
+        }
+    }
+    object.object.as_ref().is_ok_and(|object| is_in(object, position))
+}
