@@ -267,7 +267,7 @@ EOF
   cp list.yaml before-list.yaml
   check --fix --yes env.yaml list.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" "env.yaml:6:24: container \`a\` of Pod default/a: image \`$REPO:1\`: it cannot be changed on its own: other values of the file would change with it"
+  assert_contains "$stderr" "env.yaml:6:22: container \`a\` of Pod default/a: image \`$REPO:1\`: it cannot be changed on its own: other values of the file would change with it"
   assert_contains "$stderr" "several containers share it through an anchor"
   cmp env.yaml before.yaml
   cmp list.yaml before-list.yaml
@@ -282,7 +282,7 @@ EOF
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "helm.yaml:1: it is a template"
   assert_contains "$stderr" "broken.yaml:1: Pod default/a: another document of the file is invalid"
-  assert_contains "$stderr" "broken.yaml:8: invalid YAML"
+  assert_contains "$stderr" "broken.yaml:9: invalid YAML"
   assert_contains "$stderr" "fixed 0 images in 0 files; 3 could not be fixed"
   cmp broken.yaml before.yaml
   run --separate-stderr bash -c '"$0" check --fix --yes --settings-json "$1" --insecure-registry "$2" - < <(sed /---/,\$d broken.yaml)' \
@@ -351,13 +351,13 @@ on_terminal() {
 @test "on a terminal it asks, and the diff cannot control the terminal" {
   command -v script > /dev/null || skip "needs script(1)"
   push 1 "$FRESH" > digest
-  { pod a "$REPO:1"; printf '# \e]0;title\a\n'; } > a.yaml
+  { pod a "$REPO:1"; printf -- '---\n# \e]0;title\a\n'; } > a.yaml
   cp a.yaml before.yaml
   on_terminal n
   [ "$status" -eq 1 ]
   assert_contains "$output" "Write 1 image in 1 file? [y/N]"
   assert_contains "$output" "nothing was written"
-  assert_contains "$output" '\u{1b}]0;title\u{7}'
+  assert_contains "$output" '# \u{1b}]0;title\u{7}'
   [[ "$output" != *$'\e]0;'* ]]
   cmp a.yaml before.yaml
   on_terminal ""

@@ -395,10 +395,10 @@ fn write(judge: &Judge, files: &mut [File], wishes: &mut Wishes) -> bool {
         });
         file.unfixed = Vec::new();
         list_unfixed(file, wishes);
-        let text = match edit::rewrite(&file.current.text, &written) {
-            Ok(text) if !written.is_empty() => text,
-            _ => continue,
-        };
+        if written.is_empty() {
+            continue;
+        }
+        let Ok(text) = edit::rewrite(&file.current.text, &written) else { continue };
         is_changed = true;
         file.fixed += written.len();
         let changed = ManifestFile::new(file.current.name.clone(), text);
@@ -445,6 +445,9 @@ fn edits(file: &File, wishes: &mut [Vec<Wish>]) -> Vec<ImageEdit> {
 
 /// Separates the edits that can be made from those that would change other values, too.
 fn rewritable(text: &str, edits: &[ImageEdit], written: &mut Vec<ImageEdit>, failed: &mut Vec<(ImageEdit, String)>) {
+    if edits.is_empty() {
+        return;
+    }
     match edit::rewrite(text, edits) {
         Ok(_) => written.extend_from_slice(edits),
         Err(error) => match edits {
