@@ -33,7 +33,7 @@ pub(super) struct FixOptions {
     #[arg(short, long, requires = "fix", conflicts_with = "dry_run")]
     yes: bool,
     /// Only print the diff of the fixes to standard output; the exit code is that of the fixed manifests
-    #[arg(long, requires = "fix", conflicts_with = "output")]
+    #[arg(long, requires = "fix", conflicts_with = "outputs")]
     pub(super) dry_run: bool,
 }
 
