@@ -182,10 +182,6 @@ impl File {
         };
     }
 
-    fn is_template(&self) -> bool {
-        self.current.text.contains("{{")
-    }
-
     fn add_unfixed(&mut self, object: usize, position: Option<&ImagePosition>, reason: String, is_exempt: bool) {
         let Some(judged) = self.judged.get(object) else { return };
         let place = match position {
@@ -195,9 +191,9 @@ impl File {
                 format!("{}:{line}:{column}", self.current.name)
             }
         };
-        let object = judged.object.as_ref();
+        let object = judged.object.as_ref().map(ToString::to_string);
         let subject = match position {
-            None => object.map(ToString::to_string),
+            None => object,
             Some(ImagePosition { field, name, image, .. }) => {
                 let of = object.map_or_else(String::new, |object| format!(" of {object}"));
                 Some(format!("{} `{name}`{of}: image `{image}`", field.noun))
@@ -242,8 +238,8 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
         if of_image.is_exempt() {
             return Wish::Exempt;
         }
-        if of_image.recorded().is_some() && has_record(object, position) || of_image.is_judged_by_record() && is_refused
-        {
+        let is_by_record = of_image.recorded().is_some() || is_refused && of_image.is_judged_by_record();
+        if is_by_record && has_record(object, position) {
             return Wish::Unfixable(
                 "its digest is in the record, an annotation of the pod template, and only image values are changed; delete \
                  the annotation"
@@ -273,7 +269,7 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
     }
 }
 
-const TEMPLATE: &str = "it is a template, as of Helm; change the values that it is rendered with";
+const TEMPLATE: &str = "it is part of a template, for example of Helm; change the values that it is rendered with";
 
 /// Looks up the digests of tags: judges the objects as if these images had no digest.
 fn look_up(judge: &Judge, files: &[File], wishes: &mut Wishes) {
@@ -341,7 +337,7 @@ fn try_out(judge: &Judge, files: &[File], wishes: &mut Wishes) {
 
 /// Checks that a change repairs what the policy reports about an image, and adds no reason to refuse the object.
 fn accept(before: &JudgedObject, old: &ImagePosition, after: &JudgedObject, new: &ImagePosition) -> Result<(), Wish> {
-    if after.verdict == Verdict::Failed {
+    if after.verdict == Verdict::Failed && after.findings.is_empty() {
         return Err(Wish::Unfixable(after.messages.first().cloned().unwrap_or_default()));
     }
     let codes = |judged: &JudgedObject| {
@@ -484,12 +480,17 @@ impl File {
     fn unfixable_object(&self, index: usize) -> Option<String> {
         let judged = self.judged.get(index)?;
         match judged.verdict {
-            Verdict::Failed if self.is_template() => Some(TEMPLATE.to_owned()),
-            Verdict::Failed => Some(judged.messages.first().cloned().unwrap_or_default()),
+            Verdict::Failed if judged.findings.is_empty() => {
+                let message = judged.messages.first().cloned().unwrap_or_default();
+                let is_unrendered = self.current.text.contains("{{") && !message.contains("templates");
+                let advice = if is_unrendered { "; if it is a Helm template, change its values" } else { "" };
+                Some(message + advice)
+            }
             Verdict::Skipped => None,
             _ if self.images.is_empty() => {
-                let is_wanted =
-                    judged.verdict == Verdict::Denied || !judged.pinned.is_empty() || !judged.recorded.is_empty();
+                let is_wanted = matches!(judged.verdict, Verdict::Denied | Verdict::Failed)
+                    || !judged.pinned.is_empty()
+                    || !judged.recorded.is_empty();
                 self.obstacle.clone().filter(|_| is_wanted)
             }
             // The findings that no image of the text has.
