@@ -2,5 +2,11 @@
 
 pub mod annotate;
 pub mod check;
+pub mod completions;
+pub mod explain;
+pub mod init;
+pub mod man;
 pub mod run;
 pub mod schedule;
+pub mod test;
+pub mod validate;
