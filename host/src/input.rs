@@ -70,6 +70,10 @@ pub struct ManifestFile {
     /// The text. Empty if the file cannot be read.
     pub text: String,
     nodes: OnceLock<Option<Vec<Node>>>,
+    /// The images of each object.
+    images: OnceLock<Vec<Vec<ImagePosition>>>,
+    /// The bytes at which lines begin.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl InputOptions {
@@ -227,7 +231,8 @@ impl ManifestFile {
     /// A manifest with this text.
     #[must_use]
     pub fn new(name: String, text: String) -> Self {
-        Self { name, path: None, text, nodes: OnceLock::new() }
+        let (nodes, images, lines) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { name, path: None, text, nodes, images, lines }
     }
 
     /// The manifest at a path.
@@ -254,6 +259,14 @@ impl ManifestFile {
     fn nodes(&self) -> Option<&[Node]> {
         self.nodes.get_or_init(|| nodes::objects(&self.text).ok()).as_deref()
     }
+
+    /// The line of a byte, counted from 1, and the byte at which that line begins.
+    pub(crate) fn line_of(&self, byte: usize) -> (usize, usize) {
+        let begin = self.text.match_indices('\n').map(|(end, _)| end + 1);
+        let lines = self.lines.get_or_init(|| std::iter::once(0).chain(begin).collect());
+        let line = lines.partition_point(|begin| *begin <= byte);
+        (line, lines.get(line.saturating_sub(1)).copied().unwrap_or_default())
+    }
 }
 
 impl Source {
@@ -267,12 +280,14 @@ impl Source {
     #[must_use]
     pub fn object_line(&self) -> usize {
         let node = self.file.nodes().and_then(|objects| objects.get(self.index));
-        node.map_or_else(|| self.line(), |node| nodes::line_and_column(&self.file.text, node.span.start).0)
+        node.map_or_else(|| self.line(), |node| self.file.line_of(node.span.start).0)
     }
 
     /// The images of the object with their positions. Empty if another document of the file is invalid.
     pub fn images(&self) -> Vec<ImagePosition> {
-        self.file.nodes().map(|objects| nodes::images(objects, self.index)).unwrap_or_default()
+        let images =
+            self.file.images.get_or_init(|| self.file.nodes().map(nodes::images_by_object).unwrap_or_default());
+        images.get(self.index).cloned().unwrap_or_default()
     }
 }
 

@@ -63,11 +63,19 @@ pub(crate) fn text_width() -> usize {
     usize::from(width.min(*RANGE.end()))
 }
 
+/// Characters that change the direction or the lines of the text around them, although they are not control characters.
+fn changes_layout(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// Escapes the control characters of a text from a manifest or report, since they would control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || changes_layout(character) {
             printable.extend(character.escape_default());
         } else {
             printable.push(character);
@@ -99,5 +107,6 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(printable("é a\u{1b}[31m\n"), r"é a\u{1b}[31m\n");
+        assert_eq!(printable("a\u{202e}b\u{2028}"), r"a\u{202e}b\u{2028}");
     }
 }

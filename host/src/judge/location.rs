@@ -1,8 +1,8 @@
 //! Where in its manifest a finding is.
 
 use super::verdict::{Finding, JudgedObject};
-use crate::input::Source;
-use crate::manifest::nodes::{ImagePosition, line_and_column};
+use crate::input::ManifestFile;
+use crate::manifest::nodes::ImagePosition;
 
 /// A position in a manifest. Lines and columns are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +25,20 @@ pub struct Region {
 }
 
 impl Position {
-    fn of_byte(text: &str, byte: usize) -> Self {
-        let (line, column) = line_and_column(text, byte);
-        let before = text.get(..byte).unwrap_or(text);
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let before = before.get(start..).unwrap_or_default().trim_start_matches('\u{feff}');
-        Self { line, column, utf16_column: before.encode_utf16().count() + 1 }
+    fn of_byte(file: &ManifestFile, byte: usize) -> Self {
+        let (line, start) = file.line_of(byte);
+        let before = file.text.get(start..byte).unwrap_or_default().trim_start_matches('\u{feff}');
+        Self { line, column: before.chars().count() + 1, utf16_column: before.encode_utf16().count() + 1 }
     }
 }
 
 impl Region {
-    fn of_image(text: &str, image: &ImagePosition) -> Self {
+    fn of_image(file: &ManifestFile, image: &ImagePosition) -> Self {
         // A block scalar ends with its line.
-        let length = text.get(image.span.clone()).unwrap_or_default().trim_end().len();
+        let length = file.text.get(image.span.clone()).unwrap_or_default().trim_end().len();
         Self {
-            start: Position::of_byte(text, image.span.start),
-            end: Position::of_byte(text, image.span.start + length),
+            start: Position::of_byte(file, image.span.start),
+            end: Position::of_byte(file, image.span.start + length),
         }
     }
 }
@@ -52,9 +50,8 @@ pub fn regions(object: &JudgedObject) -> Vec<Option<Region>> {
     if object.findings.iter().all(|finding| finding.site.is_none()) {
         return vec![None; object.findings.len()];
     }
-    let Source { file, .. } = &object.source;
     let images = object.source.images();
-    let region = |finding| position(finding, &images).map(|image| Region::of_image(&file.text, image));
+    let region = |finding| position(finding, &images).map(|image| Region::of_image(&object.source.file, image));
     object.findings.iter().map(region).collect()
 }
 

@@ -211,29 +211,25 @@ pub struct ImagePosition {
 /// The most nodes to visit when images are searched: aliases can make a small manifest expand to a huge one.
 const MAX_VISITED: usize = 200_000;
 
+/// The most nodes to visit for all objects of a manifest. Its later objects then have no images.
+const MAX_VISITED_IN_ALL: usize = 20 * MAX_VISITED;
+
 /// The most levels of nesting, as the reader of YAML allows.
 const MAX_DEPTH: usize = 128;
 
-/// The images of one of the objects of a manifest, in the order of the text. Custom kinds may have them anywhere.
-pub fn images(objects: &[Node], object: usize) -> Vec<ImagePosition> {
+/// The images of each of the objects of a manifest, in the order of the text. Custom kinds may have them anywhere.
+pub fn images_by_object(objects: &[Node]) -> Vec<Vec<ImagePosition>> {
     let mut search = ImageSearch { anchors: Vec::new(), visited: 0, found: Vec::new() };
     for object in objects {
         search.add_anchors(object);
     }
-    if let Some(object) = objects.get(object) {
-        search.visit(object, 0);
-    }
-    search.found
-}
-
-/// The images of each of the objects of a manifest, in the order of the objects.
-pub(super) fn images_by_object(objects: &[Node]) -> Vec<Vec<ImagePosition>> {
-    let mut search = ImageSearch { anchors: Vec::new(), visited: 0, found: Vec::new() };
-    for object in objects {
-        search.add_anchors(object);
-    }
+    let mut visited = 0;
     let images = objects.iter().map(|object| {
-        search.visit(object, 0);
+        if visited <= MAX_VISITED_IN_ALL {
+            search.visited = 0;
+            search.visit(object, 0);
+            visited += search.visited;
+        }
         std::mem::take(&mut search.found)
     });
     images.collect()
@@ -326,12 +322,12 @@ impl<'a> ImageSearch<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{images, line_and_column, objects};
+    use super::{images_by_object, line_and_column, objects};
 
     /// The images of an object, each as noun, name, image, line and column.
     fn found(text: &str, object: usize) -> Vec<String> {
         let nodes = objects(text).unwrap();
-        let found = images(&nodes, object).into_iter().map(|image| {
+        let found = images_by_object(&nodes).remove(object).into_iter().map(|image| {
             let (line, column) = line_and_column(text, image.span.start);
             format!("{} {} {} {line}:{column}", image.field.noun, image.name, image.image)
         });
