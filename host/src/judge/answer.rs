@@ -111,6 +111,8 @@ impl Answer {
                 known.policies.extend(policy.cloned());
                 if known.effect < finding.effect {
                     (known.effect, known.passed) = (finding.effect, finding.passed);
+                } else if finding.passed.is_none() {
+                    known.passed = None;
                 }
             }
             None => self.findings.push(Finding { policies: policy.cloned().into_iter().collect(), ..finding }),

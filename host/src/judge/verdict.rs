@@ -187,7 +187,8 @@ impl Finding {
     #[must_use]
     pub fn statement(&self) -> String {
         let monitor = if self.passed.as_deref() == Some(MONITOR) { " (monitor)" } else { "" };
-        let policies = if self.policies.is_empty() { "" } else { &format!("{}{monitor}: ", self.policies.join(", ")) };
+        let names: Vec<_> = self.policies.iter().map(|policy| format!("{policy}{monitor}")).collect();
+        let policies = if names.is_empty() { String::new() } else { names.join(", ") + ": " };
         match (&self.site, &self.image) {
             (Some(site), Some(image)) => format!("{policies}{site}: image `{image}` {}", self.text),
             _ => format!("{policies}{}", self.text),
