@@ -4,3 +4,4 @@ pub mod annotate;
 pub mod check;
 pub mod run;
 pub mod schedule;
+pub mod validate;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use container_patch::commands::{annotate, check, run, schedule};
+use container_patch::commands::{annotate, check, run, schedule, validate};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -21,6 +21,7 @@ enum Command {
     Check(check::Options),
     Run(run::Options),
     Schedule(schedule::Options),
+    Validate(validate::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +40,6 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Check(options) => check::exec(options),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
+        Command::Validate(options) => validate::exec(options),
     }
 }

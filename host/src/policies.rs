@@ -254,6 +254,11 @@ fn kind(object: &Value) -> Option<Kind> {
     }
 }
 
+/// The name of a policy; that of an AdmissionPolicy begins with its namespace. `None` for other objects.
+pub(crate) fn policy_name(object: &Value) -> Option<String> {
+    matches!(kind(object), Some(Kind::Policy { .. })).then(|| name(object))
+}
+
 fn name(object: &Value) -> String {
     let name = object["metadata"]["name"].as_str().unwrap_or("(no name)");
     match kind(object) {

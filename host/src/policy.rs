@@ -46,6 +46,15 @@ struct Metadata {
     context_aware_resources: Vec<ContextAwareResource>,
 }
 
+/// What the policy says about its settings.
+#[derive(Debug)]
+pub struct SettingsReport {
+    /// Whether they are valid.
+    pub valid: bool,
+    /// The warnings about valid settings, or the problems of invalid ones, each with the path of its value.
+    pub lines: Vec<String>,
+}
+
 impl Policy {
     /// The policy in this binary.
     ///
@@ -121,6 +130,17 @@ impl Policy {
         capabilities: &Arc<dyn Capabilities>,
         allowed: &AllowedResources,
     ) -> Result<Vec<u8>> {
+        self.call_with_log(function, payload, capabilities, allowed, print_log)
+    }
+
+    fn call_with_log(
+        &self,
+        function: &str,
+        payload: &[u8],
+        capabilities: &Arc<dyn Capabilities>,
+        allowed: &AllowedResources,
+        log: fn(&[u8]),
+    ) -> Result<Vec<u8>> {
         let (capabilities, allowed, clock) = (Arc::clone(capabilities), allowed.clone(), self.clock.clone());
         let callback = move |_: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
             if binding != "kubewarden" {
@@ -140,21 +160,37 @@ impl Policy {
         answer.map_err(|error| if Interrupted::is_in(&error) { Interrupted.into() } else { error.into() })
     }
 
+    /// Asks the policy about its settings, and prints nothing.
+    ///
+    /// # Errors
+    /// When the policy does not answer, or its answer is invalid.
+    pub fn check_settings(&self, settings: &Value) -> Result<SettingsReport> {
+        // The policy also logs the warnings of its answer.
+        self.ask_about_settings(settings, |_| {})
+    }
+
+    fn ask_about_settings(&self, settings: &Value, log: fn(&[u8])) -> Result<SettingsReport> {
+        let nothing: Arc<dyn Capabilities> = Arc::new(crate::capabilities::Nothing);
+        let payload = serde_json::to_vec(settings)?;
+        let response =
+            self.call_with_log("validate_settings", &payload, &nothing, &AllowedResources::default(), log)?;
+        let response: SettingsValidationResponse =
+            serde_json::from_slice(&response).context("invalid answer of the policy about its settings")?;
+        let message = response.message.unwrap_or_default();
+        let lines = message.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+        Ok(SettingsReport { valid: response.valid, lines: lines.collect() })
+    }
+
     /// Asks the policy about its settings. Its warnings about valid settings are printed to standard error.
     ///
     /// # Errors
     /// With the policy's message about invalid settings.
     pub fn validate_settings(&self, settings: &Value) -> Result<()> {
-        let nothing: Arc<dyn Capabilities> = Arc::new(crate::capabilities::Nothing);
-        let payload = serde_json::to_vec(settings)?;
-        let response = self.call("validate_settings", &payload, &nothing, &AllowedResources::default())?;
-        let response: SettingsValidationResponse =
-            serde_json::from_slice(&response).context("invalid answer of the policy about its settings")?;
-        if !response.valid {
-            bail!("{}", response.message.unwrap_or_else(|| "the policy gives no reason".to_owned()));
-        }
-        for warning in response.message.iter().flat_map(|message| message.lines()).filter(|line| !line.is_empty()) {
-            print_once(&format!("Warning: settings: {warning}"));
+        let SettingsReport { valid, lines } = self.ask_about_settings(settings, print_log)?;
+        match (valid, lines.is_empty()) {
+            (true, _) => lines.iter().for_each(|line| print_once(&format!("Warning: settings: {line}"))),
+            (false, true) => bail!("the policy gives no reason"),
+            (false, false) => bail!("{}", lines.join("\n")),
         }
         Ok(())
     }
@@ -178,7 +214,7 @@ impl Policy {
 }
 
 /// Prints a warning or error from the log of a policy.
-fn log(payload: &[u8]) {
+fn print_log(payload: &[u8]) {
     #[derive(Deserialize)]
     struct Event {
         level: String,

@@ -45,6 +45,37 @@ pub struct KwctlSettingsOptions {
 }
 
 impl SettingsOptions {
+    /// The settings or policies in files and folders.
+    pub(crate) fn of_paths(paths: Vec<PathBuf>) -> Self {
+        Self { settings_path: paths, ..Self::default() }
+    }
+
+    /// The files that have the settings, with those in folders.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in &self.settings_path {
+            match path.is_dir() {
+                true => files.extend(files_in(path)?),
+                false => files.push(path.clone()),
+            }
+        }
+        Ok(files)
+    }
+
+    /// The configuration file, if it has the settings.
+    pub(crate) fn configuration(&self) -> Option<&Path> {
+        let is_given = !self.settings_path.is_empty() || self.settings_json.is_some();
+        self.settings_of_configuration.as_deref().filter(|_| !is_given)
+    }
+
+    /// Where settings come from that are in no file.
+    pub(crate) fn source(&self) -> &'static str {
+        if self.settings_json.is_some() { "--settings-json" } else { "the default settings" }
+    }
+
     /// Reads the settings, or the policies that contain them. Without a flag the settings are empty.
     ///
     /// # Errors
