@@ -2,6 +2,7 @@
 
 pub mod annotate;
 pub mod check;
+pub mod explain;
 pub mod run;
 pub mod schedule;
 pub mod validate;

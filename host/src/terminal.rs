@@ -53,6 +53,16 @@ pub(crate) fn can_show_progress() -> bool {
     !is_dumb(|name| std::env::var(name).ok())
 }
 
+/// The width for text on standard output: that of the terminal, if it has a plausible one.
+pub(crate) fn text_width() -> usize {
+    const RANGE: std::ops::RangeInclusive<u16> = 40..=100;
+    const DEFAULT: u16 = 100;
+    let width = std::io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten();
+    // Longer lines are hard to read. Some terminals report a width of 0.
+    let width = width.filter(|width| width >= RANGE.start()).unwrap_or(DEFAULT);
+    usize::from(width.min(*RANGE.end()))
+}
+
 /// Escapes the control characters of a text from a manifest or report, since they would control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());

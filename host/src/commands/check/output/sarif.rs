@@ -8,15 +8,13 @@ use serde_json::{Map, Value, json};
 use super::fingerprint::Fingerprints;
 use super::json::pretty;
 use super::{Checked, CheckedObject, paths};
+use crate::commands::explain::PAGES;
 use crate::judge::location::Region;
 use crate::judge::verdict::{Effect, Finding, Reason, Verdict};
 use crate::terminal::printable;
 
 /// The documentation of the policy.
 pub(super) const REPOSITORY: &str = "https://github.com/container-patch/container-patch-policy";
-
-/// The pages of `docs/` about finding codes: each code with its page.
-const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 /// The key of our fingerprints. The number changes if they are made in another way. GitHub's action computes a fingerprint of
 /// its own for `primaryLocationLineHash`, and warns about any other.

@@ -1,0 +1,139 @@
+//! `container-patch explain`: the page of a finding code, in the terminal.
+
+mod markdown;
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use container_patch_policy::config::read::nearest;
+use container_patch_policy::enforcement::codes;
+
+use crate::stdout;
+use crate::terminal::{Style, printable, text_width};
+
+/// The pages of `docs/` about finding codes: each code with its page.
+pub(crate) const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// Explain the code of a finding: what it means and what to do
+///
+/// Without a code, all codes are listed.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Code at the end of a message, such as stale-image
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+}
+
+/// Prints the page of a code, or the list of all codes.
+///
+/// # Errors
+/// When the code is unknown.
+pub fn exec(options: &Options) -> Result<()> {
+    let style = Style::of_stdout();
+    stdout::print(&match &options.code {
+        Some(code) => markdown::render(page(code)?, text_width(), style.color),
+        None => list(style.color),
+    })
+}
+
+/// The page of a code. Messages show the code in brackets, which may be copied with it.
+fn page(code: &str) -> Result<&'static str> {
+    let wanted = code.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    PAGES.iter().find(|(known, _)| *known == wanted).map(|(_, page)| *page).ok_or_else(|| unknown(code, &wanted))
+}
+
+fn unknown(code: &str, wanted: &str) -> anyhow::Error {
+    let known: Vec<&str> = PAGES.iter().map(|(code, _)| *code).collect();
+    let code = printable(code);
+    match nearest(wanted, &known) {
+        Some(nearest) => anyhow!("unknown code `{code}`; did you mean `{nearest}`?"),
+        None => anyhow!("unknown code `{code}`; `container-patch explain` lists all codes"),
+    }
+}
+
+/// All codes, each with its description.
+fn list(color: bool) -> String {
+    let codes = codes::described();
+    let width = codes.iter().map(|(code, _)| code.as_str().len()).max().unwrap_or_default();
+    let (bold, reset) = if color { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    let mut text = String::new();
+    for (code, about) in codes {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{bold}{:width$}{reset}  {about}", code.as_str());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use container_patch_policy::enforcement::codes;
+
+    use super::{PAGES, list, markdown, page};
+
+    #[test]
+    fn every_code_has_a_page_in_the_binary() {
+        let mut codes: Vec<_> = codes::all().into_iter().map(|code| code.as_str()).collect();
+        codes.sort_unstable();
+        assert_eq!(PAGES.iter().map(|(code, _)| *code).collect::<Vec<_>>(), codes);
+    }
+
+    #[test]
+    fn the_pages_in_the_binary_are_those_of_the_documentation() {
+        for (code, page) in PAGES {
+            let file = format!("{}/../docs/{code}.md", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(*page, std::fs::read_to_string(file).unwrap(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_in_brackets_and_in_upper_case() {
+        assert_eq!(page("[Stale-Image]").unwrap(), page("stale-image").unwrap());
+    }
+
+    #[test]
+    fn an_unknown_code_is_an_error_with_the_nearest_one() {
+        let error = |code: &str| page(code).unwrap_err().to_string();
+        assert_eq!(error("stale-imag"), "unknown code `stale-imag`; did you mean `stale-image`?");
+        assert_eq!(error("xyz\u{1b}"), r"unknown code `xyz\u{1b}`; `container-patch explain` lists all codes");
+    }
+
+    #[test]
+    fn every_code_is_listed_with_its_description() {
+        let text = list(false);
+        assert_eq!(text.lines().count(), PAGES.len());
+        assert!(text.contains("stale-image           An image that is past its deadline.\n"), "{text}");
+    }
+
+    /// The words of a page, without the characters that Markdown uses and the targets of links.
+    fn words(text: &str) -> Vec<String> {
+        let link = regex::Regex::new(r"\]\([^)]*\)").unwrap();
+        let text = link.replace_all(text, "");
+        let fence = regex::Regex::new("(?m)^```.*$").unwrap();
+        let text = fence.replace_all(&text, "");
+        let bare = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        bare.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn no_word_of_a_page_is_lost() {
+        let target = regex::Regex::new(r" \([^ )]*\.md[^ )]*\)| \(https:[^ )]*\)").unwrap();
+        for (code, page) in PAGES {
+            let rendered = markdown::render(page, 100_000, false);
+            let rendered = target.replace_all(&rendered, "");
+            assert_eq!(words(&rendered).join(" "), words(page).join(" "), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_page_fits_the_terminal() {
+        for (code, page) in PAGES {
+            let rendered = markdown::render(page, 60, false);
+            // Code is not wrapped, and a word can be longer than a line.
+            let wrapped = rendered.lines().filter(|line| !line.starts_with("    ") && line.trim().contains(' '));
+            for line in wrapped {
+                assert!(line.chars().count() <= 60 || line.split(' ').any(|word| word.len() > 40), "{code}: {line}");
+            }
+        }
+    }
+}
