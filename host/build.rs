@@ -1,5 +1,5 @@
 //! Builds the policy module that the binary carries, so that the two are always of one state of the source. Embeds the pages of
-//! the finding codes.
+//! the finding codes and the presets.
 
 use std::env;
 use std::fmt::Write as _;
@@ -17,6 +17,7 @@ fn main() {
 
     // The page of a code has the code as its title.
     embed(&root.join("docs"), "md", "pages.rs", |name, text| text.lines().next() == Some(&format!("# {name}")));
+    embed(&root.join("examples").join("presets"), "yaml", "presets.rs", |_, _| true);
 
     // A folder of its own: the build that is under way holds the lock of the usual one.
     let target_dir = root.join("target").join("module");

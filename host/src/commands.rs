@@ -3,6 +3,7 @@
 pub mod annotate;
 pub mod check;
 pub mod explain;
+pub mod init;
 pub mod run;
 pub mod schedule;
 pub mod validate;

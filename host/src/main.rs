@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use container_patch::commands::{annotate, check, explain, run, schedule, validate};
+use container_patch::commands::{annotate, check, explain, init, run, schedule, validate};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -20,6 +20,7 @@ enum Command {
     Annotate(annotate::Options),
     Check(check::Options),
     Explain(explain::Options),
+    Init(init::Options),
     Run(run::Options),
     Schedule(schedule::Options),
     Validate(validate::Options),
@@ -40,6 +41,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Annotate(options) => annotate::exec(options).map(done),
         Command::Check(options) => check::exec(options),
         Command::Explain(options) => explain::exec(options).map(done),
+        Command::Init(options) => init::exec(options).map(done),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
         Command::Validate(options) => validate::exec(options),
