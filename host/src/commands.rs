@@ -6,4 +6,5 @@ pub mod explain;
 pub mod init;
 pub mod run;
 pub mod schedule;
+pub mod test;
 pub mod validate;

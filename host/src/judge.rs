@@ -39,6 +39,9 @@ const OBJECTS: usize = 128;
 /// The number of objects whose evaluation is started while no other one waits.
 const EVALUATIONS: u16 = 8;
 
+/// The seconds of computing for one object: the default timeout of webhooks in an API server.
+pub(crate) const DEFAULT_TIMEOUT: u64 = 10;
+
 /// How objects are judged.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -67,8 +70,7 @@ pub struct JudgeOptions {
     policy: Option<PathBuf>,
     /// Seconds of computing after which the evaluation of an object is interrupted, without the time that the policy
     /// waits for registries and the cluster
-    // 10 s is the default timeout of webhooks in an API server.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=600))]
     policy_timeout: u64,
     /// Disable policy timeout protection
     #[arg(long, conflicts_with = "policy_timeout")]
@@ -80,7 +82,7 @@ pub struct JudgeOptions {
 
 /// Judges objects with the module, its settings, and the answers of registries and of a cluster.
 pub struct Judge {
-    policy: Policy,
+    policy: Arc<Policy>,
     /// The resources that the module declares in its metadata. Settings without a policy are judged as in a cluster that grants them.
     declared: AllowedResources,
     policies: Policies,
@@ -106,22 +108,14 @@ impl Judge {
     /// When the policy or its settings cannot be read, or are invalid.
     pub fn open(options: &JudgeOptions) -> Result<Self> {
         let mut policies = options.settings.policies()?;
-        if let Some(at) = options.at {
-            policies.settings_mut().for_each(|settings| at.set(settings));
-        }
         let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Computing(options.policy_timeout));
         let clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
-        for (name, settings) in policies.settings() {
-            match (policy.validate_settings(settings), name) {
-                (Err(error), Some(name)) => return Err(error.context(format!("policy {name}"))),
-                (valid, _) => valid?,
-            }
-        }
+        prepare(&mut policies, options.at, &policy)?;
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
         let evaluations = Arc::new(Slots::new(EVALUATIONS));
         Ok(Self {
             declared: policy.declared_resources(),
-            policy,
+            policy: Arc::new(policy),
             policies,
             namespaces: RwLock::default(),
             at: options.at,
@@ -140,6 +134,36 @@ impl Judge {
     #[must_use]
     pub fn without_progress(self) -> Self {
         Self { progress: false, ..self }
+    }
+
+    /// Judges with a module that is loaded, and with answers that do not come from live registries. The caller starts the clock.
+    ///
+    /// # Errors
+    /// When the settings are invalid.
+    pub fn with_answers(
+        policy: &Arc<Policy>,
+        mut policies: Policies,
+        at: Option<At>,
+        namespace: String,
+        capabilities: &Arc<dyn Capabilities>,
+    ) -> Result<Self> {
+        prepare(&mut policies, at, policy)?;
+        let evaluations = Arc::new(Slots::new(EVALUATIONS));
+        Ok(Self {
+            declared: policy.declared_resources(),
+            policy: Arc::clone(policy),
+            policies,
+            namespaces: RwLock::default(),
+            at,
+            namespace,
+            session: Session::Live(Arc::clone(capabilities)),
+            capabilities: Arc::new(Lending::new(Arc::clone(capabilities), Arc::clone(&evaluations))),
+            parallel: 1,
+            progress: false,
+            evaluations,
+            policy_timeout: DEFAULT_TIMEOUT,
+            _clock: None,
+        })
     }
 
     /// Ends the session: writes its recorded file, or prints the mismatches of a replay.
@@ -319,4 +343,18 @@ impl Judge {
              and `timeoutEvalSeconds` of the policy in a cluster (default: 2 s)"
         )
     }
+}
+
+/// Sets the time in the settings of policies, and checks them.
+fn prepare(policies: &mut Policies, at: Option<At>, policy: &Policy) -> Result<()> {
+    if let Some(at) = at {
+        policies.settings_mut().for_each(|settings| at.set(settings));
+    }
+    for (name, settings) in policies.settings() {
+        match (policy.validate_settings(settings), name) {
+            (Err(error), Some(name)) => return Err(error.context(format!("policy {name}"))),
+            (valid, _) => valid?,
+        }
+    }
+    Ok(())
 }

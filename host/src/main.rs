@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use container_patch::commands::{annotate, check, explain, init, run, schedule, validate};
+use container_patch::commands::{annotate, check, explain, init, run, schedule, test, validate};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -23,6 +23,7 @@ enum Command {
     Init(init::Options),
     Run(run::Options),
     Schedule(schedule::Options),
+    Test(test::Options),
     Validate(validate::Options),
 }
 
@@ -44,6 +45,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Init(options) => init::exec(options).map(done),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
+        Command::Test(options) => test::exec(options),
         Command::Validate(options) => validate::exec(options),
     }
 }

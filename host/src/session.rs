@@ -11,7 +11,7 @@
 //!     payload: '{"digest":"sha256:…"}'
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -126,9 +126,7 @@ impl Replay {
     /// # Errors
     /// When the file cannot be read, or is invalid; then with the number of the exchange.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the recorded session {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("invalid recorded session {}", path.display()))
+        read(path).map(Self::of)
     }
 
     /// Reads a session.
@@ -136,14 +134,11 @@ impl Replay {
     /// # Errors
     /// When the text is invalid; then with the number of the exchange.
     pub fn parse(text: &str) -> Result<Self> {
-        let exchanges: Vec<Exchange> = yaml_serde::from_str(text)?;
-        let mut calls = VecDeque::with_capacity(exchanges.len());
-        for (index, exchange) in exchanges.into_iter().enumerate() {
-            let call: HostCall = yaml_serde::from_str(&exchange.request)
-                .with_context(|| format!("exchange {}: invalid request", index + 1))?;
-            calls.push_back((call, exchange.response));
-        }
-        Ok(Self { state: Mutex::new(State { exchanges: calls, mismatches: Vec::new() }) })
+        exchanges(text).map(Self::of)
+    }
+
+    fn of(exchanges: VecDeque<(HostCall, Response)>) -> Self {
+        Self { state: Mutex::new(State { exchanges, mismatches: Vec::new() }) }
     }
 
     /// The differences from the recorded session: unexpected questions, and exchanges that were not replayed.
@@ -173,6 +168,57 @@ impl Capabilities for Replay {
         };
         state.mismatches.push(mismatch.clone());
         Err(mismatch)
+    }
+}
+
+/// The exchanges of a recorded session.
+fn read(path: &Path) -> Result<VecDeque<(HostCall, Response)>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the recorded session {}", path.display()))?;
+    exchanges(&text).with_context(|| format!("invalid recorded session {}", path.display()))
+}
+
+fn exchanges(text: &str) -> Result<VecDeque<(HostCall, Response)>> {
+    let exchanges: Vec<Exchange> = yaml_serde::from_str(text)?;
+    let mut calls = VecDeque::with_capacity(exchanges.len());
+    for (index, exchange) in exchanges.into_iter().enumerate() {
+        let call: HostCall = yaml_serde::from_str(&exchange.request)
+            .with_context(|| format!("exchange {}: invalid request", index + 1))?;
+        calls.push_back((call, exchange.response));
+    }
+    Ok(calls)
+}
+
+/// Answers questions from a recorded session, in any order and as often as they are asked. Without a session it has no answers.
+#[derive(Debug, Default)]
+pub struct RecordedAnswers(HashMap<String, Response>);
+
+impl RecordedAnswers {
+    /// Reads the answers of a session from a file. If a question was asked several times, its first answer counts.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is invalid; then with the number of the exchange.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        Ok(Self::of(read(path)?))
+    }
+
+    fn of(exchanges: VecDeque<(HostCall, Response)>) -> Self {
+        let mut answers = HashMap::with_capacity(exchanges.len());
+        for (call, response) in exchanges {
+            answers.entry(line(&call)).or_insert(response);
+        }
+        Self(answers)
+    }
+}
+
+impl Capabilities for RecordedAnswers {
+    fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
+        let question = line(&call);
+        match self.0.get(&question) {
+            Some(Response::Success { payload }) => Ok(payload.clone().into_bytes()),
+            Some(Response::Error { message }) => Err(message.clone()),
+            None => Err(format!("no answer was recorded for the question {question}")),
+        }
     }
 }
 
@@ -222,7 +268,7 @@ fn line(call: &HostCall) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Recorder, Replay};
+    use super::{RecordedAnswers, Recorder, Replay, exchanges};
     use crate::capabilities::{Capabilities, HostCall, Image};
 
     const SESSION: &str = r#"
@@ -279,6 +325,26 @@ mod tests {
         assert_eq!(replay.mismatches()[0], error);
         let empty = Replay::parse("[]").unwrap();
         assert!(empty.answer(digest_of("a")).unwrap_err().contains("expected no more questions"));
+    }
+
+    #[test]
+    fn recorded_answers_are_given_in_any_order_and_again() {
+        let get = SESSION.replace("example.com/app:1", "example.com/b:1").replace("abc", "def");
+        let answers = RecordedAnswers::of(exchanges(&format!("{SESSION}{get}")).unwrap());
+        for _ in 0..2 {
+            assert_eq!(
+                answers.answer(digest_of("registry.example.com/b:1")),
+                Ok(br#"{"digest":"sha256:def"}"#.to_vec())
+            );
+            assert_eq!(
+                answers.answer(digest_of("registry.example.com/app:1")),
+                Ok(br#"{"digest":"sha256:abc"}"#.to_vec())
+            );
+        }
+        assert_eq!(
+            RecordedAnswers::default().answer(digest_of("a")),
+            Err(r#"no answer was recorded for the question {"OciManifestDigest":{"image":"a"}}"#.to_owned())
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::changes::Record;
 use crate::input::Source;
 
 /// The verdict about an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is admitted without warnings.
