@@ -2,8 +2,10 @@
 
 pub mod annotate;
 pub mod check;
+pub mod completions;
 pub mod explain;
 pub mod init;
+pub mod man;
 pub mod run;
 pub mod schedule;
 pub mod test;

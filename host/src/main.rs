@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
-use container_patch::commands::{annotate, check, explain, init, run, schedule, test, validate};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use container_patch::commands::{annotate, check, completions, explain, init, man, run, schedule, test, validate};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -19,8 +19,10 @@ struct Cli {
 enum Command {
     Annotate(annotate::Options),
     Check(check::Options),
+    Completions(completions::Options),
     Explain(explain::Options),
     Init(init::Options),
+    Man(man::Options),
     Run(run::Options),
     Schedule(schedule::Options),
     Test(test::Options),
@@ -41,8 +43,10 @@ fn execute(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Annotate(options) => annotate::exec(options).map(done),
         Command::Check(options) => check::exec(options),
+        Command::Completions(options) => completions::exec(options, &Cli::command()).map(done),
         Command::Explain(options) => explain::exec(options).map(done),
         Command::Init(options) => init::exec(options).map(done),
+        Command::Man(options) => man::exec(options, Cli::command()).map(done),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
         Command::Test(options) => test::exec(options),

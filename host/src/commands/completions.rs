@@ -1,0 +1,67 @@
+//! `container-patch completions`: the script that completes the command line in a shell.
+
+use anyhow::Result;
+use clap::{Arg, ArgGroup, Args, Command};
+use clap_complete::Shell;
+
+use crate::stdout;
+
+/// Print the script that completes the flags and subcommands of container-patch in a shell
+///
+/// For example, for bash: `container-patch completions bash > ~/.local/share/bash-completion/completions/container-patch`
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn exec(options: &Options, command: &Command) -> Result<()> {
+    let mut command = visible(command);
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut command, "container-patch", &mut script);
+    stdout::print(&String::from_utf8(script)?)
+}
+
+/// The command without hidden flags, which completions would show.
+fn visible(command: &Command) -> Command {
+    let about = command.get_about().cloned().unwrap_or_default();
+    let is_visible = |flag: &&Arg| !flag.is_hide_set();
+    // Flags name groups with which they conflict.
+    let groups = command.get_groups().map(|group| {
+        let of_group = |flag: &&Arg| group.get_args().any(|id| id == flag.get_id());
+        let flags = command.get_arguments().filter(is_visible).filter(of_group);
+        ArgGroup::new(group.get_id().clone()).args(flags.map(|flag| flag.get_id().clone())).multiple(true)
+    });
+    Command::new(command.get_name().to_owned())
+        .about(about)
+        .args(command.get_arguments().filter(is_visible).cloned())
+        .groups(groups)
+        .subcommands(command.get_subcommands().map(visible))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgGroup, Command};
+
+    use super::visible;
+
+    #[test]
+    fn hidden_flags_are_not_completed() {
+        let flag = |name: &'static str| Arg::new(name).long(name);
+        let flags = [flag("output"), flag("inner").hide(true), flag("dry-run").conflicts_with("outputs")];
+        let check = Command::new("check").about("Judge").args(flags);
+        let check = check.group(ArgGroup::new("outputs").args(["output", "inner"]));
+        let mut command = visible(&Command::new("container-patch").subcommand(check));
+        // Panics if a flag names a group or flag that does not exist.
+        command.build();
+        let check = command.find_subcommand("check").unwrap();
+        assert_eq!(check.get_about().unwrap().to_string(), "Judge");
+        let flags = check.get_arguments().filter(|flag| !flag.is_hide_set()).map(|flag| flag.get_id().as_str());
+        assert_eq!(flags.collect::<Vec<_>>(), ["output", "dry-run", "help"]);
+    }
+}
