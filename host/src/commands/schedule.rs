@@ -1,20 +1,23 @@
-//! `container-patch schedule`: shows the dates of a patch schedule, to check it before use.
+//! `container-patch schedule`: shows the dates of a patch schedule, to check it before use or to publish it.
 
-use std::fmt::Write as _;
+mod ics;
+mod openmetrics;
+mod plan;
+mod text;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
-use clap::Args;
-use container_patch_policy::rules::schedule::deadline::Cadence;
-use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
+use chrono::{Datelike as _, Months, NaiveDate, NaiveTime, Utc};
+use clap::{Args, ValueEnum};
 use container_patch_policy::settings::Settings;
+use serde_json::json;
 use serde_json::value::to_raw_value;
 
+use self::plan::Plan;
 use crate::settings::SettingsOptions;
 use crate::stdout;
 
-/// The maximum number of patch days to print for a schedule.
-const MAX_PATCH_DAYS: usize = 500;
+/// The most months to look ahead.
+const MAX_MONTHS: u32 = 120;
 
 /// Print the next patch days, deadlines and freezes of the schedule in the settings
 #[derive(Debug, Args)]
@@ -25,8 +28,27 @@ pub struct Options {
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
     /// Number of months to look ahead
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MONTHS)))]
     months: u32,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Print all lines of the text, which otherwise ends after 60
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Tables for people
+    #[default]
+    Text,
+    /// JSON object for programs
+    Json,
+    /// Calendar file (RFC 5545) to which people can subscribe
+    Ics,
+    /// The next dates as metrics for Prometheus
+    Openmetrics,
 }
 
 /// Prints the schedule.
@@ -42,100 +64,68 @@ pub fn exec(options: &Options) -> Result<()> {
     for warning in warnings {
         eprintln!("Warning: settings: {warning}");
     }
-    let from = options.from.unwrap_or_else(|| Utc::now().date_naive());
+    let now = Utc::now();
+    let from = options.from.unwrap_or_else(|| now.date_naive());
     if !(1970..=4900).contains(&from.year()) {
         bail!("invalid --from: expected a day of the years 1970 to 4900");
     }
-    let to = from.checked_add_months(Months::new(options.months)).context("--months is too large")?;
+    // The next patch day can be years ahead.
+    let months = if options.output == Output::Openmetrics { MAX_MONTHS } else { options.months };
+    let to = from.checked_add_months(Months::new(months)).context("--months is too large")?;
+    let plans = plans(&settings, from, to);
+    stdout::print(&match options.output {
+        Output::Text => text::render(&plans, from, to, options.all),
+        Output::Json => {
+            let schedules: Vec<_> = plans.iter().map(Plan::to_json).collect();
+            let calendar = json!({"from": from.to_string(), "to": to.to_string(), "schedules": schedules});
+            serde_json::to_string_pretty(&calendar)? + "\n"
+        }
+        Output::Ics => ics::render(&plans, now),
+        Output::Openmetrics => {
+            let start = options.from.map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc());
+            openmetrics::render(&plans, start)
+        }
+    })
+}
+
+/// The schedule of the settings, and those of overrides that differ from it.
+fn plans(settings: &Settings, from: NaiveDate, to: NaiveDate) -> Vec<Plan> {
     let schedule = &settings.rules.schedule;
-    let mut text = explain(schedule, from, to);
+    let mut plans = vec![Plan::new(schedule, None, from, to)];
     for (index, entry) in settings.overrides().iter().enumerate() {
         if entry.rules.schedule != *schedule {
-            let _ = write!(text, "\nImages of overrides[{index}]:\n{}", explain(&entry.rules.schedule, from, to));
+            let images = entry.images.patterns().iter().map(ToString::to_string).collect();
+            plans.push(Plan::new(&entry.rules.schedule, Some((index, images)), from, to));
         }
     }
-    stdout::print(&text)
+    plans
 }
 
-/// Describes a schedule between two days. Writing to a `String` cannot fail.
-fn explain(schedule: &Schedule, from: NaiveDate, to: NaiveDate) -> String {
-    let mut text = String::new();
-    if schedule.action.effect().is_none() {
-        return "The schedule is off: images may be of any age.\n".to_owned();
-    }
-    match schedule.cadence() {
-        Cadence::MaxAge(age) => {
-            let _ = writeln!(text, "Images may be {age} old. Days begin and end in UTC.\n");
-            for day in [from, to] {
-                let oldest = oldest(schedule, day.and_time(NaiveTime::MIN).and_utc(), age.delta());
-                let _ = writeln!(text, "On {day}, images built before {} are too old.", timestamp(oldest));
-            }
-        }
-        Cadence::PatchDays(days) => calendar(schedule, days, from, to, &mut text),
-    }
-    let coming: Vec<&Freeze> =
-        schedule.freezes.iter().filter(|freeze| freeze.to >= from && freeze.from <= to).collect();
-    if !coming.is_empty() {
-        let _ = writeln!(text, "\nFreezes (a deadline during a freeze moves to the day after it):");
-        for freeze in coming {
-            let _ = writeln!(text, "  {} to {}  {}", freeze.from, freeze.to, freeze.reason);
-        }
-    }
-    text
+/// The reason for a freeze without line breaks and other control characters.
+fn one_line(reason: &str) -> String {
+    let words = reason.split(|c: char| c.is_whitespace() || c.is_control());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn calendar(schedule: &Schedule, days: &PatchDays, from: NaiveDate, to: NaiveDate, text: &mut String) {
-    let zone = schedule.zone();
-    let _ = writeln!(
-        text,
-        "Images may be deployed until the first patch day after their build, plus {}. Days begin and end in {zone}.\n",
-        days.grace
-    );
-    let _ = writeln!(text, "{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES ARE REFUSED FROM");
-    let start = zone.start_of_day(from);
-    // The deadline of an earlier patch day may be after the start, because of the grace period and of freezes.
-    let frozen: TimeDelta = schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
-    let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
-    let mut count = 0;
-    while let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) {
-        time = day.to_utc();
-        // The newest image that this patch day concerns was built just before it.
-        let deadline = schedule.deadline(day.to_utc() - TimeDelta::seconds(1));
-        if deadline.at < start {
-            continue;
-        }
-        if count == MAX_PATCH_DAYS {
-            let _ = writeln!(text, "… and more; choose fewer --months");
-            break;
-        }
-        count += 1;
-        let warned = zone.local(deadline.at - schedule.warn_before.delta());
-        let moved =
-            deadline.moved_by.map(|freeze| format!("  (after the freeze `{}`)", freeze.reason)).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{:<26}{:<35}{}{moved}",
-            day.format("%a %Y-%m-%d %H:%M").to_string(),
-            zone.local(deadline.at).format("%a %Y-%m-%d %H:%M").to_string(),
-            warned.format("%Y-%m-%d"),
-        );
-    }
-}
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate, Utc};
+    use container_patch_policy::settings::Settings;
+    use serde_json::Value;
+    use serde_json::value::to_raw_value;
 
-/// The earliest build date that may be deployed at a time, for a maximum age.
-fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
-    let zone = schedule.zone();
-    let mut oldest = now - age;
-    // A freeze that postpones deadlines allows images that are older by its length.
-    for _ in &schedule.freezes {
-        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(zone).0 - age);
-        let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
-        let Some(built) = allowed else { break };
-        oldest = built;
-    }
-    oldest
-}
+    use super::{Plan, plans};
 
-fn timestamp(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M").to_string()
+    pub(super) fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    pub(super) fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    pub(super) fn plans_of(settings: &Value, from: &str, to: &str) -> Vec<Plan> {
+        let settings = Settings::from_json(&to_raw_value(settings).unwrap()).unwrap();
+        plans(&settings, day(from), day(to))
+    }
 }

@@ -1,0 +1,191 @@
+//! The dates of a schedule between two days.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
+use container_patch_policy::config::read::Setting as _;
+use container_patch_policy::rules::schedule::deadline::Cadence;
+use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
+use serde_json::{Value, json};
+
+/// The maximum number of patch days of a schedule.
+const MAX_PATCH_DAYS: usize = 500;
+
+/// A schedule with its dates.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) schedule: Schedule,
+    /// The position of its entry in `overrides`, and the patterns of its images. `None` for the schedule of all other images.
+    pub(super) scope: Option<(usize, Vec<String>)>,
+    /// For a maximum age: the earliest build date that may be deployed at the start of some days.
+    pub(super) oldest: Vec<(NaiveDate, DateTime<Utc>)>,
+    /// For a calendar: its patch days.
+    pub(super) patch_days: Vec<PatchDay>,
+    /// Whether there are more patch days.
+    pub(super) has_more: bool,
+    pub(super) freezes: Vec<Freeze>,
+}
+
+/// A patch day, and what follows from it. Times are local.
+#[derive(Debug)]
+pub(super) struct PatchDay {
+    pub(super) at: DateTime<FixedOffset>,
+    /// Images that were built before the patch day are refused from this time on.
+    pub(super) deadline: DateTime<FixedOffset>,
+    pub(super) warned_from: DateTime<FixedOffset>,
+    /// The reason of the freeze that moved the deadline.
+    pub(super) moved_by: Option<String>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        schedule: &Schedule,
+        scope: Option<(usize, Vec<String>)>,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Self {
+        let freezes = schedule.freezes.iter().filter(|freeze| freeze.to >= from && freeze.from <= to).cloned();
+        let mut plan = Self {
+            schedule: schedule.clone(),
+            scope,
+            oldest: Vec::new(),
+            patch_days: Vec::new(),
+            has_more: false,
+            freezes: freezes.collect(),
+        };
+        if plan.is_off() {
+            plan.freezes.clear();
+            return plan;
+        }
+        match schedule.cadence() {
+            Cadence::MaxAge(age) => {
+                let at = |day: NaiveDate| oldest(schedule, day.and_time(NaiveTime::MIN).and_utc(), age.delta());
+                plan.oldest = [from, to].map(|day| (day, at(day))).to_vec();
+            }
+            Cadence::PatchDays(days) => plan.add_patch_days(days, from, to),
+        }
+        plan
+    }
+
+    /// Whether images may be of any age.
+    pub(super) fn is_off(&self) -> bool {
+        self.schedule.action.effect().is_none()
+    }
+
+    fn add_patch_days(&mut self, days: &PatchDays, from: NaiveDate, to: NaiveDate) {
+        let schedule = &self.schedule;
+        let zone = schedule.zone();
+        let start = zone.start_of_day(from);
+        // The deadline of an earlier patch day may be after the start, because of the grace period and of freezes.
+        let frozen: TimeDelta =
+            schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
+        let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
+        while let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) {
+            time = day.to_utc();
+            // The newest image that this patch day concerns was built just before it.
+            let deadline = schedule.deadline(day.to_utc() - TimeDelta::seconds(1));
+            if deadline.at < start {
+                continue;
+            }
+            if self.patch_days.len() == MAX_PATCH_DAYS {
+                self.has_more = true;
+                break;
+            }
+            self.patch_days.push(PatchDay {
+                at: day,
+                deadline: zone.local(deadline.at),
+                warned_from: zone.local(deadline.at - schedule.warn_before.delta()),
+                moved_by: deadline.moved_by.map(|freeze| freeze.reason.clone()),
+            });
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let Self { schedule, scope, oldest, patch_days, has_more, freezes } = self;
+        let rfc3339 = |time: &DateTime<FixedOffset>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let (max_age, days) = match schedule.cadence() {
+            Cadence::MaxAge(age) => (Some(age), None),
+            Cadence::PatchDays(days) => (None, Some(days)),
+        };
+        let oldest = oldest.iter().map(|(day, oldest)| {
+            json!({"day": day.to_string(), "builtBefore": oldest.to_rfc3339_opts(SecondsFormat::Secs, true)})
+        });
+        let patch_days = patch_days.iter().map(|PatchDay { at, deadline, warned_from, moved_by }| {
+            json!({"at": rfc3339(at), "deadline": rfc3339(deadline), "warnedFrom": rfc3339(warned_from), "movedBy": moved_by})
+        });
+        let freezes = freezes.iter().map(
+            |Freeze { from, to, reason }| json!({"from": from.to_string(), "to": to.to_string(), "reason": reason}),
+        );
+        json!({
+            "override": scope.as_ref().map(|(index, _)| index),
+            "images": scope.as_ref().map(|(_, images)| images),
+            "action": schedule.action.to_json(),
+            "timeZone": schedule.zone().to_string(),
+            "maxAge": max_age.map(|age| age.to_json()),
+            "refused": oldest.collect::<Vec<_>>(),
+            "cron": days.map(|days| days.cron.to_json()),
+            "grace": days.map(|days| days.grace.to_json()),
+            "patchDays": patch_days.collect::<Vec<_>>(),
+            "hasMore": has_more,
+            "freezes": freezes.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The earliest build date that may be deployed at a time, for a maximum age.
+fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
+    let zone = schedule.zone();
+    let mut oldest = now - age;
+    // A freeze that postpones deadlines allows images that are older by its length.
+    for _ in &schedule.freezes {
+        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(zone).0 - age);
+        let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
+        let Some(built) = allowed else { break };
+        oldest = built;
+    }
+    oldest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::commands::schedule::tests::plans_of;
+
+    #[test]
+    fn a_calendar_has_its_patch_days_and_freezes_as_json() {
+        let settings = json!({"schedule": {
+            "patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin", "grace": "14d"},
+            "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end"}],
+        }});
+        let plans = plans_of(&settings, "2026-12-01", "2026-12-31");
+        assert_eq!(
+            plans[0].to_json(),
+            json!({
+                "override": null, "images": null, "action": "deny", "timeZone": "Europe/Berlin",
+                "maxAge": null, "refused": [], "cron": "0 0 * * TUE#2", "grace": "14d",
+                "patchDays": [{
+                    "at": "2026-12-08T00:00:00+01:00", "deadline": "2027-01-04T00:00:00+01:00",
+                    "warnedFrom": "2026-12-21T00:00:00+01:00", "movedBy": "year-end",
+                }],
+                "hasMore": false,
+                "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end"}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_maximum_age_has_the_build_dates_that_are_refused() {
+        let settings = json!({
+            "schedule": {"maxAge": "30d"},
+            "overrides": [
+                {"images": ["*a"], "scan": {"action": "off"}},
+                {"images": ["*b", "*c"], "schedule": {"action": "off"}},
+            ],
+        });
+        let plans = plans_of(&settings, "2026-12-01", "2026-12-31");
+        let [all, others] = &plans[..] else { panic!("{plans:?}") };
+        let (all, others) = (all.to_json(), others.to_json());
+        assert_eq!(all["refused"][0], json!({"day": "2026-12-01", "builtBefore": "2026-11-01T00:00:00Z"}));
+        assert_eq!((&others["override"], &others["images"]), (&json!(1), &json!(["*b", "*c"])));
+        assert_eq!((&others["action"], &others["refused"]), (&json!("off"), &json!([])));
+    }
+}
