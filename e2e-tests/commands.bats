@@ -243,6 +243,14 @@ pod_of() { printf '{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {con
   assert_contains "$stderr" "no answer was recorded for the question"
 }
 
+@test "test uses the settings of the command line for files without settings" {
+  printf 'cases: [{manifest: %s, expect: {verdict: denied, codes: [unpinned-image]}}]\n' "$(pod_of nginx:1)" > container-patch-test.yaml
+  cmd test container-patch-test.yaml --settings-json "$QUIET"
+  [ "$status" -eq 0 ]
+  cmd test container-patch-test.yaml --settings-json "$(quiet '{"pinning": {"action": "off"}}')"
+  [ "$status" -eq 1 ]
+}
+
 @test "test cannot run invalid test files, and the exit code is 2" {
   test_file "  - {manifest: missing.yaml, expect: {verdict: denied}}"
   cmd test container-patch-test.yaml

@@ -1,7 +1,7 @@
 //! `container-patch completions`: the script that completes the command line in a shell.
 
 use anyhow::Result;
-use clap::{Args, Command};
+use clap::{Arg, ArgGroup, Args, Command};
 use clap_complete::Shell;
 
 use crate::stdout;
@@ -30,26 +30,38 @@ pub fn exec(options: &Options, command: &Command) -> Result<()> {
 /// The command without hidden flags, which completions would show.
 fn visible(command: &Command) -> Command {
     let about = command.get_about().cloned().unwrap_or_default();
-    let flags = command.get_arguments().filter(|flag| !flag.is_hide_set()).cloned();
+    let is_visible = |flag: &&Arg| !flag.is_hide_set();
+    // Flags name groups with which they conflict.
+    let groups = command.get_groups().map(|group| {
+        let of_group = |flag: &&Arg| group.get_args().any(|id| id == flag.get_id());
+        let flags = command.get_arguments().filter(is_visible).filter(of_group);
+        ArgGroup::new(group.get_id().clone()).args(flags.map(|flag| flag.get_id().clone())).multiple(true)
+    });
     Command::new(command.get_name().to_owned())
         .about(about)
-        .args(flags)
+        .args(command.get_arguments().filter(is_visible).cloned())
+        .groups(groups)
         .subcommands(command.get_subcommands().map(visible))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{Arg, Command};
+    use clap::{Arg, ArgGroup, Command};
 
     use super::visible;
 
     #[test]
     fn hidden_flags_are_not_completed() {
         let flag = |name: &'static str| Arg::new(name).long(name);
-        let check = Command::new("check").about("Judge").args([flag("output"), flag("inner").hide(true)]);
-        let command = visible(&Command::new("container-patch").subcommand(check));
+        let flags = [flag("output"), flag("inner").hide(true), flag("dry-run").conflicts_with("outputs")];
+        let check = Command::new("check").about("Judge").args(flags);
+        let check = check.group(ArgGroup::new("outputs").args(["output", "inner"]));
+        let mut command = visible(&Command::new("container-patch").subcommand(check));
+        // Panics if a flag names a group or flag that does not exist.
+        command.build();
         let check = command.find_subcommand("check").unwrap();
         assert_eq!(check.get_about().unwrap().to_string(), "Judge");
-        assert_eq!(check.get_arguments().map(|flag| flag.get_id().as_str()).collect::<Vec<_>>(), ["output"]);
+        let flags = check.get_arguments().filter(|flag| !flag.is_hide_set()).map(|flag| flag.get_id().as_str());
+        assert_eq!(flags.collect::<Vec<_>>(), ["output", "dry-run", "help"]);
     }
 }

@@ -17,6 +17,7 @@ use self::case::FileReport;
 use self::report::Totals;
 use crate::judge::DEFAULT_TIMEOUT;
 use crate::policy::Policy;
+use crate::settings::SettingsOptions;
 use crate::stdout;
 use crate::terminal::Style;
 use crate::timeout::Timeout;
@@ -27,12 +28,14 @@ const ENDS: [&str; 2] = ["container-patch-test.yaml", "container-patch-test.yml"
 /// Compare the verdicts about manifests with the expected ones
 ///
 /// The exit code is 0 if all verdicts are as expected, 1 if one differs, and 2 if a case could not run. Registries are not
-/// contacted: answers come from the recorded session of the test file.
+/// contacted: answers come from the recorded session of the test file. The flags for settings are for test files without settings.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Test files, or folders with files named *container-patch-test.yaml
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsOptions,
     /// Policy, a WebAssembly module [default: the one in this binary]
     #[arg(long, value_name = "FILE.wasm")]
     policy: Option<PathBuf>,
@@ -64,7 +67,8 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
     let _clock = policy.clock().start()?;
     // Another module may have other codes.
     let has_known_codes = options.policy.is_none();
-    let reports: Vec<FileReport> = files.iter().map(|file| case::run(file, &policy, has_known_codes)).collect();
+    let reports: Vec<FileReport> =
+        files.iter().map(|file| case::run(file, &policy, &options.settings, has_known_codes)).collect();
     let totals = Totals::of(&reports);
     stdout::print(&match options.output {
         Output::Text => report::render(&reports, totals, Style::of_stdout().color),

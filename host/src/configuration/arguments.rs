@@ -45,7 +45,8 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
         && has(given, "config")
     {
         let (configuration, refused) = configuration(given)?;
-        let is_quiet = has(given, "quiet") && given.get_flag("quiet");
+        // Test files usually have settings of their own.
+        let is_quiet = name == "test" || (has(given, "quiet") && given.get_flag("quiet"));
         if !is_quiet {
             notes.extend(refused.iter().map(|file| {
                 format!("Warning: {} is not used, because any user can write there; --config uses it", file.display())

@@ -42,24 +42,25 @@ pub(super) enum Outcome {
 }
 
 /// Runs a test file.
-pub(super) fn run(path: &Path, policy: &Arc<Policy>, has_known_codes: bool) -> FileReport {
+pub(super) fn run(path: &Path, policy: &Arc<Policy>, defaults: &SettingsOptions, has_known_codes: bool) -> FileReport {
     let display = path.display().to_string();
     match TestFile::read(path, has_known_codes) {
         Err(error) => FileReport { path: display, name: None, cases: Err(format!("{error:#}")) },
         Ok(file) => {
-            let cases = run_all(&file, policy).map_err(|error| format!("{error:#}"));
+            let cases = run_all(&file, policy, defaults).map_err(|error| format!("{error:#}"));
             FileReport { path: display, name: file.name, cases }
         }
     }
 }
 
-fn run_all(file: &TestFile, policy: &Arc<Policy>) -> Result<Vec<CaseReport>> {
+fn run_all(file: &TestFile, policy: &Arc<Policy>, defaults: &SettingsOptions) -> Result<Vec<CaseReport>> {
     let answers = file.session.as_deref().map(RecordedAnswers::from_file).transpose()?.unwrap_or_default();
     let answers: Arc<dyn Capabilities> = Arc::new(answers);
     let run = |case: &Case| {
         let policies = match &file.settings {
-            Settings::Files(paths) => SettingsOptions::of_paths(paths.clone()).policies()?,
-            Settings::Inline(settings) => Policies::Settings(Value::Object(settings.clone())),
+            None => defaults.policies()?,
+            Some(Settings::Files(paths)) => SettingsOptions::of_paths(paths.clone()).policies()?,
+            Some(Settings::Inline(settings)) => Policies::Settings(Value::Object(settings.clone())),
         };
         let judge = Judge::with_answers(policy, policies, case.at, file.namespace.clone(), &answers);
         let judge = judge.context("invalid settings")?;

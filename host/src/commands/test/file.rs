@@ -18,7 +18,8 @@ use crate::manifest;
 #[derive(Debug)]
 pub(super) struct TestFile {
     pub(super) name: Option<String>,
-    pub(super) settings: Settings,
+    /// `None` for those of the command line.
+    pub(super) settings: Option<Settings>,
     /// The file with the recorded answers.
     pub(super) session: Option<PathBuf>,
     /// The namespace for objects without one.
@@ -98,8 +99,8 @@ impl TestFile {
         let file: RawFile = typed(manifest::from_yaml(text)?, "")?;
         let settings = match (file.settings_path, file.settings) {
             (Some(_), Some(_)) => bail!("give `settingsPath` or `settings`, not both"),
-            (Some(paths), None) => Settings::Files(settings_paths(paths, folder)?),
-            (None, settings) => Settings::Inline(settings.unwrap_or_default()),
+            (Some(paths), None) => Some(Settings::Files(settings_paths(paths, folder)?)),
+            (None, settings) => settings.map(Settings::Inline),
         };
         let at = file.at.map(|at| time(&at)).transpose()?;
         ensure!(!file.cases.is_empty(), "cases: expected at least one case");
@@ -218,7 +219,7 @@ mod tests {
              - name: later\n  manifest: {kind: Pod}\n  at: 2027-01-01T12:00:00+01:00\n  expect: [{kind: Pod, name: a, verdict: warned}]\n",
         )
         .unwrap();
-        assert!(matches!(&file.settings, Settings::Files(paths) if paths[..] == [Path::new("folder/s.yaml")]));
+        assert!(matches!(&file.settings, Some(Settings::Files(paths)) if paths[..] == [Path::new("folder/s.yaml")]));
         assert_eq!(file.session.unwrap(), Path::new("folder/session.yaml"));
         let [first, second] = &file.cases[..] else { panic!("{:?}", file.cases) };
         assert!(matches!(&first.manifest, Manifest::File(path) if path == Path::new("folder/web.yaml")));
