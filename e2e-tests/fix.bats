@@ -125,7 +125,7 @@ assert_only_images_changed() {
   assert_contains "$stderr" "has the forbidden tag \`latest\`"
   assert_contains "$stderr" "its tag \`latest\` is forbidden"
   assert_contains "$stderr" "image \`$REPO:gone\`: "
-  assert_contains "$stderr" "it is a template"
+  assert_contains "$stderr" "it is part of a template"
   assert_contains "$(cat web.yaml)" "image: $REPO:1@$fresh"
   # A tag that points at a refused build is pinned, and the refusal is listed.
   pod web "$REPO:stale" > stale.yaml
@@ -171,6 +171,52 @@ EOF
   cp before.yaml web.yaml
   check --fix --yes web.yaml --settings-json "$(settings '{"pinning": {"action": "off"}}')"
   cmp web.yaml before.yaml
+}
+
+@test "the pair of policies of a cluster decides: one pins, the other refuses" {
+  local old new digest
+  digest="$(push 1 "$FRESH")"
+  old="$(push 2 "$OLD")"
+  new="$(push 2 "$NEWER")"
+  push stale "$OLD" > stale
+  cat > policies.yaml <<EOF
+apiVersion: policies.kubewarden.io/v1
+kind: ClusterAdmissionPolicy
+metadata: {name: pin}
+spec:
+  mode: protect
+  mutating: true
+  rules:
+    - {apiGroups: ["", apps], apiVersions: ["*"], resources: [pods, deployments], operations: [CREATE]}
+  settings: $(settings '{"pinning": {"action": "pin"}, "schedule": {"action": "off"}}')
+---
+apiVersion: policies.kubewarden.io/v1
+kind: ClusterAdmissionPolicy
+metadata: {name: enforce}
+spec:
+  mode: protect
+  mutating: false
+  rules:
+    - {apiGroups: ["", apps], apiVersions: ["*"], resources: [pods, deployments], operations: [CREATE]}
+  settings: $SETTINGS
+EOF
+  cat > web.yaml <<EOF
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {template: {spec: {containers: [{name: app, image: $REPO:1}, {name: side, image: "$REPO:2@$old"}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: stale}
+spec: {template: {spec: {containers: [{name: app, image: "$REPO:stale"}]}}}
+EOF
+  cp web.yaml before.yaml
+  check --fix --yes web.yaml --settings-path policies.yaml
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "fixed 3 images in 1 file; 1 could not be fixed"
+  assert_contains "$stderr" "its tag \`stale\` still points at this digest"
+  [ "$(cat web.yaml)" = "$(sed "s|\($REPO:1\)|\1@$digest|; s|$old|$new|; s|\($REPO:stale\)|\1@$(cat stale)|" before.yaml)" ]
 }
 
 @test "exempt images stay, and are listed" {
@@ -280,7 +326,8 @@ EOF
   cp broken.yaml before.yaml
   check --fix --yes helm.yaml broken.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "helm.yaml:1: it is a template"
+  assert_contains "$stderr" "helm.yaml:1: invalid manifest from line 1"
+  assert_contains "$stderr" "; if it is a Helm template, change its values"
   assert_contains "$stderr" "broken.yaml:1: Pod default/a: another document of the file is invalid"
   assert_contains "$stderr" "broken.yaml:9: invalid YAML"
   assert_contains "$stderr" "fixed 0 images in 0 files; 3 could not be fixed"
@@ -355,7 +402,7 @@ on_terminal() {
   cp a.yaml before.yaml
   on_terminal n
   [ "$status" -eq 1 ]
-  assert_contains "$output" "Write 1 image in 1 file? [y/N]"
+  assert_contains "$output" "Change 1 image in 1 file? [y/N]"
   assert_contains "$output" "nothing was written"
   assert_contains "$output" '# \u{1b}]0;title\u{7}'
   [[ "$output" != *$'\e]0;'* ]]

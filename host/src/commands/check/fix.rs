@@ -128,7 +128,7 @@ fn counted(count: usize, noun: &str) -> String {
 /// Asks on the terminal.
 fn confirmed(plan: &Plan) -> Result<bool> {
     let (images, files) = (counted(plan.fixed_images(), "image"), counted(plan.changes.len(), "file"));
-    eprint!("Write {images} in {files}? [y/N] ");
+    eprint!("Change {images} in {files}? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;

@@ -132,3 +132,89 @@ impl<'a> OfImage<'a> {
 pub(super) fn reason(finding: &Finding) -> String {
     format!("{} [{}]", finding.text, finding.code)
 }
+
+#[cfg(test)]
+mod tests {
+    use container_patch_policy::workload::site::IMAGE_FIELDS;
+    use saphyr_parser::ScalarStyle;
+    use serde_json::json;
+
+    use super::OfImage;
+    use crate::input::ManifestFile;
+    use crate::judge::verdict::{JudgedObject, Verdict};
+    use crate::manifest::nodes::ImagePosition;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn position(list: &str, name: &str, image: &str) -> ImagePosition {
+        let field = IMAGE_FIELDS.iter().find(|field| field.list == list).unwrap();
+        let (name, image) = (name.to_owned(), image.to_owned());
+        ImagePosition { field, name, image, span: 0..1, style: ScalarStyle::Plain, has_anchor: false }
+    }
+
+    /// A denied object with a finding about this site and image.
+    fn denied(site: &str, image: &str) -> JudgedObject {
+        let source = ManifestFile::new("a".to_owned(), "kind: Pod".to_owned()).objects().remove(0).source;
+        let finding = json!({"code": "stale-image", "effect": "deny", "site": site, "image": image, "text": "is old"});
+        JudgedObject {
+            findings: vec![serde_json::from_value(finding).unwrap()],
+            ..JudgedObject::with_verdict(Verdict::Denied, None, source)
+        }
+    }
+
+    #[test]
+    fn a_finding_belongs_to_the_container_and_the_image_that_it_names() {
+        let long = format!("r.test/{}", "a".repeat(220));
+        for (site, image, list, name, written, belongs) in [
+            ("container `app`", "a:1", "containers", "app", "a:1", true),
+            ("container `app`", "a:1@sha256:0", "containers", "app", "a:1", true),
+            ("container `app`", "a:10", "containers", "app", "a:1", false),
+            ("container `app`", "b:1", "containers", "app", "a:1", false),
+            ("container `app2`", "a:1", "containers", "app", "a:1", false),
+            ("init container `app`", "a:1", "containers", "app", "a:1", false),
+            ("init container `app`", "a:1", "initContainers", "app", "a:1", true),
+            ("volume `app`", "a:1", "volumes", "app", "a:1", true),
+            ("record of container `app`", "a:1", "containers", "app", "a:1", false),
+            ("container without a name at /spec/containers/0/image", "a:1", "containers", "", "a:1", true),
+            ("container `app`", &format!("{}…", &long[..200]), "containers", "app", &long, true),
+            ("container `app`", "caf\\u{e9}", "containers", "app", "café", true),
+        ] {
+            let (judged, position) = (denied(site, image), position(list, name, written));
+            assert_eq!(
+                OfImage::new(&judged, &position).denials().count(),
+                usize::from(belongs),
+                "{site} {image} {written}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_digest_is_only_used_if_it_is_valid_and_of_this_image() {
+        let position = position("containers", "app", "web:1");
+        let digest = |change: fn(&mut JudgedObject, String), digest: &str| {
+            let mut judged = denied("container `app`", "web:1");
+            change(&mut judged, digest.to_owned());
+            OfImage::new(&judged, &position).digest().map(str::to_owned)
+        };
+        let changes: [fn(&mut JudgedObject, String); 3] = [
+            |judged, digest| judged.pinned.push(format!("web:1@{digest}")),
+            |judged, digest| {
+                let image = json!({"image": "docker.io/library/web:1", "sites": ["container `app`"], "digest": digest});
+                judged.images.push(serde_json::from_value(image).unwrap());
+            },
+            |judged, digest| {
+                let target = crate::judge::changes::RecordTarget::Container("app".to_owned());
+                let image = format!("docker.io/library/web:1@{digest}");
+                judged.recorded.push(crate::judge::changes::Record { target, image, template: String::new() });
+            },
+        ];
+        for change in changes {
+            assert_eq!(digest(change, DIGEST).as_deref(), Some(DIGEST));
+            for invalid in ["", "sha256:0", &DIGEST.to_uppercase(), &format!("{DIGEST}\n- x"), &format!("{DIGEST} # a")]
+            {
+                assert_eq!(digest(change, invalid), None, "{invalid}");
+            }
+        }
+        assert_eq!(digest(|judged, digest| judged.pinned.push(format!("web:10@{digest}")), DIGEST), None);
+    }
+}

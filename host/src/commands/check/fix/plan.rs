@@ -182,10 +182,6 @@ impl File {
         };
     }
 
-    fn is_template(&self) -> bool {
-        self.current.text.contains("{{")
-    }
-
     fn add_unfixed(&mut self, object: usize, position: Option<&ImagePosition>, reason: String, is_exempt: bool) {
         let Some(judged) = self.judged.get(object) else { return };
         let place = match position {
@@ -242,8 +238,8 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
         if of_image.is_exempt() {
             return Wish::Exempt;
         }
-        if of_image.recorded().is_some() && has_record(object, position) || of_image.is_judged_by_record() && is_refused
-        {
+        let is_by_record = of_image.recorded().is_some() || is_refused && of_image.is_judged_by_record();
+        if is_by_record && has_record(object, position) {
             return Wish::Unfixable(
                 "its digest is in the record, an annotation of the pod template, and only image values are changed; delete \
                  the annotation"
@@ -273,7 +269,7 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
     }
 }
 
-const TEMPLATE: &str = "it is a template, as of Helm; change the values that it is rendered with";
+const TEMPLATE: &str = "it is part of a template, for example of Helm; change the values that it is rendered with";
 
 /// Looks up the digests of tags: judges the objects as if these images had no digest.
 fn look_up(judge: &Judge, files: &[File], wishes: &mut Wishes) {
@@ -484,8 +480,12 @@ impl File {
     fn unfixable_object(&self, index: usize) -> Option<String> {
         let judged = self.judged.get(index)?;
         match judged.verdict {
-            Verdict::Failed if self.is_template() => Some(TEMPLATE.to_owned()),
-            Verdict::Failed => Some(judged.messages.first().cloned().unwrap_or_default()),
+            Verdict::Failed => {
+                let message = judged.messages.first().cloned().unwrap_or_default();
+                let advice =
+                    if self.current.text.contains("{{") { "; if it is a Helm template, change its values" } else { "" };
+                Some(message + advice)
+            }
             Verdict::Skipped => None,
             _ if self.images.is_empty() => {
                 let is_wanted =
