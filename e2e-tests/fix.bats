@@ -325,9 +325,14 @@ EOF
   { pod a "$REPO:1"; printf -- '---\nkind: [\n'; } > broken.yaml
   cp broken.yaml before.yaml
   check --fix --yes helm.yaml broken.yaml
-  [ "$status" -eq 2 ]
+  [ "$status" -eq 1 ]
   assert_contains "$stderr" "helm.yaml:1: invalid manifest from line 1"
+  assert_contains "$stderr" "render templates first, as \`helm template\` does"
+  printf 'kind: Pod\n{{- if .Values.on }}\nspec: {}\n{{- end }}\n' > other.yaml
+  check --fix --yes other.yaml
+  [ "$status" -eq 2 ]
   assert_contains "$stderr" "; if it is a Helm template, change its values"
+  check --fix --yes helm.yaml broken.yaml
   assert_contains "$stderr" "broken.yaml:1: Pod default/a: another document of the file is invalid"
   assert_contains "$stderr" "broken.yaml:9: invalid YAML"
   assert_contains "$stderr" "fixed 0 images in 0 files; 3 could not be fixed"
@@ -412,4 +417,52 @@ on_terminal() {
   on_terminal y
   [ "$status" -eq 0 ]
   assert_only_images_changed a.yaml before.yaml
+}
+
+@test "the workflow of docs/fix.md opens one pull request with the changed manifests" {
+  local old new script
+  mkdir "$BATS_TEST_TMPDIR/bin"
+  # The settings of the project, and the commands of GitHub.
+  cat > "$BATS_TEST_TMPDIR/bin/container-patch" <<EOF
+#!/bin/sh
+exec "$CONTAINER_PATCH" "\$@" --settings-json '$SETTINGS' --insecure-registry "$REGISTRY" --policy-timeout 60
+EOF
+  cat > "$BATS_TEST_TMPDIR/bin/gh" <<'EOF'
+#!/bin/sh
+case "$1 $2" in
+  "pr list") cat "$BATS_TEST_TMPDIR/open" ;;
+  "pr create") echo 1 >> "$BATS_TEST_TMPDIR/open" ;;
+esac
+EOF
+  chmod +x "$BATS_TEST_TMPDIR"/bin/*
+  : > "$BATS_TEST_TMPDIR/open"
+  script="$(sed -n '/^<!-- workflow -->$/,/^The job needs/s/^          //p' "$ROOT/docs/fix.md")"
+  assert_contains "$script" "container-patch check --fix --yes"
+  workflow() { PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -e -c "$script"; }
+  old="$(push 1 "$OLD")"
+  git init --quiet --bare "$BATS_TEST_TMPDIR/origin"
+  git init --quiet --initial-branch main .
+  git remote add origin "$BATS_TEST_TMPDIR/origin"
+  mkdir -p k8s/shop
+  pod web "$REPO:1@$old" "$REPO:1" > k8s/shop/web.yaml
+  pod other "$REPO:gone" > k8s/other.yaml
+  git add .
+  git -c user.name=test -c user.email=test@example.com commit --quiet --message "Deploy the shop"
+  new="$(push 1 "$NEWER")"
+  workflow
+  [ "$(cat "$BATS_TEST_TMPDIR/open")" = 1 ]
+  [ "$(git diff --name-only main origin/update-image-digests)" = k8s/shop/web.yaml ]
+  [ "$(git show origin/update-image-digests:k8s/shop/web.yaml | grep -c "$new")" -eq 2 ]
+  # On the next day there is an open pull request. It is updated.
+  git switch --quiet main
+  new="$(push 1 2026-11-18T00:00:00Z)"
+  workflow
+  [ "$(cat "$BATS_TEST_TMPDIR/open")" = 1 ]
+  [ "$(git show origin/update-image-digests:k8s/shop/web.yaml | grep -c "$new")" -eq 2 ]
+  # Once it is merged, nothing changes.
+  git switch --quiet main
+  git merge --quiet update-image-digests
+  git push --quiet --delete origin update-image-digests
+  workflow
+  [ "$(git ls-remote origin)" = "" ]
 }

@@ -68,7 +68,7 @@ fn position<'a>(finding: &Finding, images: &'a [ImagePosition]) -> Option<&'a Im
 
 /// Whether a finding about this site is about the image. Messages show a container as `noun `name``, and one without a name
 /// with its path.
-fn is_at(image: &ImagePosition, site: &str) -> bool {
+pub(crate) fn is_at(image: &ImagePosition, site: &str) -> bool {
     let Some(rest) = site.strip_prefix(image.field.noun).and_then(|rest| rest.strip_prefix(' ')) else { return false };
     if image.name.is_empty() {
         return rest.starts_with("without a name");

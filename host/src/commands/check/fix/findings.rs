@@ -9,6 +9,7 @@ use container_patch_policy::rules::waiver::{EXCEPTED, EXPIRED_EXCEPTION};
 use container_patch_policy::workload::INVALID_REFERENCE;
 
 use crate::judge::changes::RecordTarget;
+use crate::judge::location::is_at;
 use crate::judge::verdict::{Effect, Finding, JudgedImage, JudgedObject};
 use crate::manifest::nodes::ImagePosition;
 
@@ -25,10 +26,9 @@ impl<'a> OfImage<'a> {
     }
 
     pub(super) fn findings(self) -> impl Iterator<Item = &'a Finding> {
-        self.judged
-            .findings
-            .iter()
-            .filter(move |finding| self.is_named(finding.site.as_deref()) && self.is_about(finding))
+        self.judged.findings.iter().filter(move |finding| {
+            finding.site.as_deref().is_some_and(|site| is_at(self.position, site)) && self.is_about(finding)
+        })
     }
 
     /// The findings that refuse the object.
@@ -96,18 +96,9 @@ impl<'a> OfImage<'a> {
     fn image(self) -> Option<&'a JudgedImage> {
         let name = Reference::parse(&self.position.image).ok()?.normalized();
         let is_own = |image: &&JudgedImage| {
-            image.more_sites.is_some() || image.sites.iter().any(|site| self.is_named(Some(site)))
+            image.more_sites.is_some() || image.sites.iter().any(|site| is_at(self.position, site))
         };
         self.judged.images.iter().filter(|image| image.image == name).find(is_own)
-    }
-
-    /// Whether a site in the policy's answer is the container or volume at this position.
-    fn is_named(self, site: Option<&str>) -> bool {
-        let Some(rest) = site.and_then(|site| site.strip_prefix(self.position.field.noun)) else { return false };
-        match self.position.name.as_str() {
-            "" => rest.starts_with(" without a name"),
-            name => rest.strip_prefix(" `").and_then(|rest| rest.strip_suffix('`')) == Some(name),
-        }
     }
 
     /// Whether a finding about this site is about its image field, or about its record.

@@ -191,9 +191,9 @@ impl File {
                 format!("{}:{line}:{column}", self.current.name)
             }
         };
-        let object = judged.object.as_ref();
+        let object = judged.object.as_ref().map(ToString::to_string);
         let subject = match position {
-            None => object.map(ToString::to_string),
+            None => object,
             Some(ImagePosition { field, name, image, .. }) => {
                 let of = object.map_or_else(String::new, |object| format!(" of {object}"));
                 Some(format!("{} `{name}`{of}: image `{image}`", field.noun))
@@ -337,7 +337,7 @@ fn try_out(judge: &Judge, files: &[File], wishes: &mut Wishes) {
 
 /// Checks that a change repairs what the policy reports about an image, and adds no reason to refuse the object.
 fn accept(before: &JudgedObject, old: &ImagePosition, after: &JudgedObject, new: &ImagePosition) -> Result<(), Wish> {
-    if after.verdict == Verdict::Failed {
+    if after.verdict == Verdict::Failed && after.findings.is_empty() {
         return Err(Wish::Unfixable(after.messages.first().cloned().unwrap_or_default()));
     }
     let codes = |judged: &JudgedObject| {
@@ -480,16 +480,17 @@ impl File {
     fn unfixable_object(&self, index: usize) -> Option<String> {
         let judged = self.judged.get(index)?;
         match judged.verdict {
-            Verdict::Failed => {
+            Verdict::Failed if judged.findings.is_empty() => {
                 let message = judged.messages.first().cloned().unwrap_or_default();
-                let advice =
-                    if self.current.text.contains("{{") { "; if it is a Helm template, change its values" } else { "" };
+                let is_unrendered = self.current.text.contains("{{") && !message.contains("templates");
+                let advice = if is_unrendered { "; if it is a Helm template, change its values" } else { "" };
                 Some(message + advice)
             }
             Verdict::Skipped => None,
             _ if self.images.is_empty() => {
-                let is_wanted =
-                    judged.verdict == Verdict::Denied || !judged.pinned.is_empty() || !judged.recorded.is_empty();
+                let is_wanted = matches!(judged.verdict, Verdict::Denied | Verdict::Failed)
+                    || !judged.pinned.is_empty()
+                    || !judged.recorded.is_empty();
                 self.obstacle.clone().filter(|_| is_wanted)
             }
             // The findings that no image of the text has.
