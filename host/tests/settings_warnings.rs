@@ -20,7 +20,10 @@ fn each_line_of_a_message_about_valid_settings_is_a_warning() {
     std::fs::write(folder.path().join("guest.wasm"), wat::parse_str(GUEST).unwrap()).unwrap();
     std::fs::write(folder.path().join("pod.yaml"), "{apiVersion: v1, kind: Pod, metadata: {name: web}}").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_container-patch"));
-    let output = command.current_dir(folder.path()).args(["check", "pod.yaml", "--policy", "guest.wasm"]).output();
+    let output = command
+        .current_dir(folder.path())
+        .args(["check", "pod.yaml", "--policy", "guest.wasm", "--settings-json", "{}"])
+        .output();
     let output = output.unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
