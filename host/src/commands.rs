@@ -2,5 +2,6 @@
 
 pub mod annotate;
 pub mod check;
+pub mod report;
 pub mod run;
 pub mod schedule;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use container_patch::commands::{annotate, check, run, schedule};
+use container_patch::commands::{annotate, check, report, run, schedule};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -19,6 +19,7 @@ struct Cli {
 enum Command {
     Annotate(annotate::Options),
     Check(check::Options),
+    Report(report::Options),
     Run(run::Options),
     Schedule(schedule::Options),
 }
@@ -37,6 +38,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Annotate(options) => annotate::exec(options).map(done),
         Command::Check(options) => check::exec(options),
+        Command::Report(options) => report::exec(options),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
     }

@@ -1,0 +1,178 @@
+//! `container-patch report`: the images of manifests or of a cluster, with their deadlines, findings and drift.
+
+mod assessment;
+mod bases;
+mod calendar;
+mod cluster;
+mod csv;
+mod drift;
+mod inventory;
+mod json;
+pub mod model;
+mod selector;
+mod text;
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, ValueEnum};
+use container_patch_policy::settings::Settings;
+use serde_json::Value;
+use serde_json::value::to_raw_value;
+
+use self::assessment::{Assessment, Standards};
+use self::bases::Bases;
+use self::inventory::Inventory;
+use self::model::{Failure, Image, Report, Scope, Summary};
+use self::selector::Selector;
+use crate::cluster::Cluster;
+use crate::cluster::list::Selection;
+use crate::input::InputOptions;
+use crate::judge::{Judge, JudgeOptions};
+use crate::stdout;
+use crate::terminal::Style;
+
+/// Report the images of manifests or of a cluster: build dates, deadlines, findings, and drift
+///
+/// With --cluster, the report is about the workloads of a cluster and about what their pods run. It only reads.
+///
+/// The exit code is 0 if all listed images are accepted, 1 if one of them is denied, and 2 if something could not be listed or
+/// judged.
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("files", |arg| arg.required(false).required_unless_present("cluster")),
+    mut_arg("namespace", |arg| arg.help("With --cluster: only this namespace. Otherwise: namespace for objects without one \
+                                         [default: default]"))
+)]
+pub struct Options {
+    #[command(flatten)]
+    input: InputOptions,
+    /// Report the cluster of the kubeconfig instead of manifests
+    #[arg(long, conflicts_with = "files")]
+    cluster: bool,
+    /// Report all namespaces of the cluster; this is the default
+    #[arg(short = 'A', long, requires = "cluster", conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Only objects whose labels match, as in kubectl: `app=web,tier in (a,b)`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<Selector>,
+    /// Only images whose deadline is within this time or has passed, such as `14d`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    due_within: Option<TimeDelta>,
+    #[command(flatten)]
+    judge: JudgeOptions,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Output {
+    /// Table for people
+    #[default]
+    Text,
+    /// JSON object for programs; its schema is docs/report.schema.json
+    Json,
+    /// Comma-separated values for spreadsheets
+    Csv,
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// When nothing can be judged: the policy or its settings are invalid, the cluster cannot be reached, or there are no manifests.
+pub fn exec(options: &Options) -> Result<u8> {
+    let report = options.report()?;
+    stdout::print(&match options.output {
+        Output::Text => text::render(&report, Style::of_stdout()),
+        Output::Json => json::render(&report)?,
+        Output::Csv => csv::render(&report),
+    })?;
+    Ok(report.exit_code())
+}
+
+impl Options {
+    fn report(&self) -> Result<Report> {
+        let mut judge = Judge::open(&self.judge)?;
+        let settings = settings(judge.settings())?;
+        let bases = Arc::new(Bases::new(judge.capabilities()));
+        judge.answer_by(Arc::<Bases>::clone(&bases));
+        let now = settings.general.evaluate_at.unwrap_or_else(Utc::now);
+        let mut inventory = Inventory::new(&settings);
+        let (scope, mut failures) = if self.cluster {
+            (Scope::Cluster, self.add_cluster(&settings, &mut inventory)?)
+        } else {
+            self.add_manifests(judge.namespace(), &mut inventory)?;
+            (Scope::Manifests, Vec::new())
+        };
+        let entries = inventory.into_entries();
+        let objects: Vec<_> = entries.iter().map(|entry| entry.object.clone()).collect();
+        let judged = judge.all(&objects);
+        judge.close()?;
+        let judged: Vec<_> = entries.into_iter().zip(judged).collect();
+        let Assessment { images, object_findings, failures: of_objects } =
+            Standards::new(&settings, &bases, now).assess(&judged);
+        failures.extend(of_objects);
+        let drift = drift::of(&images, scope);
+        let (images, left_out) = self.due(images, now);
+        let last = images.iter().filter_map(|image| image.deadline).max();
+        Ok(Report {
+            time: now,
+            scope,
+            summary: Summary::of(&images, left_out),
+            calendar: calendar::of(&settings.rules.schedule, now, last),
+            images,
+            drift,
+            object_findings,
+            failures,
+        })
+    }
+
+    fn add_manifests(&self, namespace: &str, inventory: &mut Inventory<'_>) -> Result<()> {
+        for object in self.input.read()? {
+            let is_selected = match (&self.selector, &object.object) {
+                (Some(selector), Ok(object)) => selector.matches(object),
+                _ => true,
+            };
+            if is_selected {
+                inventory.add_manifest(object, namespace);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_cluster(&self, settings: &Settings, inventory: &mut Inventory<'_>) -> Result<Vec<Failure>> {
+        let selector = self.selector.as_ref().map(Selector::as_str);
+        let selection = Selection { namespace: self.judge.given_namespace(), selector };
+        cluster::add(&Cluster::new(self.judge.cluster()), settings, selection, inventory)
+    }
+
+    /// The images that are due, and the number of the others.
+    fn due(&self, mut images: Vec<Image>, now: DateTime<Utc>) -> (Vec<Image>, usize) {
+        let Some(within) = self.due_within else { return (images, 0) };
+        let all = images.len();
+        images.retain(|image| image.deadline.is_some_and(|deadline| deadline <= now + within));
+        let left_out = all - images.len();
+        (images, left_out)
+    }
+}
+
+fn settings(json: &Value) -> Result<Settings> {
+    match Settings::from_json(&to_raw_value(json)?) {
+        Ok(settings) => Ok(settings),
+        Err(problems) => bail!("the settings of this policy are not valid:\n{problems}"),
+    }
+}
+
+/// Reads a duration as the settings write it.
+fn duration(text: &str) -> Result<TimeDelta, String> {
+    use container_patch_policy::config::read::{Path, Problems, Setting as _};
+    use container_patch_policy::config::values::Duration;
+    let json = to_raw_value(text).map_err(|error| error.to_string())?;
+    let mut problems = Problems::default();
+    match Duration::read(&json, Path::Root, &mut problems) {
+        Some(duration) => Ok(duration.delta()),
+        None => Err("expected a duration such as `14d` or `36h`".to_owned()),
+    }
+}
