@@ -6,9 +6,14 @@ mod calendar;
 mod cluster;
 mod csv;
 mod drift;
+mod html;
 mod inventory;
 mod json;
+mod markdown;
 pub mod model;
+mod openmetrics;
+#[cfg(test)]
+mod samples;
 mod selector;
 mod text;
 
@@ -74,8 +79,15 @@ enum Output {
     Text,
     /// JSON object for programs; its schema is docs/report.schema.json
     Json,
+    /// Markdown for a pull request or a wiki
+    Markdown,
     /// Comma-separated values for spreadsheets
     Csv,
+    /// One HTML page for a browser, with a timeline
+    Html,
+    /// OpenMetrics for Prometheus
+    #[value(name = "openmetrics")]
+    OpenMetrics,
 }
 
 /// Writes the report.
@@ -87,7 +99,10 @@ pub fn exec(options: &Options) -> Result<u8> {
     stdout::print(&match options.output {
         Output::Text => text::render(&report, Style::of_stdout()),
         Output::Json => json::render(&report)?,
+        Output::Markdown => markdown::render(&report),
         Output::Csv => csv::render(&report),
+        Output::Html => html::render(&report),
+        Output::OpenMetrics => openmetrics::render(&report),
     })?;
     Ok(report.exit_code())
 }
