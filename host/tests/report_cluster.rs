@@ -1,6 +1,8 @@
 //! The report about a cluster, from an API server that this plays on loopback.
 
 mod api_server;
+#[path = "settings/validator.rs"]
+mod validator;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -141,9 +143,14 @@ fn report(server: &ApiServer, flags: &[&str]) -> Output {
     command.args(flags).output().unwrap()
 }
 
+/// The JSON of a report, which matches its published schema.
 fn json_of(output: &Output) -> Value {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    let schema = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json")).unwrap();
+    let schema = validator::Validator::new(serde_json::from_str(&schema).unwrap());
+    assert!(schema.accepts(&report), "does not match docs/report.schema.json: {report}");
+    report
 }
 
 /// Repository, tags, digest, pods and objects of each image, sorted.

@@ -131,12 +131,12 @@ impl Options {
         failures.extend(of_objects);
         let drift = drift::of(&images, scope);
         let (images, left_out) = self.due(images, now);
-        let last = images.iter().filter_map(|image| image.deadline).max();
+        let deadlines: Vec<_> = images.iter().filter_map(|image| image.deadline).collect();
         Ok(Report {
             time: now,
             scope,
             summary: Summary::of(&images, left_out),
-            calendar: calendar::of(&settings.rules.schedule, now, last),
+            calendar: calendar::of(&settings.rules.schedule, now, &deadlines),
             images,
             drift,
             object_findings,

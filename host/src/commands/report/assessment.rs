@@ -1,6 +1,7 @@
 //! From judged objects to the images of the report.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use container_patch_policy::evidence::EVIDENCE_UNAVAILABLE;
@@ -84,8 +85,7 @@ impl<'s> Standards<'s> {
         assessment.images = collected.into_iter().map(|(key, collected)| self.image(key, collected)).collect();
         let days = |image: &Image| (image.deadline.is_none(), image.deadline);
         assessment.images.sort_by_key(days);
-        assessment.object_findings.sort();
-        assessment.object_findings.dedup();
+        assessment.object_findings = grouped(assessment.object_findings);
         assessment.failures.sort();
         assessment.failures.dedup();
         assessment
@@ -129,6 +129,7 @@ impl<'s> Standards<'s> {
             digest,
             built: collected.built,
             deadline: deadline.as_ref().map(|deadline| deadline.at),
+            deadline_day: deadline.as_ref().map(|deadline| rules.schedule.zone().local(deadline.at).date_naive()),
             days_left: deadline.as_ref().map(|deadline| (deadline.at - self.now).num_seconds().div_euclid(86_400)),
             freeze: deadline.and_then(|deadline| deadline.moved_by).map(|freeze| freeze.reason.clone()),
             base,
@@ -231,6 +232,21 @@ fn verdict(image: &Collected) -> Verdict {
     } else {
         Verdict::Accepted
     }
+}
+
+/// The findings about objects, each text once. A finding about the settings would otherwise be repeated for every object.
+fn grouped(findings: Vec<ObjectFinding>) -> Vec<ObjectFinding> {
+    let mut by_text: BTreeMap<(Reverse<Effect>, String, String), BTreeSet<String>> = BTreeMap::new();
+    for ObjectFinding { object, code, effect, text } in findings {
+        by_text.entry((Reverse(effect), code, text)).or_default().insert(object);
+    }
+    let named = |objects: BTreeSet<String>| match objects.len() {
+        1 => objects.into_iter().next().unwrap_or_default(),
+        several => format!("{several} objects"),
+    };
+    let finding =
+        |((Reverse(effect), code, text), objects)| ObjectFinding { object: named(objects), code, effect, text };
+    by_text.into_iter().map(finding).collect()
 }
 
 fn failure(entry: &Entry, object: &JudgedObject) -> Failure {

@@ -7,8 +7,9 @@ use container_patch_policy::rules::schedule::settings::Schedule;
 
 use super::model::{Calendar, Freeze};
 
-/// How long before the report the calendar begins.
+/// How long before the report the calendar begins at least, and at most.
 const BEFORE: TimeDelta = TimeDelta::days(30);
+const MAX_BEFORE: TimeDelta = TimeDelta::days(90);
 /// How long after the last deadline the calendar ends, so that the next patch day is in it.
 const AFTER: TimeDelta = TimeDelta::days(7);
 /// The shortest time that the calendar looks ahead.
@@ -18,10 +19,10 @@ const MAX_AHEAD: TimeDelta = TimeDelta::days(400);
 /// The most patch days. A schedule may have one every minute.
 const MAX_PATCH_DAYS: usize = 120;
 
-/// The patch days and freezes from a month before the report to the last deadline.
-pub(super) fn of(schedule: &Schedule, now: DateTime<Utc>, last: Option<DateTime<Utc>>) -> Calendar {
-    let end = last.map_or(now + AHEAD, |last| (last + AFTER).clamp(now + AHEAD, now + MAX_AHEAD));
-    let begin = now - BEFORE;
+/// The patch days and freezes around these deadlines.
+pub(super) fn of(schedule: &Schedule, now: DateTime<Utc>, deadlines: &[DateTime<Utc>]) -> Calendar {
+    let end = deadlines.iter().max().map_or(now + AHEAD, |last| (*last + AFTER).clamp(now + AHEAD, now + MAX_AHEAD));
+    let begin = deadlines.iter().min().map_or(now - BEFORE, |first| (*first).clamp(now - MAX_BEFORE, now - BEFORE));
     let zone = schedule.zone();
     let time_zone = zone.to_json().as_str().unwrap_or_default().to_owned();
     if schedule.action.effect().is_none() {
@@ -70,10 +71,18 @@ mod tests {
         }});
         let settings = Settings::from_json(&to_raw_value(&settings).unwrap()).unwrap();
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let last = Some(time("2027-01-20T00:00:00Z"));
-        let calendar = of(&settings.rules.schedule, time("2026-11-20T12:00:00Z"), last);
+        let deadlines = [time("2026-10-01T00:00:00Z"), time("2027-01-20T00:00:00Z")];
+        let calendar = of(&settings.rules.schedule, time("2026-11-20T12:00:00Z"), &deadlines);
         let days: Vec<String> = calendar.patch_days.iter().map(|day| day.to_rfc3339()).collect();
-        assert_eq!(days, ["2026-11-09T23:00:00+00:00", "2026-12-07T23:00:00+00:00", "2027-01-11T23:00:00+00:00"]);
+        assert_eq!(
+            days,
+            [
+                "2026-10-12T22:00:00+00:00",
+                "2026-11-09T23:00:00+00:00",
+                "2026-12-07T23:00:00+00:00",
+                "2027-01-11T23:00:00+00:00"
+            ]
+        );
         assert_eq!(calendar.freezes.iter().map(|freeze| freeze.reason.as_str()).collect::<Vec<_>>(), ["year end"]);
         assert_eq!(calendar.time_zone, "Europe/Berlin");
     }
@@ -82,7 +91,7 @@ mod tests {
     fn a_schedule_of_every_minute_stays_small() {
         let settings = json!({"schedule": {"patchDays": {"cron": "* * * * *"}}});
         let settings = Settings::from_json(&to_raw_value(&settings).unwrap()).unwrap();
-        let calendar = of(&settings.rules.schedule, Utc::now(), None);
+        let calendar = of(&settings.rules.schedule, Utc::now(), &[]);
         assert_eq!(calendar.patch_days.len(), super::MAX_PATCH_DAYS);
     }
 }

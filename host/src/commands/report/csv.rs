@@ -4,13 +4,14 @@ use super::model::{Image, Report, Use, rfc3339};
 use crate::terminal::printable;
 
 /// The columns.
-const HEADER: [&str; 17] = [
+const HEADER: [&str; 18] = [
     "repository",
     "tags",
     "digest",
     "verdict",
     "built",
     "deadline",
+    "deadline day",
     "days left",
     "freeze",
     "base",
@@ -44,6 +45,7 @@ fn row(image: &Image) -> [String; HEADER.len()] {
         image.verdict.as_str().to_owned(),
         image.built.as_ref().map(rfc3339).unwrap_or_default(),
         image.deadline.as_ref().map(rfc3339).unwrap_or_default(),
+        image.deadline_day.map(|day| day.to_string()).unwrap_or_default(),
         image.days_left.map(|days| days.to_string()).unwrap_or_default(),
         text(image.freeze.as_deref().unwrap_or_default()),
         text(base.map_or("", |base| &base.name)),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use self::escape::{escaped, with_code};
@@ -25,10 +25,13 @@ const COLUMNS: [(&str, &str, bool); 10] = [
     ("Built", "day", false),
     ("Base", "base", false),
     ("Scan", "", false),
-    ("Pods", "number", true),
+    (PODS, "number", true),
     ("Used by", "", true),
     ("Findings", "findings", true),
 ];
+
+/// The column that only a report about a cluster has.
+const PODS: &str = "Pods";
 
 /// The most uses of an image that are visible at once.
 const MAX_USES: usize = 4;
@@ -82,18 +85,18 @@ fn summary(report: &Report, page: &mut String) {
     let due = |image: &&Image| image.days_left.is_some_and(|days| (0..DUE_SOON).contains(&days));
     let drift = report.drift.tags.len() + report.drift.repositories.len();
     let cards = [
-        ("", summary.images, "images"),
-        ("denied", summary.overdue, "past the deadline"),
-        ("warned", report.images.iter().filter(due).count(), "due within 14 days"),
-        ("denied", summary.denied, "denied"),
-        ("failed", summary.failed, "could not be judged"),
-        ("warned", summary.warned, "accepted with warnings"),
-        ("accepted", summary.accepted, "accepted"),
-        ("", summary.exempt, "exempt"),
-        ("", drift, "drifting"),
+        ("", summary.images, "images", true),
+        ("denied", summary.overdue, "past the deadline", true),
+        ("warned", report.images.iter().filter(due).count(), "due within 14 days", true),
+        ("denied", summary.denied, "denied", true),
+        ("failed", summary.failed, "could not be judged", false),
+        ("warned", summary.warned, "accepted with warnings", true),
+        ("accepted", summary.accepted, "accepted", true),
+        ("", summary.exempt, "exempt", false),
+        ("", drift, "drifting", false),
     ];
     page.push_str("<ul class=\"summary\">\n");
-    for (class, number, label) in cards {
+    for (class, number, label, _) in cards.into_iter().filter(|(_, number, _, is_shown)| *is_shown || *number > 0) {
         // A zero has no colour, since it needs no attention.
         let class = if number == 0 { "" } else { class };
         let _ = writeln!(page, "<li class=\"panel {class}\"><strong>{number}</strong><span>{label}</span></li>");
@@ -115,7 +118,8 @@ fn images(report: &Report, page: &mut String) {
         return;
     }
     page.push_str("<div class=\"panel scroll\">\n<table class=\"images\">\n<thead><tr>");
-    for (title, class, is_number) in COLUMNS {
+    let has = |title: &str| report.scope == Scope::Cluster || title != PODS;
+    for (title, class, is_number) in COLUMNS.into_iter().filter(|(title, ..)| has(title)) {
         let kind = if is_number { "number" } else { "text" };
         let class = if class == "number" { " class=\"number\"" } else { "" };
         let _ = write!(page, "<th scope=\"col\"{class} data-type=\"{kind}\">{title}</th>");
@@ -123,9 +127,13 @@ fn images(report: &Report, page: &mut String) {
     page.push_str("</tr></thead>\n<tbody>\n");
     for image in &report.images {
         page.push_str("<tr>");
-        for ((title, class, _), (key, cell)) in COLUMNS.iter().zip(row(image)) {
-            let _ =
-                write!(page, "<td class=\"{class}\" data-label=\"{title}\" data-key=\"{}\">{cell}</td>", escaped(&key));
+        let cells = COLUMNS.iter().zip(row(image)).filter(|((title, ..), _)| has(title));
+        for ((title, class, _), (key, cell)) in cells {
+            let _ = write!(
+                page,
+                "<td class=\"{class}\" data-label=\"{title}\" data-key=\"{}\"><div>{cell}</div></td>",
+                escaped(&key)
+            );
         }
         page.push_str("</tr>\n");
     }
@@ -134,12 +142,12 @@ fn images(report: &Report, page: &mut String) {
 
 /// The cells of a row, each with the key that it is sorted by.
 fn row(image: &Image) -> [(String, String); COLUMNS.len()] {
-    let day = |time: Option<DateTime<Utc>>| {
+    let day = |time: Option<DateTime<Utc>>, day: Option<NaiveDate>| {
         let key = time.as_ref().map(rfc3339).unwrap_or_default();
-        let cell = time.map(|time| format!("<time datetime=\"{key}\" title=\"{key}\">{}</time>", time.date_naive()));
+        let cell = day.map(|day| format!("<time datetime=\"{key}\" title=\"{key}\">{day}</time>"));
         (key, cell.unwrap_or_default())
     };
-    let (deadline_key, mut deadline) = day(image.deadline);
+    let (deadline_key, mut deadline) = day(image.deadline, image.deadline_day);
     if let Some(freeze) = &image.freeze {
         let _ = write!(deadline, "<br><span class=\"muted\" title=\"{}\">after freeze</span>", escaped(freeze));
     }
@@ -169,7 +177,7 @@ fn row(image: &Image) -> [(String, String); COLUMNS.len()] {
         (days, days_cell),
         (severity.to_string(), format!("<span class=\"verdict {verdict}\">{verdict}</span>")),
         (image.name(), name),
-        day(image.built),
+        day(image.built, image.built.map(|built| built.date_naive())),
         base.unwrap_or_default(),
         (image.scan.as_str().to_owned(), image.scan.as_str().replace('-', " ")),
         (image.pods.to_string(), image.pods.to_string()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::NaiveDate;
 
 use super::model::{Image, Report, Variant, rfc3339, short_digest};
 use super::text;
@@ -49,7 +49,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn row(image: &Image, page: &mut String) {
-    let day = |time: Option<DateTime<Utc>>| time.map(|time| time.date_naive().to_string()).unwrap_or_default();
+    let day = |day: Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
     let digest =
         image.digest.as_deref().map(|digest| format!("<br>{}", code(&short_digest(digest)))).unwrap_or_default();
     let base = image.base.as_ref().map(|base| {
@@ -63,11 +63,11 @@ fn row(image: &Image, page: &mut String) {
     }
     let findings = image.findings.iter().map(|finding| format!("{} {}", plain(&finding.text), code(&finding.code)));
     let cells = [
-        day(image.deadline),
+        day(image.deadline_day),
         image.days_left.map(|days| days.to_string()).unwrap_or_default(),
         image.verdict.as_str().to_owned(),
         code(&image.name()) + &digest,
-        day(image.built),
+        day(image.built.map(|built| built.date_naive())),
         base.unwrap_or_default(),
         image.scan.as_str().to_owned(),
         used.join("<br>"),

@@ -26,7 +26,7 @@ pub struct Report {
     pub object_findings: Vec<ObjectFinding>,
     /// What could not be listed or judged.
     pub failures: Vec<Failure>,
-    /// The patch days and freezes of the schedule in the settings, from a month before the report to the last deadline.
+    /// The patch days and freezes of the schedule in the settings, around the deadlines.
     pub calendar: Calendar,
 }
 
@@ -80,6 +80,8 @@ pub struct Image {
     /// The first moment at which the schedule does not accept it.
     #[serde(serialize_with = "optional_timestamp")]
     pub deadline: Option<DateTime<Utc>>,
+    /// The day of the deadline, in the time zone of the schedule.
+    pub deadline_day: Option<NaiveDate>,
     /// The whole days until the deadline, rounded down: 0 on the last day, -1 on the first day after the deadline.
     pub days_left: Option<i64>,
     /// The reason of the freeze that moves the deadline.
@@ -220,7 +222,7 @@ pub struct Variant {
 /// A finding about a whole object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ObjectFinding {
-    /// The object, such as `Deployment shop/web`.
+    /// The object, such as `Deployment shop/web`; of several objects, their number.
     pub object: String,
     /// The code.
     pub code: String,

@@ -31,6 +31,7 @@ pub(super) fn report() -> Report {
         verdict: Verdict::Denied,
         built: Some(time("2026-08-01T08:00:00Z")),
         deadline: Some(time("2026-10-30T08:00:00Z")),
+        deadline_day: "2026-10-30".parse().ok(),
         days_left: Some(-22),
         freeze: None,
         base: Some(Base {
@@ -55,6 +56,7 @@ pub(super) fn report() -> Report {
         verdict: Verdict::Failed,
         built: None,
         deadline: Some(time("2026-12-26T08:00:00Z")),
+        deadline_day: "2026-12-26".parse().ok(),
         days_left: Some(34),
         freeze: Some(attack.to_owned()),
         base: None,
@@ -71,6 +73,7 @@ pub(super) fn report() -> Report {
         verdict: Verdict::Accepted,
         built: Some(time("2026-11-10T08:00:00Z")),
         deadline: Some(time("2027-02-08T08:00:00Z")),
+        deadline_day: "2027-02-08".parse().ok(),
         days_left: Some(78),
         scan: Scan::NoFindings,
         base: None,

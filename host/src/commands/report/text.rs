@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::NaiveDate;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use super::model::{Image, Report, Scope, Summary, Verdict, short_digest};
@@ -62,9 +63,7 @@ fn table(report: &Report, style: Style) -> String {
 }
 
 fn row(image: &Image, scope: Scope, style: Style) -> [Cell; 7] {
-    let day = |time: &Option<chrono::DateTime<chrono::Utc>>| {
-        time.map_or("-".to_owned(), |time| time.date_naive().to_string())
-    };
+    let day = |day: Option<NaiveDate>| day.map_or("-".to_owned(), |day| day.to_string());
     let mut name = printable(&image.name());
     if let Some(digest) = &image.digest {
         let _ = write!(name, "\n{}", printable(&short_digest(digest)));
@@ -77,11 +76,11 @@ fn row(image: &Image, scope: Scope, style: Style) -> [Cell; 7] {
     };
     let verdict = Cell::new(image.verdict.as_str());
     [
-        Cell::new(day(&image.deadline)),
+        Cell::new(day(image.deadline_day)),
         Cell::new(image.days_left.map_or("-".to_owned(), |days| days.to_string())),
         if style.color { verdict.fg(color) } else { verdict },
         Cell::new(name),
-        Cell::new(day(&image.built)),
+        Cell::new(day(image.built.map(|built| built.date_naive()))),
         Cell::new(used_by(image, scope)),
         Cell::new(findings.join("\n")),
     ]

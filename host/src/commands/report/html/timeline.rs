@@ -19,6 +19,9 @@ const MAX_STACK: usize = 12;
 const HEAD: f64 = 40.0;
 /// The height below the axis, for the names of months and patch days.
 const FOOT: f64 = 40.0;
+/// The width of a letter, and the fewest letters of a shortened label.
+const LETTER: f64 = 7.0;
+const MIN_LETTERS: usize = 8;
 /// How long before and after the report the timeline reaches at least, and at most.
 const BEFORE: (TimeDelta, TimeDelta) = (TimeDelta::days(14), TimeDelta::days(90));
 const AFTER: (TimeDelta, TimeDelta) = (TimeDelta::days(30), TimeDelta::days(400));
@@ -55,11 +58,11 @@ impl Span {
 
 /// The timeline. `None` if no image has a deadline. Writing to a `String` cannot fail.
 pub(super) fn render(report: &Report) -> Option<String> {
-    let columns = columns(report, &Span::of(report));
+    let span = Span::of(report);
+    let columns = columns(report, &span);
     if columns.is_empty() {
         return None;
     }
-    let span = Span::of(report);
     let tallest = columns.values().map(|images| images.len().min(MAX_STACK)).max().unwrap_or(1).max(4);
     #[expect(clippy::cast_precision_loss, reason = "a position in pixels")]
     let axis = HEAD + (tallest as f64 + 1.0) * STEP;
@@ -120,7 +123,7 @@ fn draw_column(column: u32, images: &[&Image], axis: f64, svg: &mut String) {
     let x = (f64::from(column) + 0.5) * STEP;
     let y = |index: usize| axis - (index as f64 + 0.5) * STEP - 1.0;
     for (index, image) in images.iter().take(MAX_STACK).enumerate() {
-        let deadline = image.deadline.map(|deadline| deadline.date_naive().to_string()).unwrap_or_default();
+        let deadline = image.deadline_day.map(|day| day.to_string()).unwrap_or_default();
         let _ = writeln!(
             svg,
             "<circle class=\"{}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"{RADIUS}\"><title>{deadline}: {} ({})</title></circle>",
@@ -146,8 +149,14 @@ fn draw_freeze(freeze: &Freeze, span: &Span, axis: f64, svg: &mut String) {
     }
     let reason = escaped(&freeze.reason);
     // A long reason is complete in the tooltip.
-    let short: String = freeze.reason.chars().take(32).collect();
-    let short = if short.len() < freeze.reason.len() { short + "…" } else { short };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of letters")]
+    let room = ((to - from - 10.0) / LETTER).max(0.0) as usize;
+    let short: String = freeze.reason.chars().take(room).collect();
+    let short = match (short.len() < freeze.reason.len(), room) {
+        (true, 0..MIN_LETTERS) => String::new(),
+        (true, _) => format!("{}…", short.trim_end()),
+        (false, _) => short,
+    };
     let _ = writeln!(
         svg,
         "<g><title>Freeze {} to {}: {reason}</title><rect class=\"freeze\" x=\"{from:.1}\" y=\"18\" width=\"{:.1}\" height=\"{:.1}\"/>\
@@ -156,7 +165,7 @@ fn draw_freeze(freeze: &Freeze, span: &Span, axis: f64, svg: &mut String) {
         freeze.to,
         to - from,
         axis - 18.0,
-        (from + 5.0).min(WIDTH - 200.0),
+        from + 5.0,
         escaped(&short),
     );
 }
