@@ -17,6 +17,7 @@ mod samples;
 mod selector;
 mod text;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -33,8 +34,10 @@ use self::model::{Failure, Image, Report, Scope, Summary};
 use self::selector::Selector;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
-use crate::input::InputOptions;
+use crate::input::{InputOptions, Manifests};
+use crate::judge::verdict::FailOn;
 use crate::judge::{Judge, JudgeOptions};
+use crate::policies::Policies;
 use crate::stdout;
 use crate::terminal::Style;
 
@@ -42,8 +45,8 @@ use crate::terminal::Style;
 ///
 /// With --cluster, the report is about the workloads of a cluster and about what their pods run. It only reads.
 ///
-/// The exit code is 0 if all listed images are accepted, 1 if one of them is denied, and 2 if something could not be listed or
-/// judged.
+/// The exit code is 0 if all reported images are accepted, 1 if one of them is denied, and 2 if none is denied but something
+/// could not be listed or judged.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("files", |arg| arg.required(false).required_unless_present("cluster")),
@@ -56,8 +59,8 @@ pub struct Options {
     /// Report the cluster of the kubeconfig instead of manifests
     #[arg(long, conflicts_with = "files")]
     cluster: bool,
-    /// Report all namespaces of the cluster; this is the default
-    #[arg(short = 'A', long, requires = "cluster", conflicts_with = "namespace")]
+    /// Report all namespaces of the cluster [default: unless --namespace or the configuration gives one]
+    #[arg(short = 'A', long, requires = "cluster")]
     all_namespaces: bool,
     /// Only objects whose labels match, as in kubectl: `app=web,tier in (a,b)`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -67,6 +70,16 @@ pub struct Options {
     due_within: Option<TimeDelta>,
     #[command(flatten)]
     judge: JudgeOptions,
+    /// Findings for which the exit code is 1
+    #[arg(
+        long,
+        value_enum,
+        value_name = "EFFECT",
+        default_value_t,
+        env = "CONTAINER_PATCH_FAIL_ON",
+        hide_env_values = true
+    )]
+    fail_on: FailOn,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -94,7 +107,7 @@ enum Output {
 ///
 /// # Errors
 /// When nothing can be judged: the policy or its settings are invalid, the cluster cannot be reached, or there are no manifests.
-pub fn exec(options: &Options) -> Result<u8> {
+pub fn exec(options: &Options) -> Result<ExitCode> {
     let report = options.report()?;
     stdout::print(&match options.output {
         Output::Text => text::render(&report, Style::of_stdout()),
@@ -104,21 +117,22 @@ pub fn exec(options: &Options) -> Result<u8> {
         Output::Html => html::render(&report),
         Output::OpenMetrics => openmetrics::render(&report),
     })?;
-    Ok(report.exit_code())
+    Ok(ExitCode::from(report.exit_status(options.fail_on)))
 }
 
 impl Options {
     fn report(&self) -> Result<Report> {
         let mut judge = Judge::open(&self.judge)?;
-        let settings = settings(judge.settings())?;
+        let settings = settings(judge.policies().with_schedule()?)?;
         let bases = Arc::new(Bases::new(judge.capabilities()));
         judge.answer_by(Arc::<Bases>::clone(&bases));
         let now = settings.general.evaluate_at.unwrap_or_else(Utc::now);
-        let mut inventory = Inventory::new(&settings);
+        let are_selected_by_labels = matches!(judge.policies(), Policies::Deployed(_));
+        let mut inventory = Inventory::new(&settings, are_selected_by_labels);
         let (scope, mut failures) = if self.cluster {
-            (Scope::Cluster, self.add_cluster(&settings, &mut inventory)?)
+            (Scope::Cluster, self.add_cluster(&judge, &settings, &mut inventory)?)
         } else {
-            self.add_manifests(judge.namespace(), &mut inventory)?;
+            self.add_manifests(&judge, &mut inventory)?;
             (Scope::Manifests, Vec::new())
         };
         let entries = inventory.into_entries();
@@ -135,6 +149,7 @@ impl Options {
         Ok(Report {
             time: now,
             scope,
+            namespace: self.namespace().map(str::to_owned),
             summary: Summary::of(&images, left_out),
             calendar: calendar::of(&settings.rules.schedule, now, &deadlines),
             images,
@@ -144,23 +159,33 @@ impl Options {
         })
     }
 
-    fn add_manifests(&self, namespace: &str, inventory: &mut Inventory<'_>) -> Result<()> {
-        for object in self.input.read()? {
+    fn add_manifests(&self, judge: &Judge, inventory: &mut Inventory<'_>) -> Result<()> {
+        let Manifests { objects, may_be_empty } = self.input.read_all()?;
+        if objects.is_empty() && !may_be_empty {
+            bail!("no objects in {}", self.input.names());
+        }
+        judge.learn_namespaces(&objects);
+        for object in objects {
             let is_selected = match (&self.selector, &object.object) {
                 (Some(selector), Ok(object)) => selector.matches(object),
                 _ => true,
             };
             if is_selected {
-                inventory.add_manifest(object, namespace);
+                inventory.add_manifest(object, judge.namespace());
             }
         }
         Ok(())
     }
 
-    fn add_cluster(&self, settings: &Settings, inventory: &mut Inventory<'_>) -> Result<Vec<Failure>> {
+    fn add_cluster(&self, judge: &Judge, settings: &Settings, inventory: &mut Inventory<'_>) -> Result<Vec<Failure>> {
         let selector = self.selector.as_ref().map(Selector::as_str);
-        let selection = Selection { namespace: self.judge.given_namespace(), selector };
-        cluster::add(&Cluster::new(self.judge.cluster()), settings, selection, inventory)
+        let selection = Selection { namespace: self.namespace(), selector };
+        cluster::add(&Cluster::new(self.judge.cluster()), judge, settings, selection, inventory)
+    }
+
+    /// The only namespace of a cluster that is reported.
+    fn namespace(&self) -> Option<&str> {
+        self.judge.given_namespace().filter(|_| self.cluster && !self.all_namespaces)
     }
 
     /// The images that are due, and the number of the others.

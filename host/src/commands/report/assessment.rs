@@ -44,7 +44,8 @@ struct Collected {
     normalized: String,
     tags: Vec<String>,
     built: Option<DateTime<Utc>>,
-    exempt: bool,
+    /// Whether a rule may have judged it.
+    is_judged: bool,
     findings: Vec<Finding>,
     missing_platforms: Vec<String>,
     uses: BTreeMap<UseKey, Use>,
@@ -69,9 +70,7 @@ impl<'s> Standards<'s> {
         let mut collected: BTreeMap<Key, Collected> = BTreeMap::new();
         let mut assessment = Assessment::default();
         for (entry, object) in judged {
-            if object.verdict == verdict::Verdict::Failed {
-                assessment.failures.push(failure(entry, object));
-            }
+            assessment.failures.extend(failure(entry, object));
             for finding in &object.findings {
                 let is_about_site = entry.sites.iter().any(|site| finding.site.as_ref() == Some(&site.name));
                 if !is_about_site {
@@ -97,10 +96,10 @@ impl<'s> Standards<'s> {
         collected.tags.sort();
         collected.tags.dedup();
         let digest = version.ok();
-        let is_scheduled = rules.schedule.action.effect().is_some() && !collected.exempt;
+        let is_scheduled = rules.schedule.action.effect().is_some() && collected.is_judged;
         let deadline = collected.built.filter(|_| is_scheduled).map(|built| rules.schedule.deadline(built));
         let has = |codes: &[&str]| collected.findings.iter().any(|finding| codes.contains(&finding.code.as_str()));
-        let is_judged = !collected.exempt && !has(&[EVIDENCE_UNAVAILABLE.as_str()]);
+        let is_judged = collected.is_judged && !has(&[EVIDENCE_UNAVAILABLE.as_str()]);
         let base = digest.as_deref().and_then(|digest| self.bases.of(digest)).map(|base| {
             let is_compared = is_judged
                 && collected.built.is_some()
@@ -171,7 +170,7 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
     findings.retain(|finding| !image.findings.contains(finding));
     image.findings.extend(findings);
     if let Some(judged) = judged {
-        image.exempt |= judged.exempt;
+        image.is_judged |= !judged.exempt;
         let built = judged.built.as_deref().and_then(|built| DateTime::parse_from_rfc3339(built).ok());
         let built = built.map(|built| built.to_utc());
         // Pods may select other platforms. The deadline is that of the oldest image that may run.
@@ -181,11 +180,14 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
                 image.missing_platforms.push(platform.clone());
             }
         }
-    } else if object.verdict == verdict::Verdict::Failed {
-        let text = object.messages.join("; ");
-        let failed =
-            Finding { code: EVIDENCE_UNAVAILABLE.as_str().to_owned(), effect: Effect::Deny, passed: None, text };
-        image.findings.push(failed);
+    } else if object.verdict != verdict::Verdict::Skipped {
+        // The answer of the policy has room for about 50 images of an object.
+        let text = match object.verdict {
+            verdict::Verdict::Failed => object.messages.join("; "),
+            _ => "could not be verified: the answer of the policy has no room for this image".to_owned(),
+        };
+        let code = EVIDENCE_UNAVAILABLE.as_str().to_owned();
+        image.findings.push(Finding { code, effect: Effect::Deny, passed: None, text });
     }
     for used in site.uses() {
         image.tags.extend(Reference::parse(&used.image).ok().and_then(|written| tag_of(&written)));
@@ -227,10 +229,10 @@ fn verdict(image: &Collected) -> Verdict {
         Verdict::Failed
     } else if !image.findings.is_empty() {
         Verdict::Warned
-    } else if image.exempt {
-        Verdict::Exempt
-    } else {
+    } else if image.is_judged {
         Verdict::Accepted
+    } else {
+        Verdict::Exempt
     }
 }
 
@@ -249,8 +251,15 @@ fn grouped(findings: Vec<ObjectFinding>) -> Vec<ObjectFinding> {
     by_text.into_iter().map(finding).collect()
 }
 
-fn failure(entry: &Entry, object: &JudgedObject) -> Failure {
-    Failure { subject: subject(entry, object), reason: object.messages.join("; ") }
+/// Why an object, or a part of it, is not in the report.
+fn failure(entry: &Entry, object: &JudgedObject) -> Option<Failure> {
+    let reason = match object.omitted_findings {
+        // The reason is with its images.
+        0 if object.verdict != verdict::Verdict::Failed || !object.images.is_empty() => return None,
+        0 => object.messages.join("; "),
+        omitted => format!("the answer of the policy has no room for {omitted} of the findings about this object"),
+    };
+    Some(Failure { subject: subject(entry, object), reason })
 }
 
 fn object_findings(entry: &Entry, object: &JudgedObject, finding: &verdict::Finding) -> Vec<ObjectFinding> {
@@ -264,6 +273,6 @@ fn object_findings(entry: &Entry, object: &JudgedObject, finding: &verdict::Find
 /// The name of an object that stands for others, for messages: the first workload that uses it, or its place in a manifest.
 fn subject(entry: &Entry, object: &JudgedObject) -> String {
     let used = entry.sites.iter().flat_map(Site::uses).next();
-    let named = used.map(|used| used.object()).or_else(|| object.object.clone());
+    let named = used.map(|used| used.object()).or_else(|| object.object.as_ref().map(ToString::to_string));
     named.unwrap_or_else(|| object.source.to_string())
 }

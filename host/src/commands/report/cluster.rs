@@ -1,6 +1,7 @@
 //! The inventory of a cluster: its workloads, and what their pods run.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -14,6 +15,9 @@ use super::inventory::{Inventory, ObjectName};
 use super::model::Failure;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
+use crate::input::{ManifestFile, ManifestObject, Source};
+use crate::judge::Judge;
+use crate::policies::Policies;
 
 /// The longest chain of owners that is followed. A Pod of a CronJob has a chain of two.
 const MAX_OWNERS: usize = 8;
@@ -42,14 +46,19 @@ struct Found {
 /// When the cluster cannot be reached.
 pub(super) fn add(
     cluster: &Cluster,
+    judge: &Judge,
     settings: &Settings,
     selection: Selection<'_>,
     inventory: &mut Inventory<'_>,
 ) -> Result<Vec<Failure>> {
     cluster.reach().map_err(|reason| anyhow!(reason))?;
-    let progress = ProgressBar::new_spinner();
+    let progress = if judge.shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     progress.enable_steady_tick(Duration::from_millis(100));
     let (kinds, mut failures) = kinds(cluster, settings);
+    if matches!(judge.policies(), Policies::Deployed(_)) {
+        progress.set_message("listing Namespace");
+        failures.extend(learn_namespaces(cluster, judge).err());
+    }
     let (mut found, mut pods) = (Vec::new(), Vec::new());
     let mut owners = HashMap::new();
     for listed in &kinds {
@@ -80,6 +89,19 @@ pub(super) fn add(
         }
     }
     Ok(failures)
+}
+
+/// Learns the labels of the namespaces, for the namespace selectors of policies.
+fn learn_namespaces(cluster: &Cluster, judge: &Judge) -> Result<(), Failure> {
+    let all = Selection { namespace: None, selector: None };
+    let listed = Listed { api_version: "v1".to_owned(), kind: "Namespace".to_owned() };
+    let namespaces =
+        cluster.each(&listed.api_version, &listed.kind, all, Some).map_err(|reason| listed.failure(reason))?;
+    let source =
+        Source { file: Arc::new(ManifestFile::new("cluster".to_owned(), String::new())), index: 0, place: None };
+    let objects = namespaces.into_iter().map(|object| ManifestObject { source: source.clone(), object: Ok(object) });
+    judge.learn_namespaces(&objects.collect::<Vec<_>>());
+    Ok(())
 }
 
 impl Listed {

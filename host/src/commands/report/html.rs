@@ -41,9 +41,10 @@ const DUE_SOON: i64 = 14;
 
 /// The page. Writing to a `String` cannot fail.
 pub(super) fn render(report: &Report) -> String {
-    let title = match report.scope {
-        Scope::Cluster => "Images of the cluster",
-        Scope::Manifests => "Images of the manifests",
+    let title = match (report.scope, &report.namespace) {
+        (Scope::Manifests, _) => "Images of the manifests".to_owned(),
+        (Scope::Cluster, None) => "Images of the cluster".to_owned(),
+        (Scope::Cluster, Some(namespace)) => format!("Images of the namespace {}", escaped(namespace)),
     };
     let [style, script] = [STYLE, SCRIPT].map(|text| STANDARD.encode(Sha256::digest(text)));
     let policy = format!(
@@ -189,7 +190,7 @@ fn row(image: &Image) -> [(String, String); COLUMNS.len()] {
 fn uses(uses: &[Use]) -> String {
     let item = |used: &Use| {
         let mut item =
-            format!("<li>{} <span class=\"muted\">{}</span>", escaped(&used.object()), with_code(&used.container));
+            format!("<li>{} <span class=\"container\">{}</span>", escaped(&used.object()), with_code(&used.container));
         if let Some(id) = &used.image_id {
             let _ = write!(item, "<span class=\"digest\">local image {}</span>", escaped(id));
         }

@@ -25,6 +25,8 @@ pub(super) struct Inventory<'s> {
     settings: &'s Settings,
     /// The annotation of an object that asks for break-glass.
     break_glass: Option<String>,
+    /// Whether policies may select objects by their labels.
+    are_selected_by_labels: bool,
     /// The file that objects of a cluster have as their source.
     cluster: Arc<ManifestFile>,
     entries: Vec<Entry>,
@@ -100,10 +102,10 @@ impl Site {
 }
 
 impl<'s> Inventory<'s> {
-    pub(super) fn new(settings: &'s Settings) -> Self {
+    pub(super) fn new(settings: &'s Settings, are_selected_by_labels: bool) -> Self {
         let break_glass = settings.general.break_glass.annotation.to_json().as_str().map(str::to_owned);
         let cluster = Arc::new(ManifestFile::new("cluster".to_owned(), String::new()));
-        Self { settings, break_glass, cluster, entries: Vec::new(), known: HashMap::new() }
+        Self { settings, break_glass, are_selected_by_labels, cluster, entries: Vec::new(), known: HashMap::new() }
     }
 
     /// The objects to judge.
@@ -234,6 +236,9 @@ impl<'s> Inventory<'s> {
             if let Some(value) = object["metadata"].get(key) {
                 reduced["metadata"][key] = value.clone();
             }
+        }
+        if self.are_selected_by_labels {
+            reduced["metadata"]["labels"] = object["metadata"]["labels"].clone();
         }
         let template = self.reduced_template(object.pointer(kind.template)?);
         if kind.template.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
-use crate::judge::verdict::Effect;
+use crate::judge::verdict::{Effect, FailOn};
 
 /// The report about the images of manifests or of a cluster.
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +16,8 @@ pub struct Report {
     pub time: DateTime<Utc>,
     /// Whether the images are those of manifests or of a cluster.
     pub scope: Scope,
+    /// The only namespace of the cluster that is reported. `None` for all.
+    pub namespace: Option<String>,
     /// The totals.
     pub summary: Summary,
     /// The images by deadline, those without one last.
@@ -104,7 +106,7 @@ pub struct Image {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The settings exempt it.
+    /// The settings exempt it, or no policy applies to the objects that use it.
     Exempt,
     /// No rule reports it.
     Accepted,
@@ -367,14 +369,15 @@ impl Summary {
 }
 
 impl Report {
-    /// The exit code for a pipeline: 2 if something could not be listed or judged, else 1 if something is denied.
+    /// The exit code for a pipeline. A denied image comes before what could not be listed or judged, as in `check`.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        let denies = |finding: &ObjectFinding| finding.effect == Effect::Deny;
-        if self.summary.failed > 0 || !self.failures.is_empty() {
-            2
-        } else if self.summary.denied > 0 || self.object_findings.iter().any(denies) {
+    pub fn exit_status(&self, fail_on: FailOn) -> u8 {
+        let Summary { denied, warned, failed, .. } = self.summary;
+        let has = |effect| self.object_findings.iter().any(|finding| finding.effect == effect);
+        if denied > 0 || has(Effect::Deny) || (fail_on == FailOn::Warn && (warned > 0 || has(Effect::Warn))) {
             1
+        } else if failed > 0 || !self.failures.is_empty() {
+            2
         } else {
             0
         }

@@ -87,6 +87,7 @@ pub(super) fn report() -> Report {
     Report {
         time: time("2026-11-20T12:00:00Z"),
         scope: Scope::Cluster,
+        namespace: None,
         summary: Summary::of(&images, 1),
         images,
         drift: Drift {

@@ -36,6 +36,9 @@ pub(super) fn render(report: &Report, style: Style) -> String {
         }
         text.push('\n');
     }
+    if let Some(namespace) = &report.namespace {
+        let _ = write!(text, "Namespace {}: ", printable(namespace));
+    }
     text.push_str(&totals(report.summary));
     text
 }
