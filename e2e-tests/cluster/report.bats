@@ -13,10 +13,11 @@ report() {
   printf 'status: %s\noutput: %.3000s\nstderr: %.1000s\n' "$status" "$output" "$stderr"
 }
 
-# runs POD IMAGE_ID: writes into the status of a pod that its container runs this image.
+# runs POD IMAGE_ID: writes into the status of a pod that its container runs this image, as a kubelet does.
 runs() {
-  admin patch pod "$1" --subresource status --type merge --patch "$(jq -nc --arg id "$2" '{status: {phase: "Running", containerStatuses: [
-    {name: "app", image: "app", imageID: $id, ready: true, restartCount: 0, state: {running: {startedAt: "2026-01-01T00:00:00Z"}}}]}}')" > /dev/null
+  admin get pod "$1" --output json | jq --arg id "$2" '.status = {phase: "Running", containerStatuses: [{
+      name: "app", image: "app", imageID: $id, ready: true, restartCount: 0, state: {running: {startedAt: "2026-01-01T00:00:00Z"}}}]}' \
+    | kubectl replace --raw "/api/v1/namespaces/$NAMESPACE/pods/$1/status" --filename - > /dev/null
 }
 
 has_pod_of() { [ -n "$(admin get pods --selector "app=$1" --output name)" ]; }
@@ -51,7 +52,7 @@ has_pod_of() { [ -n "$(admin get pods --selector "app=$1" --output name)" ]; }
   accepted create admin "$(deployment web "$(image web 1.4 5)")"
   admin create role lister --verb list --resource deployments.apps > /dev/null
   admin create rolebinding lister --role lister --user lister > /dev/null
-  # A kubeconfig of this user, who impersonates nobody.
+  # In this kubeconfig the admin impersonates the user.
   kubectl config view --raw --flatten --output json \
     | jq '.users[].user["as"] = "lister"' > "$BATS_TEST_TMPDIR/kubeconfig"
   report --kubeconfig "$BATS_TEST_TMPDIR/kubeconfig"
