@@ -71,6 +71,12 @@ image: ## Build the image of container-patch for pipelines (IMAGE=registry.examp
 	@# Only the binary is sent to the engine.
 	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --tag "$(IMAGE)" -
 
+.PHONY: e2e-browser
+e2e-browser: ## Test the HTML report in a headless Chromium (SCREENSHOTS=FOLDER keeps the screenshots)
+	@hack/setup browser
+	$(BUILD_HOST)
+	bats e2e-tests/browser
+
 policy.wasm: $(SOURCES) ## Build the module
 	@hack/setup build
 	$(BUILD_MODULE)

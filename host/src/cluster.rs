@@ -4,6 +4,7 @@
 //! same answers everywhere. Errors about the user's own access begin with advice for the user.
 
 mod kubeconfig;
+pub mod list;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -239,12 +240,28 @@ impl Connection {
 
     /// Waits for the answer to a question that needs a permission.
     fn wait<T>(&self, permission: &str, question: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+        self.ask(question).map_err(|unanswered| self.explain(permission, &unanswered))
+    }
+
+    /// Waits for the answer to a question.
+    fn ask<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Result<T, Unanswered> {
         let within_time = async { tokio::time::timeout(self.timeout, question).await };
         match self.runtime.block_on(within_time) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) => Err(self.advice(permission, &status)),
-            Ok(Err(error)) => Err(format!("cannot ask {}: {}", self.server, failure(&error))),
-            Err(_) => Err(format!("{} did not answer within {} s", self.server, self.timeout.as_secs())),
+            Ok(Err(kube::Error::Api(status))) => Err(Unanswered::Refused(status)),
+            Ok(Err(error)) => Err(Unanswered::Failed(format!("cannot ask {}: {}", self.server, failure(&error)))),
+            Err(_) => {
+                let seconds = self.timeout.as_secs();
+                Err(Unanswered::Failed(format!("{} did not answer within {seconds} s", self.server)))
+            }
+        }
+    }
+
+    /// The reason of a missing answer, with advice for the user.
+    fn explain(&self, permission: &str, unanswered: &Unanswered) -> String {
+        match unanswered {
+            Unanswered::Refused(status) => self.advice(permission, status),
+            Unanswered::Failed(reason) => reason.clone(),
         }
     }
 
@@ -257,6 +274,14 @@ impl Connection {
             _ => refusal,
         }
     }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The API server refuses the request.
+    Refused(Box<Status>),
+    /// The API server cannot be reached, or does not answer in time.
+    Failed(String),
 }
 
 /// Why the API server could not be request.

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod explain;
 pub mod init;
 pub mod man;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod test;

@@ -23,6 +23,7 @@ use self::verdict::{JudgedObject, SkipReason, Verdict};
 use crate::admission::AdmissionRequest;
 use crate::at::At;
 use crate::capabilities::{AllowedResources, Capabilities};
+use crate::cluster::ClusterOptions;
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
 use crate::policies::{DeployedPolicy, Matched, Namespaces, Policies};
@@ -51,16 +52,9 @@ pub struct JudgeOptions {
     /// Time for which objects are judged, as a day or in RFC 3339; it replaces `evaluateAt` of the settings [default: now]
     #[arg(long, value_name = "DATE", value_parser = At::parse)]
     at: Option<At>,
-    /// Namespace for objects without one
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        default_value = "default",
-        env = "CONTAINER_PATCH_NAMESPACE",
-        hide_env_values = true
-    )]
-    namespace: String,
+    /// Namespace for objects without one [default: default]
+    #[arg(short, long, value_name = "NAME", env = "CONTAINER_PATCH_NAMESPACE", hide_env_values = true)]
+    namespace: Option<String>,
     #[command(flatten)]
     session: SessionOptions,
     #[command(flatten)]
@@ -78,6 +72,21 @@ pub struct JudgeOptions {
     /// Show no progress bar [default: one on a terminal]
     #[arg(long)]
     no_progress: bool,
+}
+
+/// The namespace of objects without one, as in kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
+
+impl JudgeOptions {
+    /// The namespace that is given, on the command line or otherwise.
+    pub(crate) fn given_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// How the cluster is reached.
+    pub(crate) fn cluster(&self) -> &ClusterOptions {
+        &self.live.cluster
+    }
 }
 
 /// Judges objects with the module, its settings, and the answers of registries and of a cluster.
@@ -119,7 +128,7 @@ impl Judge {
             policies,
             namespaces: RwLock::default(),
             at: options.at,
-            namespace: options.namespace.clone(),
+            namespace: options.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             capabilities: Arc::new(Lending::new(session.capabilities(), Arc::clone(&evaluations))),
             parallel: if session.keeps_order() { 1 } else { OBJECTS },
             evaluations,
@@ -164,6 +173,26 @@ impl Judge {
             policy_timeout: DEFAULT_TIMEOUT,
             _clock: None,
         })
+    }
+
+    /// The namespace for objects without one.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Whether progress is shown.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress
+    }
+
+    /// The answers to the policy's questions.
+    pub(crate) fn capabilities(&self) -> Arc<dyn Capabilities> {
+        Arc::clone(&self.capabilities)
+    }
+
+    /// Replaces the answers to the policy's questions, for example to observe them.
+    pub(crate) fn answer_by(&mut self, capabilities: Arc<dyn Capabilities>) {
+        self.capabilities = capabilities;
     }
 
     /// Ends the session: writes its recorded file, or prints the mismatches of a replay.

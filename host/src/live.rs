@@ -19,7 +19,7 @@ pub struct LiveOptions {
     #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
-    cluster: ClusterOptions,
+    pub(crate) cluster: ClusterOptions,
 }
 
 /// Asks registries and a cluster. Each question is asked once, so that all objects are judged by the same answers.

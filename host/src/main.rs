@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use container_patch::commands::{annotate, check, completions, explain, init, man, run, schedule, test, validate};
+use container_patch::commands::{
+    annotate, check, completions, explain, init, man, report, run, schedule, test, validate,
+};
 use container_patch::{configuration, printable_error};
 
 /// Judges the images of workloads with the policy that Kubewarden enforces in a cluster.
@@ -23,6 +25,7 @@ enum Command {
     Explain(explain::Options),
     Init(init::Options),
     Man(man::Options),
+    Report(report::Options),
     Run(run::Options),
     Schedule(schedule::Options),
     Test(test::Options),
@@ -47,6 +50,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Explain(options) => explain::exec(options).map(done),
         Command::Init(options) => init::exec(options).map(done),
         Command::Man(options) => man::exec(options, Cli::command()).map(done),
+        Command::Report(options) => report::exec(options),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
         Command::Test(options) => test::exec(options),

@@ -20,7 +20,7 @@ impl Validator {
         let schema = schema.as_object().unwrap_or_else(|| panic!("a schema: {schema}"));
         let list = |of: &Value| of.as_array().unwrap_or_else(|| panic!("a list: {of}")).clone();
         schema.iter().all(|(keyword, argument)| match (keyword.as_str(), value) {
-            ("$schema" | "$id" | "$defs" | "title" | "description" | "default", _) => true,
+            ("$schema" | "$id" | "$defs" | "title" | "description" | "default" | "format", _) => true,
             ("$ref", _) => {
                 let pointer = argument.as_str().unwrap().strip_prefix('#').unwrap();
                 self.valid(self.0.pointer(pointer).unwrap_or_else(|| panic!("{argument} is nowhere")), value)

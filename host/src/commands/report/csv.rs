@@ -1,0 +1,105 @@
+//! The images as comma-separated values (RFC 4180), for spreadsheets.
+
+use super::model::{Image, Report, Use, rfc3339};
+use crate::terminal::printable;
+
+/// The columns.
+const HEADER: [&str; 18] = [
+    "repository",
+    "tags",
+    "digest",
+    "verdict",
+    "built",
+    "deadline",
+    "deadline day",
+    "days left",
+    "freeze",
+    "base",
+    "base digest",
+    "base outdated",
+    "scan",
+    "codes",
+    "findings",
+    "missing platforms",
+    "pods",
+    "used by",
+];
+
+/// The characters with which a spreadsheet begins a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// A line for each image. Lists are separated by `; `.
+pub(super) fn render(report: &Report) -> String {
+    let header = HEADER.map(str::to_owned);
+    std::iter::once(line(header)).chain(report.images.iter().map(|image| line(row(image)))).collect()
+}
+
+fn row(image: &Image) -> [String; HEADER.len()] {
+    let base = image.base.as_ref();
+    let findings = image.findings.iter().map(|finding| format!("{} [{}]", finding.text, finding.code));
+    let codes = image.findings_by_code().into_keys().collect::<Vec<_>>();
+    [
+        text(&image.repository),
+        text(&image.tags.join("; ")),
+        text(image.digest.as_deref().unwrap_or_default()),
+        image.verdict.as_str().to_owned(),
+        image.built.as_ref().map(rfc3339).unwrap_or_default(),
+        image.deadline.as_ref().map(rfc3339).unwrap_or_default(),
+        image.deadline_day.map(|day| day.to_string()).unwrap_or_default(),
+        image.days_left.map(|days| days.to_string()).unwrap_or_default(),
+        text(image.freeze.as_deref().unwrap_or_default()),
+        text(base.map_or("", |base| &base.name)),
+        text(base.map_or("", |base| &base.digest)),
+        base.and_then(|base| base.outdated).map(|outdated| outdated.to_string()).unwrap_or_default(),
+        image.scan.as_str().to_owned(),
+        text(&codes.join("; ")),
+        text(&findings.collect::<Vec<_>>().join("; ")),
+        text(&image.missing_platforms.join("; ")),
+        image.pods.to_string(),
+        text(&image.used_by.iter().map(used).collect::<Vec<_>>().join("; ")),
+    ]
+}
+
+fn used(used: &Use) -> String {
+    format!("{} {}", used.object(), used.container)
+}
+
+/// A text that a spreadsheet does not take for a formula.
+fn text(text: &str) -> String {
+    let text = printable(text);
+    if text.starts_with(FORMULA) { format!("'{text}") } else { text }
+}
+
+fn line<const N: usize>(cells: [String; N]) -> String {
+    cells.map(|cell| quoted(&cell)).join(",") + "\r\n"
+}
+
+fn quoted(cell: &str) -> String {
+    if cell.contains(['"', ',', '\r', '\n']) || cell.starts_with(' ') || cell.ends_with(' ') {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quoted, text};
+
+    #[test]
+    fn a_cell_is_not_a_formula() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "=HYPERLINK(\"http://h.test\")"] {
+            assert!(text(formula).starts_with('\''), "{formula}");
+        }
+        assert_eq!(text("\tx"), r"\tx", "control characters are escaped");
+        assert_eq!(text("docker.io/library/nginx"), "docker.io/library/nginx");
+    }
+
+    #[test]
+    fn special_characters_are_quoted() {
+        assert_eq!(quoted("a"), "a");
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+        assert_eq!(quoted("a\r\nb"), "\"a\r\nb\"");
+    }
+}

@@ -1,0 +1,43 @@
+//! Text of manifests, registries and clusters in HTML.
+
+use crate::terminal::printable;
+
+/// A text in which no character has a meaning in HTML, also inside of quotes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in printable(text).chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '`' => escaped.push_str("&#96;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A sentence with its code spans. A backtick without a partner stays a character.
+pub(super) fn with_code(text: &str) -> String {
+    if text.matches('`').count() % 2 == 1 {
+        return escaped(text);
+    }
+    let part = |(index, part): (usize, &str)| {
+        if index % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, with_code};
+
+    #[test]
+    fn special_characters_are_escaped() {
+        assert_eq!(escaped("<a href=\"'x'\">&`\u{1b}"), "&lt;a href=&quot;&#39;x&#39;&quot;&gt;&amp;&#96;\\u{1b}");
+        assert_eq!(with_code("is `<b>` now"), "is <code>&lt;b&gt;</code> now");
+        assert_eq!(with_code("one ` only"), "one &#96; only");
+    }
+}

@@ -1,0 +1,32 @@
+"use strict";
+// Sorts the table by a column when its header is clicked. Without JavaScript the table stays sorted by deadline.
+(() => {
+  const table = document.querySelector("table.images");
+  if (!table) return;
+  const body = table.tBodies[0];
+  const headers = [...table.tHead.rows[0].cells];
+  const key = (row, column) => row.cells[column].dataset.key ?? row.cells[column].textContent.trim();
+  const compare = (a, b, numeric) => (numeric ? Number(a) - Number(b) : a < b ? -1 : a > b ? 1 : 0);
+  const sort = (column) => {
+    const header = headers[column];
+    const descending = header.getAttribute("aria-sort") === "ascending";
+    const numeric = header.dataset.type === "number";
+    const rows = [...body.rows].map((row) => ({ row, key: key(row, column) }));
+    // Rows without a value stay at the end, in both directions.
+    rows.sort((a, b) => {
+      if (a.key === "" || b.key === "") return (a.key === "") - (b.key === "");
+      return compare(a.key, b.key, numeric) * (descending ? -1 : 1);
+    });
+    headers.forEach((other) => other.removeAttribute("aria-sort"));
+    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    body.append(...rows.map(({ row }) => row));
+  };
+  headers.forEach((header, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = header.textContent;
+    button.addEventListener("click", () => sort(column));
+    header.replaceChildren(button);
+  });
+  headers[0].setAttribute("aria-sort", "ascending");
+})();
