@@ -60,7 +60,7 @@ impl<'h> Evidence<'h> {
 /// The finding that something about an image is unknown.
 #[must_use]
 pub fn unverified(effect: Effect, cause: &str) -> Violation {
-    Violation { code: EVIDENCE_UNAVAILABLE, effect, text: format!("could not be verified: {cause}") }
+    Violation { code: EVIDENCE_UNAVAILABLE, effect, text: format!("{}{cause}", registry::UNVERIFIED) }
 }
 
 /// An answer, or the reason why there is no answer.

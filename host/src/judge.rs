@@ -27,7 +27,7 @@ use crate::cluster::ClusterOptions;
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
 use crate::policies::{DeployedPolicy, Matched, Namespaces, Policies};
-use crate::policy::{Policy, print_once};
+use crate::policy::{LogLine, Policy, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
 use crate::slots::{Lending, Slots};
@@ -354,10 +354,11 @@ impl Judge {
     fn ask(&self, request: &AdmissionRequest, settings: &Value, allowed: &AllowedResources) -> Result<Answer, String> {
         let response = {
             let _taken = self.evaluations.take();
-            self.policy.validate(request, settings, &self.capabilities, allowed)
+            self.policy.validate_with_log(request, settings, &self.capabilities, allowed)
         };
-        let response = response.map_err(|error| self.no_answer(&error))?;
-        let answer = Answer::of(request, response).map_err(|error| format!("{error:#}"))?;
+        let (response, log) = response.map_err(|error| self.no_answer(&error))?;
+        let mut answer = Answer::of(request, response).map_err(|error| format!("{error:#}"))?;
+        log.iter().filter(|line| !answer.name_cause(line)).for_each(LogLine::print);
         Ok(if self.at.is_some() { answer.without_fixed_time() } else { answer })
     }
 

@@ -15,6 +15,7 @@ use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use crate::terminal::printable;
 use crate::timeout::{Clock, Interrupted, Timeout};
 
 /// The module in this binary, and its metadata.
@@ -139,7 +140,7 @@ impl Policy {
         payload: &[u8],
         capabilities: &Arc<dyn Capabilities>,
         allowed: &AllowedResources,
-        log: fn(&[u8]),
+        log: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Result<Vec<u8>> {
         let (capabilities, allowed, clock) = (Arc::clone(capabilities), allowed.clone(), self.clock.clone());
         let callback = move |_: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
@@ -169,7 +170,11 @@ impl Policy {
         self.ask_about_settings(settings, |_| {})
     }
 
-    fn ask_about_settings(&self, settings: &Value, log: fn(&[u8])) -> Result<SettingsReport> {
+    fn ask_about_settings(
+        &self,
+        settings: &Value,
+        log: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<SettingsReport> {
         let nothing: Arc<dyn Capabilities> = Arc::new(crate::capabilities::Nothing);
         let payload = serde_json::to_vec(settings)?;
         let response =
@@ -206,28 +211,69 @@ impl Policy {
         capabilities: &Arc<dyn Capabilities>,
         allowed: &AllowedResources,
     ) -> Result<AdmissionResponse> {
+        let (response, log) = self.validate_with_log(request, settings, capabilities, allowed)?;
+        log.iter().for_each(LogLine::print);
+        Ok(response)
+    }
+
+    /// Judges a request. Returns the response and what the policy logs.
+    pub(crate) fn validate_with_log(
+        &self,
+        request: &AdmissionRequest,
+        settings: &Value,
+        capabilities: &Arc<dyn Capabilities>,
+        allowed: &AllowedResources,
+    ) -> Result<(AdmissionResponse, Vec<LogLine>)> {
         let payload = serde_json::to_vec(&json!({"request": request, "settings": settings}))?;
-        let response = self.call("validate", &payload, capabilities, allowed)?;
+        let lines: Arc<Mutex<Vec<LogLine>>> = Arc::default();
+        let log = {
+            let lines = Arc::clone(&lines);
+            move |payload: &[u8]| lines.lock().unwrap_or_else(PoisonError::into_inner).extend(log_line(payload))
+        };
+        let response = self.call_with_log("validate", &payload, capabilities, allowed, log)?;
         let response: ValidationResponse = serde_json::from_slice(&response).context("invalid answer of the policy")?;
-        AdmissionResponse::of_policy(request, response)
+        let lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((AdmissionResponse::of_policy(request, response)?, lines))
+    }
+}
+
+/// A warning or error from the log of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogLine {
+    /// The level, as it is printed.
+    pub(crate) level: &'static str,
+    /// The message.
+    pub(crate) message: String,
+}
+
+impl LogLine {
+    /// Prints the line to standard error, once.
+    pub(crate) fn print(&self) {
+        print_once(&printable(&format!("{}: {}", self.level, self.message)));
     }
 }
 
 /// Prints a warning or error from the log of a policy.
 fn print_log(payload: &[u8]) {
+    if let Some(line) = log_line(payload) {
+        line.print();
+    }
+}
+
+/// Reads a warning or an error that a policy logs. Other events are left out.
+fn log_line(payload: &[u8]) -> Option<LogLine> {
     #[derive(Deserialize)]
     struct Event {
         level: String,
         message: String,
     }
-    if let Ok(Event { level, message }) = serde_json::from_slice(payload) {
-        let level = match level.to_ascii_uppercase().as_str() {
-            "WARNING" => "Warning",
-            "ERROR" => "Error",
-            _ => return,
-        };
-        print_once(&format!("{level}: {message}"));
-    }
+    let Event { level, message } = serde_json::from_slice(payload).ok()?;
+    let level = match level.to_ascii_uppercase().as_str() {
+        "WARNING" => "Warning",
+        "ERROR" => "Error",
+        _ => return None,
+    };
+    Some(LogLine { level, message })
 }
 
 /// Prints a line to standard error, once: a policy repeats its log for every object, and its settings' warnings in its log.

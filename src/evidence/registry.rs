@@ -32,6 +32,12 @@ const MAX_QUESTIONS: usize = 5 * 1024;
 /// The maximum length of a platform in messages, in characters.
 const MAX_PLATFORM_LENGTH: usize = 40;
 
+/// What the requester reads about a registry that is not listed. The cause could tell who can be reached from the cluster.
+pub const NO_USABLE_ANSWER: &str = "its registry gave no usable answer; the log of policy-server has the cause";
+
+/// The words between the image and the cause, in messages and in the log.
+pub const UNVERIFIED: &str = "could not be verified: ";
+
 /// The maximum length of a logged failure, in characters.
 const MAX_LOG_LENGTH: usize = 2000;
 
@@ -469,7 +475,7 @@ impl<'h> Registry<'h> {
             Reference::parse(image).is_ok_and(|image| self.listed.iter().any(|known| known.matches(&image)));
         if !is_listed {
             let (Failure::Host(cause) | Failure::Answer(cause)) = failure else { return detail };
-            let line = format!("image `{image}` could not be verified: {}", sanitized_up_to(cause, MAX_LOG_LENGTH));
+            let line = format!("image `{image}` {UNVERIFIED}{}", sanitized_up_to(cause, MAX_LOG_LENGTH));
             // The same question can fail for several containers.
             if self.unlogged.last() != Some(&line) {
                 self.unlogged.push(line);
@@ -490,9 +496,7 @@ impl<'h> Registry<'h> {
                 format!("{detail}; check its name, and that its registry can be reached and read")
             }
             (FailureClass::Unusable, Some(detail)) => detail,
-            (FailureClass::Unreachable | FailureClass::Unusable, None) => {
-                "its registry gave no usable answer; the log of policy-server has the cause".to_owned()
-            }
+            (FailureClass::Unreachable | FailureClass::Unusable, None) => NO_USABLE_ANSWER.to_owned(),
         }
     }
 }

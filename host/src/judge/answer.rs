@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result};
 use container_patch_policy::evidence::EVALUATE_AT_SET;
+use container_patch_policy::evidence::registry::{NO_USABLE_ANSWER, UNVERIFIED};
+use container_patch_policy::image::Reference;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::verdict::{Effect, Finding, JudgedImage, MONITOR};
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::policies::DeployedPolicy;
+use crate::policy::LogLine;
 
 /// The answer of one policy, or of several.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -44,6 +47,26 @@ impl Answer {
             images,
             object,
         })
+    }
+
+    /// Puts the cause of a failure into the findings whose text refers to the log of policy-server: here, the user who asks may know it.
+    /// Returns whether there was such a finding.
+    pub(super) fn name_cause(&mut self, line: &LogLine) -> bool {
+        let about = line.message.strip_prefix("image `").and_then(|rest| rest.split_once("` "));
+        let Some((image, text)) = about.filter(|(_, text)| text.starts_with(UNVERIFIED)) else { return false };
+        let mut is_named = false;
+        for finding in &mut self.findings {
+            let name = finding.image.as_deref().and_then(|image| Reference::parse(image).ok());
+            let is_about_image = name.is_some_and(|name| name.registry_name() == image);
+            if is_about_image && finding.text == format!("{UNVERIFIED}{NO_USABLE_ANSWER}") {
+                let before = finding.to_string();
+                finding.text = text.to_owned();
+                let lines = self.messages.iter_mut().chain(&mut self.warnings).filter(|line| **line == before);
+                lines.for_each(|line| *line = finding.to_string());
+                is_named = true;
+            }
+        }
+        is_named
     }
 
     /// The answer without the warning about a fixed time, for a time that the command line sets.
@@ -159,7 +182,7 @@ fn annotated_list<T: DeserializeOwned>(response: &AdmissionResponse, key: &str) 
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Answer, DeployedPolicy, Effect, Finding, JudgedImage};
+    use super::{Answer, DeployedPolicy, Effect, Finding, JudgedImage, LogLine, NO_USABLE_ANSWER, UNVERIFIED};
     use crate::policies::{Policies, PolicyFiles};
 
     fn policy(name: &str, spec: Value) -> DeployedPolicy {
@@ -271,6 +294,20 @@ mod tests {
         )
         .images;
         assert_eq!(images.iter().map(|image| image.image.as_str()).collect::<Vec<_>>(), ["b:1", "a:1@d"]);
+    }
+
+    #[test]
+    fn the_cause_in_the_log_replaces_the_advice_to_read_it() {
+        let mut unknown = answer(Effect::Deny, &[&format!("{UNVERIFIED}{NO_USABLE_ANSWER}")]);
+        let line = |image: &str| LogLine {
+            level: "Warning",
+            message: format!("image `{image}` could not be verified: connection refused"),
+        };
+        assert!(!unknown.name_cause(&line("docker.io/library/b:1")), "another image");
+        assert!(unknown.name_cause(&line("docker.io/library/a:1")));
+        let expected = "container `app`: image `a:1` could not be verified: connection refused [unpinned-image]";
+        assert_eq!((unknown.findings[0].to_string().as_str(), unknown.messages[0].as_str()), (expected, expected));
+        assert!(!unknown.name_cause(&line("docker.io/library/a:1")), "it is named already");
     }
 
     #[test]
