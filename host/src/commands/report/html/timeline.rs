@@ -113,7 +113,7 @@ fn columns<'r>(report: &'r Report, span: &Span) -> BTreeMap<u32, Vec<&'r Image>>
         }
     }
     for images in columns.values_mut() {
-        images.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+        images.sort_by_key(|image| std::cmp::Reverse(image.verdict));
     }
     columns
 }
