@@ -163,3 +163,11 @@ shop() {
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "cannot read the kubeconfig none.yaml"
 }
+
+@test "the example in the documentation is the output of the command" {
+  cd "$ROOT"
+  run --separate-stderr "$CONTAINER_PATCH" report examples/shop.yaml --settings-path examples/recorded/settings.yaml \
+    --replay-host-capabilities-interactions examples/recorded/session.yaml
+  [ "$status" -eq 1 ]
+  [ "$output" = "$(sed -n '/^\$ container-patch report examples/,/^```/p' docs/report.md | sed '1,2d;$d')" ]
+}

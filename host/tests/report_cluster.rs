@@ -412,3 +412,50 @@ fn without_a_cluster_there_is_no_report() {
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]));
     assert!(String::from_utf8_lossy(&output.stderr).contains("503"), "{output:?}");
 }
+
+#[test]
+fn deployed_policies_judge_the_namespaces_that_they_select() {
+    let in_namespace = |mut object: Value, namespace: &str| {
+        object["metadata"]["namespace"] = json!(namespace);
+        object
+    };
+    let workloads = vec![
+        in_namespace(workload("web", "web:latest"), "shop"),
+        in_namespace(workload("proxy", "proxy:latest"), "system"),
+    ];
+    let objects = BTreeMap::from([("Deployment", workloads)]);
+    let namespace = |name: &str, team: &str| json!({"metadata": {"name": name, "labels": {"team": team, "kubernetes.io/metadata.name": name}}});
+    let server = ApiServer::with_answers(move |asked| {
+        Some(match asked.line.as_str() {
+            "GET /api/v1" => {
+                let mut resources = discovery("/api/v1").unwrap();
+                resources.as_array_mut().unwrap().push(served("namespaces", "Namespace", false));
+                (200, json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}))
+            }
+            "GET /api/v1/namespaces limit=500" => {
+                let items = [namespace("shop", "shop"), namespace("system", "ops")];
+                (200, json!({"kind": "NamespaceList", "apiVersion": "v1", "metadata": {}, "items": items}))
+            }
+            _ => cluster(asked, &objects),
+        })
+    });
+    let policy = json!({"apiVersion": "policies.kubewarden.io/v1", "kind": "ClusterAdmissionPolicy", "metadata": {"name": "patch"},
+    "spec": {
+        "module": "registry://ghcr.io/example/container-patch-policy:v1", "mutating": false,
+        "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE"]}],
+        "namespaceSelector": {"matchLabels": {"team": "shop"}},
+        "settings": serde_json::from_str::<Value>(ONLY_PINNING).unwrap(),
+    }});
+    std::fs::write(server.folder.path().join("policy.yaml"), policy.to_string()).unwrap();
+    let output = report(&server, &["--settings-path", "policy.yaml"]);
+    let report = json_of(&output);
+    let verdicts: BTreeMap<&str, &str> = report["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| (image["repository"].as_str().unwrap(), image["verdict"].as_str().unwrap()))
+        .collect();
+    assert_eq!(verdicts["docker.io/library/proxy"], "exempt", "{report}");
+    assert_ne!(verdicts["docker.io/library/web"], "exempt", "{report}");
+    assert_eq!(report["failures"], json!([]));
+}

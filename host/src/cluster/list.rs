@@ -31,6 +31,12 @@ impl Cluster {
         self.kind("v1", "Pod").map(|_| ())
     }
 
+    /// Whether the API server is known to serve a kind in a version.
+    #[must_use]
+    pub fn serves(&self, api_version: &str, kind: &str) -> bool {
+        self.kind(api_version, kind).is_ok()
+    }
+
     /// The preferred version of an API group.
     ///
     /// # Errors

@@ -155,7 +155,7 @@ fn the_command_line_takes_precedence_over_the_configuration() {
     for expected in [
         format!(r#"settings_path: ["{folder}/deploy"]"#),
         r#"insecure_registry: ["a:1", "b:1"]"#.to_owned(),
-        r#"namespace: "shop""#.to_owned(),
+        r#"namespace: Some("shop")"#.to_owned(),
         format!(r#"ignore: ["vendor/"], ignore_below: "{folder}""#),
         r#"fail_on: Some("warn")"#.to_owned(),
     ] {
@@ -169,7 +169,7 @@ fn the_command_line_takes_precedence_over_the_configuration() {
         r"settings_path: []",
         r#"settings_json: Some("{}")"#,
         r#"insecure_registry: ["c:1"]"#,
-        r#"namespace: "x""#,
+        r#"namespace: Some("x")"#,
         r#"ignore: ["y"], ignore_below: ".""#,
         r#"fail_on: Some("deny")"#,
     ] {

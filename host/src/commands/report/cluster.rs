@@ -149,9 +149,12 @@ fn top_owner<'n>(name: &'n ObjectName, owners: &'n HashMap<ObjectName, Option<Ob
 fn kinds(cluster: &Cluster, settings: &Settings) -> (Vec<Listed>, Vec<Failure>) {
     // Nothing runs from a ControllerRevision until its workload is rolled back.
     let is_listed = |kind: &&Kind| kind.layout == Layout::Template;
-    let own = KINDS.iter().filter(is_listed).map(|kind| Listed {
-        api_version: if kind.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", kind.group) },
-        kind: kind.kind.to_owned(),
+    let own = KINDS.iter().filter(is_listed).map(|kind| {
+        let group = if kind.group.is_empty() { String::new() } else { format!("{}/", kind.group) };
+        let [stable, beta] = ["v1", "v1beta1"].map(|version| format!("{group}{version}"));
+        // Kubernetes has CronJobs in batch/v1 since 1.21.
+        let is_old = kind.kind == "CronJob" && !cluster.serves(&stable, kind.kind) && cluster.serves(&beta, kind.kind);
+        Listed { api_version: if is_old { beta } else { stable }, kind: kind.kind.to_owned() }
     });
     let (mut kinds, mut failures): (Vec<Listed>, _) = (own.collect(), Vec::new());
     for custom in &settings.general.custom_workloads {
