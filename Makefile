@@ -62,6 +62,12 @@ e2e-image: ## Build the image of container-patch with a Docker Engine, and test 
 e2e-cluster: ## Test both policies in a real control plane, or in the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
 	@e2e-tests/cluster/run
 
+.PHONY: e2e-browser
+e2e-browser: ## Test the HTML report in a headless Chromium (SCREENSHOTS=FOLDER keeps the screenshots)
+	@hack/setup browser
+	$(BUILD_HOST)
+	bats e2e-tests/browser
+
 IMAGE ?= container-patch
 
 .PHONY: image
@@ -70,12 +76,6 @@ image: ## Build the image of container-patch for pipelines (IMAGE=registry.examp
 	cargo build $(CARGO_FLAGS) --release --package container-patch
 	@# Only the binary is sent to the engine.
 	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --tag "$(IMAGE)" -
-
-.PHONY: e2e-browser
-e2e-browser: ## Test the HTML report in a headless Chromium (SCREENSHOTS=FOLDER keeps the screenshots)
-	@hack/setup browser
-	$(BUILD_HOST)
-	bats e2e-tests/browser
 
 policy.wasm: $(SOURCES) ## Build the module
 	@hack/setup build
