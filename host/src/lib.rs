@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod commands;
 pub mod configuration;
 mod error_chain;
+mod escape;
 mod ignored;
 pub mod input;
 mod json_type;
@@ -25,6 +26,7 @@ pub mod session;
 pub mod settings;
 mod slots;
 mod stdout;
+mod table;
 mod terminal;
 pub mod timeout;
 

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::model::{Image, Report, Variant, rfc3339, short_digest};
 use super::text;
-use crate::terminal::printable;
+use crate::escape::{markdown as plain, markdown_code as code};
 
 /// The most objects that a cell names.
 const MAX_OBJECTS: usize = 5;
@@ -86,48 +86,10 @@ fn variants(variants: &[Variant]) -> String {
     variants.iter().map(variant).collect::<Vec<_>>().join(", ")
 }
 
-/// A name as code. In code, GitHub and GitLab do not look for users and issues.
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", entities(text))
-}
-
-/// A sentence of the policy, with its code spans.
-fn plain(text: &str) -> String {
-    let part = |(index, part): (usize, &str)| if index % 2 == 1 { code(part) } else { entities(part) };
-    // A backtick without a partner stays a character.
-    if text.matches('`').count() % 2 == 1 {
-        return entities(text);
-    }
-    text.split('`').enumerate().map(part).collect()
-}
-
-/// A text in which no character has a meaning in Markdown or HTML.
-fn entities(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in printable(text).chars() {
-        let is_safe = !character.is_ascii_punctuation() || "-.,;:/%?".contains(character);
-        if is_safe {
-            escaped.push(character);
-        } else {
-            let _ = write!(escaped, "&#{};", u32::from(character));
-        }
-    }
-    // Otherwise an address would become a link.
-    escaped.replace("://", "&#58;//")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{code, plain, render};
+    use super::render;
     use crate::commands::report::samples;
-
-    #[test]
-    fn names_cannot_end_their_cell() {
-        assert_eq!(code("a|b`<x>@me"), "<code>a&#124;b&#96;&#60;x&#62;&#64;me</code>");
-        assert_eq!(plain("uses `a|b`: `latest`"), "uses <code>a&#124;b</code>: <code>latest</code>");
-        assert_eq!(plain("one ` only"), "one &#96; only");
-        assert_eq!(code("http://h.test"), "<code>http&#58;//h.test</code>");
-    }
 
     #[test]
     fn every_row_has_the_columns_of_the_header() {

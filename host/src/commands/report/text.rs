@@ -3,13 +3,11 @@
 use std::fmt::Write as _;
 
 use chrono::NaiveDate;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color};
 
 use super::model::{Image, Report, Scope, Summary, Verdict, short_digest};
+use crate::table::{self, table};
 use crate::terminal::{Style, printable};
-
-/// The minimum width of a terminal for which lines are wrapped. Some terminals report a width of 0.
-const MIN_WIDTH: u16 = 40;
 
 /// The most objects that the table names for an image.
 const MAX_OBJECTS: usize = 3;
@@ -18,7 +16,7 @@ const MAX_OBJECTS: usize = 3;
 pub(super) fn render(report: &Report, style: Style) -> String {
     let mut text = String::new();
     if !report.images.is_empty() {
-        text.push_str(&table(report, style));
+        text.push_str(&images(report, style));
         text.push('\n');
     }
     drift(report, &mut text);
@@ -43,26 +41,12 @@ pub(super) fn render(report: &Report, style: Style) -> String {
     text
 }
 
-fn table(report: &Report, style: Style) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    if style.terminal && table.width().is_some_and(|width| width >= MIN_WIDTH) {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.force_no_tty();
-    }
-    if style.color {
-        table.enforce_styling();
-    }
-    let header = ["DEADLINE", "DAYS", "VERDICT", "IMAGE", "BUILT", "USED BY", "FINDINGS"];
-    table.set_header(header.map(|title| {
-        let cell = Cell::new(title);
-        if style.color { cell.add_attribute(Attribute::Bold) } else { cell }
-    }));
+fn images(report: &Report, style: Style) -> String {
+    let mut table = table(["DEADLINE", "DAYS", "VERDICT", "IMAGE", "BUILT", "USED BY", "FINDINGS"], style);
     for image in &report.images {
         table.add_row(row(image, report.scope, style));
     }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    table::render(&table)
 }
 
 fn row(image: &Image, scope: Scope, style: Style) -> [Cell; 7] {

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::{Checked, CheckedObject};
+use crate::escape::xml as escaped;
 use crate::judge::verdict::{FailOn, Verdict};
-use crate::terminal::printable;
 
 /// The result of a test case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,22 +87,6 @@ fn test_case(xml: &mut String, checked: &Checked<'_>, object: &CheckedObject<'_>
     };
 }
 
-/// Text for an attribute or an element. Characters that XML 1.0 does not allow are escaped as in other formats.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in printable(text).chars() {
-        match character {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\u{fffe}' | '\u{ffff}' => escaped.extend(character.escape_unicode()),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
@@ -111,7 +95,6 @@ mod tests {
     use crate::commands::check::output::Checked;
     use crate::commands::check::output::tests::{HOSTILE, objects};
     use crate::judge::verdict::FailOn;
-    use crate::terminal::printable;
 
     fn report(fail_on: FailOn) -> Report {
         let objects = objects();
@@ -163,7 +146,7 @@ mod tests {
     #[test]
     fn hostile_text_stays_text() {
         let report = report(FailOn::Deny);
-        let shown = printable(HOSTILE).replace('\u{fffe}', r"\u{fffe}");
+        let shown = crate::terminal::printable(HOSTILE).replace('\u{fffe}', r"\u{fffe}");
         let case = &report.test_suites[1].test_cases[1];
         assert_eq!(case.name.as_str(), format!("Pod shop/{shown}"));
         let TestCaseStatus::NonSuccess { description, .. } = &case.status else { panic!("{case:?}") };

@@ -3,8 +3,8 @@
 
 use super::sarif::page_url;
 use super::{Checked, CheckedObject, totals};
+use crate::escape::{markdown, markdown_code, markdown_text};
 use crate::judge::verdict::{JudgedObject, Reason, Summary, Verdict};
-use crate::terminal::printable;
 
 /// The most bytes of the text. GitHub accepts 65,536 characters in a comment; the rest is for words around it.
 const MAX_BYTES: usize = 60_000;
@@ -21,7 +21,7 @@ pub(super) fn render(checked: &Checked<'_>) -> String {
     let verdicts = [Verdict::Denied, Verdict::Failed, Verdict::Warned];
     let objects: Vec<_> = verdicts.into_iter().flat_map(|verdict| checked.with_verdict(verdict)).collect();
     let mut text =
-        format!("{MARKER}### container-patch: {}\n\n{}.\n", headline(checked.summary), escaped(&totals(checked)));
+        format!("{MARKER}### container-patch: {}\n\n{}.\n", headline(checked.summary), markdown_text(&totals(checked)));
     if objects.is_empty() {
         return text;
     }
@@ -65,7 +65,13 @@ fn headline(summary: Summary) -> String {
 fn row(checked: &Checked<'_>, object: &CheckedObject<'_>) -> String {
     let judged = object.judged;
     let place = format!("{}:{}", checked.file(judged), object.line);
-    format!("| {} | {} | {} | {} |\n", judged.verdict, code(&title(judged)), code(&place), codes(judged))
+    format!(
+        "| {} | {} | {} | {} |\n",
+        judged.verdict,
+        markdown_code(&title(judged)),
+        markdown_code(&place),
+        codes(judged)
+    )
 }
 
 /// The kind, namespace and name.
@@ -93,7 +99,7 @@ fn codes(object: &JudgedObject) -> String {
 /// A code with a link to its page. Only our own codes have one; another module may have others.
 fn link(code: &str) -> String {
     let is_plain = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    if is_plain { format!("[{code}]({})", page_url(code)) } else { self::code(code) }
+    if is_plain { format!("[{code}]({})", page_url(code)) } else { markdown_code(code) }
 }
 
 /// The reasons of an object in a collapsed section.
@@ -105,59 +111,19 @@ fn details(object: &CheckedObject<'_>) -> String {
         count => format!("{count} findings"),
     };
     let count = if judged.findings.is_empty() { judged.verdict.to_string() } else { count };
-    let mut text = format!("\n<details><summary>{}: {count}</summary>\n\n", code(&title(judged)));
+    let mut text = format!("\n<details><summary>{}: {count}</summary>\n\n", markdown_code(&title(judged)));
     for reason in reasons {
         text += &match reason {
-            Reason::Finding(_, finding) => format!("- {} {}\n", message(&finding.statement()), link(&finding.code)),
-            Reason::Message(message) => format!("- {}\n", self::message(&message)),
+            Reason::Finding(_, finding) => format!("- {} {}\n", markdown(&finding.statement()), link(&finding.code)),
+            Reason::Message(message) => format!("- {}\n", markdown(&message)),
         };
     }
     text + "\n</details>\n"
 }
 
-/// A message, in which names are between backticks.
-fn message(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    parts.map(|(index, part)| if index % 2 == 1 { code(part) } else { escaped(part) }).collect()
-}
-
-/// Text in the font of code, in which services look for neither mentions nor references.
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", entities(text))
-}
-
-/// Text outside of code. A comment, which is not shown, separates the character of a mention or reference from the name.
-fn escaped(text: &str) -> String {
-    let mut escaped = entities(text);
-    // `@team` is a mention; `#1`, `!1`, `$1`, `%1`, `&1` and `~label` are references.
-    for character in ['@', '#', '!', '$', '%', '&', '~'] {
-        let entity = entity(character);
-        escaped = escaped.replace(&entity, &format!("{entity}<!-- -->"));
-    }
-    escaped
-}
-
-/// Text in which no character has a meaning in Markdown or HTML.
-fn entities(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in printable(text).chars() {
-        match character {
-            ' ' | '-' | '/' | ',' | '.' | ';' => escaped.push(character),
-            _ if character.is_ascii_punctuation() => escaped += &entity(character),
-            _ => escaped.push(character),
-        }
-    }
-    // This would become a link.
-    escaped.replace("www.", "www&#46;")
-}
-
-fn entity(character: char) -> String {
-    format!("&#{};", u32::from(character))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{code, message, render};
+    use super::render;
     use crate::commands::check::output::Checked;
     use crate::commands::check::output::tests::{denied, finding, objects};
     use crate::judge::verdict::{Effect, FailOn, Finding, JudgedObject, Verdict};
@@ -191,8 +157,8 @@ mod tests {
         for part in ["<script", "](http://x)", "@all", "#1 ", "\u{1b}", "](x", "<!--c-->"] {
             assert!(!text.contains(part), "{part}: {text}");
         }
-        assert_eq!(message("as `a|b` @all"), "as <code>a&#124;b</code> &#64;<!-- -->all");
-        assert_eq!(code("</code>@all\\"), "<code>&#60;/code&#62;&#64;all&#92;</code>");
+        assert_eq!(crate::escape::markdown("as `a|b` @all"), "as <code>a&#124;b</code> &#64;<!-- -->all");
+        assert_eq!(crate::escape::markdown_code("</code>@all\\"), "<code>&#60;/code&#62;&#64;all&#92;</code>");
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! Verdicts as a table for people.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color};
 
 use super::{Checked, CheckedObject, totals};
 use crate::judge::changes::Record;
 use crate::judge::verdict::{JudgedObject, Verdict};
+use crate::table::{self, table};
 use crate::terminal::{Style, printable};
-
-/// The minimum width of a terminal for which lines are wrapped. Some terminals report a width of 0.
-const MIN_WIDTH: u16 = 40;
 
 /// The table, with a line of totals below it. Skipped objects are only counted there. Quiet output has only objects with
 /// findings or errors.
@@ -24,32 +22,14 @@ pub(super) fn render(checked: &Checked<'_>, style: Style, quiet: bool) -> String
     }
     let mut text = String::new();
     if !rows.is_empty() {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        if style.terminal && table.width().is_some_and(|width| width >= MIN_WIDTH) {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.force_no_tty();
-        }
-        if style.color {
-            table.enforce_styling();
-        }
-        table.set_header(["VERDICT", "OBJECT", "FINDINGS"].map(|title| header(title, style)));
+        let mut table = table(["VERDICT", "OBJECT", "FINDINGS"], style);
         for object in rows {
             table.add_row([verdict(object.verdict, style), Cell::new(name(object)), Cell::new(findings(object))]);
         }
-        for line in table.lines() {
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
+        text += &table::render(&table);
         text.push('\n');
     }
     text + &totals(checked) + "\n"
-}
-
-fn header(title: &str, style: Style) -> Cell {
-    let cell = Cell::new(title);
-    if style.color { cell.add_attribute(Attribute::Bold) } else { cell }
 }
 
 fn verdict(verdict: Verdict, style: Style) -> Cell {
