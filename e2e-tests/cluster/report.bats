@@ -9,7 +9,9 @@ setup() { [ -x "$CONTAINER_PATCH" ] || skip "container-patch is not built: run \
 
 # report FLAG…: runs the command for the namespace of the test.
 report() {
-  run --separate-stderr "$CONTAINER_PATCH" report --cluster --namespace "$NAMESPACE" --insecure-registry "$REGISTRY" --output json "$@"
+  local output_flags=(--output json)
+  [[ "$*" != *--output* ]] || output_flags=()
+  run --separate-stderr "$CONTAINER_PATCH" report --cluster --namespace "$NAMESPACE" --insecure-registry "$REGISTRY" "${output_flags[@]}" "$@"
   printf 'status: %s\noutput: %.3000s\nstderr: %.1000s\n' "$status" "$output" "$stderr"
 }
 
@@ -43,6 +45,12 @@ has_pod_of() { [ -n "$(admin get pods --selector "app=$1" --output name)" ]; }
   # The labels are those of the pods, which the Deployment itself does not have.
   report --selector app=web
   [ "$(jq -c '[.images[].usedBy[].kind]' <<< "$output")" = '["Deployment"]' ]
+  report --due-within 14d
+  [ "$(jq -c '[.images[].daysLeft]' <<< "$output")" = '[-11]' ]
+  report --output openmetrics
+  assert_contains "$output" 'container_patch_images{verdict="denied"} 1'
+  report --output html
+  assert_contains "$output" "Images of the namespace $NAMESPACE"
   report --selector app=none
   [ "$(jq -c .images <<< "$output")" = '[]' ]
 }
