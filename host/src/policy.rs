@@ -15,6 +15,7 @@ use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use crate::terminal::printable;
 use crate::timeout::{Clock, Interrupted, Timeout};
 
 /// The module in this binary, and its metadata.
@@ -188,7 +189,7 @@ impl Policy {
     pub fn validate_settings(&self, settings: &Value) -> Result<()> {
         let SettingsReport { valid, lines } = self.ask_about_settings(settings, print_log)?;
         match (valid, lines.is_empty()) {
-            (true, _) => lines.iter().for_each(|line| print_once(&format!("Warning: settings: {line}"))),
+            (true, _) => lines.iter().for_each(|line| print_once(&printable(&format!("Warning: settings: {line}")))),
             (false, true) => bail!("the policy gives no reason"),
             (false, false) => bail!("{}", lines.join("\n")),
         }
@@ -226,7 +227,7 @@ fn print_log(payload: &[u8]) {
             "ERROR" => "Error",
             _ => return,
         };
-        print_once(&format!("{level}: {message}"));
+        print_once(&printable(&format!("{level}: {message}")));
     }
 }
 
