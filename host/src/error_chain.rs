@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::terminal::printable;
+use crate::terminal::log_line;
 
 /// The message of an error and of its causes, down to the first one. A cause that the text contains already is not repeated.
 pub(crate) fn error_chain(error: &dyn Error) -> String {
@@ -18,10 +18,11 @@ pub(crate) fn error_chain(error: &dyn Error) -> String {
     text
 }
 
-/// The message of an error and of its causes for a terminal. Policies and configurations may contain control characters.
+/// The message of an error and of its causes for a terminal. Policies and configurations may contain control characters, and commands
+/// for the runner of a pipeline.
 #[must_use]
 pub fn printable_error(error: &anyhow::Error) -> String {
-    format!("{error:#}").lines().map(printable).collect::<Vec<_>>().join("\n")
+    format!("{error:#}").lines().map(log_line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -41,5 +42,6 @@ mod tests {
     fn an_error_for_a_terminal_keeps_its_lines_only() {
         let error = anyhow!("a\u{1b}[31m\nb").context("c\t");
         assert_eq!(printable_error(&error), "c\\t: a\\u{1b}[31m\nb");
+        assert_eq!(printable_error(&anyhow!("a:\n::add-mask::e")), "a:\n\\u{3a}:add-mask::e");
     }
 }

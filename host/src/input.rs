@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
@@ -181,15 +181,27 @@ impl Search {
                 if self.recursive && !path.is_symlink() && !self.ignores(&path) {
                     self.manifests_in(&path)?;
                 }
-            } else if manifest::has_known_extension(&path)
-                && !path.ends_with(configuration::FILE_NAME)
-                && !self.ignores(&path)
-            {
+            } else if manifest::has_known_extension(&path) && !is_configuration(&path) && !self.ignores(&path) {
+                // A link can lead to a device without an end, or to a pipe that nothing writes to.
+                if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+                    bail!("cannot read {}: expected a file, found a device, pipe or socket", path.display());
+                }
                 self.found.push(path);
             }
         }
         Ok(())
     }
+}
+
+/// Whether a file in a folder is the configuration of a project. A Kubernetes object can have the same file name.
+fn is_configuration(path: &Path) -> bool {
+    let is_object = |document: &manifest::Document| match &document.object {
+        Ok(object) => !object["apiVersion"].is_null() || !object["kind"].is_null(),
+        Err(_) => true,
+    };
+    path.ends_with(configuration::FILE_NAME)
+        && path.is_file()
+        && std::fs::read_to_string(path).is_ok_and(|text| !manifest::read(&text).iter().any(is_object))
 }
 
 /// What the manifests contain.
@@ -295,5 +307,45 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file.name)?;
         self.place.iter().try_for_each(|place| write!(f, ":{place}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Search;
+    use crate::ignored::Ignored;
+
+    fn found(folder: &Path) -> anyhow::Result<Vec<String>> {
+        let patterns = Ignored::below(folder, &[])?;
+        let mut search = Search { recursive: false, patterns, found: Vec::new(), ignored: Vec::new() };
+        search.manifests_in(folder)?;
+        Ok(search.found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+
+    #[test]
+    fn a_manifest_with_the_name_of_the_configuration_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("container-patch.yaml");
+        for (text, is_read) in [
+            ("namespace: shop\n", false),
+            ("", false),
+            ("apiVersion: v1\nkind: Pod\n", true),
+            ("namespace: shop\n---\nkind: Pod\n", true),
+            ("{{", true),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(found(folder.path()).unwrap().len(), usize::from(is_read), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_device_in_a_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.yaml")).unwrap();
+        let error = found(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("a.yaml: expected a file, found a device, pipe or socket"), "{error}");
     }
 }

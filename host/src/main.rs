@@ -1,5 +1,6 @@
 //! The command line of `container-patch`.
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -33,7 +34,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let executed = configuration::parse::<Cli>().and_then(|cli| execute(&cli.command));
+    // A panic has printed its message. It is an error like others, for example if nothing reads standard error any more.
+    let executed = catch_unwind(|| configuration::parse::<Cli>().and_then(|cli| execute(&cli.command)));
+    let Ok(executed) = executed else { return ExitCode::from(2) };
     executed.unwrap_or_else(|error| {
         eprintln!("Error: {}", printable_error(&error));
         ExitCode::from(2)

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
 use crate::json_type::json_type;
@@ -129,8 +130,12 @@ fn yaml_texts(text: &str) -> Vec<(usize, String)> {
             (None, None) => {}
         }
     }
-    let empty =
-        |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%');
+    // For YAML 1.1, as `kubectl` reads it, other characters end a line, and so a comment, too.
+    let has_breaks = |line: &str| line.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']);
+    let empty = |line: &str| {
+        let text = line.trim_start();
+        text.is_empty() || ((text.starts_with('#') || line.starts_with('%')) && !has_breaks(line))
+    };
     documents.retain(|(_, document)| !document.lines().all(empty));
     for (start, document) in &mut documents {
         let blank = document.lines().take_while(|line| empty(line)).count();
@@ -150,14 +155,86 @@ fn marker(line: &str) -> Option<&str> {
 }
 
 fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
+    let check = || check_events(text).map_err(|error| anyhow!("invalid manifest from line {line}: {error}"));
+    // The parser's time grows with the square of the levels in brackets.
+    if has_many_levels(text) {
+        check()?;
+    }
     let value: yaml_serde::Value = yaml_serde::from_str(text).map_err(|error| {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
         anyhow!("invalid YAML: line {at}: {cause}")
     })?;
+    if text.contains('!') || has_merge_key(&value) {
+        check()?;
+    }
     let templated = if text.contains("{{") { "; render templates first, as `helm template` does" } else { "" };
     to_json(value).map_err(|error| anyhow!("invalid manifest from line {line}: {error}{templated}"))
+}
+
+fn has_merge_key(value: &yaml_serde::Value) -> bool {
+    use yaml_serde::Value as Yaml;
+    match value {
+        Yaml::Sequence(items) => items.iter().any(has_merge_key),
+        Yaml::Mapping(entries) => entries.iter().any(|(key, value)| key.as_str() == Some("<<") || has_merge_key(value)),
+        _ => false,
+    }
+}
+
+/// Whether a text may have many levels of nesting in brackets. Brackets in strings count, too.
+fn has_many_levels(text: &str) -> bool {
+    const MANY: usize = 1_000;
+    let mut levels = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => levels += 1,
+            b']' | b'}' => levels = levels.saturating_sub(1),
+            _ => {}
+        }
+        levels > MANY
+    })
+}
+
+/// Refuses too many levels of nesting, and what `kubectl` reads as another value than the parser does: tags such as `!!binary`, which the parser ignores, and a quoted
+/// `"<<"`, which is an ordinary key.
+fn check_events(text: &str) -> Result<()> {
+    const TAGS: [&str; 7] = ["bool", "float", "int", "map", "null", "seq", "str"];
+    // For each open collection, whether a key is next. None for a sequence.
+    let mut open: Vec<Option<bool>> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let (event, _) = event.map_err(|error| anyhow!("cannot parse this YAML: {error}"))?;
+        let tag = match &event {
+            Event::Scalar(.., tag) | Event::SequenceStart(_, tag) | Event::MappingStart(_, tag) => tag.as_ref(),
+            Event::MappingEnd | Event::SequenceEnd => {
+                open.pop();
+                continue;
+            }
+            Event::Alias(_) => None,
+            _ => continue,
+        };
+        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema() || !TAGS.contains(&tag.suffix.as_str())) {
+            let handle = if tag.is_yaml_core_schema() { "!!" } else { &tag.handle };
+            bail!("unsupported YAML tag `{handle}{}`", tag.suffix);
+        }
+        let is_key = open.last_mut().and_then(Option::as_mut).is_some_and(|is_key| {
+            let was_key = *is_key;
+            *is_key = !was_key;
+            was_key
+        });
+        match event {
+            Event::Scalar(key, style, ..) if is_key && key == "<<" && style != ScalarStyle::Plain => {
+                bail!("the key `<<` is in quotes; write it without quotes to merge mappings")
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() == nodes::MAX_DEPTH => {
+                bail!("more than {} levels of nesting", nodes::MAX_DEPTH)
+            }
+            Event::SequenceStart(..) => open.push(None),
+            Event::MappingStart(..) => open.push(Some(true)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn to_json(value: yaml_serde::Value) -> Result<Value> {
@@ -209,7 +286,7 @@ fn to_json_key(key: yaml_serde::Value) -> Result<String> {
     }
 }
 
-/// The objects of a document: itself, or the items of a list.
+/// The objects of a document: itself, or the items of a list. As for `kubectl`, `items` make any object a list, whatever its kind is.
 fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
     let mut object = match document {
         Ok(Value::Object(object)) => object,
@@ -219,10 +296,17 @@ fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
     };
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match object.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list && items.iter().all(Value::is_object) => {
+        Some(Value::Array(items)) if items.iter().any(Value::is_object) || (is_list && items.is_empty()) => {
             let items = items.into_iter().map(|item| completed(item, &object)).enumerate();
             let inside = |index| Place { items: [&*place.items, &[index]].concat(), ..place };
-            items.flat_map(|(index, item)| objects(inside(index), Ok(item))).collect()
+            let item = |(index, item): (usize, Value)| match item {
+                Value::Object(_) => objects(inside(index), Ok(item)),
+                other => {
+                    let error = anyhow!("invalid item of a list: expected an object, found {}", json_type(&other));
+                    vec![Document { place: inside(index), object: Err(error) }]
+                }
+            };
+            items.flat_map(item).collect()
         }
         items => {
             if let Some(items) = items {
@@ -235,7 +319,7 @@ fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
 
 /// An item of a list, with the kind and version that the API server omits in the items of a list.
 fn completed(mut item: Value, list: &Map<String, Value>) -> Value {
-    let kind = list.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+    let kind = list.get("kind").and_then(Value::as_str).map(|kind| kind.strip_suffix("List").unwrap_or(kind));
     if let (Some(kind), Some(item)) = (kind.filter(|kind| !kind.is_empty()), item.as_object_mut()) {
         item.entry("kind").or_insert_with(|| kind.into());
         if let Some(api_version) = list.get("apiVersion") {
@@ -393,5 +477,59 @@ mod tests {
             from_yaml("? [a]\n: b").unwrap_err().to_string(),
             "invalid manifest from line 1: invalid key: expected a scalar, found a list"
         );
+    }
+
+    #[test]
+    fn items_make_any_object_a_list_as_for_kubectl() {
+        for kind in ["ConfigMap", "List"] {
+            let list = json!({"apiVersion": "v1", "kind": kind, "items": [{"apiVersion": "v1", "kind": "Pod"}, null]});
+            let error = "invalid item of a list: expected an object, found null".to_owned();
+            assert_eq!(
+                places(&list.to_string()),
+                [
+                    found("1 items[0]", json!({"apiVersion": "v1", "kind": "Pod"})),
+                    ("1 items[1]".to_owned(), Err(error))
+                ]
+            );
+        }
+        let pods = json!({"apiVersion": "v1", "kind": "Pod", "items": [{"spec": 1}]});
+        assert_eq!(
+            places(&pods.to_string()),
+            [found("1 items[0]", json!({"apiVersion": "v1", "kind": "Pod", "spec": 1}))]
+        );
+    }
+
+    #[test]
+    fn a_document_after_a_comment_that_ends_with_another_line_break_is_not_dropped() {
+        for line_break in ['\r', '\u{85}', '\u{2028}', '\u{2029}'] {
+            let text = format!("# comment{line_break}kind: Pod{line_break}");
+            assert!(!places(&text).is_empty(), "{line_break:?}");
+        }
+        assert_eq!(places("# comment\rkind: Pod\r"), [found("1", json!({"kind": "Pod"}))]);
+    }
+
+    #[test]
+    fn a_document_with_many_levels_is_refused_before_it_is_parsed() {
+        let text = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let error = from_yaml(&text).unwrap_err().to_string();
+        assert!(error.contains("recursion limit exceeded"), "{error}");
+        let text = format!("a: '{}'", "[".repeat(100_000));
+        assert!(from_yaml(&text).is_ok());
+    }
+
+    #[test]
+    fn what_kubectl_reads_as_another_value_is_an_error() {
+        let error = |text: &str| from_yaml(text).unwrap_err().to_string();
+        for text in [
+            "kind: !!binary UG9k",
+            "%TAG !y! tag:yaml.org,2002:\n---\nkind: !y!binary UG9k",
+            "kind: !<tag:yaml.org,2002:binary> UG9k",
+        ] {
+            assert!(error(text).contains("unsupported YAML tag"), "{text}: {}", error(text));
+        }
+        assert!(error("a: {'<<': {b: c}}").contains("the key `<<` is in quotes"));
+        assert!(error("a: {\"\\x3c<\": {b: c}}").contains("the key `<<` is in quotes"));
+        let text = "a: !!str 1\nb: hello!\nc: {<<: {d: '<<'}}\nd: |\n  if ! true\n";
+        assert_eq!(from_yaml(text).unwrap(), json!({"a": "1", "b": "hello!", "c": {"d": "<<"}, "d": "if ! true\n"}));
     }
 }

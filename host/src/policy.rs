@@ -193,7 +193,7 @@ impl Policy {
     pub fn validate_settings(&self, settings: &Value) -> Result<()> {
         let SettingsReport { valid, lines } = self.ask_about_settings(settings, print_log)?;
         match (valid, lines.is_empty()) {
-            (true, _) => lines.iter().for_each(|line| print_once(&format!("Warning: settings: {line}"))),
+            (true, _) => lines.iter().for_each(|line| print_once(&printable(&format!("Warning: settings: {line}")))),
             (false, true) => bail!("the policy gives no reason"),
             (false, false) => bail!("{}", lines.join("\n")),
         }

@@ -1,5 +1,6 @@
 //! What a terminal can show.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 /// The style of the output.
@@ -71,10 +72,42 @@ fn changes_layout(character: char) -> bool {
     )
 }
 
-/// Escapes the control characters of a text from a manifest or report, since they would control the terminal.
+/// The text with an escape in each command for the runner of a pipeline that may be anywhere in a line: `##[command]` of GitHub,
+/// `##vso[command]` of Azure, `##teamcity[command]`.
+pub(crate) fn without_runner_commands<'t>(text: &'t str, escape: &str) -> Cow<'t, str> {
+    let begins_command = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()).starts_with('[');
+    if !(text.contains("##") && text.contains('[')) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        let (before, after) =
+            (text.get(..at).unwrap_or_default(), text.get(at + character.len_utf8()..).unwrap_or_default());
+        if character == '#' && before.ends_with('#') && begins_command(after) {
+            escaped.push_str(escape);
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// A line for a terminal or a log. As in [`printable`], and it is not a command of the runner of GitHub, which are `::command::` at the
+/// start of a line, after spaces.
+pub(crate) fn log_line(text: &str) -> String {
+    let line = printable(text);
+    let start = line.trim_start();
+    match start.strip_prefix("::") {
+        Some(rest) => format!("{}\\u{{3a}}:{rest}", line.strip_suffix(start).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// Escapes the control characters of a text from a manifest or report, since they would control the terminal, and commands for the
+/// runner of a pipeline.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in without_runner_commands(text, r"\u{23}").chars() {
         if character.is_control() || changes_layout(character) {
             printable.extend(character.escape_default());
         } else {
@@ -86,7 +119,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{printable, wants_color};
+    use super::{log_line, printable, wants_color};
 
     #[test]
     fn the_usual_variables_turn_colors_on_and_off() {
@@ -108,5 +141,13 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(printable("é a\u{1b}[31m\n"), r"é a\u{1b}[31m\n");
         assert_eq!(printable("a\u{202e}b\u{2028}"), r"a\u{202e}b\u{2028}");
+    }
+
+    #[test]
+    fn commands_for_the_runner_of_a_pipeline_are_escaped() {
+        assert_eq!(printable("a ##[add-mask]e ###vso[x]"), r"a #\u{23}[add-mask]e ##\u{23}vso[x]");
+        assert_eq!(printable("## Heading [a](b) ####"), "## Heading [a](b) ####");
+        assert_eq!(log_line("  ::add-mask::e"), r"  \u{3a}:add-mask::e");
+        assert_eq!(log_line("a ::b"), "a ::b");
     }
 }

@@ -1,5 +1,6 @@
 //! The nodes of a manifest with their positions in the text, for changing a manifest and for naming lines.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -74,7 +75,7 @@ fn flatten(document: Node, found: &mut Vec<Node>) {
     if document.is_null() {
         return;
     }
-    let is_mapping = |node: &Node| matches!(node.kind, Kind::Mapping { .. });
+    let may_be_mapping = |node: &Node| matches!(node.kind, Kind::Mapping { .. } | Kind::Alias(_));
     let is_list = document
         .get("kind")
         .is_some_and(|(_, kind)| matches!(&kind.kind, Kind::Scalar { value, .. } if value.ends_with("List")));
@@ -88,9 +89,14 @@ fn flatten(document: Node, found: &mut Vec<Node>) {
         _ => None,
     });
     match items {
-        Some(items) if is_list && items.iter().all(is_mapping) => {
+        Some(items) if items.iter().any(may_be_mapping) || (is_list && items.is_empty()) => {
             for item in std::mem::take(items) {
-                flatten(item, found);
+                // An item that is not an object has an error in its place.
+                if matches!(item.kind, Kind::Mapping { .. }) {
+                    flatten(item, found);
+                } else {
+                    found.push(item);
+                }
             }
         }
         _ => found.push(Node { span, column, anchor, kind: Kind::Mapping { flow, entries } }),
@@ -130,7 +136,7 @@ fn documents(text: &str, part: Range<usize>) -> Result<Vec<Node>> {
         match reader.next()? {
             (Event::StreamEnd, _) => return Ok(documents),
             (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd, _) => {}
-            (event, span) => documents.push(reader.node(event, span)?),
+            (event, span) => documents.push(reader.node(event, span, 0)?),
         }
     }
 }
@@ -153,7 +159,10 @@ impl<'a, I: Input> Reader<'a, I> {
     }
 
     /// Reads the node that starts with an event.
-    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node> {
+        if depth > MAX_DEPTH {
+            bail!("more than {MAX_DEPTH} levels of nesting");
+        }
         let range = self.place(span.start.index())..self.place(span.end.index());
         let column = span.start.col();
         let (span, anchor, kind) = match event {
@@ -166,7 +175,7 @@ impl<'a, I: Input> Reader<'a, I> {
                 loop {
                     match self.next()? {
                         (Event::SequenceEnd, _) => break,
-                        (event, span) => items.push(self.node(event, span)?),
+                        (event, span) => items.push(self.node(event, span, depth + 1)?),
                     }
                 }
                 (range, anchor, Kind::Sequence(items))
@@ -176,10 +185,10 @@ impl<'a, I: Input> Reader<'a, I> {
                 loop {
                     let key = match self.next()? {
                         (Event::MappingEnd, _) => break,
-                        (event, span) => self.node(event, span)?,
+                        (event, span) => self.node(event, span, depth + 1)?,
                     };
                     let (event, span) = self.next()?;
-                    entries.push((key, self.node(event, span)?));
+                    entries.push((key, self.node(event, span, depth + 1)?));
                 }
                 // The first event of a mapping in flow style ends with its brace; that of a block is empty, or an anchor.
                 let flow = self.text.get(range.clone()).is_some_and(|begin| begin.ends_with('{'));
@@ -215,11 +224,11 @@ const MAX_VISITED: usize = 200_000;
 const MAX_VISITED_IN_ALL: usize = 20 * MAX_VISITED;
 
 /// The most levels of nesting, as the reader of YAML allows.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// The images of each of the objects of a manifest, in the order of the text. Custom kinds may have them anywhere.
 pub fn images_by_object(objects: &[Node]) -> Vec<Vec<ImagePosition>> {
-    let mut search = ImageSearch { anchors: Vec::new(), visited: 0, found: Vec::new() };
+    let mut search = ImageSearch { anchors: HashMap::new(), visited: 0, found: Vec::new() };
     for object in objects {
         search.add_anchors(object);
     }
@@ -244,8 +253,8 @@ pub fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
 }
 
 struct ImageSearch<'a> {
-    /// The nodes with an anchor, in the order of the text.
-    anchors: Vec<&'a Node>,
+    /// The nodes with an anchor, by its number, in the order of the text.
+    anchors: HashMap<usize, Vec<&'a Node>>,
     visited: usize,
     found: Vec<ImagePosition>,
 }
@@ -253,7 +262,7 @@ struct ImageSearch<'a> {
 impl<'a> ImageSearch<'a> {
     fn add_anchors(&mut self, node: &'a Node) {
         if node.anchor != 0 {
-            self.anchors.push(node);
+            self.anchors.entry(node.anchor).or_default().push(node);
         }
         match &node.kind {
             Kind::Scalar { .. } | Kind::Alias(_) => {}
@@ -268,7 +277,7 @@ impl<'a> ImageSearch<'a> {
     /// The node itself, or the one that an alias copies.
     fn resolved(&self, node: &'a Node) -> Option<&'a Node> {
         let Kind::Alias(anchor) = node.kind else { return Some(node) };
-        self.anchors.iter().rev().find(|known| known.anchor == anchor && known.span.start <= node.span.start).copied()
+        self.anchors.get(&anchor)?.iter().rev().find(|known| known.span.start <= node.span.start).copied()
     }
 
     /// The value of a key, with merge keys: the mapping's own keys take precedence.
@@ -364,5 +373,18 @@ mod tests {
             text += &format!("b{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level - 1);
         }
         assert!(found(&text, 0).len() < super::MAX_VISITED);
+    }
+
+    #[test]
+    fn a_deeply_nested_document_is_an_error() {
+        let text = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(objects(&text).is_err());
+    }
+
+    #[test]
+    fn the_items_of_a_list_have_the_positions_that_they_have_as_objects() {
+        let text = "kind: ConfigMap\nitems: [null, {spec: {containers: [{image: a:1, name: x}]}}]\n";
+        assert_eq!(super::super::read(text).len(), 2);
+        assert_eq!(found(text, 1), ["container x a:1 2:44"]);
     }
 }

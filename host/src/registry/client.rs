@@ -28,6 +28,10 @@ const RETRIES: u32 = 8;
 /// The shortest pause before a retry. Without `Retry-After`, it is doubled with each retry.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The most bytes of a response: anyone can name a registry in a manifest. Registries limit manifests to 4 MiB, and configurations
+/// are smaller.
+const MAX_BODY: usize = 16 << 20;
+
 /// The image that a question is about.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'q> {
@@ -251,13 +255,13 @@ impl Client {
         let mut retry = 0;
         loop {
             let started = Instant::now();
-            let outcome = tokio::time::timeout(time.left, Reply::receive(request())).await;
+            let outcome = tokio::time::timeout(time.left, Reply::receive(request(), host)).await;
             time.left = time.left.saturating_sub(started.elapsed());
             let reply = match outcome {
                 Ok(Ok(reply)) => reply,
                 Ok(Err(error)) => {
                     turn.failed();
-                    return Err(error_chain(&error));
+                    return Err(error);
                 }
                 Err(_) => {
                     turn.failed();
@@ -314,10 +318,18 @@ fn limit(host: &str, status: u16) -> String {
 }
 
 impl Reply {
-    async fn receive(request: RequestBuilder) -> Result<Self, reqwest::Error> {
-        let response = request.send().await?;
+    async fn receive(request: RequestBuilder, host: &str) -> Result<Self, String> {
+        let text = |error: reqwest::Error| error_chain(&error);
+        let mut response = request.send().await.map_err(text)?;
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().to_string());
-        Ok(Self { status, headers, url, body: response.bytes().await?.into() })
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(text)? {
+            if body.len() + part.len() > MAX_BODY {
+                return Err(format!("the answer of {host} is longer than {} MiB", MAX_BODY >> 20));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(Self { status, headers, url, body })
     }
 
     /// The reply, or the error of the registry. The texts of errors are those of policy-server.

@@ -420,3 +420,27 @@ fn requests_that_are_limited_at_the_same_time_are_all_sent_again() {
     });
     assert_eq!(server.lines().len(), 9);
 }
+
+#[test]
+fn an_answer_without_end_is_an_error() {
+    let server = Server::open(|_, _| ok(&" ".repeat((16 << 20) + 1)));
+    let registries = registries(&[&server], &TestTimer::new(true), 16);
+    let error = registries.manifest(&server.image("app:1")).unwrap_err();
+    assert_eq!(error, format!("the answer of {} is longer than 16 MiB", server.address));
+}
+
+#[test]
+fn user_and_password_are_not_sent_to_another_host_after_a_redirect() {
+    let storage = Server::new(|_, _| with_digest());
+    let location = format!("location: http://{}/manifest\r\n", storage.address);
+    let server = Server::new(move |request, _| match request.authorization.as_str() {
+        "" => (401, "www-authenticate: Basic realm=\"test\"\r\n".to_owned(), String::new()),
+        _ => (307, location.clone(), String::new()),
+    });
+    let registries = registries(&[&server], &TestTimer::new(true), 16);
+    let robot = RegistryAuth::Basic("robot".to_owned(), "secret".to_owned());
+    let _ = registries.credentials.get_or_compute(&server.address, || Ok(robot));
+    assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
+    let sent = storage.requests.lock().unwrap().clone();
+    assert_eq!(sent, [Request { line: "HEAD /manifest".to_owned(), authorization: String::new() }]);
+}

@@ -17,7 +17,7 @@ use crate::judge::Judge;
 use crate::judge::verdict::JudgedObject;
 use crate::replace_file::replace_file;
 use crate::stdout;
-use crate::terminal::{Style, printable};
+use crate::terminal::{Style, log_line, printable};
 
 /// Whether manifests are changed.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ fn report(unfixed: &[Unfixed]) {
         }
         for Unfixed { place, subject, reason, .. } in list {
             let subject = subject.as_deref().map_or_else(String::new, |subject| format!("{subject}: "));
-            eprintln!("{}", diff::log_line(&format!("  {place}: {subject}{reason}")));
+            eprintln!("{}", log_line(&format!("  {place}: {subject}{reason}")));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use similar::TextDiff;
 
-use crate::terminal::{Style, printable};
+use crate::terminal::{Style, log_line, printable};
 
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
@@ -36,18 +36,6 @@ pub(super) fn for_people(name: &str, before: &str, after: &str, style: Style) ->
         format!("{color}{text}{RESET}\n")
     });
     lines.collect()
-}
-
-/// A line for a terminal or a log: control characters are escaped, and commands for the runner of a pipeline. GitHub reads
-/// `::command::` at the start of a line, after spaces, and `##[command]` anywhere.
-pub(super) fn log_line(text: &str) -> String {
-    let line = printable(text);
-    let start = line.trim_start();
-    let line = match start.strip_prefix("::") {
-        Some(rest) => format!("{}\\u{{3a}}:{rest}", line.strip_suffix(start).unwrap_or_default()),
-        None => line,
-    };
-    line.replace("##[", "#\\u{23}[")
 }
 
 #[cfg(test)]

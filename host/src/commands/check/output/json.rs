@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Checked, CheckedObject};
 use crate::judge::changes::{Record, RecordTarget};
 use crate::judge::verdict::{Effect, JudgedImage, ObjectName, SkipReason, Verdict};
+use crate::terminal::without_runner_commands;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,7 +74,8 @@ pub(super) fn render(checked: &Checked<'_>) -> String {
 
 /// Indented JSON with a line break at the end.
 pub(super) fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    // A pipeline shows it in its log. The escape is that of JSON, so the values stay.
+    without_runner_commands(&format!("{value:#}\n"), r"\u0023").into_owned()
 }
 
 fn entry<'a>(object: &CheckedObject<'a>) -> Entry<'a> {

@@ -46,28 +46,22 @@ fn verdict(verdict: Verdict, style: Style) -> Cell {
 }
 
 fn name(object: &JudgedObject) -> String {
-    let source = shown(&object.source.to_string());
+    let source = printable(&object.source.to_string());
     // A line that begins with colons is a command for GitHub's runner.
     let source = if source.starts_with("::") { format!("./{source}") } else { source };
     match &object.object {
-        Some(name) => format!("{}\n{source}", shown(&name.to_string())),
+        Some(name) => format!("{}\n{source}", printable(&name.to_string())),
         None => source,
     }
 }
 
 fn findings(object: &JudgedObject) -> String {
-    let reasons = object.reasons().into_iter().map(|reason| shown(&reason.to_string()));
-    let pinned = object.pinned.iter().map(|image| format!("would be pinned: `{}`", shown(image)));
+    let reasons = object.reasons().into_iter().map(|reason| printable(&reason.to_string()));
+    let pinned = object.pinned.iter().map(|image| format!("would be pinned: `{}`", printable(image)));
     let recorded = object.recorded.iter().map(|Record { target, image, .. }| {
-        format!("would be recorded for {}: `{}`", shown(&target.to_string()), shown(image))
+        format!("would be recorded for {}: `{}`", printable(&target.to_string()), printable(image))
     });
     reasons.chain(pinned).chain(recorded).collect::<Vec<_>>().join("\n")
-}
-
-/// A text from a manifest that can control neither the terminal nor the runner of a pipeline, which reads commands in the
-/// older syntax, `##[command]` and `##vso[command]`, anywhere in a line.
-fn shown(text: &str) -> String {
-    printable(text).replace("##[", r"#\u{23}[").replace("##vso[", r"#\u{23}vso[")
 }
 
 #[cfg(test)]
