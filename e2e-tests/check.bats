@@ -150,6 +150,18 @@ EOF
   assert_contains "$output" 'invalid Kubernetes object: `apiVersion` is required'
 }
 
+@test "the Chart.yaml of Helm is skipped, and an unrendered template says how to render it" {
+  mkdir -p chart/templates
+  printf 'apiVersion: v2\nname: shop\nversion: 1.0.0\n' > chart/Chart.yaml
+  check chart
+  [ "$status" -eq 0 ]
+  printf 'apiVersion: v1\nkind: Pod\n{{- if .Values.shop }}\nmetadata: {name: a}\n{{- end }}\n' > chart/templates/pod.yaml
+  check --recursive chart
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "invalid YAML: line 3"
+  assert_contains "$output" "render templates first, as \`helm template\` does"
+}
+
 @test "objects without pods are counted as skipped" {
   { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
   check all.yaml

@@ -155,7 +155,8 @@ fn marker(line: &str) -> Option<&str> {
 }
 
 fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
-    let check = || check_events(text).map_err(|error| anyhow!("invalid manifest from line {line}: {error}"));
+    let templated = if text.contains("{{") { "; render templates first, as `helm template` does" } else { "" };
+    let check = || check_events(text).map_err(|error| anyhow!("invalid manifest from line {line}: {error}{templated}"));
     // The parser's time grows with the square of the levels in brackets.
     if has_many_levels(text) {
         check()?;
@@ -164,12 +165,11 @@ fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
-        anyhow!("invalid YAML: line {at}: {cause}")
+        anyhow!("invalid YAML: line {at}: {cause}{templated}")
     })?;
     if text.contains('!') || has_merge_key(&value) {
         check()?;
     }
-    let templated = if text.contains("{{") { "; render templates first, as `helm template` does" } else { "" };
     to_json(value).map_err(|error| anyhow!("invalid manifest from line {line}: {error}{templated}"))
 }
 
@@ -377,6 +377,15 @@ mod tests {
         let error = documents[1].1.as_ref().unwrap_err();
         assert!(error.starts_with("invalid YAML: line 5") || error.starts_with("invalid YAML: line 6"), "{error}");
         assert_eq!(documents[2], found("7", json!({"kind": "C"})));
+    }
+
+    #[test]
+    fn an_error_in_an_unrendered_template_says_how_to_render_it() {
+        let error = |text| places(text)[0].1.clone().unwrap_err();
+        let rendered = "; render templates first, as `helm template` does";
+        assert!(error("kind: A\n{{- if .Values.a }}\nspec: {}\n{{- end }}\n").ends_with(rendered));
+        assert!(error("kind: A\nname: {{ .Values.name }}\n").ends_with(rendered));
+        assert!(!error("kind: A\nspec: [\n").contains("render"));
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn of_paths(paths: &[PathBuf]) -> Result<Policies> {
         let (name, text) = read_file(path)?;
         if files.add(&name, &text)? {
             has_policies = true;
-        } else if let Some((other, _)) = plain.replace((name.clone(), of_file(&name, &text)?)) {
+        } else if let Some((other, _)) = plain.replace((name.clone(), of_written_file(&name, &text)?)) {
             bail!("{other} and {name} are both files of settings; expected one, or only policies");
         }
     }
@@ -172,7 +172,20 @@ fn of_json(json: &str) -> Result<Value> {
 }
 
 fn of_file(name: &str, text: &str) -> Result<Value> {
-    checked(manifest::from_yaml(text).with_context(|| format!("cannot parse settings file {name}"))?, name)
+    checked(parsed(name, text)?, name)
+}
+
+/// The settings of a file that must have some: an empty file is more often the output of a command that failed than a wish for the
+/// defaults.
+fn of_written_file(name: &str, text: &str) -> Result<Value> {
+    match parsed(name, text)? {
+        Value::Null => bail!("the settings file {name} is empty; write {{}} for the defaults"),
+        settings => checked(settings, name),
+    }
+}
+
+fn parsed(name: &str, text: &str) -> Result<Value> {
+    manifest::from_yaml(text).with_context(|| format!("cannot parse settings file {name}"))
 }
 
 fn checked(settings: Value, source: &str) -> Result<Value> {
@@ -241,12 +254,23 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_an_object_or_empty() {
+    fn an_empty_file_is_an_error_except_for_run_which_follows_kwctl() {
+        for text in ["", "# exempt: []\n", "---\n"] {
+            let (_folder, mut paths) = files(&[text]);
+            let error = from_files(&[text]).unwrap_err().to_string();
+            assert!(error.starts_with("the settings file ") && error.ends_with(" is empty; write {} for the defaults"));
+            let run = KwctlSettingsOptions { settings_path: paths.pop(), settings_json: None };
+            assert_eq!(run.read().unwrap(), json!({}));
+        }
+    }
+
+    #[test]
+    fn settings_are_an_object() {
         assert!(
             matches!(SettingsOptions::default().policies().unwrap(), Policies::Settings(settings) if settings == json!({}))
         );
         assert_eq!(KwctlSettingsOptions::default().read().unwrap(), json!({}));
-        assert_eq!(from_file("").unwrap(), json!({}));
+        assert_eq!(from_file("{}").unwrap(), json!({}));
         assert_eq!(from_file("exempt: ['*']").unwrap(), json!({"exempt": ["*"]}));
         assert!(from_file("- a").unwrap_err().to_string().ends_with("expected an object, found a list"));
         assert!(from_file("a: [").is_err());

@@ -138,9 +138,13 @@ pub(super) fn request(object: &Value, namespace: &str) -> Result<AdmissionReques
     if !object.is_object() {
         return not_kubernetes(&format!("expected an object, found {}", json_type(object)));
     }
-    // With only one of them, it is more likely a Kubernetes object with a mistake.
-    if object["apiVersion"].is_null() && object["kind"].is_null() {
-        return not_kubernetes("`apiVersion` and `kind` are missing");
+    // Helm's Chart.yaml has an `apiVersion` and no kind. With containers, or with a kind only, it is more likely a Kubernetes object
+    // with a mistake.
+    if object["kind"].is_null() && (object["apiVersion"].is_null() || !names_images(object)) {
+        return not_kubernetes(match &object["apiVersion"] {
+            Value::Null => "`apiVersion` and `kind` are missing",
+            _ => "`kind` is missing",
+        });
     }
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let required = |key: &str| {
@@ -218,12 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_a_kind_is_invalid() {
+    fn an_object_with_an_incomplete_type_is_invalid() {
         let error = |object| match request(&object, "default").unwrap_err() {
             NoRequest::Invalid(error) => error,
             other => panic!("{other:?}"),
         };
         assert_eq!(error(json!({"kind": "Pod"})), "invalid Kubernetes object: `apiVersion` is required");
+        let pod = json!({"apiVersion": "v1", "Kind": "Pod", "spec": {"containers": [{"name": "a", "image": "nginx"}]}});
+        assert_eq!(error(pod), "invalid Kubernetes object: `kind` is required");
         assert_eq!(error(json!({"apiVersion": "v1", "kind": ""})), "invalid Kubernetes object: `kind` is required");
         assert_eq!(
             error(json!({"apiVersion": "v1", "kind": 7})),
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_a_version_and_a_kind_is_not_a_kubernetes_object() {
+    fn a_document_without_a_kind_and_containers_is_not_a_kubernetes_object() {
         let reason = |object: Value| match request(&object, "default").unwrap_err() {
             NoRequest::NotKubernetes(reason) => reason,
             other => panic!("{other:?}"),
@@ -240,6 +246,10 @@ mod tests {
         let missing = "not a Kubernetes object: `apiVersion` and `kind` are missing";
         assert_eq!(reason(json!({"services": {"web": {"image": "nginx"}}})), missing);
         assert_eq!(reason(json!({})), missing);
+        assert_eq!(
+            reason(json!({"apiVersion": "v2", "name": "shop", "version": "1.0.0"})),
+            "not a Kubernetes object: `kind` is missing"
+        );
         assert_eq!(reason(json!(["a"])), "not a Kubernetes object: expected an object, found a list");
         assert_eq!(reason(json!("a")), "not a Kubernetes object: expected an object, found a string");
     }
