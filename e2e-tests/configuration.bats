@@ -131,7 +131,7 @@ POLICY
   check all.yaml --settings-path policy.yaml --output json
   [ "$status" -eq 1 ]
   [ "$(jq -r '[.objects[] | select(.object | test("Namespace") | not) | "\(.object | split("/")[1]) \(.verdict)"] | join(" ")' <<< "$output")" \
-    = "a denied b skipped c skipped d denied e denied f skipped" ]
+    = "a denied b denied c skipped d denied e denied f skipped" ]
   [ "$(grep -c "the label team of namespaces is unknown, and counts as matched" <<< "$stderr")" -eq 1 ]
   [ "$(grep -c '`matchConditions` are not evaluated, and count as matched: strict' <<< "$stderr")" -eq 1 ]
   [ "$(grep -c "policies of other modules are ignored: other/own" <<< "$stderr")" -eq 1 ]

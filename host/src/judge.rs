@@ -26,7 +26,7 @@ use crate::capabilities::{AllowedResources, Capabilities};
 use crate::cluster::ClusterOptions;
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
-use crate::policies::{DeployedPolicy, Matched, Namespaces, Policies};
+use crate::policies::{DeployedPolicy, Matched, Namespaces, Origin, Policies};
 use crate::policy::{LogLine, Policy, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
@@ -205,7 +205,7 @@ impl Judge {
 
     /// Judges all objects, many at the same time since registries are slow, and shows the progress on a terminal.
     pub fn all(&self, objects: &[ManifestObject]) -> Vec<JudgedObject> {
-        self.learn_namespaces(objects);
+        self.learn_namespaces(objects, Origin::Manifest);
         let bar = if self.progress { ProgressBar::new(objects.len() as u64) } else { ProgressBar::hidden() };
         let bar = bar.with_message("judging");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {pos}/{len} {wide_bar}") {
@@ -251,12 +251,12 @@ impl Judge {
     }
 
     /// Learns the labels of the namespaces among the objects, for the namespace selectors of policies.
-    pub fn learn_namespaces<'o>(&self, objects: impl IntoIterator<Item = &'o ManifestObject>) {
+    pub fn learn_namespaces<'o>(&self, objects: impl IntoIterator<Item = &'o ManifestObject>, origin: Origin) {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         objects
             .into_iter()
             .filter_map(|object| object.object.as_ref().ok())
-            .for_each(|object| namespaces.learn(object));
+            .for_each(|object| namespaces.learn(object, origin));
     }
 
     /// The policies that judge objects. The time on the command line is in their settings.

@@ -122,18 +122,35 @@ pub(crate) enum Matched {
     DependsOn(String),
 }
 
-/// The labels of the namespaces among the manifests.
+/// The labels of namespaces.
 #[derive(Debug, Default)]
-pub(crate) struct Namespaces(BTreeMap<String, Labels>);
+pub(crate) struct Namespaces(BTreeMap<String, NamespaceLabels>);
+
+#[derive(Debug, Default, Clone)]
+struct NamespaceLabels {
+    labels: Labels,
+    /// Whether the namespace has no other labels.
+    are_all: bool,
+}
+
+/// Where an object comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A manifest. Where it is applied, a namespace keeps the labels that others gave it.
+    Manifest,
+    /// A cluster.
+    Cluster,
+}
 
 impl Namespaces {
     /// Adds an object, if it is a namespace.
-    pub(crate) fn learn(&mut self, object: &Value) {
+    pub(crate) fn learn(&mut self, object: &Value, origin: Origin) {
         if object["apiVersion"] == "v1"
             && object["kind"] == "Namespace"
             && let Some(name) = object["metadata"]["name"].as_str()
         {
-            self.0.insert(name.to_owned(), labels(object));
+            let labels = NamespaceLabels { labels: labels(object), are_all: origin == Origin::Cluster };
+            self.0.insert(name.to_owned(), labels);
         }
     }
 }
@@ -332,10 +349,9 @@ impl DeployedPolicy {
         if self.namespace.as_deref().is_some_and(|own| own != namespace) {
             return Matched::No;
         }
-        let known = namespaces.0.get(namespace);
-        let mut labels = known.cloned().unwrap_or_default();
+        let NamespaceLabels { mut labels, are_all } = namespaces.0.get(namespace).cloned().unwrap_or_default();
         labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
-        match self.namespace_selector.selects(&labels, |label| known.is_some() || label == NAMESPACE_NAME) {
+        match self.namespace_selector.selects(&labels, |_| are_all) {
             Selected::No => Matched::No,
             Selected::Yes => Matched::Yes,
             Selected::DependsOn(label) => Matched::DependsOn(label),

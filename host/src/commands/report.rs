@@ -37,7 +37,7 @@ use crate::cluster::list::Selection;
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::FailOn;
 use crate::judge::{Judge, JudgeOptions};
-use crate::policies::Policies;
+use crate::policies::{Origin, Policies};
 use crate::stdout;
 use crate::terminal::Style;
 
@@ -164,7 +164,7 @@ impl Options {
         if objects.is_empty() && !may_be_empty {
             bail!("no objects in {}", self.input.names());
         }
-        judge.learn_namespaces(&objects);
+        judge.learn_namespaces(&objects, Origin::Manifest);
         for object in objects {
             let is_selected = match (&self.selector, &object.object) {
                 (Some(selector), Ok(object)) => selector.matches(object),

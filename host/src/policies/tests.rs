@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Matched, Namespaces, Policies, PolicyFiles, is_this_module, resource_matches};
+use super::{Matched, Namespaces, Origin, Policies, PolicyFiles, is_this_module, resource_matches};
 use crate::admission::{AdmissionRequest, GroupVersionKind, GroupVersionResource};
 
 fn policy(name: &str, spec: Value) -> Value {
@@ -124,15 +124,18 @@ fn namespaces_are_selected_by_their_names_and_by_labels_in_manifests() {
         {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "shop"]}]}});
     assert!(!matches(without));
     let team = json!({"namespaceSelector": {"matchLabels": {"team": "a"}}});
-    let of_team = |namespace: Value| {
+    let of_team_from = |origin, namespace: Value| {
         let mut namespaces = Namespaces::default();
-        namespaces.learn(&namespace);
+        namespaces.learn(&namespace, origin);
         matches_in(policy("p", team.clone()), &request(json!({})), &namespaces)
     };
+    let of_team = |namespace| of_team_from(Origin::Manifest, namespace);
     let namespace = |name: &str, labels: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
     assert_eq!(of_team(namespace("shop", json!({"team": "a"}))), Matched::Yes);
     assert_eq!(of_team(namespace("shop", json!({"team": "b"}))), Matched::No);
-    assert_eq!(of_team(namespace("shop", json!(null))), Matched::No, "the manifest has all labels");
+    // A manifest without the label does not remove it in the cluster.
+    assert_eq!(of_team(namespace("shop", json!(null))), Matched::DependsOn("team".to_owned()));
+    assert_eq!(of_team_from(Origin::Cluster, namespace("shop", json!(null))), Matched::No);
     assert_eq!(of_team(namespace("other", json!({"team": "a"}))), Matched::DependsOn("team".to_owned()));
 }
 

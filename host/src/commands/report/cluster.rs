@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
 use crate::input::{ManifestFile, ManifestObject, Source};
 use crate::judge::Judge;
-use crate::policies::Policies;
+use crate::policies::{Origin, Policies};
 
 /// The longest chain of owners that is followed. A Pod of a CronJob has a chain of two.
 const MAX_OWNERS: usize = 8;
@@ -100,7 +100,7 @@ fn learn_namespaces(cluster: &Cluster, judge: &Judge) -> Result<(), Failure> {
     let source =
         Source { file: Arc::new(ManifestFile::new("cluster".to_owned(), String::new())), index: 0, place: None };
     let objects = namespaces.into_iter().map(|object| ManifestObject { source: source.clone(), object: Ok(object) });
-    judge.learn_namespaces(&objects.collect::<Vec<_>>());
+    judge.learn_namespaces(&objects.collect::<Vec<_>>(), Origin::Cluster);
     Ok(())
 }
 

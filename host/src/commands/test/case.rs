@@ -11,7 +11,7 @@ use super::file::{Case, Manifest, Settings, TestFile};
 use crate::capabilities::Capabilities;
 use crate::input::{ManifestFile, ManifestObject};
 use crate::judge::Judge;
-use crate::policies::Policies;
+use crate::policies::{Origin, Policies};
 use crate::policy::Policy;
 use crate::session::RecordedAnswers;
 use crate::settings::SettingsOptions;
@@ -76,7 +76,7 @@ fn run_all(file: &TestFile, policy: &Arc<Policy>, defaults: &SettingsOptions) ->
 
 fn differences(case: &Case, judge: &Judge) -> Result<Vec<Difference>> {
     let objects = objects(&case.manifest)?;
-    judge.learn_namespaces(&objects);
+    judge.learn_namespaces(&objects, Origin::Manifest);
     let found: Vec<Found> = objects.iter().map(|object| Found::of(&judge.judge(object))).collect();
     Ok(compare(&found, &case.expected))
 }
