@@ -147,6 +147,47 @@ POLICY
     # shellcheck disable=SC2086 # A subcommand with an argument.
     run --separate-stderr "$CONTAINER_PATCH" $command --settings-path empty.yaml
     [ "$status" -eq 2 ]
+@test "invalid settings are reported with their file" {
+  pod_manifest a nginx:1 > a.yaml
+  echo 'schedule: {maxAge: 0d}' > settings.yaml
+  check a.yaml --settings-path settings.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: cannot use the settings in settings.yaml: "
+  assert_contains "$stderr" "schedule.maxAge: "
+  assert_contains "$stderr" '`container-patch validate --settings-path settings.yaml` shows the lines'
+  echo 'settings: {schedule: {maxAge: 0d}}' > container-patch.yaml
+  check a.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: cannot use the settings in container-patch.yaml: "
+  assert_contains "$stderr" '`container-patch validate` shows the lines'
+  check a.yaml --settings-json '{"schedule": {"maxAge": "0d"}}'
+  assert_contains "$stderr" "Error: cannot use the settings in --settings-json: "
+  [[ "$stderr" != *"shows the lines"* ]]
+}
+
+@test "errors are annotations for the runner of GitHub Actions, too" {
+  pod_manifest a nginx:1 > a.yaml
+  echo 'schedule: {maxAge: 0d}' > settings.yaml
+  check a.yaml --settings-path settings.yaml --output github
+  [ "$status" -eq 2 ]
+  [ "$(wc -l <<< "$output")" -eq 1 ]
+  assert_contains "$output" "::error title=container-patch::cannot use the settings in settings.yaml: "
+  assert_contains "$stderr" "Error: cannot use the settings in settings.yaml: "
+  check missing/ --output github
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "::error "
+  mkdir empty
+  check empty --output github
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "::error title=container-patch::no objects in empty"
+  echo 'namespace: [shop]' > container-patch.yaml
+  check a.yaml --output github
+  [ "$status" -eq 2 ]
+  [ "$output" = "::error title=container-patch::invalid configuration:%0Acontainer-patch.yaml:1: namespace: expected the name of a namespace, found a list" ]
+  check a.yaml --output json
+  [ "$output" = "" ]
+}
+
     assert_contains "$stderr" "the settings file empty.yaml is empty"
   done
 }

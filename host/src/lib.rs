@@ -27,5 +27,6 @@ mod slots;
 mod stdout;
 mod terminal;
 pub mod timeout;
+mod workflow_commands;
 
 pub use error_chain::printable_error;

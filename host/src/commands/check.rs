@@ -13,6 +13,7 @@ use self::output::{Checked, OutputOptions};
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};
 use crate::judge::{Judge, JudgeOptions};
+use crate::{stdout, workflow_commands};
 
 /// Judge Kubernetes manifests as if they were applied to a cluster with the policy
 ///
@@ -48,6 +49,16 @@ pub struct Options {
 /// # Errors
 /// When no object can be judged: the policy or its settings are invalid, or the manifests have no objects.
 pub fn exec(options: &Options) -> Result<ExitCode> {
+    let checked = check(options);
+    if let Err(error) = &checked
+        && options.output.is_for_runner()
+    {
+        stdout::print(&workflow_commands::error(error))?;
+    }
+    checked
+}
+
+fn check(options: &Options) -> Result<ExitCode> {
     options.fix.check_can_ask()?;
     // An output that cannot be written is an error before the work, not after it.
     let output = options.output.open()?;

@@ -75,6 +75,11 @@ impl OutputOptions {
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
+    /// Whether standard output goes to the runner of GitHub Actions.
+    pub(super) fn is_for_runner(&self) -> bool {
+        self.outputs.contains(&Output { format: Format::Github, file: None })
+    }
+
 
     /// Opens the files.
     ///

@@ -4,7 +4,7 @@
 use super::{Checked, CheckedObject, totals};
 use crate::judge::location::Region;
 use crate::judge::verdict::{Effect, Reason, Verdict};
-use crate::terminal::printable;
+use crate::workflow_commands::{data, property};
 
 /// An annotation for each finding and each error, and the totals.
 pub(super) fn render(checked: &Checked<'_>) -> String {
@@ -47,16 +47,6 @@ fn lines(object: &CheckedObject<'_>, region: Option<Region>) -> String {
         // Columns are for one line only.
         Some(Region { start, end }) => format!("line={},endLine={}", start.line, end.line),
     }
-}
-
-/// Escapes the message of a command.
-fn data(text: &str) -> String {
-    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// Escapes the value of a property.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]
