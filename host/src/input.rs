@@ -65,6 +65,8 @@ pub struct Source {
 pub struct ManifestFile {
     /// The path as it was given, or `<stdin>`.
     pub name: String,
+    /// The line of the error, counted from 1, if the document is neither YAML nor JSON.
+    pub error_line: Option<usize>,
     /// The path. `None` for standard input.
     pub path: Option<PathBuf>,
     /// The text. Empty if the file cannot be read.
@@ -221,8 +223,8 @@ fn read(path: &Path) -> Manifests {
         Err(error) => {
             let file = Arc::new(file(String::new()));
             let object = Err(format!("cannot read the file: {error}"));
-            let source = Source { file, index: 0, place: None };
-            Manifests { objects: vec![ManifestObject { source, object }], may_be_empty: false }
+            let source = Source { file, index: 0, place: None, error_line: None };
+            Manifests { objects: vec![ManifestObject { source, object }], ..Manifests::default() }
         }
     }
 }
@@ -250,7 +252,12 @@ impl ManifestFile {
     fn read(self: &Arc<Self>) -> Vec<ManifestObject> {
         let documents = manifest::read(&self.text).into_iter().enumerate();
         let object = |(index, document): (usize, manifest::Document)| ManifestObject {
-            source: Source { file: Arc::clone(self), index, place: Some(document.place) },
+            source: Source {
+                file: Arc::clone(self),
+                index,
+                place: Some(document.place),
+                error_line: document.object.as_ref().err().and_then(manifest::line_of_error),
+            },
             object: document.object.map_err(|error| format!("{error:#}")),
         };
         documents.map(object).collect()
@@ -276,7 +283,8 @@ impl Source {
         self.place.as_ref().map_or(1, |place| place.line)
     }
 
-    /// The line on which the object begins, counted from 1: that of the item, for an object in a list.
+    /// The line on which the object begins, counted from 1: that of the item, for an object in a list. The line of the error, if the
+    /// document cannot be parsed.
     #[must_use]
     pub fn object_line(&self) -> usize {
         let node = self.file.nodes().and_then(|objects| objects.get(self.index));
@@ -297,3 +305,6 @@ impl fmt::Display for Source {
         self.place.iter().try_for_each(|place| write!(f, ":{place}"))
     }
 }
+        if let Some(line) = self.error_line {
+            return line;
+        }
