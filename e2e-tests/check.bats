@@ -109,7 +109,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   # The output of a command that failed must not pass.
   run --separate-stderr bash -c 'false | "$0" check -' "$CONTAINER_PATCH"
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "no objects in -"
+  assert_contains "$stderr" "Error: standard input is empty"
 }
 
 @test "policies, and kinds of Kubernetes without pods, are skipped whatever they contain" {
@@ -160,6 +160,24 @@ EOF
   [ "$status" -eq 2 ]
   assert_contains "$output" "invalid YAML: line 3"
   assert_contains "$output" "render templates first, as \`helm template\` does"
+}
+
+@test "a folder with manifests only in its subfolders says which flag reads them" {
+  mkdir -p deep/inner bare
+  pinned_pod a > deep/inner/a.yaml
+  check deep
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "no objects in deep; use --recursive to read the manifests in its subfolders"
+  check bare
+  [ "$status" -eq 2 ]
+  [[ "$stderr" != *recursive* ]]
+}
+
+@test "ignored manifests are not manifests without objects" {
+  pinned_pod a > a.yaml
+  check a.yaml --ignore '*.yaml'
+  [ "$status" -eq 0 ]
+  [ "$output" = "Nothing to judge: all manifests are ignored" ]
 }
 
 @test "objects without pods are counted as skipped" {

@@ -75,6 +75,16 @@ codes() { jq -r '[.objects[].findings[] | "\(.code) \(.effect)"] | join("; ")' <
     = '[[],[],["mode"],["container-patch-pin","container-patch-enforce"]]' ]
   check all.yaml --settings-path deploy
   assert_contains "$output" 'container-patch-pin (monitor), container-patch-enforce (monitor): container `app`: image `nginx:latest`'
+  local hint='All policies are in mode `monitor`, which denies nothing; --fail-on warn fails on their findings'
+  assert_contains "$stderr" "$hint"
+  check all.yaml --settings-path deploy --quiet
+  [[ "$stderr" != *"$hint"* ]]
+  check all.yaml --settings-path deploy --fail-on warn
+  [ "$status" -eq 1 ]
+  [[ "$stderr" != *"$hint"* ]]
+  sed -i 's/mode: monitor/mode: protect/' deploy/pin.yaml
+  check all.yaml --settings-path deploy
+  [[ "$stderr" != *"$hint"* ]]
 }
 
 @test "the pinning policy pins the pod before the other policy judges it" {
@@ -475,6 +485,14 @@ POLICY
   settings="$(jq -c '.evaluateAt = "2027-06-01T00:00:00Z"' <<< "$settings")"
   expected="Pod default/a denied evaluate-at-set warn; stale-image deny" at
   expected="Pod default/a accepted " at --at 2026-11-05
+  check a.yaml --settings-json "$QUIET" --at 2027-04-01 --output json
+  assert_contains "$stderr" "Judging as of 2027-04-01T00:00:00Z"
+  [ "$(jq -r .evaluateAt <<< "$output")" = 2027-04-01T00:00:00Z ]
+  check a.yaml --settings-json "$QUIET" --at 2027-04-01 --quiet
+  [[ "$stderr" != *"Judging as of"* ]]
+  check a.yaml --settings-json "$QUIET" --output json
+  [ "$(jq .evaluateAt <<< "$output")" = null ]
+  [[ "$stderr" != *"Judging as of"* ]]
   run "$CONTAINER_PATCH" check a.yaml --at tomorrow
   [ "$status" -eq 2 ]
   assert_contains "$output" "expected a day such as 2027-01-04"

@@ -83,6 +83,11 @@ impl JudgeOptions {
         self.namespace.as_deref()
     }
 
+    /// The time on the command line, for these policies.
+    pub(crate) fn at(&self, policies: &Policies) -> Option<String> {
+        self.at.and_then(|_| policies.evaluate_at())
+    }
+
     /// How the cluster is reached.
     pub(crate) fn cluster(&self) -> &ClusterOptions {
         &self.live.cluster

@@ -151,6 +151,10 @@ fn render(format: Format, checked: &Checked<'_>, style: Style, quiet: bool) -> S
 /// The judged objects, as all formats need them.
 pub(super) struct Checked<'a> {
     pub(super) objects: Vec<CheckedObject<'a>>,
+    /// Whether all manifests are ignored.
+    pub(super) all_ignored: bool,
+    /// The time for which objects are judged. `None` for that of the run.
+    pub(super) evaluate_at: Option<String>,
     pub(super) summary: Summary,
     fail_on: FailOn,
     paths: Paths,
@@ -172,8 +176,14 @@ impl<'a> Checked<'a> {
             line: judged.source.object_line(),
             regions: location::regions(judged),
         };
-        let summary = Summary::of(objects);
-        Self { objects: objects.iter().map(checked).collect(), summary, fail_on, paths: Paths::of_environment() }
+        Self {
+            objects: objects.iter().map(checked).collect(),
+            summary: Summary::of(objects),
+            all_ignored: false,
+            evaluate_at: None,
+            fail_on,
+            paths: Paths::of_environment(),
+        }
     }
 
     /// The objects with this verdict.
