@@ -228,12 +228,12 @@ POLICY
   cd inner/deep
   check ../../a.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$stderr" "Using ../../container-patch.yaml, with its settings"
+  assert_contains "$stderr" "Using ../../container-patch.yaml, with the settings in it"
   # The next one is used alone.
   echo "settings: $QUIET" > ../container-patch.yaml
   check ../../a.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" "Using ../container-patch.yaml, with its settings"
+  assert_contains "$stderr" "Using ../container-patch.yaml, with the settings in it"
   rm ../container-patch.yaml ../../container-patch.yaml
   echo 'settings: {exempt: ["*"]}' > ../../../container-patch.yaml
   check ../../a.yaml

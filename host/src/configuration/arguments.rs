@@ -136,7 +136,7 @@ fn used(given: &ArgMatches, configuration: Option<&Configuration>) -> Option<Str
         }
         Some((id, _)) => format!("the settings of CONTAINER_PATCH_{}", id.to_uppercase()),
         None => match configuration {
-            Some(Configuration { settings: Some(_), .. }) => "its settings".to_owned(),
+            Some(Configuration { settings: Some(_), .. }) => "the settings in it".to_owned(),
             Some(Configuration { settings_path, .. }) if !settings_path.is_empty() => {
                 format!("the settings in {}", list(&mut settings_path.iter()))
             }
