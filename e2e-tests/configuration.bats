@@ -147,16 +147,6 @@ POLICY
   [ "$(grep -c "policies of other modules are ignored: other/own" <<< "$stderr")" -eq 1 ]
 }
 
-@test "an empty settings file is an error" {
-  pod_manifest a nginx:1 > a.yaml
-  : > empty.yaml
-  check a.yaml --settings-path empty.yaml
-  [ "$status" -eq 2 ]
-  assert_contains "$stderr" "Error: the settings file empty.yaml is empty; write {} for the defaults"
-  for command in validate schedule "report a.yaml"; do
-    # shellcheck disable=SC2086 # A subcommand with an argument.
-    run --separate-stderr "$CONTAINER_PATCH" $command --settings-path empty.yaml
-    [ "$status" -eq 2 ]
 @test "invalid settings are reported with their file" {
   pod_manifest a nginx:1 > a.yaml
   echo 'schedule: {maxAge: 0d}' > settings.yaml
@@ -198,6 +188,16 @@ POLICY
   [ "$output" = "" ]
 }
 
+@test "an empty settings file is an error" {
+  pod_manifest a nginx:1 > a.yaml
+  : > empty.yaml
+  check a.yaml --settings-path empty.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: the settings file empty.yaml is empty; write {} for the defaults"
+  for command in validate schedule "report a.yaml"; do
+    # shellcheck disable=SC2086 # A subcommand with an argument.
+    run --separate-stderr "$CONTAINER_PATCH" $command --settings-path empty.yaml
+    [ "$status" -eq 2 ]
     assert_contains "$stderr" "the settings file empty.yaml is empty"
   done
 }

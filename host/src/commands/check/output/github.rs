@@ -73,7 +73,7 @@ mod tests {
                     "::warning file={file},line=4,col=26,endLine=4,endColumn=33,title=patch-due%3A Pod shop/web::\
                      container `app`: image `web:1` has a fault [patch-due]"
                 ),
-                "1 object judged: 0 accepted, 0 accepted with warnings, 1 denied",
+                "1 object judged: 1 denied",
             ]
         );
     }
