@@ -23,7 +23,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   check a.yaml
   [ "$status" -eq 0 ]
   assert_contains "$output" "accepted  Pod default/a"
-  assert_contains "$output" "1 object judged: 1 accepted, 0 accepted with warnings, 0 denied"
+  assert_contains "$output" "1 object judged: 1 accepted"
 }
 
 @test "exit code 1 when something is denied, with the finding and its place" {
@@ -52,7 +52,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   assert_contains "$output" "invalid YAML: line 8"
   assert_contains "$output" "accepted  Pod default/a"
   assert_contains "$output" "denied    Pod default/b"
-  assert_contains "$output" "2 objects judged: 1 accepted, 0 accepted with warnings, 1 denied; 1 could not be judged"
+  assert_contains "$output" "2 objects judged: 1 accepted, 1 denied; 1 could not be judged"
   { pinned_pod a; printf -- '---\nkind: Pod\nspec: [unclosed\n'; } > all.yaml
   check all.yaml
   [ "$status" -eq 2 ]
@@ -74,7 +74,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   [ "$status" -eq 2 ]
   assert_contains "$output" "failed   Pod default/a"
   assert_contains "$output" "[evidence-unavailable]"
-  assert_contains "$output" "0 objects judged: 0 accepted, 0 accepted with warnings, 0 denied; 2 could not be judged"
+  assert_contains "$output" "2 could not be judged"
   { pinned_pod a; echo ---; unpinned_pod b; } > all.yaml
   check all.yaml --settings-json '{"pinning": {"action": "deny"}, "schedule": {"maxAge": "90d"}}'
   [ "$status" -eq 1 ]
@@ -109,7 +109,7 @@ unpinned_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: 
   # The output of a command that failed must not pass.
   run --separate-stderr bash -c 'false | "$0" check -' "$CONTAINER_PATCH"
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "no objects in -"
+  assert_contains "$stderr" "Error: standard input is empty"
 }
 
 @test "policies, and kinds of Kubernetes without pods, are skipped whatever they contain" {
@@ -138,7 +138,7 @@ EOF
   printf 'image: {repository: nginx}\n---\n- a\n---\ntext\n' > values.yaml
   check a.yaml values.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$output" "1 object judged: 1 accepted, 0 accepted with warnings, 0 denied; 3 skipped, not Kubernetes objects"
+  assert_contains "$output" "1 object judged: 1 accepted; 3 skipped: not Kubernetes objects"
   check a.yaml values.yaml --strict
   [ "$status" -eq 2 ]
   assert_contains "$output" 'not a Kubernetes object: `apiVersion` and `kind` are missing'
@@ -158,15 +158,33 @@ EOF
   printf 'apiVersion: v1\nkind: Pod\n{{- if .Values.shop }}\nmetadata: {name: a}\n{{- end }}\n' > chart/templates/pod.yaml
   check --recursive chart
   [ "$status" -eq 2 ]
-  assert_contains "$output" "invalid YAML: line 3"
+  assert_contains "$output" "invalid YAML: line "
   assert_contains "$output" "render templates first, as \`helm template\` does"
+}
+
+@test "a folder with manifests only in its subfolders says which flag reads them" {
+  mkdir -p deep/inner bare
+  pinned_pod a > deep/inner/a.yaml
+  check deep
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "no objects in deep; use --recursive to read the manifests in its subfolders"
+  check bare
+  [ "$status" -eq 2 ]
+  [[ "$stderr" != *recursive* ]]
+}
+
+@test "ignored manifests are not manifests without objects" {
+  pinned_pod a > a.yaml
+  check a.yaml --ignore '*.yaml'
+  [ "$status" -eq 0 ]
+  [ "$output" = "Nothing to judge: all manifests are ignored" ]
 }
 
 @test "objects without pods are counted as skipped" {
   { pinned_pod a; printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n'; } > all.yaml
   check all.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$output" "2 skipped, of kinds without pods (ConfigMap, Service)"
+  assert_contains "$output" "2 skipped: of kinds without pods (ConfigMap, Service)"
 }
 
 @test "a workload of an unknown kind is denied, not skipped" {

@@ -75,6 +75,16 @@ codes() { jq -r '[.objects[].findings[] | "\(.code) \(.effect)"] | join("; ")' <
     = '[[],[],["mode"],["container-patch-pin","container-patch-enforce"]]' ]
   check all.yaml --settings-path deploy
   assert_contains "$output" 'container-patch-pin (monitor), container-patch-enforce (monitor): container `app`: image `nginx:latest`'
+  local hint='All policies are in mode `monitor`, which denies nothing; --fail-on warn fails on their findings'
+  assert_contains "$stderr" "$hint"
+  check all.yaml --settings-path deploy --quiet
+  [[ "$stderr" != *"$hint"* ]]
+  check all.yaml --settings-path deploy --fail-on warn
+  [ "$status" -eq 1 ]
+  [[ "$stderr" != *"$hint"* ]]
+  sed -i 's/mode: monitor/mode: protect/' deploy/pin.yaml
+  check all.yaml --settings-path deploy
+  [[ "$stderr" != *"$hint"* ]]
 }
 
 @test "the pinning policy pins the pod before the other policy judges it" {
@@ -137,6 +147,47 @@ POLICY
   [ "$(grep -c "policies of other modules are ignored: other/own" <<< "$stderr")" -eq 1 ]
 }
 
+@test "invalid settings are reported with their file" {
+  pod_manifest a nginx:1 > a.yaml
+  echo 'schedule: {maxAge: 0d}' > settings.yaml
+  check a.yaml --settings-path settings.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: cannot use the settings in settings.yaml: "
+  assert_contains "$stderr" "schedule.maxAge: "
+  assert_contains "$stderr" '`container-patch validate --settings-path settings.yaml` shows the lines'
+  echo 'settings: {schedule: {maxAge: 0d}}' > container-patch.yaml
+  check a.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: cannot use the settings in container-patch.yaml: "
+  assert_contains "$stderr" '`container-patch validate` shows the lines'
+  check a.yaml --settings-json '{"schedule": {"maxAge": "0d"}}'
+  assert_contains "$stderr" "Error: cannot use the settings in --settings-json: "
+  [[ "$stderr" != *"shows the lines"* ]]
+}
+
+@test "errors are annotations for the runner of GitHub Actions, too" {
+  pod_manifest a nginx:1 > a.yaml
+  echo 'schedule: {maxAge: 0d}' > settings.yaml
+  check a.yaml --settings-path settings.yaml --output github
+  [ "$status" -eq 2 ]
+  [ "$(wc -l <<< "$output")" -eq 1 ]
+  assert_contains "$output" "::error title=container-patch::cannot use the settings in settings.yaml: "
+  assert_contains "$stderr" "Error: cannot use the settings in settings.yaml: "
+  check missing/ --output github
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "::error "
+  mkdir empty
+  check empty --output github
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "::error title=container-patch::no objects in empty"
+  echo 'namespace: [shop]' > container-patch.yaml
+  check a.yaml --output github
+  [ "$status" -eq 2 ]
+  [ "$output" = "::error title=container-patch::invalid configuration:%0Acontainer-patch.yaml:1: namespace: expected the name of a namespace, found a list" ]
+  check a.yaml --output json
+  [ "$output" = "" ]
+}
+
 @test "an empty settings file is an error" {
   pod_manifest a nginx:1 > a.yaml
   : > empty.yaml
@@ -177,12 +228,12 @@ POLICY
   cd inner/deep
   check ../../a.yaml
   [ "$status" -eq 0 ]
-  assert_contains "$stderr" "Using ../../container-patch.yaml, with its settings"
+  assert_contains "$stderr" "Using ../../container-patch.yaml, with the settings in it"
   # The next one is used alone.
   echo "settings: $QUIET" > ../container-patch.yaml
   check ../../a.yaml
   [ "$status" -eq 1 ]
-  assert_contains "$stderr" "Using ../container-patch.yaml, with its settings"
+  assert_contains "$stderr" "Using ../container-patch.yaml, with the settings in it"
   rm ../container-patch.yaml ../../container-patch.yaml
   echo 'settings: {exempt: ["*"]}' > ../../../container-patch.yaml
   check ../../a.yaml
@@ -434,6 +485,14 @@ POLICY
   settings="$(jq -c '.evaluateAt = "2027-06-01T00:00:00Z"' <<< "$settings")"
   expected="Pod default/a denied evaluate-at-set warn; stale-image deny" at
   expected="Pod default/a accepted " at --at 2026-11-05
+  check a.yaml --settings-json "$QUIET" --at 2027-04-01 --output json
+  assert_contains "$stderr" "Judging as of 2027-04-01T00:00:00Z"
+  [ "$(jq -r .evaluateAt <<< "$output")" = 2027-04-01T00:00:00Z ]
+  check a.yaml --settings-json "$QUIET" --at 2027-04-01 --quiet
+  [[ "$stderr" != *"Judging as of"* ]]
+  check a.yaml --settings-json "$QUIET" --output json
+  [ "$(jq .evaluateAt <<< "$output")" = null ]
+  [[ "$stderr" != *"Judging as of"* ]]
   run "$CONTAINER_PATCH" check a.yaml --at tomorrow
   [ "$status" -eq 2 ]
   assert_contains "$output" "expected a day such as 2027-01-04"

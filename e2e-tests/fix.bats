@@ -219,6 +219,23 @@ EOF
   [ "$(cat web.yaml)" = "$(sed "s|\($REPO:1\)|\1@$digest|; s|$old|$new|; s|\($REPO:stale\)|\1@$(cat stale)|" before.yaml)" ]
 }
 
+@test "the policy pins an image although another one of its object is refused" {
+  local digest stale
+  digest="$(push 1 "$FRESH")"
+  stale="$(push stale "$OLD")"
+  pod web "$REPO:1" "$REPO:stale@$stale" > web.yaml
+  cp web.yaml before.yaml
+  check --fix --yes web.yaml --settings-json "$(settings '{"pinning": {"action": "pin"}}')"
+  [ "$status" -eq 1 ]
+  assert_contains "$stderr" "fixed 1 image in 1 file; 1 could not be fixed"
+  [ "$(cat web.yaml)" = "$(sed "s|$REPO:1$|$REPO:1@$digest|" before.yaml)" ]
+  # Without pinning it stays.
+  cp before.yaml web.yaml
+  check --fix --yes web.yaml --settings-json "$(settings '{"pinning": {"action": "off"}}')"
+  [ "$status" -eq 1 ]
+  cmp web.yaml before.yaml
+}
+
 @test "exempt images stay, and are listed" {
   push 1 "$FRESH" > digest
   pod web "$REPO:1" > web.yaml
@@ -331,7 +348,7 @@ EOF
   printf 'kind: Pod\n{{- if .Values.on }}\nspec: {}\n{{- end }}\n' > other.yaml
   check --fix --yes other.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "; if it is a Helm template, change its values"
+  assert_contains "$stderr" "other.yaml:1: invalid YAML: line 3: could not find expected ':'; render templates first, as \`helm template\` does"
   check --fix --yes helm.yaml broken.yaml
   assert_contains "$stderr" "broken.yaml:1: Pod default/a: another document of the file is invalid"
   assert_contains "$stderr" "broken.yaml:9: invalid YAML"

@@ -53,6 +53,39 @@ MESSAGE='container `app`: image `nginx:latest`'
     = "$(cd "$ROOT/docs" && for page in *.md; do head -1 "$page" | grep -qx "# ${page%.md}" && echo "${page%.md}"; done | sort)" ]
 }
 
+@test "an error in the text of a manifest is on its line" {
+  printf 'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec: [\n---\n' > deploy/broken.yaml
+  check --output json
+  local message line
+  message="$(jq -r '.objects[] | select(.file == "deploy/broken.yaml").messages[]' <<< "$output")"
+  line="$(jq '.objects[] | select(.file == "deploy/broken.yaml").line' <<< "$output")"
+  assert_contains "$message" "invalid YAML: line $line: "
+  [ "$line" -ge 5 ]
+  check --output github
+  assert_contains "$output" "::error file=deploy/broken.yaml,line=$line,"
+  check --output sarif
+  [ "$(jq '.runs[0].invocations[0].toolExecutionNotifications[0].locations[0].physicalLocation.region.startLine' <<< "$output")" = "$line" ]
+}
+
+@test "standard input has the name that --stdin-name gives it" {
+  from_stdin() {
+    run --separate-stderr "$CONTAINER_PATCH" check - --settings-json "$QUIET" --replay-host-capabilities-interactions "$(silence)" "$@" < deploy/web.yaml
+  }
+  uri() { jq -r '.runs[0].results[0].locations[0].physicalLocation.artifactLocation.uri' <<< "$output"; }
+  from_stdin --output sarif
+  [ "$(uri)" = stdin ]
+  from_stdin --output sarif --stdin-name k8s/chart
+  [ "$(uri)" = k8s/chart ]
+  from_stdin --output gitlab --stdin-name k8s/chart
+  [ "$(jq -r '.[0].location.path' <<< "$output")" = k8s/chart ]
+  from_stdin --output github --stdin-name k8s/chart
+  assert_contains "$output" "::error file=k8s/chart,line=11,"
+  from_stdin --stdin-name k8s/chart
+  assert_contains "$output" "k8s/chart:1"
+  from_stdin --stdin-name ''
+  [ "$status" -eq 2 ]
+}
+
 @test "the fingerprint of sarif stays when lines move and the tag changes" {
   fingerprint() { jq -r '.runs[0].results[] | select(.ruleId == "forbidden-tag").partialFingerprints[]' <<< "$output"; }
   check --output sarif
@@ -93,7 +126,7 @@ jsonschema.validators.validator_for(schema)(schema, format_checker=jsonschema.Fo
   check --output github
   [ "$status" -eq 1 ]
   assert_contains "${lines[0]}" "::error file=deploy/web.yaml,line=11,col=18,endLine=11,endColumn=30,title=forbidden-tag%3A Deployment shop/web::$MESSAGE"
-  assert_contains "$output" "1 object judged: 0 accepted, 0 accepted with warnings, 1 denied"
+  assert_contains "$output" "1 object judged: 1 denied"
 }
 
 @test "paths are relative to the folder of the repository, not to the current one" {
@@ -139,7 +172,7 @@ jsonschema.validators.validator_for(schema)(schema, format_checker=jsonschema.Fo
   assert_contains "$(cat b.xml)" "</testsuites>"
   check --output json=c.json
   [ "$output" = "" ]
-  assert_contains "$stderr" "1 object judged: 0 accepted, 0 accepted with warnings, 1 denied"
+  assert_contains "$stderr" "1 object judged: 1 denied"
   jq -e .objects c.json > /dev/null
   check --output json=c.json --quiet
   [ "$stderr" = "" ]

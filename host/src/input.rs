@@ -5,8 +5,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 
 use crate::configuration;
@@ -15,13 +16,19 @@ use crate::manifest::nodes::{self, ImagePosition, Node};
 use crate::manifest::{self, Place};
 use crate::terminal::printable;
 
+/// The name of standard input in messages, unless the command line gives one.
+pub(crate) const STDIN: &str = "<stdin>";
+
 /// The manifests to read.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct InputOptions {
     /// Manifests in YAML or JSON, folders of manifests, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Name of standard input in messages and outputs, such as the path of the chart that is rendered
+    #[arg(long, value_name = "PATH", default_value = STDIN, hide_default_value = true, value_parser = NonEmptyStringValueParser::new())]
+    stdin_name: String,
     /// Search folders recursively
     #[arg(short = 'R', long)]
     recursive: bool,
@@ -58,12 +65,14 @@ pub struct Source {
     pub index: usize,
     /// The place in the file. `None` if the file cannot be read.
     pub place: Option<Place>,
+    /// The line of the error, counted from 1, if the document is neither YAML nor JSON.
+    pub error_line: Option<usize>,
 }
 
 /// A manifest with its text.
 #[derive(Debug)]
 pub struct ManifestFile {
-    /// The path as it was given, or `<stdin>`.
+    /// The path as it was given, or the name of standard input.
     pub name: String,
     /// The path. `None` for standard input.
     pub path: Option<PathBuf>,
@@ -85,27 +94,47 @@ impl InputOptions {
         Ok(self.read_all()?.objects)
     }
 
-    /// Reads all manifests.
+    /// Reads all manifests, of which at least one must have an object, unless they may be empty.
     ///
     /// # Errors
-    /// When a folder cannot be read.
-    pub(crate) fn read_all(&self) -> Result<Manifests> {
-        let Search { found, ignored, .. } = self.search()?;
-        if !ignored.is_empty() {
-            eprintln!("{}", printable(&ignored_note(&ignored)));
-        }
-        let mut manifests = Manifests { may_be_empty: found.is_empty() && !ignored.is_empty(), objects: Vec::new() };
-        for path in found {
-            let read = read(&path);
-            manifests.objects.extend(read.objects);
-            manifests.may_be_empty |= read.may_be_empty;
+    /// When a folder cannot be read, or there are no objects.
+    pub(crate) fn read_objects(&self) -> Result<Manifests> {
+        let manifests = self.read_all()?;
+        if manifests.objects.is_empty() && !manifests.may_be_empty {
+            return Err(self.no_objects(&manifests));
         }
         Ok(manifests)
     }
 
-    /// The files and folders as they were given, for messages.
-    pub(crate) fn names(&self) -> String {
-        self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    fn read_all(&self) -> Result<Manifests> {
+        let Search { found, ignored, .. } = self.search()?;
+        if !ignored.is_empty() {
+            eprintln!("{}", printable(&ignored_note(&ignored)));
+        }
+        let all_ignored = found.is_empty() && !ignored.is_empty();
+        let mut manifests = Manifests { may_be_empty: all_ignored, all_ignored, ..Manifests::default() };
+        for path in &found {
+            let read = read(path, &self.stdin_name);
+            manifests.objects.extend(read.objects);
+            manifests.may_be_empty |= read.may_be_empty;
+            manifests.stdin_is_empty |= read.stdin_is_empty;
+        }
+        manifests.has_files = !found.is_empty();
+        Ok(manifests)
+    }
+
+    /// The error for manifests without objects.
+    fn no_objects(&self, manifests: &Manifests) -> anyhow::Error {
+        if manifests.stdin_is_empty && self.files.len() == 1 {
+            return anyhow!("standard input is empty");
+        }
+        let names = self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        let below = Self { recursive: true, ..self.clone() };
+        let is_deeper = !manifests.has_files && below.search().is_ok_and(|search| !search.found.is_empty());
+        anyhow!(
+            "no objects in {names}{}",
+            if is_deeper { "; use --recursive to read the manifests in its subfolders" } else { "" }
+        )
     }
 
     /// Whether a file is on the command line, or is in a folder that is. A link in a folder may lead out of it.
@@ -211,12 +240,16 @@ pub(crate) struct Manifests {
     pub(crate) objects: Vec<ManifestObject>,
     /// Whether there may be no objects: a manifest has an empty list, or all files are ignored.
     pub(crate) may_be_empty: bool,
+    /// Whether there are manifests, and all of them are ignored.
+    pub(crate) all_ignored: bool,
+    has_files: bool,
+    stdin_is_empty: bool,
 }
 
-fn read(path: &Path) -> Manifests {
+fn read(path: &Path, stdin_name: &str) -> Manifests {
     let (name, text) = if path == Path::new("-") {
         let mut text = String::new();
-        ("<stdin>".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
+        (stdin_name.to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
     } else {
         (path.display().to_string(), std::fs::read_to_string(path))
     };
@@ -228,13 +261,15 @@ fn read(path: &Path) -> Manifests {
         Ok(text) => {
             let file = Arc::new(file(text));
             let objects = file.read();
-            Manifests { may_be_empty: objects.is_empty() && manifest::has_empty_list(&file.text), objects }
+            let may_be_empty = objects.is_empty() && manifest::has_empty_list(&file.text);
+            let stdin_is_empty = file.path.is_none() && file.text.trim().is_empty();
+            Manifests { objects, may_be_empty, stdin_is_empty, ..Manifests::default() }
         }
         Err(error) => {
             let file = Arc::new(file(String::new()));
             let object = Err(format!("cannot read the file: {error}"));
-            let source = Source { file, index: 0, place: None };
-            Manifests { objects: vec![ManifestObject { source, object }], may_be_empty: false }
+            let source = Source { file, index: 0, place: None, error_line: None };
+            Manifests { objects: vec![ManifestObject { source, object }], ..Manifests::default() }
         }
     }
 }
@@ -262,7 +297,12 @@ impl ManifestFile {
     fn read(self: &Arc<Self>) -> Vec<ManifestObject> {
         let documents = manifest::read(&self.text).into_iter().enumerate();
         let object = |(index, document): (usize, manifest::Document)| ManifestObject {
-            source: Source { file: Arc::clone(self), index, place: Some(document.place) },
+            source: Source {
+                file: Arc::clone(self),
+                index,
+                place: Some(document.place),
+                error_line: document.object.as_ref().err().and_then(manifest::line_of_error),
+            },
             object: document.object.map_err(|error| format!("{error:#}")),
         };
         documents.map(object).collect()
@@ -288,9 +328,13 @@ impl Source {
         self.place.as_ref().map_or(1, |place| place.line)
     }
 
-    /// The line on which the object begins, counted from 1: that of the item, for an object in a list.
+    /// The line on which the object begins, counted from 1: that of the item, for an object in a list. The line of the error, if the
+    /// document cannot be parsed.
     #[must_use]
     pub fn object_line(&self) -> usize {
+        if let Some(line) = self.error_line {
+            return line;
+        }
         let node = self.file.nodes().and_then(|objects| objects.get(self.index));
         node.map_or_else(|| self.line(), |node| self.file.line_of(node.span.start).0)
     }

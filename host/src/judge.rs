@@ -83,6 +83,11 @@ impl JudgeOptions {
         self.namespace.as_deref()
     }
 
+    /// The time on the command line, for these policies.
+    pub(crate) fn at(&self, policies: &Policies) -> Option<String> {
+        self.at.and_then(|_| policies.evaluate_at())
+    }
+
     /// How the cluster is reached.
     pub(crate) fn cluster(&self) -> &ClusterOptions {
         &self.live.cluster
@@ -119,7 +124,7 @@ impl Judge {
         let mut policies = options.settings.policies()?;
         let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Computing(options.policy_timeout));
         let clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
-        prepare(&mut policies, options.at, &policy)?;
+        prepare(&mut policies, options.at, &policy).map_err(|error| options.settings.unusable(&error))?;
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
         let evaluations = Arc::new(Slots::new(EVALUATIONS));
         Ok(Self {

@@ -29,5 +29,6 @@ mod stdout;
 mod table;
 mod terminal;
 pub mod timeout;
+mod workflow_commands;
 
 pub use error_chain::printable_error;

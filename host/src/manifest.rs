@@ -40,6 +40,27 @@ impl fmt::Display for Place {
     }
 }
 
+/// A document that is neither YAML nor JSON.
+#[derive(Debug)]
+struct SyntaxError {
+    /// The line of the error in the manifest, counted from 1.
+    line: usize,
+    message: String,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// The line of an error in a manifest, counted from 1, if the error has one.
+pub(crate) fn line_of_error(error: &anyhow::Error) -> Option<usize> {
+    error.downcast_ref::<SyntaxError>().map(|error| error.line)
+}
+
 /// Reads all objects of a manifest. A broken document does not affect the others.
 #[must_use]
 pub fn read(text: &str) -> Vec<Document> {
@@ -101,7 +122,8 @@ fn json_documents(text: &str) -> Vec<(usize, Result<Value>)> {
                 let message = error.to_string();
                 let cause = message.split(" at line ").next().unwrap_or(&message);
                 let at = line + error.line().saturating_sub(1);
-                documents.push((line, Err(anyhow!("invalid JSON: line {at}: {cause}"))));
+                let message = format!("invalid JSON: line {at}: {cause}");
+                documents.push((line, Err(SyntaxError { line: at, message }.into())));
                 let next = text.get(begin..).and_then(|rest| rest.find("\n{"));
                 let Some(next) = next else { break };
                 start = begin + next;
@@ -165,7 +187,7 @@ fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
-        anyhow!("invalid YAML: line {at}: {cause}{templated}")
+        SyntaxError { line: at, message: format!("invalid YAML: line {at}: {cause}{templated}") }
     })?;
     if text.contains('!') || has_merge_key(&value) {
         check()?;

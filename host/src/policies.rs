@@ -77,6 +77,18 @@ impl Policies {
         matches!(self, Self::Deployed(policies) if policies.iter().all(|policy| policy.rules.is_some()))
     }
 
+    /// The time for which objects are judged: `evaluateAt` of the settings with the schedule, or of the first ones.
+    pub(crate) fn evaluate_at(&self) -> Option<String> {
+        let first = || self.settings().map(|(_, settings)| settings).next();
+        let settings = self.with_schedule().ok().or_else(first)?;
+        settings["evaluateAt"].as_str().map(str::to_owned)
+    }
+
+    /// Whether all policies are in mode `monitor`, so that nothing is denied.
+    pub(crate) fn only_monitor(&self) -> bool {
+        matches!(self, Self::Deployed(policies) if policies.iter().all(|policy| policy.monitor))
+    }
+
     /// Changes the settings of each policy.
     pub(crate) fn settings_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         let (alone, deployed) = match self {

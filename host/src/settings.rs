@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -74,6 +74,22 @@ impl SettingsOptions {
     /// Where settings come from that are in no file.
     pub(crate) fn source(&self) -> &'static str {
         if self.settings_json.is_some() { "--settings-json" } else { "the default settings" }
+    }
+
+    /// Why the settings cannot be used: the error, with the place of the settings, and with the command that shows the lines.
+    pub(crate) fn unusable(&self, error: &anyhow::Error) -> anyhow::Error {
+        let paths: Vec<_> = self.settings_path.iter().map(|path| path.display().to_string()).collect();
+        let (place, advice) = match (&paths[..], self.configuration()) {
+            ([], Some(file)) => (file.display().to_string(), "\n`container-patch validate` shows the lines".to_owned()),
+            ([], None) if self.settings_json.is_none() => return anyhow!("{error:#}"),
+            ([], None) => (self.source().to_owned(), String::new()),
+            (paths, _) => {
+                let flags = paths.iter().map(|path| format!(" --settings-path {path}"));
+                let flags = flags.collect::<String>();
+                (paths.join(", "), format!("\n`container-patch validate{flags}` shows the lines"))
+            }
+        };
+        anyhow!("cannot use the settings in {place}: {error:#}{advice}")
     }
 
     /// Reads the settings, or the policies that contain them. Without a flag the settings are empty.

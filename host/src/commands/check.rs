@@ -5,7 +5,7 @@ mod output;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use self::fix::FixOptions;
@@ -13,6 +13,7 @@ use self::output::{Checked, OutputOptions};
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};
 use crate::judge::{Judge, JudgeOptions};
+use crate::{stdout, workflow_commands};
 
 /// Judge Kubernetes manifests as if they were applied to a cluster with the policy
 ///
@@ -48,24 +49,42 @@ pub struct Options {
 /// # Errors
 /// When no object can be judged: the policy or its settings are invalid, or the manifests have no objects.
 pub fn exec(options: &Options) -> Result<ExitCode> {
+    let checked = check(options);
+    if let Err(error) = &checked
+        && options.output.is_for_runner()
+    {
+        stdout::print(&workflow_commands::error(error))?;
+    }
+    checked
+}
+
+fn check(options: &Options) -> Result<ExitCode> {
     options.fix.check_can_ask()?;
     // An output that cannot be written is an error before the work, not after it.
     let output = options.output.open()?;
     let judge = Judge::open(&options.judge)?;
     let judge = if options.output.is_quiet() { judge.without_progress() } else { judge };
-    let Manifests { objects, may_be_empty } = options.input.read_all()?;
-    if objects.is_empty() && !may_be_empty {
-        bail!("no objects in {}", options.input.names());
+    if judge.policies().only_monitor() && options.fail_on == FailOn::Deny && !options.output.is_quiet() {
+        eprintln!("All policies are in mode `monitor`, which denies nothing; --fail-on warn fails on their findings");
     }
+    if let Some(time) = options.judge.at(judge.policies())
+        && !options.output.is_quiet()
+    {
+        eprintln!("Judging as of {time}");
+    }
+    let Manifests { objects, all_ignored, .. } = options.input.read_objects()?;
     let mut judged = judge.all(&objects);
     if options.fix.fix {
         judged = fix::fix(&options.fix, &options.input, &judge, objects, judged)?;
     }
+    let evaluate_at = judge.policies().evaluate_at();
     judge.close()?;
     if options.strict {
         judged = judged.into_iter().map(strict).collect();
     }
-    let checked = Checked::new(&judged, options.fail_on);
+    let mut checked = Checked::new(&judged, options.fail_on);
+    checked.all_ignored = all_ignored;
+    checked.evaluate_at = evaluate_at;
     if !options.fix.dry_run {
         output.write(&checked)?;
     }

@@ -160,10 +160,7 @@ impl Options {
     }
 
     fn add_manifests(&self, judge: &Judge, inventory: &mut Inventory<'_>) -> Result<()> {
-        let Manifests { objects, may_be_empty } = self.input.read_all()?;
-        if objects.is_empty() && !may_be_empty {
-            bail!("no objects in {}", self.input.names());
-        }
+        let Manifests { objects, .. } = self.input.read_objects()?;
         judge.learn_namespaces(&objects, Origin::Manifest);
         for object in objects {
             let is_selected = match (&self.selector, &object.object) {

@@ -11,6 +11,7 @@ use clap::{ArgMatches, Command, Parser};
 use super::search::search;
 use super::{Configuration, SETTINGS_FLAGS};
 use crate::terminal::printable;
+use crate::{stdout, workflow_commands};
 
 /// Reads the command line. Values of the configuration replace the defaults of flags, in commands with the flag `--config`.
 /// Says on standard error which configuration and settings are used, unless the command line gives them or `--quiet` is given.
@@ -44,7 +45,7 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
     if let Some((name, given)) = matches.subcommand()
         && has(given, "config")
     {
-        let (configuration, refused) = configuration(given)?;
+        let (configuration, refused) = configuration(given).inspect_err(|error| annotate(given, error))?;
         // Test files usually have settings of their own.
         let is_quiet = name == "test" || (has(given, "quiet") && given.get_flag("quiet"));
         if !is_quiet {
@@ -59,6 +60,15 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
     }
     let command = T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     Ok(Parsed { command, notes })
+}
+
+/// Prints the error of a configuration for the runner of GitHub Actions, if the output is for it.
+fn annotate(given: &ArgMatches, error: &anyhow::Error) {
+    let outputs = if has(given, "outputs") { given.get_raw("outputs") } else { None };
+    if outputs.into_iter().flatten().any(|output| output == "github") {
+        // The error itself is printed to standard error, and sets the exit code.
+        let _ = stdout::print(&workflow_commands::error(error));
+    }
 }
 
 /// A command that takes empty environment variables as unset, since pipelines often set variables that have no value.
@@ -126,7 +136,7 @@ fn used(given: &ArgMatches, configuration: Option<&Configuration>) -> Option<Str
         }
         Some((id, _)) => format!("the settings of CONTAINER_PATCH_{}", id.to_uppercase()),
         None => match configuration {
-            Some(Configuration { settings: Some(_), .. }) => "its settings".to_owned(),
+            Some(Configuration { settings: Some(_), .. }) => "the settings in it".to_owned(),
             Some(Configuration { settings_path, .. }) if !settings_path.is_empty() => {
                 format!("the settings in {}", list(&mut settings_path.iter()))
             }

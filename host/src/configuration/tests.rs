@@ -184,7 +184,7 @@ fn settings_inside_of_the_configuration_are_used() {
     let file = file.display().to_string();
     let (options, notes) = check(&["--config", &file]);
     assert!(options.contains(&format!(r#"settings_of_configuration: Some("{file}")"#)), "{options}");
-    assert_eq!(notes, [format!("Using {file}, with its settings")]);
+    assert_eq!(notes, [format!("Using {file}, with the settings in it")]);
     let (options, _) = check(&["--config", &file, "--settings-path", "b.yaml"]);
     assert!(options.contains("settings_of_configuration: None"), "{options}");
 }

@@ -59,12 +59,13 @@ impl SkipReason {
     pub const ALL: [Self; 4] =
         [Self::KindWithoutPods, Self::UnknownKindWithoutImages, Self::NoPolicy, Self::NotKubernetes];
 
-    /// The reason after a number of objects.
+    /// The reason after this number of objects.
     #[must_use]
-    pub fn of_objects(self) -> &'static str {
+    pub fn of_objects(self, count: usize) -> &'static str {
         match self {
             Self::KindWithoutPods => "of kinds without pods",
             Self::UnknownKindWithoutImages => "of unknown kinds, without images",
+            Self::NotKubernetes if count == 1 => "not a Kubernetes object",
             Self::NoPolicy => "to which no policy applies",
             Self::NotKubernetes => "not Kubernetes objects",
         }

@@ -11,7 +11,6 @@ mod paths;
 mod sarif;
 mod text;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -74,6 +73,11 @@ fn output(text: &str) -> Result<Output, String> {
 impl OutputOptions {
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Whether standard output goes to the runner of GitHub Actions.
+    pub(super) fn is_for_runner(&self) -> bool {
+        self.outputs.contains(&Output { format: Format::Github, file: None })
     }
 
     /// Opens the files.
@@ -147,6 +151,10 @@ fn render(format: Format, checked: &Checked<'_>, style: Style, quiet: bool) -> S
 pub(super) struct Checked<'a> {
     pub(super) objects: Vec<CheckedObject<'a>>,
     pub(super) summary: Summary,
+    /// Whether all manifests are ignored.
+    pub(super) all_ignored: bool,
+    /// The time for which objects are judged. `None` for that of the run.
+    pub(super) evaluate_at: Option<String>,
     fail_on: FailOn,
     paths: Paths,
 }
@@ -167,8 +175,14 @@ impl<'a> Checked<'a> {
             line: judged.source.object_line(),
             regions: location::regions(judged),
         };
-        let summary = Summary::of(objects);
-        Self { objects: objects.iter().map(checked).collect(), summary, fail_on, paths: Paths::of_environment() }
+        Self {
+            objects: objects.iter().map(checked).collect(),
+            summary: Summary::of(objects),
+            all_ignored: false,
+            evaluate_at: None,
+            fail_on,
+            paths: Paths::of_environment(),
+        }
     }
 
     /// The objects with this verdict.
@@ -202,33 +216,34 @@ impl CheckedObject<'_> {
     }
 }
 
-/// The number of objects by verdict, in a line.
+/// The number of objects by verdict, in a line. Verdicts that no object has are left out.
 fn totals(checked: &Checked<'_>) -> String {
     let Summary { accepted, warned, denied, skipped, failed } = checked.summary;
-    let total = accepted + warned + denied;
     if checked.objects.is_empty() {
-        return "Nothing to judge: the manifests have no objects".to_owned();
+        let reason = if checked.all_ignored { "all manifests are ignored" } else { "the manifests have no objects" };
+        return format!("Nothing to judge: {reason}");
     }
-    let mut text = format!(
-        "{total} object{} judged: {accepted} accepted, {warned} accepted with warnings, {denied} denied",
-        if total == 1 { "" } else { "s" }
-    );
-    // Writing to a `String` cannot fail.
+    let total = accepted + warned + denied;
+    let verdicts = [(accepted, "accepted"), (warned, "accepted with warnings"), (denied, "denied")];
+    let verdicts: Vec<_> =
+        verdicts.iter().filter(|(count, _)| *count > 0).map(|(count, verdict)| format!("{count} {verdict}")).collect();
+    let mut parts = Vec::new();
+    if total > 0 {
+        parts.push(format!("{total} object{} judged: {}", if total == 1 { "" } else { "s" }, verdicts.join(", ")));
+    }
     if failed > 0 {
-        let _ = write!(text, "; {failed} could not be judged");
+        parts.push(format!("{failed} could not be judged"));
     }
     let reasons: Vec<_> = SkipReason::ALL.into_iter().filter_map(|reason| skipped_for(checked, reason)).collect();
     match &reasons[..] {
         [] => {}
-        [(_, reason)] => {
-            let _ = write!(text, "; {skipped} skipped, {reason}");
-        }
+        [(_, reason)] => parts.push(format!("{skipped} skipped: {reason}")),
         _ => {
-            let parts: Vec<_> = reasons.iter().map(|(count, reason)| format!("{count} {reason}")).collect();
-            let _ = write!(text, "; {skipped} skipped: {}", parts.join(", "));
+            let reasons: Vec<_> = reasons.iter().map(|(count, reason)| format!("{count} {reason}")).collect();
+            parts.push(format!("{skipped} skipped: {}", reasons.join(", ")));
         }
     }
-    text
+    parts.join("; ")
 }
 
 /// The number of objects that are skipped for a reason, and the reason with their kinds. None without such objects.
@@ -239,7 +254,7 @@ fn skipped_for(checked: &Checked<'_>, reason: SkipReason) -> Option<(usize, Stri
     kinds.sort_unstable();
     kinds.dedup();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    (!skipped.is_empty()).then(|| (skipped.len(), format!("{}{kinds}", reason.of_objects())))
+    (!skipped.is_empty()).then(|| (skipped.len(), format!("{}{kinds}", reason.of_objects(skipped.len()))))
 }
 
 #[cfg(test)]

@@ -97,8 +97,12 @@ fn learn_namespaces(cluster: &Cluster, judge: &Judge) -> Result<(), Failure> {
     let listed = Listed { api_version: "v1".to_owned(), kind: "Namespace".to_owned() };
     let namespaces =
         cluster.each(&listed.api_version, &listed.kind, all, Some).map_err(|reason| listed.failure(reason))?;
-    let source =
-        Source { file: Arc::new(ManifestFile::new("cluster".to_owned(), String::new())), index: 0, place: None };
+    let source = Source {
+        file: Arc::new(ManifestFile::new("cluster".to_owned(), String::new())),
+        index: 0,
+        place: None,
+        error_line: None,
+    };
     let objects = namespaces.into_iter().map(|object| ManifestObject { source: source.clone(), object: Ok(object) });
     judge.learn_namespaces(&objects.collect::<Vec<_>>(), Origin::Cluster);
     Ok(())

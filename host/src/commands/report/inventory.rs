@@ -184,7 +184,7 @@ impl<'s> Inventory<'s> {
     }
 
     fn source(&self) -> Source {
-        Source { file: Arc::clone(&self.cluster), index: self.entries.len(), place: None }
+        Source { file: Arc::clone(&self.cluster), index: self.entries.len(), place: None, error_line: None }
     }
 
     /// The index of the entry for a key, which is added if it is new.

@@ -71,6 +71,7 @@ pub(super) fn plan(
     for _ in 0..MAX_ROUNDS {
         let mut wishes = first_wishes(&files);
         look_up(judge, &files, &mut wishes);
+        pin_waiting(judge, &files, &mut wishes);
         try_out(judge, &files, &mut wishes);
         if !write(judge, &mut files, &mut wishes) {
             break;
@@ -120,6 +121,8 @@ enum Wish {
     Nothing,
     /// The digest that the tag points at has to be looked up.
     LookUp,
+    /// The policy may pin it, once no other image of the object is refused.
+    Waits,
     /// This image is written.
     Write(String),
     /// It cannot be fixed.
@@ -255,6 +258,7 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
             (None, None) if of_image.unpinned().is_some() => {
                 Wish::Unfixable("its registry gives no digest for its tag".to_owned())
             }
+            _ if matches!(judged.verdict, Verdict::Denied | Verdict::Failed) => Wish::Waits,
             _ => Wish::Nothing,
         };
     }
@@ -312,6 +316,41 @@ fn look_up(judge: &Judge, files: &[File], wishes: &mut Wishes) {
                     _ => format!("the digest of its tag `{tag}` is unknown"),
                 }),
             };
+        });
+    }
+}
+
+/// Finds the digests that the policy would pin if nothing else of the object was refused: judges the objects with images that are not
+/// refused in place of those that are.
+fn pin_waiting(judge: &Judge, files: &[File], wishes: &mut Wishes) {
+    let mut probes = Vec::new();
+    for (number, (file, wishes)) in files.iter().zip(wishes.iter()).enumerate() {
+        for (index, ((images, judged), wishes)) in file.images.iter().zip(&file.judged).zip(wishes).enumerate() {
+            let Some((waiting, _)) = images.iter().zip(wishes).find(|(_, wish)| **wish == Wish::Waits) else {
+                continue;
+            };
+            let is_refused = |position: &&ImagePosition| OfImage::new(judged, position).denials().next().is_some();
+            let refused = images.iter().filter(is_refused);
+            let changes: Vec<_> = refused.map(|position| ImageChange::at(position, &waiting.image)).collect();
+            if let Some(object) = file.objects.get(index).filter(|_| !changes.is_empty()) {
+                let mut object = object.clone();
+                if let Ok(object) = &mut object.object {
+                    edit::set_images(object, &changes);
+                }
+                probes.push(Changed { file: number, index, object });
+            }
+        }
+    }
+    for (Changed { file, index, .. }, judged) in judge_all(judge, probes) {
+        let obstacle = files.get(file).and_then(|file| file.obstacle.clone());
+        for_each_image(files, wishes, file, index, |_, position, wish| {
+            let probe = OfImage::new(&judged, position);
+            if let (Wish::Waits, true, Some(digest)) = (&*wish, probe.is_rewritten(), probe.digest()) {
+                *wish = match &obstacle {
+                    Some(obstacle) => Wish::Unfixable(obstacle.clone()),
+                    None => Wish::Write(format!("{}@{digest}", position.image)),
+                };
+            }
         });
     }
 }
@@ -464,7 +503,7 @@ fn list_unfixed(file: &mut File, wishes: &[Vec<Wish>]) {
             match wish {
                 Wish::Unfixable(reason) => file.add_unfixed(index, Some(&position), reason.clone(), false),
                 Wish::Exempt => file.add_unfixed(index, Some(&position), "the settings exempt it".to_owned(), true),
-                Wish::Nothing | Wish::LookUp | Wish::Write(_) => {}
+                Wish::Nothing | Wish::LookUp | Wish::Waits | Wish::Write(_) => {}
             }
         }
     }

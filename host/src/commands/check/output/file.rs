@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
 
+use crate::replace_file::without_temporary_name;
+
 /// A file that can be written, and gets its content at once, so that no reader sees half of it.
 #[derive(Debug)]
 pub(super) struct OutputFile {
@@ -76,7 +78,7 @@ fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<Name
     let new = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     #[cfg(unix)]
     builder.permissions(new);
-    let file = builder.tempfile_in(folder)?;
+    let file = builder.tempfile_in(folder).map_err(without_temporary_name)?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }

@@ -4,7 +4,7 @@
 use super::{Checked, CheckedObject, totals};
 use crate::judge::location::Region;
 use crate::judge::verdict::{Effect, Reason, Verdict};
-use crate::terminal::printable;
+use crate::workflow_commands::{data, property};
 
 /// An annotation for each finding and each error, and the totals.
 pub(super) fn render(checked: &Checked<'_>) -> String {
@@ -49,16 +49,6 @@ fn lines(object: &CheckedObject<'_>, region: Option<Region>) -> String {
     }
 }
 
-/// Escapes the message of a command.
-fn data(text: &str) -> String {
-    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// Escapes the value of a property.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
 #[cfg(test)]
 mod tests {
     use super::render;
@@ -83,7 +73,7 @@ mod tests {
                     "::warning file={file},line=4,col=26,endLine=4,endColumn=33,title=patch-due%3A Pod shop/web::\
                      container `app`: image `web:1` has a fault [patch-due]"
                 ),
-                "1 object judged: 0 accepted, 0 accepted with warnings, 1 denied",
+                "1 object judged: 1 denied",
             ]
         );
     }

@@ -69,7 +69,11 @@ struct ImageEntry<'a> {
 
 /// All objects and the summary, as indented JSON.
 pub(super) fn render(checked: &Checked<'_>) -> String {
-    pretty(&json!({"objects": checked.objects.iter().map(entry).collect::<Vec<_>>(), "summary": checked.summary}))
+    pretty(&json!({
+        "evaluateAt": checked.evaluate_at,
+        "objects": checked.objects.iter().map(entry).collect::<Vec<_>>(),
+        "summary": checked.summary,
+    }))
 }
 
 /// Indented JSON with a line break at the end.
@@ -156,6 +160,7 @@ mod tests {
     fn findings_have_the_position_of_their_image_and_entries_the_line_of_their_object() {
         let objects = objects();
         let output: Value = serde_json::from_str(&render(&Checked::new(&objects, FailOn::Deny))).unwrap();
+        assert_eq!(output["evaluateAt"], Value::Null);
         let denied = &output["objects"][1];
         assert_eq!(
             (&denied["kind"], &denied["namespace"], &denied["name"], &denied["file"], &denied["line"]),

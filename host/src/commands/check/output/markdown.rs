@@ -28,7 +28,7 @@ pub(super) fn render(checked: &Checked<'_>) -> String {
     text += "\n| Verdict | Object | Place | Findings |\n| --- | --- | --- | --- |\n";
     let rows: Vec<_> = objects.iter().map(|object| row(checked, object)).collect();
     append(&mut text, &rows, MAX_TABLE, |omitted| format!("\n{omitted} more objects are not in this table.\n"));
-    let details: Vec<_> = objects.iter().map(|object| details(object)).collect();
+    let details: Vec<_> = objects.iter().map(|object| details(checked, object)).collect();
     append(&mut text, &details, MAX_BYTES, |omitted| {
         format!(
             "\nThe findings of {omitted} objects are left out here; `--output text` and `--output json` have them all.\n"
@@ -64,14 +64,18 @@ fn headline(summary: Summary) -> String {
 
 fn row(checked: &Checked<'_>, object: &CheckedObject<'_>) -> String {
     let judged = object.judged;
-    let place = format!("{}:{}", checked.file(judged), object.line);
+    let codes = if judged.findings.is_empty() { "see below".to_owned() } else { codes(judged) };
     format!(
-        "| {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {codes} |\n",
         judged.verdict,
         markdown_code(&title(judged)),
-        markdown_code(&place),
-        codes(judged)
+        markdown_code(&place(checked, object))
     )
+}
+
+/// The file and the line.
+fn place(checked: &Checked<'_>, object: &CheckedObject<'_>) -> String {
+    format!("{}:{}", checked.file(object.judged), object.line)
 }
 
 /// The kind, namespace and name.
@@ -103,15 +107,19 @@ fn link(code: &str) -> String {
 }
 
 /// The reasons of an object in a collapsed section.
-fn details(object: &CheckedObject<'_>) -> String {
+fn details(checked: &Checked<'_>, object: &CheckedObject<'_>) -> String {
     let judged = object.judged;
     let reasons = judged.reasons();
     let count = match reasons.len() {
         1 => "1 finding".to_owned(),
         count => format!("{count} findings"),
     };
+    let name = match &judged.object {
+        Some(object) => object.to_string(),
+        None => place(checked, object),
+    };
     let count = if judged.findings.is_empty() { judged.verdict.to_string() } else { count };
-    let mut text = format!("\n<details><summary>{}: {count}</summary>\n\n", markdown_code(&title(judged)));
+    let mut text = format!("\n<details><summary>{}: {count}</summary>\n\n", markdown_code(&name));
     for reason in reasons {
         text += &match reason {
             Reason::Finding(_, finding) => format!("- {} {}\n", markdown(&finding.statement()), link(&finding.code)),
@@ -125,7 +133,7 @@ fn details(object: &CheckedObject<'_>) -> String {
 mod tests {
     use super::render;
     use crate::commands::check::output::Checked;
-    use crate::commands::check::output::tests::{denied, finding, objects};
+    use crate::commands::check::output::tests::{denied, finding, objects, source};
     use crate::judge::verdict::{Effect, FailOn, Finding, JudgedObject, Verdict};
 
     fn markdown(objects: &[JudgedObject]) -> String {
@@ -136,7 +144,7 @@ mod tests {
     fn a_comment_has_a_summary_a_table_and_the_findings() {
         let objects = [denied(vec![finding("patch-due", Effect::Warn), finding("unpinned-image", Effect::Deny)])];
         let text = markdown(&objects);
-        assert!(text.contains("### container-patch: 1 denied\n\n1 object judged&#58; 0 accepted"), "{text}");
+        assert!(text.contains("### container-patch: 1 denied\n\n1 object judged&#58; 1 denied"), "{text}");
         assert!(text.contains("| denied | <code>Pod shop/web</code> | <code>"), "{text}");
         assert!(text.contains("[unpinned-image](https://github.com/"), "{text}");
         assert!(
@@ -146,6 +154,15 @@ mod tests {
         assert!(text.find("unpinned-image") < text.find("patch-due"), "{text}");
         let accepted = [JudgedObject { verdict: Verdict::Accepted, ..denied(vec![]) }];
         assert!(markdown(&accepted).contains("### container-patch: no findings\n"));
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named_by_its_path() {
+        let text = markdown(&[JudgedObject::failed(None, source(), "invalid YAML".to_owned())]);
+        let row = text.lines().find(|line| line.starts_with("| failed")).unwrap();
+        assert!(row.contains("shop/web.yaml&#58;1</code> | see below |"), "{text}");
+        let summary = text.lines().find(|line| line.starts_with("<details>")).unwrap();
+        assert!(summary.ends_with("shop/web.yaml&#58;1</code>: failed</summary>"), "{text}");
     }
 
     #[test]

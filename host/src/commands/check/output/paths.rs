@@ -3,6 +3,8 @@
 use std::env;
 use std::path::{Component, Path, PathBuf};
 
+use crate::input::STDIN;
+
 /// Variables in which GitHub and GitLab name the folder of the repository.
 const REPOSITORY_VARIABLES: [&str; 2] = ["GITHUB_WORKSPACE", "CI_PROJECT_DIR"];
 
@@ -24,10 +26,10 @@ impl Paths {
         Self { folder, root }
     }
 
-    /// The path of a manifest relative to the repository, with slashes. A path outside of it is absolute; standard input is
-    /// `stdin`.
+    /// The path of a manifest relative to the repository, with slashes. A path outside of it is absolute; standard input
+    /// without a name is `stdin`.
     pub(super) fn relative(&self, name: &str) -> String {
-        if name == "<stdin>" {
+        if name == STDIN {
             return "stdin".to_owned();
         }
         let path = normalized(&self.folder.join(name));

@@ -124,24 +124,33 @@ mod tests {
     fn skipped_objects_are_counted_with_the_reason_and_their_kinds() {
         let skipped = |reason, kind: Option<&str>| JudgedObject::skipped(reason, kind.map(object), source());
         let config = skipped(SkipReason::KindWithoutPods, Some("ConfigMap"));
-        assert_eq!(
-            text(&[config.clone(), config.clone()], false),
-            "0 objects judged: 0 accepted, 0 accepted with warnings, 0 denied; 2 skipped, of kinds without pods (ConfigMap)\n"
-        );
+        assert_eq!(text(&[config.clone(), config.clone()], false), "2 skipped: of kinds without pods (ConfigMap)\n");
         let objects = [
             skipped(SkipReason::NotKubernetes, None),
             skipped(SkipReason::UnknownKindWithoutImages, Some("Widget\u{7}")),
             config,
         ];
         assert!(
-            text(&objects, false).ends_with(
-                "; 3 skipped: 1 of kinds without pods (ConfigMap), 1 of unknown kinds, without images (Widget\\u{7}), \
-                 1 not Kubernetes objects\n"
+            text(&objects, false).starts_with(
+                "3 skipped: 1 of kinds without pods (ConfigMap), 1 of unknown kinds, without images (Widget\\u{7}), \
+                 1 not a Kubernetes object\n"
             ),
             "{}",
             text(&objects, false)
         );
         assert_eq!(text(&[], false), "Nothing to judge: the manifests have no objects\n");
+    }
+
+    #[test]
+    fn the_totals_leave_out_verdicts_that_no_object_has() {
+        let with = |verdict| JudgedObject::with_verdict(verdict, Some(object("Pod")), source());
+        let totals = |objects: &[JudgedObject]| text(objects, false).lines().last().unwrap().to_owned();
+        assert_eq!(totals(&[with(Verdict::Accepted)]), "1 object judged: 1 accepted");
+        assert_eq!(
+            totals(&[with(Verdict::Denied), with(Verdict::Warned), with(Verdict::Failed)]),
+            "2 objects judged: 1 accepted with warnings, 1 denied; 1 could not be judged"
+        );
+        assert_eq!(totals(&[with(Verdict::Failed)]), "1 could not be judged");
     }
 
     #[test]
