@@ -29,7 +29,7 @@ mod tests {
         let error = anyhow!("a%0A: b,\n::error::c\r\u{1b}[31m").context("cannot read `x`");
         assert_eq!(
             super::error(&error),
-            "::error title=container-patch::cannot read `x`: a%250A: b,%0A::error::c\\r\\u{1b}[31m\n"
+            "::error title=container-patch::cannot read `x`: a%250A: b,%0A\\u{3a}:error::c\\r\\u{1b}[31m\n"
         );
     }
 }
