@@ -169,6 +169,15 @@ matches() {
   done
 }
 
+@test "init asks on a terminal for the number or the name of a preset" {
+  command -v script > /dev/null || skip "script is required, for a terminal"
+  run script -qec "$CONTAINER_PATCH init --output-path one.yaml" /dev/null <<< 1
+  assert_contains "$output" "1) disa-srg "
+  assert_contains "$output" "Wrote one.yaml from the preset disa-srg."
+  run script -qec "$CONTAINER_PATCH init --output-path two.yaml" /dev/null <<< pci-dss-4
+  assert_contains "$output" "Wrote two.yaml from the preset pci-dss-4."
+}
+
 @test "init does not overwrite a file without --force" {
   echo mine > container-patch-settings.yaml
   cmd init monthly-patch-day
