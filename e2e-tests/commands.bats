@@ -360,6 +360,27 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   [ "$status" -eq 2 ]
 }
 
+@test "the completion of bash completes subcommands, flags and values" {
+  cmd completions bash
+  echo "$output" > completion.bash
+  # completed WORD…: prints what bash completes for the last word.
+  completed() {
+    bash -c 'source completion.bash
+      COMP_WORDS=(container-patch "$@") COMP_CWORD=$#
+      _container__patch container-patch "${COMP_WORDS[$#]}" "${COMP_WORDS[$# - 1]}"
+      echo "${COMPREPLY[*]}"' bash "$@"
+  }
+  [ "$(completed sched)" = "schedule" ]
+  [ "$(completed check --settings-j)" = "--settings-json" ]
+  [ "$(completed check web.yaml --output sar)" = "sarif" ]
+  [ "$(completed check --fail-on '')" = "deny warn" ]
+  [ "$(completed validate --output '')" = "text json" ]
+  [ "$(completed explain stale-i)" = "stale-image" ]
+  [ "$(completed init pci)" = "pci-dss-4" ]
+  [ "$(completed man val)" = "validate" ]
+  [ "$(completed completions el)" = "elvish" ]
+}
+
 @test "man prints a page, and writes the pages of all commands" {
   cmd man validate
   [ "$status" -eq 0 ]

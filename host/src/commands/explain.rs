@@ -53,6 +53,11 @@ fn unknown(code: &str, wanted: &str) -> anyhow::Error {
 }
 
 /// All codes, each with its description.
+pub(super) fn codes() -> Vec<(&'static str, String)> {
+    codes::described().into_iter().map(|(code, about)| (code.as_str(), about.to_string())).collect()
+}
+
+/// All codes, each with its description, as text.
 fn list(color: bool) -> String {
     let codes = codes::described();
     let width = codes.iter().map(|(code, _)| code.as_str().len()).max().unwrap_or_default();
