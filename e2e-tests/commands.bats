@@ -91,9 +91,17 @@ matches() {
   [ "$stderr" = "" ]
   assert_contains "${lines[0]}" '--settings-json: warning: registries[0]: `*` matches every host'
   [ "${lines[1]}" = "--settings-json: valid, with 1 warning" ]
+}
+
+@test "validate without settings is an error that names the flags" {
   cmd validate
-  [ "$status" -eq 0 ]
-  [ "$output" = "the default settings: valid" ]
+  [ "$status" -eq 2 ]
+  [ "$output" = "" ]
+  [ "$stderr" = "Error: no settings are given; use --settings-path, --settings-json, or a configuration file with settings" ]
+  printf 'namespace: shop\n' > container-patch.yaml
+  cmd validate --config container-patch.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: no settings are given"
 }
 
 @test "validate reports the settings of each policy, and of a configuration, with their lines" {
@@ -110,14 +118,38 @@ matches() {
   assert_contains "$output" "container-patch.yaml:3:3: exempt: expected a list, found a number"
 }
 
-@test "validate cannot read broken files, and the exit code is 2" {
+@test "validate reports files that cannot be read, and the exit code is 2" {
   printf 'a: [\n' > broken.yaml
   cmd validate --settings-path broken.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "Error: cannot parse settings file broken.yaml: invalid YAML: line"
+  assert_contains "${lines[0]}" "broken.yaml:2:1: invalid YAML: did not find expected node content"
+  [ "${lines[1]}" = "broken.yaml: invalid, with 1 problem" ]
+  printf 'exempt: []\nscan: {}\nexempt: []\n' > twice.yaml
+  cmd validate --settings-path twice.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "${lines[0]}" 'twice.yaml:3:1: invalid YAML: duplicate entry with key "exempt"'
   cmd validate --settings-path missing.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "Error: cannot open settings file missing.yaml"
+  assert_contains "${lines[0]}" "missing.yaml: cannot open the file: No such file"
+  printf 'apiVersion: v1\nkind: ConfigMap\ndata: {}\n' > configmap.yaml
+  cmd validate --settings-path configmap.yaml
+  [ "$status" -eq 2 ]
+  [ "${lines[0]}" = "configmap.yaml: this is a ConfigMap, not settings" ]
+}
+
+@test "validate prints JSON for settings that cannot be read" {
+  printf 'a: [\n' > broken.yaml
+  mkdir empty
+  cmd validate --settings-path broken.yaml --settings-path missing.yaml --output json
+  [ "$status" -eq 2 ]
+  [ "$(jq -c '[.valid, (.policies[] | .source, .valid, (.problems[] | .line, .column))]' <<< "$output")" = \
+    '[false,"broken.yaml",false,2,1,"missing.yaml",false,null,null]' ]
+  cmd validate --settings-path empty --output json
+  [ "$status" -eq 2 ]
+  [ "$(jq -c '.policies[] | [.source, .problems[].message]' <<< "$output")" = '["empty","no policies in the folder empty"]' ]
+  cmd validate --settings-json '{' --output json
+  [ "$status" -eq 2 ]
+  assert_contains "$(jq -r '.policies[] | .source + ": " + .problems[].message' <<< "$output")" "--settings-json: cannot parse settings JSON: "
 }
 
 @test "explain shows the page of every code, without escape sequences in a pipe" {
