@@ -176,6 +176,12 @@ matches() {
   [[ "$output" != *$'\e['* ]]
 }
 
+@test "explain shows links as addresses" {
+  cmd explain forbidden-tag
+  assert_contains "$output" "(https://github.com/container-patch/container-patch-policy/blob/main/docs/settings.md#pinning)"
+  [[ "$output" != *"(settings.md"* ]]
+}
+
 @test "explain suggests the nearest code, and the exit code is 2" {
   cmd explain unpinned-imag
   [ "$status" -eq 2 ]

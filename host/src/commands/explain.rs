@@ -131,6 +131,21 @@ mod tests {
     }
 
     #[test]
+    fn links_of_pages_lead_to_files_of_the_repository() {
+        let link =
+            regex::Regex::new(r"\((https://github\.com/container-patch/[^)]*/blob/main/)?([^ )]*\.(md|yaml))").unwrap();
+        for (code, page) in PAGES {
+            let rendered = markdown::render(page, 100_000, false);
+            assert!(!rendered.contains("(#"), "{code}");
+            for found in link.captures_iter(&rendered) {
+                assert!(found.get(1).is_some(), "{code}: {}", &found[0]);
+                let file = format!("{}/../{}", env!("CARGO_MANIFEST_DIR"), &found[2]);
+                assert!(std::path::Path::new(&file).exists(), "{code}: {}", &found[0]);
+            }
+        }
+    }
+
+    #[test]
     fn a_page_fits_the_terminal() {
         for (code, page) in PAGES {
             let rendered = markdown::render(page, 60, false);
