@@ -391,6 +391,12 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   assert_contains "$stderr" "schedule.patchDays.cron: invalid cron expression"
 }
 
+@test "schedule says which form the first day has" {
+  cmd schedule --settings-json "$MONTHLY" --from yesterday
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "invalid value 'yesterday' for '--from <DATE>': expected a day such as 2027-01-04"
+}
+
 @test "completions of each shell name the subcommands, and the shell reads them" {
   for shell in bash elvish fish powershell zsh; do
     cmd completions "$shell"
