@@ -437,6 +437,8 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   [ "$status" -eq 0 ]
   assert_contains "$output" ".TH container-patch-validate 1"
   assert_contains "$output" 'container\-patch validate'
+  assert_contains "$output" '.SH "EXIT STATUS"'
+  assert_contains "$output" 'CONTAINER_PATCH_SETTINGS_PATH\fR'
   cmd man --dir pages
   [ "$status" -eq 0 ]
   for command in annotate check completions explain init man run schedule test validate; do
