@@ -91,9 +91,17 @@ matches() {
   [ "$stderr" = "" ]
   assert_contains "${lines[0]}" '--settings-json: warning: registries[0]: `*` matches every host'
   [ "${lines[1]}" = "--settings-json: valid, with 1 warning" ]
+}
+
+@test "validate without settings is an error that names the flags" {
   cmd validate
-  [ "$status" -eq 0 ]
-  [ "$output" = "the default settings: valid" ]
+  [ "$status" -eq 2 ]
+  [ "$output" = "" ]
+  [ "$stderr" = "Error: no settings are given; use --settings-path, --settings-json, or a configuration file with settings" ]
+  printf 'namespace: shop\n' > container-patch.yaml
+  cmd validate --config container-patch.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: no settings are given"
 }
 
 @test "validate reports the settings of each policy, and of a configuration, with their lines" {
@@ -110,14 +118,38 @@ matches() {
   assert_contains "$output" "container-patch.yaml:3:3: exempt: expected a list, found a number"
 }
 
-@test "validate cannot read broken files, and the exit code is 2" {
+@test "validate reports files that cannot be read, and the exit code is 2" {
   printf 'a: [\n' > broken.yaml
   cmd validate --settings-path broken.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "Error: cannot parse settings file broken.yaml: invalid YAML: line"
+  assert_contains "${lines[0]}" "broken.yaml:2:1: invalid YAML: did not find expected node content"
+  [ "${lines[1]}" = "broken.yaml: invalid, with 1 problem" ]
+  printf 'exempt: []\nscan: {}\nexempt: []\n' > twice.yaml
+  cmd validate --settings-path twice.yaml
+  [ "$status" -eq 2 ]
+  assert_contains "${lines[0]}" 'twice.yaml:3:1: invalid YAML: duplicate entry with key "exempt"'
   cmd validate --settings-path missing.yaml
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "Error: cannot open settings file missing.yaml"
+  assert_contains "${lines[0]}" "missing.yaml: cannot open the file: No such file"
+  printf 'apiVersion: v1\nkind: ConfigMap\ndata: {}\n' > configmap.yaml
+  cmd validate --settings-path configmap.yaml
+  [ "$status" -eq 2 ]
+  [ "${lines[0]}" = "configmap.yaml: this is a ConfigMap, not settings" ]
+}
+
+@test "validate prints JSON for settings that cannot be read" {
+  printf 'a: [\n' > broken.yaml
+  mkdir empty
+  cmd validate --settings-path broken.yaml --settings-path missing.yaml --output json
+  [ "$status" -eq 2 ]
+  [ "$(jq -c '[.valid, (.policies[] | .source, .valid, (.problems[] | .line, .column))]' <<< "$output")" = \
+    '[false,"broken.yaml",false,2,1,"missing.yaml",false,null,null]' ]
+  cmd validate --settings-path empty --output json
+  [ "$status" -eq 2 ]
+  [ "$(jq -c '.policies[] | [.source, .problems[].message]' <<< "$output")" = '["empty","no policies in the folder empty"]' ]
+  cmd validate --settings-json '{' --output json
+  [ "$status" -eq 2 ]
+  assert_contains "$(jq -r '.policies[] | .source + ": " + .problems[].message' <<< "$output")" "--settings-json: cannot parse settings JSON: "
 }
 
 @test "explain shows the page of every code, without escape sequences in a pipe" {
@@ -144,6 +176,12 @@ matches() {
   [[ "$output" != *$'\e['* ]]
 }
 
+@test "explain shows links as addresses" {
+  cmd explain forbidden-tag
+  assert_contains "$output" "(https://github.com/container-patch/container-patch-policy/blob/main/docs/settings.md#pinning)"
+  [[ "$output" != *"(settings.md"* ]]
+}
+
 @test "explain suggests the nearest code, and the exit code is 2" {
   cmd explain unpinned-imag
   [ "$status" -eq 2 ]
@@ -167,6 +205,15 @@ matches() {
     cmd init "$preset" --output-path -
     diff "$preset.yaml" - <<< "$output"
   done
+}
+
+@test "init asks on a terminal for the number or the name of a preset" {
+  command -v script > /dev/null || skip "script is required, for a terminal"
+  run script -qec "$CONTAINER_PATCH init --output-path one.yaml" /dev/null <<< 1
+  assert_contains "$output" "1) disa-srg "
+  assert_contains "$output" "Wrote one.yaml from the preset disa-srg."
+  run script -qec "$CONTAINER_PATCH init --output-path two.yaml" /dev/null <<< pci-dss-4
+  assert_contains "$output" "Wrote two.yaml from the preset pci-dss-4."
 }
 
 @test "init does not overwrite a file without --force" {
@@ -238,9 +285,16 @@ pod_of() { printf '{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {con
   # Without the session there are no answers, and no registry is contacted.
   sed -i '/^session/d' examples/recorded/container-patch-test.yaml
   cmd test examples
-  [ "$status" -eq 1 ]
-  assert_contains "$output" "+ codes: [evidence-unavailable]"
-  assert_contains "$stderr" "no answer was recorded for the question"
+  [ "$status" -eq 2 ]
+  assert_contains "$output" "ERROR ../shop.yaml: no answer was recorded for the question"
+  assert_contains "$output" 'record the session again with `container-patch check --record-host-capabilities-interactions FILE`'
+}
+
+@test "test accepts a question without an answer if the case expects it" {
+  test_file "  - {manifest: $(pod_of nginx:1), expect: {codes: [evidence-unavailable]}}"
+  sed -i 's/^settings: .*/settings: {scan: {action: "off"}, pinning: {action: "off"}}/' container-patch-test.yaml
+  cmd test container-patch-test.yaml
+  [ "$status" -eq 0 ]
 }
 
 @test "test uses the settings of the command line for files without settings" {
@@ -337,6 +391,12 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   assert_contains "$stderr" "schedule.patchDays.cron: invalid cron expression"
 }
 
+@test "schedule says which form the first day has" {
+  cmd schedule --settings-json "$MONTHLY" --from yesterday
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "invalid value 'yesterday' for '--from <DATE>': expected a day such as 2027-01-04"
+}
+
 @test "completions of each shell name the subcommands, and the shell reads them" {
   for shell in bash elvish fish powershell zsh; do
     cmd completions "$shell"
@@ -351,11 +411,34 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   [ "$status" -eq 2 ]
 }
 
+@test "the completion of bash completes subcommands, flags and values" {
+  cmd completions bash
+  echo "$output" > completion.bash
+  # completed WORD…: prints what bash completes for the last word.
+  completed() {
+    bash -c 'source completion.bash
+      COMP_WORDS=(container-patch "$@") COMP_CWORD=$#
+      _container__patch container-patch "${COMP_WORDS[$#]}" "${COMP_WORDS[$# - 1]}"
+      echo "${COMPREPLY[*]}"' bash "$@"
+  }
+  [ "$(completed sched)" = "schedule" ]
+  [ "$(completed check --settings-j)" = "--settings-json" ]
+  [ "$(completed check web.yaml --output sar)" = "sarif" ]
+  [ "$(completed check --fail-on '')" = "deny warn" ]
+  [ "$(completed validate --output '')" = "text json" ]
+  [ "$(completed explain stale-i)" = "stale-image" ]
+  [ "$(completed init pci)" = "pci-dss-4" ]
+  [ "$(completed man val)" = "validate" ]
+  [ "$(completed completions el)" = "elvish" ]
+}
+
 @test "man prints a page, and writes the pages of all commands" {
   cmd man validate
   [ "$status" -eq 0 ]
   assert_contains "$output" ".TH container-patch-validate 1"
   assert_contains "$output" 'container\-patch validate'
+  assert_contains "$output" '.SH "EXIT STATUS"'
+  assert_contains "$output" 'CONTAINER_PATCH_SETTINGS_PATH\fR'
   cmd man --dir pages
   [ "$status" -eq 0 ]
   for command in annotate check completions explain init man run schedule test validate; do

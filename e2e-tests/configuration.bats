@@ -461,7 +461,7 @@ POLICY
   echo "settingsPath: deploy" > container-patch.yaml
   run --separate-stderr "$CONTAINER_PATCH" schedule --from 2026-11-20 --months 1
   [ "$status" -eq 0 ]
-  assert_contains "$output" "Images may be 33 days old"
+  assert_contains "$output" "Images may be at most 33 days old"
   assert_contains "$stderr" "Using container-patch.yaml, with the settings in deploy"
 }
 

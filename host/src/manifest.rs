@@ -139,7 +139,7 @@ fn yaml_documents(text: &str) -> Vec<(usize, Result<Value>)> {
 
 /// Splits a stream of YAML documents by its markers, so that an error in one does not affect the next. Empty documents are
 /// skipped.
-fn yaml_texts(text: &str) -> Vec<(usize, String)> {
+pub(crate) fn yaml_texts(text: &str) -> Vec<(usize, String)> {
     let mut documents = vec![(1, String::new())];
     for (index, line) in text.lines().enumerate() {
         match (marker(line), documents.last_mut()) {

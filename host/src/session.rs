@@ -191,7 +191,11 @@ fn exchanges(text: &str) -> Result<VecDeque<(HostCall, Response)>> {
 
 /// Answers questions from a recorded session, in any order and as often as they are asked. Without a session it has no answers.
 #[derive(Debug, Default)]
-pub struct RecordedAnswers(HashMap<String, Response>);
+pub struct RecordedAnswers {
+    answers: HashMap<String, Response>,
+    /// The first error about a question without an answer.
+    unanswered: Mutex<Option<String>>,
+}
 
 impl RecordedAnswers {
     /// Reads the answers of a session from a file. If a question was asked several times, its first answer counts.
@@ -207,17 +211,32 @@ impl RecordedAnswers {
         for (call, response) in exchanges {
             answers.entry(line(&call)).or_insert(response);
         }
-        Self(answers)
+        Self { answers, unanswered: Mutex::default() }
+    }
+
+    /// The first error about a question without an answer.
+    pub(crate) fn unanswered(&self) -> Option<String> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the errors about questions so far.
+    pub(crate) fn forget_unanswered(&self) {
+        *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 impl Capabilities for RecordedAnswers {
     fn answer(&self, call: HostCall) -> Result<Vec<u8>, String> {
         let question = line(&call);
-        match self.0.get(&question) {
+        match self.answers.get(&question) {
             Some(Response::Success { payload }) => Ok(payload.clone().into_bytes()),
             Some(Response::Error { message }) => Err(message.clone()),
-            None => Err(format!("no answer was recorded for the question {question}")),
+            None => {
+                let error = format!("no answer was recorded for the question {question}");
+                let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+                unanswered.get_or_insert_with(|| error.clone());
+                Err(error)
+            }
         }
     }
 }

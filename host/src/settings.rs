@@ -71,6 +71,21 @@ impl SettingsOptions {
         self.settings_of_configuration.as_deref().filter(|_| !is_given)
     }
 
+    /// Whether the command line, the environment or the configuration gives settings.
+    pub(crate) fn are_given(&self) -> bool {
+        !self.settings_path.is_empty() || self.settings_json.is_some() || self.settings_of_configuration.is_some()
+    }
+
+    /// The file or folder with the settings, if there is only one.
+    pub(crate) fn only_path(&self) -> Option<&Path> {
+        if let [path] = &self.settings_path[..] { Some(path) } else { None }
+    }
+
+    /// Whether a file is given by its name, and not by that of its folder.
+    pub(crate) fn names(&self, file: &Path) -> bool {
+        self.settings_path.iter().any(|path| path == file)
+    }
+
     /// Where settings come from that are in no file.
     pub(crate) fn source(&self) -> &'static str {
         if self.settings_json.is_some() { "--settings-json" } else { "the default settings" }
@@ -212,6 +227,10 @@ fn checked(settings: Value, source: &str) -> Result<Value> {
                 "invalid settings in {source}: they are inside of `settings:`; give what is inside, without `settings:`"
             )
         }
+        Value::Object(fields) if fields.contains_key("apiVersion") && fields.contains_key("kind") => {
+            let kind = fields["kind"].as_str().unwrap_or("Kubernetes object");
+            bail!("invalid settings in {source}: this is a {kind}, not settings")
+        }
         Value::Object(_) => Ok(settings),
         other => bail!("invalid settings in {source}: expected an object, found {}", json_type(&other)),
     }
@@ -302,6 +321,12 @@ mod tests {
             );
         }
         assert!(from_file("settings: {}\nexempt: []").is_ok(), "the policy reports the unknown key");
+    }
+
+    #[test]
+    fn another_kubernetes_object_is_an_error_with_its_kind() {
+        let error = from_file("apiVersion: v1\nkind: ConfigMap\ndata: {}\n").unwrap_err().to_string();
+        assert!(error.ends_with("0.yaml: this is a ConfigMap, not settings"), "{error}");
     }
 
     #[test]

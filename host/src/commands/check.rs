@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::fix::FixOptions;
+pub(super) use self::output::formats;
 use self::output::{Checked, OutputOptions};
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};

@@ -1,9 +1,11 @@
 //! `container-patch completions`: the script that completes the command line in a shell.
 
 use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgGroup, Args, Command};
 use clap_complete::Shell;
 
+use super::{check, explain, init};
 use crate::stdout;
 
 /// Print the script that completes the flags and subcommands of container-patch in a shell
@@ -21,10 +23,31 @@ pub struct Options {
 /// # Errors
 /// When standard output cannot be written.
 pub fn exec(options: &Options, command: &Command) -> Result<()> {
-    let mut command = visible(command);
+    let mut command = with_values(visible(command));
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, "container-patch", &mut script);
-    stdout::print(&String::from_utf8(script)?)
+    let script = String::from_utf8(script)?;
+    // clap_complete names the cases of subcommands in another way than it looks for them if the name of the program has a hyphen.
+    stdout::print(&script.replace("container__subcmd__patch", "container__patch"))
+}
+
+/// The command with the values of arguments that take any text, so that their errors can name the nearest value.
+fn with_values(command: Command) -> Command {
+    let described = |values: Vec<(&'static str, String)>| {
+        values.into_iter().map(|(name, about)| PossibleValue::new(name).help(about)).collect::<Vec<_>>()
+    };
+    let formats = check::formats().into_iter().map(PossibleValue::new).collect();
+    let commands = command.get_subcommands().map(|known| PossibleValue::new(known.get_name().to_owned())).collect();
+    let arguments = [
+        ("check", "outputs", formats),
+        ("explain", "code", described(explain::codes())),
+        ("init", "preset", described(init::presets())),
+        ("man", "subcommand", commands),
+    ];
+    arguments.into_iter().fold(command, |command, (name, argument, values)| {
+        let parser = PossibleValuesParser::new(values);
+        command.mut_subcommand(name, |it| it.mut_arg(argument, |argument| argument.value_parser(parser)))
+    })
 }
 
 /// The command without hidden flags, which completions would show.

@@ -53,6 +53,11 @@ fn unknown(code: &str, wanted: &str) -> anyhow::Error {
 }
 
 /// All codes, each with its description.
+pub(super) fn codes() -> Vec<(&'static str, String)> {
+    codes::described().into_iter().map(|(code, about)| (code.as_str(), about.to_string())).collect()
+}
+
+/// All codes, each with its description, as text.
 fn list(color: bool) -> String {
     let codes = codes::described();
     let width = codes.iter().map(|(code, _)| code.as_str().len()).max().unwrap_or_default();
@@ -122,6 +127,21 @@ mod tests {
             let rendered = markdown::render(page, 100_000, false);
             let rendered = target.replace_all(&rendered, "");
             assert_eq!(words(&rendered).join(" "), words(page).join(" "), "{code}");
+        }
+    }
+
+    #[test]
+    fn links_of_pages_lead_to_files_of_the_repository() {
+        let link =
+            regex::Regex::new(r"\((https://github\.com/container-patch/[^)]*/blob/main/)?([^ )]*\.(md|yaml))").unwrap();
+        for (code, page) in PAGES {
+            let rendered = markdown::render(page, 100_000, false);
+            assert!(!rendered.contains("(#"), "{code}");
+            for found in link.captures_iter(&rendered) {
+                assert!(found.get(1).is_some(), "{code}: {}", &found[0]);
+                let file = format!("{}/../{}", env!("CARGO_MANIFEST_DIR"), &found[2]);
+                assert!(std::path::Path::new(&file).exists(), "{code}: {}", &found[0]);
+            }
         }
     }
 

@@ -102,21 +102,42 @@ fn preset(name: &str) -> Result<(&'static str, &'static str)> {
 
 /// Asks on a terminal which preset to use.
 fn choose() -> Result<(&'static str, &'static str)> {
-    eprint!("{}Preset: ", list());
+    eprint!("{}Number or name of the preset: ", numbered());
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the name of the preset")?;
-    match answer.trim() {
-        "" => bail!("no preset was chosen"),
-        name => preset(name),
-    }
+    chosen(answer.trim())
+}
+
+/// The preset with this number or name.
+fn chosen(answer: &str) -> Result<(&'static str, &'static str)> {
+    ensure!(!answer.is_empty(), "no preset was chosen");
+    let Ok(number) = answer.parse::<usize>() else { return preset(answer) };
+    let found = number.checked_sub(1).and_then(|index| PRESETS.get(index)).copied();
+    found.with_context(|| format!("unknown preset {number}; expected a number from 1 to {}", PRESETS.len()))
 }
 
 /// All presets, each with its description.
+pub(super) fn presets() -> Vec<(&'static str, String)> {
+    PRESETS.iter().map(|(name, text)| (*name, about(name, text).to_owned())).collect()
+}
+
+/// All presets, each with its description, as text.
 fn list() -> String {
+    lines(|_| String::new())
+}
+
+/// All presets with their numbers, counted from 1.
+fn numbered() -> String {
+    let width = PRESETS.len().to_string().len();
+    lines(|index| format!("{:>width$}) ", index + 1))
+}
+
+/// A line for each preset, with a mark for its index.
+fn lines(mark: impl Fn(usize) -> String) -> String {
     let width = PRESETS.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    PRESETS.iter().fold(String::new(), |mut list, (name, text)| {
+    presets().iter().enumerate().fold(String::new(), |mut list, (index, (name, about))| {
         // Writing to a `String` cannot fail.
-        let _ = writeln!(list, "  {name:width$}  {}", about(name, text));
+        let _ = writeln!(list, "  {}{name:width$}  {about}", mark(index));
         list
     })
 }
@@ -163,7 +184,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{FILE_NAME, PRESETS, about, configuration, list, preset, settings, write};
+    use super::{FILE_NAME, PRESETS, about, chosen, configuration, list, numbered, preset, settings, write};
     use crate::configuration::{Configuration, KEYS};
     use crate::manifest;
 
@@ -190,6 +211,19 @@ mod tests {
         let error = preset("monthly-patchday").unwrap_err().to_string();
         assert!(error.starts_with("unknown preset `monthly-patchday`; did you mean `monthly-patch-day`?\n"), "{error}");
         assert!(error.ends_with(list().trim_end()), "{error}");
+    }
+
+    #[test]
+    fn a_preset_is_chosen_by_its_number_or_name() {
+        for (index, (name, _)) in PRESETS.iter().enumerate() {
+            assert!(numbered().contains(&format!("{}) {name} ", index + 1)), "{}", numbered());
+            assert_eq!(chosen(&(index + 1).to_string()).unwrap().0, *name);
+            assert_eq!(chosen(name).unwrap().0, *name);
+        }
+        let error = |answer: &str| chosen(answer).unwrap_err().to_string();
+        assert_eq!(error("0"), format!("unknown preset 0; expected a number from 1 to {}", PRESETS.len()));
+        assert!(error("99").starts_with("unknown preset 99; expected a number"));
+        assert_eq!(error(""), "no preset was chosen");
     }
 
     #[test]

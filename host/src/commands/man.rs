@@ -50,7 +50,70 @@ fn page(command: &Command) -> Result<String> {
     let mut page = Vec::new();
     let source = concat!("container-patch ", env!("CARGO_PKG_VERSION"));
     Man::new(command.clone()).title(file_stem(command)).source(source).render(&mut page)?;
-    Ok(String::from_utf8(page)?)
+    let mut page = String::from_utf8(page)?;
+    // The version is the last section.
+    let end = page.find("\n.SH VERSION").map_or(page.len(), |at| at + 1);
+    page.insert_str(end, &(exit_status(command.get_name()) + &environment(command)));
+    Ok(page)
+}
+
+/// The section about exit codes.
+fn exit_status(command: &str) -> String {
+    let success = match command {
+        "check" => "All objects are accepted, or have only warnings.",
+        "report" => "All reported images are accepted, or have only warnings.",
+        "test" => "All verdicts are as expected.",
+        "validate" => "The settings are valid, perhaps with warnings.",
+        "run" => "The policy answered; the answer says whether the request is allowed.",
+        _ => "Success.",
+    };
+    let broken = match command {
+        "check" => Some("An object is denied. With --fail-on warn, also: an object has a warning."),
+        "report" => Some("A reported image is denied. With --fail-on warn, also: an image has a warning."),
+        "test" => Some("A verdict is not as expected."),
+        "container-patch" => Some("A rule is broken, or a verdict is not as expected."),
+        _ => None,
+    };
+    let error = match command {
+        "check" | "report" => "No rule is broken, but something could not be judged; or another error.",
+        "test" => "A case could not run, or another error.",
+        "validate" => "The settings are not valid, or another error.",
+        _ => "An error: for example a wrong flag, or a file that cannot be read.",
+    };
+    let codes = [Some(("0", success)), broken.map(|broken| ("1", broken)), Some(("2", error))];
+    section("EXIT STATUS", codes.into_iter().flatten().map(|(code, about)| (code.to_owned(), about.to_owned())))
+}
+
+/// The section about environment variables: those of flags, and those that belong to no flag. Empty if there are none.
+fn environment(command: &Command) -> String {
+    let flags = command.get_arguments().filter(|flag| !flag.is_hide_set());
+    let of_flags = flags.filter_map(|flag| {
+        let about = format!("Used without --{}.", flag.get_long()?);
+        Some((flag.get_env()?.to_string_lossy().into_owned(), about))
+    });
+    let has = |flag: &str| command.get_arguments().any(|argument| argument.get_long() == Some(flag));
+    let has_colors = matches!(command.get_name(), "check" | "explain" | "report" | "test");
+    let others = [
+        (
+            has("insecure-registry"),
+            "DOCKER_CONFIG",
+            "Folder of config.json with the credentials for registries. Default: ~/.docker.",
+        ),
+        (has("kubeconfig"), "KUBECONFIG", "Kubeconfig files, used without --kubeconfig. Default: ~/.kube/config."),
+        (has_colors, "NO_COLOR", "Turns off colors if it is not empty."),
+        (has_colors, "FORCE_COLOR", "Turns on colors where standard output is not a terminal."),
+    ];
+    let others = others.into_iter().filter(|(applies, ..)| *applies);
+    let others = others.map(|(_, name, about)| (name.to_owned(), about.to_owned()));
+    section("ENVIRONMENT", of_flags.chain(others))
+}
+
+/// A section with a paragraph for each term.
+fn section(title: &str, entries: impl Iterator<Item = (String, String)>) -> String {
+    let escape = |text: &str| text.replace('\\', "\\e").replace('-', "\\-");
+    let entries = entries.map(|(term, about)| format!(".TP\n\\fB{}\\fR\n{}\n", escape(&term), escape(&about)));
+    let entries: String = entries.collect();
+    if entries.is_empty() { entries } else { format!(".SH \"{title}\"\n{entries}") }
 }
 
 fn file_stem(command: &Command) -> String {
@@ -90,6 +153,30 @@ mod tests {
         let text = page(command.find_subcommand("check").unwrap()).unwrap();
         assert!(text.contains(".TH container-patch-check 1"), "{text}");
         assert!(text.contains("Judge manifests") && text.contains("Output format"), "{text}");
+    }
+
+    #[test]
+    fn a_page_has_the_exit_codes_and_the_environment_variables() {
+        let variable = |flag: clap::Arg, name: &'static str| flag.env(name).hide_env_values(true);
+        let shown = variable(clap::arg!(--"fail-on" <EFFECT>), "FAIL_ON");
+        let hidden = variable(clap::arg!(--inner <FILE>).hide(true), "INNER");
+        let kubeconfig = clap::arg!(--kubeconfig <FILE>);
+        let text = page(&named(Command::new("check").version("1.2.3").args([shown, hidden, kubeconfig]))).unwrap();
+        let (_, sections) = text.split_once(".SH \"EXIT STATUS\"\n").unwrap();
+        assert!(
+            sections.starts_with(".TP\n\\fB0\\fR\nAll objects are accepted, or have only warnings.\n.TP\n\\fB1\\fR\n"),
+            "{text}"
+        );
+        let (_, variables) =
+            sections.split_once(".SH ENVIRONMENT\n").or_else(|| sections.split_once(".SH \"ENVIRONMENT\"\n")).unwrap();
+        assert!(
+            variables.starts_with(".TP\n\\fBFAIL_ON\\fR\nUsed without \\-\\-fail\\-on.\n.TP\n\\fBKUBECONFIG\\fR\n"),
+            "{text}"
+        );
+        assert!(variables.contains("\\fBNO_COLOR\\fR") && !variables.contains("INNER"), "{text}");
+        assert!(variables.contains("\n.SH VERSION\n"), "{text}");
+        let text = page(&named(Command::new("completions"))).unwrap();
+        assert!(text.contains("\\fB2\\fR") && !text.contains("\\fB1\\fR") && !text.contains("ENVIRONMENT"), "{text}");
     }
 
     #[test]

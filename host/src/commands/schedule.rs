@@ -25,7 +25,7 @@ pub struct Options {
     #[command(flatten)]
     settings: SettingsOptions,
     /// First day [default: today]
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = first_day)]
     from: Option<NaiveDate>,
     /// Number of months to look ahead
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MONTHS)))]
@@ -66,9 +66,6 @@ pub fn exec(options: &Options) -> Result<()> {
     }
     let now = Utc::now();
     let from = options.from.unwrap_or_else(|| now.date_naive());
-    if !(1970..=4900).contains(&from.year()) {
-        bail!("invalid --from: expected a day of the years 1970 to 4900");
-    }
     // The next patch day can be years ahead.
     let months = if options.output == Output::Openmetrics { MAX_MONTHS } else { options.months };
     let to = from.checked_add_months(Months::new(months)).context("--months is too large")?;
@@ -86,6 +83,15 @@ pub fn exec(options: &Options) -> Result<()> {
             openmetrics::render(&plans, start)
         }
     })
+}
+
+/// Reads a day such as `2027-01-04`.
+fn first_day(text: &str) -> Result<NaiveDate, String> {
+    let day: NaiveDate = text.parse().map_err(|_| "expected a day such as 2027-01-04".to_owned())?;
+    match day.year() {
+        1970..=4900 => Ok(day),
+        _ => Err("expected a day of the years 1970 to 4900".to_owned()),
+    }
 }
 
 /// The schedule of the settings, and those of overrides that differ from it.
@@ -114,7 +120,7 @@ mod tests {
     use serde_json::Value;
     use serde_json::value::to_raw_value;
 
-    use super::{Plan, plans};
+    use super::{Plan, first_day, plans};
 
     pub(super) fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
@@ -122,6 +128,15 @@ mod tests {
 
     pub(super) fn time(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn another_first_day_is_an_error_that_shows_an_example() {
+        assert_eq!(first_day("2027-01-04").unwrap(), day("2027-01-04"));
+        for text in ["yesterday", "2027-02-30", "2027-01-04T08:00:00Z", ""] {
+            assert_eq!(first_day(text).unwrap_err(), "expected a day such as 2027-01-04", "{text}");
+        }
+        assert_eq!(first_day("9999-01-01").unwrap_err(), "expected a day of the years 1970 to 4900");
     }
 
     pub(super) fn plans_of(settings: &Value, from: &str, to: &str) -> Vec<Plan> {

@@ -1,17 +1,19 @@
 //! `container-patch validate`: checks the settings of the policies.
 
 mod position;
+mod unread;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 
 use self::position::{Place, SettingsFiles};
+use crate::policies::Policies;
 use crate::policy::{Policy, SettingsReport};
 use crate::settings::SettingsOptions;
 use crate::stdout;
@@ -67,22 +69,32 @@ struct Remark {
 /// Checks the settings, and prints the problems and warnings.
 ///
 /// # Errors
-/// When the settings or the module cannot be read.
+/// When no settings are given, or the module cannot be read.
 pub fn exec(options: &Options) -> Result<ExitCode> {
-    let policies = options.settings.policies()?;
-    let files = SettingsFiles::read(&options.settings)?;
-    let module = Policy::load(options.policy.as_deref())?;
-    let checked = policies.settings().map(|(name, settings)| {
-        let report = module.check_settings(settings)?;
-        Ok(Checked::of(name, &files.find(name), &report))
-    });
-    let checked = checked.collect::<Result<Vec<_>>>()?;
+    ensure!(
+        options.settings.are_given(),
+        "no settings are given; use --settings-path, --settings-json, or a configuration file with settings"
+    );
+    let checked = match options.settings.policies() {
+        Ok(policies) => check(options, &policies)?,
+        Err(error) => unread::checked(&options.settings, &error),
+    };
     let valid = checked.iter().all(|checked| checked.valid);
     stdout::print(&match options.output {
         Output::Text => checked.iter().map(Checked::text).collect(),
         Output::Json => serde_json::to_string_pretty(&json!({"valid": valid, "policies": checked}))? + "\n",
     })?;
     Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn check(options: &Options, policies: &Policies) -> Result<Vec<Checked>> {
+    let files = SettingsFiles::read(&options.settings)?;
+    let module = Policy::load(options.policy.as_deref())?;
+    let checked = policies.settings().map(|(name, settings)| {
+        let report = module.check_settings(settings)?;
+        Ok(Checked::of(name, &files.find(name), &report))
+    });
+    checked.collect()
 }
 
 impl Checked {

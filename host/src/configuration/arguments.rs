@@ -52,7 +52,11 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
             notes.extend(refused.iter().map(|file| {
                 format!("Warning: {} is not used, because any user can write there; --config uses it", file.display())
             }));
-            notes.extend(used(given, configuration.as_ref()));
+            // Without settings, `validate` has nothing to check.
+            let are_given = configuration.is_some() || SETTINGS_FLAGS.iter().any(|id| source(given, id).is_some());
+            if name != "validate" || are_given {
+                notes.extend(used(given, configuration.as_ref()));
+            }
         }
         let layered = command.clone().mut_subcommand(name, |command| with_defaults(command, given, configuration));
         matches = layered.clone().try_get_matches_from(arguments)?;

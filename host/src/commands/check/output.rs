@@ -55,14 +55,17 @@ enum Format {
     Markdown,
 }
 
+/// The names of the formats.
+pub(in crate::commands) fn formats() -> Vec<String> {
+    let names = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    names.map(|value| value.get_name().to_owned()).collect()
+}
+
 /// Reads `FORMAT` or `FORMAT=FILE`.
 fn output(text: &str) -> Result<Output, String> {
     let (format, file) = text.split_once('=').map_or((text, None), |(format, file)| (format, Some(file)));
-    let known = || {
-        let names = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
-    };
-    let format = Format::from_str(format, false).map_err(|_| format!("unknown format; expected one of {}", known()))?;
+    let format = Format::from_str(format, false)
+        .map_err(|_| format!("unknown format; expected one of {}", formats().join(", ")))?;
     match file {
         Some("") => Err("the name of the file is missing after `=`".to_owned()),
         Some("-") | None => Ok(Output { format, file: None }),

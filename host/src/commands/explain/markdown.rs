@@ -238,7 +238,7 @@ fn spans(text: &str, current: &'static str, add: &mut impl FnMut(&str, &'static 
             spans(label, current, add);
             // The link to another code says nothing that its label does not say.
             if target.strip_suffix(".md") != Some(label.trim_matches('`')) {
-                add(&format!(" ({target})"), current);
+                add(&format!(" ({})", address(target)), current);
             }
             after
         } else {
@@ -249,6 +249,16 @@ fn spans(text: &str, current: &'static str, add: &mut impl FnMut(&str, &'static 
         };
     }
     add(rest, current);
+}
+
+/// The address of a page or file of the documentation, for readers without the repository.
+fn address(target: &str) -> String {
+    const BRANCH: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
+    match target.strip_prefix("../") {
+        _ if target.contains("://") => target.to_owned(),
+        Some(file) => format!("{BRANCH}{file}"),
+        None => format!("{BRANCH}docs/{target}"),
+    }
 }
 
 /// The label and the target of a link at the start of a text, and the text after it.
@@ -286,9 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn links_show_their_targets_except_those_to_other_codes() {
+    fn links_show_their_addresses_except_those_to_other_codes() {
         let page = "See [settings](settings.md#schedule), [stale-image](stale-image.md) and [`a`](a.md); a[0] stays.";
-        assert_eq!(render(page, 200, false), "See settings (settings.md#schedule), stale-image and `a`; a[0] stays.\n");
+        let docs = "https://github.com/container-patch/container-patch-policy/blob/main";
+        assert_eq!(
+            render(page, 200, false),
+            format!("See settings ({docs}/docs/settings.md#schedule), stale-image and `a`; a[0] stays.\n")
+        );
+        let page = "[one](../deploy/enforce.yaml), [two](https://example.com/a.md)";
+        assert_eq!(
+            render(page, 200, false),
+            format!("one ({docs}/deploy/enforce.yaml), two (https://example.com/a.md)\n")
+        );
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn add(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
     }
     match plan.schedule.cadence() {
         Cadence::MaxAge(age) => {
-            other(format!("Images may be {age} old. Days begin and end in UTC."));
+            other(format!("Images may be at most {age} old. Days begin and end in UTC."));
             other(String::new());
             for (day, oldest) in &plan.oldest {
                 other(format!("On {day}, images built before {} are too old.", timestamp(*oldest)));
@@ -78,7 +78,7 @@ fn add(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
                 days.grace
             ));
             other(String::new());
-            other(format!("{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES ARE REFUSED FROM"));
+            other(format!("{:<26}{:<35}WARNED FROM", "PATCH DAY", "OLDER IMAGES REFUSED FROM"));
             lines.extend(plan.patch_days.iter().map(|day| (Kind::PatchDay, patch_day(day))));
             if plan.has_more {
                 lines.push((Kind::Other, "… and more; choose fewer --months".to_owned()));
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(
             text(&settings, "2026-12-01", "2026-12-31", false),
             "Images may be deployed until the first patch day after their build, plus 14 days. Days begin and end in UTC.\n\n\
-             PATCH DAY                 OLDER IMAGES ARE REFUSED FROM      WARNED FROM\n\
+             PATCH DAY                 OLDER IMAGES REFUSED FROM          WARNED FROM\n\
              Tue 2026-12-08 00:00      Mon 2027-01-04 00:00               2026-12-21  (after the freeze `year-end`)\n\n\
              Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end\n\n\
              Images of overrides[0]:\nThe schedule is off: images may be of any age.\n"

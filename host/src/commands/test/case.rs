@@ -55,18 +55,26 @@ pub(super) fn run(path: &Path, policy: &Arc<Policy>, defaults: &SettingsOptions,
 
 fn run_all(file: &TestFile, policy: &Arc<Policy>, defaults: &SettingsOptions) -> Result<Vec<CaseReport>> {
     let answers = file.session.as_deref().map(RecordedAnswers::from_file).transpose()?.unwrap_or_default();
-    let answers: Arc<dyn Capabilities> = Arc::new(answers);
+    let answers = Arc::new(answers);
+    let capabilities: Arc<dyn Capabilities> = Arc::<RecordedAnswers>::clone(&answers);
     let run = |case: &Case| {
         let policies = match &file.settings {
             None => defaults.policies()?,
             Some(Settings::Files(paths)) => SettingsOptions::of_paths(paths.clone()).policies()?,
             Some(Settings::Inline(settings)) => Policies::Settings(Value::Object(settings.clone())),
         };
-        let judge = Judge::with_answers(policy, policies, case.at, file.namespace.clone(), &answers);
+        let judge = Judge::with_answers(policy, policies, case.at, file.namespace.clone(), &capabilities);
         let judge = judge.context("invalid settings")?;
+        answers.forget_unanswered();
         let outcome = match differences(case, &judge) {
             Err(error) => Outcome::NotRun(format!("{error:#}")),
             Ok(differences) if differences.is_empty() => Outcome::AsExpected,
+            Ok(differences) if differences.iter().any(Difference::has_no_evidence) => match answers.unanswered() {
+                None => Outcome::Different(differences),
+                Some(problem) => Outcome::NotRun(format!(
+                    "{problem}; record the session again with `container-patch check --record-host-capabilities-interactions FILE`"
+                )),
+            },
             Ok(differences) => Outcome::Different(differences),
         };
         Ok(CaseReport { label: case.label.clone(), outcome })

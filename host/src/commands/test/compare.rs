@@ -16,6 +16,13 @@ pub(super) struct Difference {
     pub(super) messages: Vec<String>,
 }
 
+impl Difference {
+    /// Whether the policy misses an answer about an image of the object.
+    pub(super) fn has_no_evidence(&self) -> bool {
+        self.messages.iter().any(|message| message.ends_with("[evidence-unavailable]"))
+    }
+}
+
 /// An object of a manifest with its verdict.
 #[derive(Debug)]
 pub(super) struct Found {
