@@ -198,7 +198,8 @@ POLICY
     # shellcheck disable=SC2086 # A subcommand with an argument.
     run --separate-stderr "$CONTAINER_PATCH" $command --settings-path empty.yaml
     [ "$status" -eq 2 ]
-    assert_contains "$stderr" "the settings file empty.yaml is empty"
+    # `validate` prints what is wrong with settings to standard output.
+    assert_contains "$output$stderr" "the settings file empty.yaml is empty"
   done
 }
 
