@@ -494,7 +494,7 @@ EOF
   assert_contains "$output" "On 2027-01-20, images built before 2026-10-22 00:00 are too old."
   run --separate-stderr "$CONTAINER_PATCH" schedule --from=-262143-01-01
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "invalid --from: expected a day of the years 1970 to 4900"
+  assert_contains "$stderr" "for '--from <DATE>': expected a day of the years 1970 to 4900"
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from tomorrow
   [ "$status" -eq 2 ]
   run --separate-stderr "$CONTAINER_PATCH" schedule --settings-json '{"schedule": {"maxAge": "0d"}}'
