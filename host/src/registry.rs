@@ -202,14 +202,18 @@ fn parse_manifest(text: &[u8]) -> Result<OciManifest, OciDistributionError> {
     serde_json::from_slice(text).map_err(|error| OciDistributionError::ManifestParsingError(error.to_string()))
 }
 
-/// The error of a registry, or advice for one that answers a TLS handshake in plain HTTP.
+/// The most characters of an error. A registry chooses the length of its error message.
+const MAX_ERROR: usize = 2_000;
+
+/// The beginning of the error of a registry, or advice for one that answers a TLS handshake in plain HTTP.
 fn with_advice(error: String, registry: &str) -> String {
     if error.contains(NO_TLS) {
         return format!(
             "{registry} does not answer over TLS; if it uses plain HTTP, set --insecure-registry {registry}"
         );
     }
-    error
+    let end = error.char_indices().nth(MAX_ERROR).and_then(|(end, _)| error.get(..end));
+    end.map(|beginning| format!("{beginning}…")).unwrap_or(error)
 }
 
 /// Reads the host of a registry, with or without a scheme before it.

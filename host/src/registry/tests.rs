@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::pace::Timer;
-use super::{Registries, RegistryOptions};
+use super::{MAX_ERROR, Registries, RegistryOptions, with_advice};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -443,4 +443,13 @@ fn user_and_password_are_not_sent_to_another_host_after_a_redirect() {
     assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
     let sent = storage.requests.lock().unwrap().clone();
     assert_eq!(sent, [Request { line: "HEAD /manifest".to_owned(), authorization: String::new() }]);
+}
+
+#[test]
+fn a_long_error_of_a_registry_is_cut() {
+    let error = format!("manifest unknown: {}", "é".repeat(MAX_ERROR));
+    let shown = with_advice(error.clone(), "registry.test");
+    assert!(shown.starts_with("manifest unknown: é") && shown.ends_with('…'), "{shown}");
+    assert_eq!(shown.chars().count(), MAX_ERROR + 1);
+    assert_eq!(with_advice("not found".to_owned(), "registry.test"), "not found");
 }
