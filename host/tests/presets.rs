@@ -177,7 +177,11 @@ fn pci_dss_4_refuses_a_critical_vulnerability_after_30_days() {
     assert_eq!(of("high", "2026-08-20T12:00:00Z"), ["vulnerable-image deny"]);
     assert_eq!(of("medium", "2020-01-01T00:00:00Z"), [""; 0]);
     let undated = fresh(vec![vulnerability("critical", None)]);
-    assert_eq!(judged("pci-dss-4", &undated), ["vulnerable-image deny"], "without a date, there is no time to patch");
+    assert_eq!(
+        judged("pci-dss-4", &undated),
+        ["vulnerable-image deny"],
+        "without a date, the time to patch is unknown"
+    );
 }
 
 #[test]

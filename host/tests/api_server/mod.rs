@@ -89,7 +89,7 @@ fn serve(mut stream: TcpStream, memory: &Mutex<Vec<Asked>>, answers: &dyn Fn(&As
     };
     memory.lock().unwrap().push(asked.clone());
     let Some((status, answer)) = answers(&asked) else {
-        // Held open until whoever waits goes away.
+        // Held open until the client closes the connection.
         let _ = reader.read_to_end(&mut body);
         return;
     };
