@@ -18,13 +18,18 @@ pub(crate) fn xml(line: &str) -> String {
     escaped
 }
 
-/// A sentence with code spans in Markdown. A backtick without a partner stays a character.
-pub(crate) fn markdown(text: &str) -> String {
-    if text.matches('`').count() % 2 == 1 {
-        return markdown_text(text);
+/// A sentence with code spans, in another format. A backtick without a partner stays a character.
+pub(crate) fn with_code_spans(sentence: &str, code: fn(&str) -> String, text: fn(&str) -> String) -> String {
+    if sentence.matches('`').count() % 2 == 1 {
+        return text(sentence);
     }
-    let part = |(index, part)| if index % 2 == 1 { markdown_code(part) } else { markdown_text(part) };
-    text.split('`').enumerate().map(part).collect()
+    let part = |(index, part)| if index % 2 == 1 { code(part) } else { text(part) };
+    sentence.split('`').enumerate().map(part).collect()
+}
+
+/// A sentence with code spans in Markdown.
+pub(crate) fn markdown(text: &str) -> String {
+    with_code_spans(text, markdown_code, markdown_text)
 }
 
 /// Text in the font of code, in which services look for neither mentions nor references.

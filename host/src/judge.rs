@@ -6,7 +6,6 @@ pub mod location;
 mod request;
 pub mod verdict;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -27,7 +26,7 @@ use crate::cluster::ClusterOptions;
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
 use crate::policies::{DeployedPolicy, Matched, Namespaces, Origin, Policies};
-use crate::policy::{LogLine, Policy, print_once};
+use crate::policy::{LogLine, Policy, PolicyOptions, print_once};
 use crate::session::{Session, SessionOptions};
 use crate::settings::SettingsOptions;
 use crate::slots::{Lending, Slots};
@@ -59,9 +58,8 @@ pub struct JudgeOptions {
     session: SessionOptions,
     #[command(flatten)]
     live: LiveOptions,
-    /// Policy, a WebAssembly module [default: the one in this binary]
-    #[arg(long, value_name = "FILE.wasm")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
     /// Seconds of computing after which the evaluation of an object is interrupted, without the time that the policy
     /// waits for registries and the cluster
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -122,26 +120,36 @@ impl Judge {
     /// When the policy or its settings cannot be read, or are invalid.
     pub fn open(options: &JudgeOptions) -> Result<Self> {
         let mut policies = options.settings.policies()?;
-        let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Computing(options.policy_timeout));
+        let policy = options.policy.load()?.with_timeout(Timeout::Computing(options.policy_timeout));
         let clock = (!options.disable_timeout_protection).then(|| policy.clock().start()).transpose()?;
         prepare(&mut policies, options.at, &policy).map_err(|error| options.settings.unusable(&error))?;
         let session = options.session.open(|| Ok(Arc::new(Live::new(&options.live)?)))?;
-        let evaluations = Arc::new(Slots::new(EVALUATIONS));
+        let namespace = options.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         Ok(Self {
+            policy_timeout: options.policy_timeout,
+            progress: !options.no_progress && can_show_progress(),
+            _clock: clock,
+            ..Self::new(Arc::new(policy), policies, options.at, namespace, session)
+        })
+    }
+
+    fn new(policy: Arc<Policy>, policies: Policies, at: Option<At>, namespace: String, session: Session) -> Self {
+        let evaluations = Arc::new(Slots::new(EVALUATIONS));
+        Self {
             declared: policy.declared_resources(),
-            policy: Arc::new(policy),
+            policy,
             policies,
             namespaces: RwLock::default(),
-            at: options.at,
-            namespace: options.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            at,
+            namespace,
             capabilities: Arc::new(Lending::new(session.capabilities(), Arc::clone(&evaluations))),
             parallel: if session.keeps_order() { 1 } else { OBJECTS },
             evaluations,
             session,
-            policy_timeout: options.policy_timeout,
-            progress: !options.no_progress && can_show_progress(),
-            _clock: clock,
-        })
+            policy_timeout: DEFAULT_TIMEOUT,
+            progress: false,
+            _clock: None,
+        }
     }
 
     /// Judges without a progress bar.
@@ -162,22 +170,8 @@ impl Judge {
         capabilities: &Arc<dyn Capabilities>,
     ) -> Result<Self> {
         prepare(&mut policies, at, policy)?;
-        let evaluations = Arc::new(Slots::new(EVALUATIONS));
-        Ok(Self {
-            declared: policy.declared_resources(),
-            policy: Arc::clone(policy),
-            policies,
-            namespaces: RwLock::default(),
-            at,
-            namespace,
-            session: Session::Live(Arc::clone(capabilities)),
-            capabilities: Arc::new(Lending::new(Arc::clone(capabilities), Arc::clone(&evaluations))),
-            parallel: 1,
-            progress: false,
-            evaluations,
-            policy_timeout: DEFAULT_TIMEOUT,
-            _clock: None,
-        })
+        let session = Session::Live(Arc::clone(capabilities));
+        Ok(Self { parallel: 1, ..Self::new(Arc::clone(policy), policies, at, namespace, session) })
     }
 
     /// The namespace for objects without one.

@@ -10,6 +10,7 @@ pub mod capabilities;
 pub mod cluster;
 pub mod commands;
 pub mod configuration;
+mod counted;
 mod error_chain;
 mod escape;
 mod ignored;

@@ -218,8 +218,8 @@ fn has_many_levels(text: &str) -> bool {
     })
 }
 
-/// Refuses too many levels of nesting, and what `kubectl` reads as another value than the parser does: tags such as `!!binary`, which the parser ignores, and a quoted
-/// `"<<"`, which is an ordinary key.
+/// Refuses too many levels of nesting, and what `kubectl` reads as another value than the parser does: tags such as `!!binary`, which
+/// the parser ignores, and a quoted `"<<"`, which is an ordinary key.
 fn check_events(text: &str) -> Result<()> {
     const TAGS: [&str; 7] = ["bool", "float", "int", "map", "null", "seq", "str"];
     // For each open collection, whether a key is next. None for a sequence.

@@ -1,10 +1,11 @@
 //! The policy module. As in policy-server, each evaluation runs in a fresh instance.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde::Deserialize;
@@ -31,6 +32,30 @@ const CAN_INTERRUPT: bool = cfg!(target_os = "linux");
 
 /// The number of retries for creating a memory file.
 const SEALING_TRIES: usize = 16;
+
+/// Which policy runs.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PolicyOptions {
+    /// Policy, a WebAssembly module [default: the one in this binary]
+    #[arg(long, value_name = "FILE.wasm")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyOptions {
+    /// Loads the policy.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub(crate) fn load(&self) -> Result<Policy> {
+        Policy::load(self.policy.as_deref())
+    }
+
+    /// Whether it is the one in this binary.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.policy.is_none()
+    }
+}
 
 /// A compiled policy, ready to be instantiated.
 pub struct Policy {

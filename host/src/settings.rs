@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::configuration::{Configuration, ConfigurationOptions};
 use crate::json_type::json_type;
 use crate::manifest;
-use crate::policies::{Policies, PolicyFiles, files_in};
+use crate::policies::{Policies, PolicyFiles, files_in, policy_name};
 use crate::policy::print_once;
 use crate::terminal::printable;
 
@@ -238,12 +238,7 @@ fn checked(settings: Value, source: &str) -> Result<Value> {
 
 fn policies(text: &str) -> Vec<Value> {
     let objects = manifest::read(text).into_iter().filter_map(|document| document.object.ok());
-    objects.filter(is_policy).collect()
-}
-
-fn is_policy(object: &Value) -> bool {
-    object["apiVersion"].as_str().is_some_and(|version| version.starts_with("policies.kubewarden.io/"))
-        && matches!(object["kind"].as_str(), Some("ClusterAdmissionPolicy" | "AdmissionPolicy"))
+    objects.filter(|object| policy_name(object).is_some()).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use self::fix::FixOptions;
 pub(super) use self::output::formats;
 use self::output::{Checked, OutputOptions};
 use crate::input::{InputOptions, Manifests};
-use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Verdict};
+use crate::judge::verdict::{FailOn, FailOnOptions, JudgedObject, SkipReason, Verdict};
 use crate::judge::{Judge, JudgeOptions};
 use crate::{stdout, workflow_commands};
 
@@ -29,16 +29,8 @@ pub struct Options {
     strict: bool,
     #[command(flatten)]
     judge: JudgeOptions,
-    /// Findings for which the exit code is 1
-    #[arg(
-        long,
-        value_enum,
-        value_name = "EFFECT",
-        default_value_t,
-        env = "CONTAINER_PATCH_FAIL_ON",
-        hide_env_values = true
-    )]
-    fail_on: FailOn,
+    #[command(flatten)]
+    fail_on: FailOnOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -60,12 +52,13 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
 }
 
 fn check(options: &Options) -> Result<ExitCode> {
+    let FailOnOptions { fail_on } = options.fail_on;
     options.fix.check_can_ask()?;
     // An output that cannot be written is an error before the work, not after it.
     let output = options.output.open()?;
     let judge = Judge::open(&options.judge)?;
     let judge = if options.output.is_quiet() { judge.without_progress() } else { judge };
-    if judge.policies().only_monitor() && options.fail_on == FailOn::Deny && !options.output.is_quiet() {
+    if judge.policies().only_monitor() && fail_on == FailOn::Deny && !options.output.is_quiet() {
         eprintln!("All policies are in mode `monitor`, which denies nothing; --fail-on warn fails on their findings");
     }
     if let Some(time) = options.judge.at(judge.policies())
@@ -83,13 +76,13 @@ fn check(options: &Options) -> Result<ExitCode> {
     if options.strict {
         judged = judged.into_iter().map(strict).collect();
     }
-    let mut checked = Checked::new(&judged, options.fail_on);
+    let mut checked = Checked::new(&judged, fail_on);
     checked.all_ignored = all_ignored;
     checked.evaluate_at = evaluate_at;
     if !options.fix.dry_run {
         output.write(&checked)?;
     }
-    Ok(checked.summary.exit_code(options.fail_on))
+    Ok(checked.summary.exit_code(fail_on))
 }
 
 /// The object with `--strict`.

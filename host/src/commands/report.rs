@@ -35,7 +35,7 @@ use self::selector::Selector;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
 use crate::input::{InputOptions, Manifests};
-use crate::judge::verdict::FailOn;
+use crate::judge::verdict::FailOnOptions;
 use crate::judge::{Judge, JudgeOptions};
 use crate::policies::{Origin, Policies};
 use crate::stdout;
@@ -70,16 +70,8 @@ pub struct Options {
     due_within: Option<TimeDelta>,
     #[command(flatten)]
     judge: JudgeOptions,
-    /// Findings for which the exit code is 1
-    #[arg(
-        long,
-        value_enum,
-        value_name = "EFFECT",
-        default_value_t,
-        env = "CONTAINER_PATCH_FAIL_ON",
-        hide_env_values = true
-    )]
-    fail_on: FailOn,
+    #[command(flatten)]
+    fail_on: FailOnOptions,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -117,7 +109,7 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
         Output::Html => html::render(&report),
         Output::OpenMetrics => openmetrics::render(&report),
     })?;
-    Ok(ExitCode::from(report.exit_status(options.fail_on)))
+    Ok(ExitCode::from(report.exit_status(options.fail_on.fail_on)))
 }
 
 impl Options {

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use self::case::FileReport;
 use self::report::Totals;
 use crate::judge::DEFAULT_TIMEOUT;
-use crate::policy::Policy;
+use crate::policy::PolicyOptions;
 use crate::settings::SettingsOptions;
 use crate::stdout;
 use crate::terminal::Style;
@@ -36,9 +36,8 @@ pub struct Options {
     files: Vec<PathBuf>,
     #[command(flatten)]
     settings: SettingsOptions,
-    /// Policy, a WebAssembly module [default: the one in this binary]
-    #[arg(long, value_name = "FILE.wasm")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -62,11 +61,11 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
     for path in &options.files {
         find(path, &mut files)?;
     }
-    let policy = Policy::load(options.policy.as_deref())?.with_timeout(Timeout::Computing(DEFAULT_TIMEOUT));
+    let policy = options.policy.load()?.with_timeout(Timeout::Computing(DEFAULT_TIMEOUT));
     let policy = Arc::new(policy);
     let _clock = policy.clock().start()?;
     // Another module may have other codes.
-    let has_known_codes = options.policy.is_none();
+    let has_known_codes = options.policy.is_embedded();
     let reports: Vec<FileReport> =
         files.iter().map(|file| case::run(file, &policy, &options.settings, has_known_codes)).collect();
     let totals = Totals::of(&reports);

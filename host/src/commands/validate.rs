@@ -4,7 +4,6 @@ mod position;
 mod unread;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -14,7 +13,7 @@ use serde_json::json;
 
 use self::position::{Place, SettingsFiles};
 use crate::policies::Policies;
-use crate::policy::{Policy, SettingsReport};
+use crate::policy::{PolicyOptions, SettingsReport};
 use crate::settings::SettingsOptions;
 use crate::stdout;
 use crate::terminal::printable;
@@ -26,9 +25,8 @@ use crate::terminal::printable;
 pub struct Options {
     #[command(flatten)]
     settings: SettingsOptions,
-    /// Policy, a WebAssembly module [default: the one in this binary]
-    #[arg(long, value_name = "FILE.wasm")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -89,7 +87,7 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
 
 fn check(options: &Options, policies: &Policies) -> Result<Vec<Checked>> {
     let files = SettingsFiles::read(&options.settings)?;
-    let module = Policy::load(options.policy.as_deref())?;
+    let module = options.policy.load()?;
     let checked = policies.settings().map(|(name, settings)| {
         let report = module.check_settings(settings)?;
         Ok(Checked::of(name, &files.find(name), &report))

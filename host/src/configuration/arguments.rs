@@ -127,7 +127,7 @@ fn with_defaults(mut command: Command, given: &ArgMatches, configuration: Option
     command
 }
 
-/// Says which configuration and settings are used. `None` if the command line gives the settings, and there is no configuration.
+/// Says which configuration and settings are used. `None` if the command line gives the settings and no configuration is found.
 fn used(given: &ArgMatches, configuration: Option<&Configuration>) -> Option<String> {
     let list = |paths: &mut dyn Iterator<Item = &PathBuf>| {
         paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")

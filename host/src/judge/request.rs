@@ -112,7 +112,7 @@ fn names_images(value: &Value) -> bool {
     }
 }
 
-/// Why there is no request for an object.
+/// Why an object cannot be requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoRequest {
     /// The document is not a Kubernetes object.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use container_patch_policy::evidence::EVIDENCE_UNAVAILABLE;
 use serde::{Deserialize, Serialize};
 
@@ -359,6 +359,22 @@ impl Summary {
             _ => 0,
         }
     }
+}
+
+/// What makes a command fail.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(skip)]
+pub(crate) struct FailOnOptions {
+    /// Findings for which the exit code is 1
+    #[arg(
+        long,
+        value_enum,
+        value_name = "EFFECT",
+        default_value_t,
+        env = "CONTAINER_PATCH_FAIL_ON",
+        hide_env_values = true
+    )]
+    pub(crate) fail_on: FailOn,
 }
 
 /// The findings for which the exit code is 1.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use self::plan::{FileChange, Plan, Unfixed};
+use crate::counted::counted;
 use crate::input::{InputOptions, ManifestObject};
 use crate::judge::Judge;
 use crate::judge::verdict::JudgedObject;
@@ -119,10 +120,6 @@ fn summary(verb: &str, plan: &Plan) -> String {
         text += &format!("; {exempt} exempt");
     }
     text
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Asks on the terminal.

@@ -18,6 +18,7 @@ use clap::{Args, ValueEnum};
 
 use self::file::OutputFile;
 use self::paths::Paths;
+use crate::counted::counted;
 use crate::judge::location::{self, Region};
 use crate::judge::verdict::{FailOn, JudgedObject, SkipReason, Summary, Verdict};
 use crate::stdout;
@@ -232,7 +233,7 @@ fn totals(checked: &Checked<'_>) -> String {
         verdicts.iter().filter(|(count, _)| *count > 0).map(|(count, verdict)| format!("{count} {verdict}")).collect();
     let mut parts = Vec::new();
     if total > 0 {
-        parts.push(format!("{total} object{} judged: {}", if total == 1 { "" } else { "s" }, verdicts.join(", ")));
+        parts.push(format!("{} judged: {}", counted(total, "object"), verdicts.join(", ")));
     }
     if failed > 0 {
         parts.push(format!("{failed} could not be judged"));

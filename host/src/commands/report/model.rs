@@ -137,7 +137,7 @@ pub enum Scan {
     NotJudged,
     /// The scan rule reports nothing.
     NoFindings,
-    /// A scan is required, and there is none.
+    /// A required scan is missing.
     Missing,
     /// The scans are too old.
     Stale,

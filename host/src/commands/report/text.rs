@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use comfy_table::{Cell, Color};
 
 use super::model::{Image, Report, Scope, Summary, Verdict, short_digest};
+use crate::counted::counted;
 use crate::table::{self, table};
 use crate::terminal::{Style, printable};
 
@@ -82,7 +83,7 @@ fn used_by(image: &Image, scope: Scope) -> String {
     if scope == Scope::Cluster {
         lines.push(match image.pods {
             0 => "(not running)".to_owned(),
-            pods => format!("({})", count(pods, "pod")),
+            pods => format!("({})", counted(pods, "pod")),
         });
     }
     lines.join("\n")
@@ -118,7 +119,7 @@ fn objects(names: &[String]) -> String {
 pub(super) fn totals(summary: Summary) -> String {
     let Summary { images, denied, warned, accepted, exempt, failed, overdue, left_out } = summary;
     let mut text =
-        format!("{}: {accepted} accepted, {warned} accepted with warnings, {denied} denied", count(images, "image"));
+        format!("{}: {accepted} accepted, {warned} accepted with warnings, {denied} denied", counted(images, "image"));
     for (number, what) in [
         (exempt, "exempt"),
         (failed, "could not be judged"),
@@ -131,8 +132,4 @@ pub(super) fn totals(summary: Summary) -> String {
         }
     }
     text + "\n"
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

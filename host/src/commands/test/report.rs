@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::case::{CaseReport, FileReport, Outcome};
 use super::compare::Difference;
+use crate::counted::counted;
 use crate::terminal::printable;
 
 /// The number of cases by outcome.
@@ -60,8 +61,8 @@ pub(super) fn render(reports: &[FileReport], totals: Totals, color: bool) -> Str
     }
     let Totals { as_expected, different, not_run } = totals;
     let total = as_expected + different;
-    let plural = if total == 1 { "" } else { "s" };
-    let _ = write!(text, "\n{total} case{plural}: {as_expected} as expected, {different} different");
+    let cases = counted(total, "case");
+    let _ = write!(text, "\n{cases}: {as_expected} as expected, {different} different");
     if not_run > 0 {
         let _ = write!(text, "; {not_run} could not run");
     }

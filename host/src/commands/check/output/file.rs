@@ -5,9 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use tempfile::NamedTempFile;
 
-use crate::replace_file::without_temporary_name;
+use crate::replace_file::{beside, replace};
 
 /// A file that can be written, and gets its content at once, so that no reader sees half of it.
 #[derive(Debug)]
@@ -60,29 +59,6 @@ impl OutputFile {
         };
         written.with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-fn replace(path: &Path, permissions: Option<Permissions>, text: &str) -> std::io::Result<()> {
-    let mut file = beside(path, permissions)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// A temporary file in the folder of another one. It has the permissions of a new file without given ones.
-fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    let new = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(new);
-    let file = builder.tempfile_in(folder).map_err(without_temporary_name)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
-    }
-    Ok(file)
 }
 
 #[cfg(all(test, unix))]

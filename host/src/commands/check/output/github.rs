@@ -32,7 +32,7 @@ fn annotation(checked: &Checked<'_>, object: &CheckedObject<'_>, reason: &Reason
         }
     };
     let file = checked.file(object.judged);
-    // There is no file to annotate if the manifest comes from standard input.
+    // A manifest from standard input has no file to annotate.
     let place =
         if file == "stdin" { String::new() } else { format!("file={},{},", property(&file), lines(object, region)) };
     format!("::{command} {place}title={}::{}\n", property(&title), data(&reason.to_string()))

@@ -1,5 +1,6 @@
 //! Text of manifests, registries and clusters in HTML.
 
+use crate::escape::with_code_spans;
 use crate::terminal::printable;
 
 /// A text in which no character has a meaning in HTML, also inside of quotes.
@@ -19,15 +20,9 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A sentence with its code spans. A backtick without a partner stays a character.
+/// A sentence with its code spans.
 pub(super) fn with_code(text: &str) -> String {
-    if text.matches('`').count() % 2 == 1 {
-        return escaped(text);
-    }
-    let part = |(index, part): (usize, &str)| {
-        if index % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }
-    };
-    text.split('`').enumerate().map(part).collect()
+    with_code_spans(text, |code| format!("<code>{}</code>", escaped(code)), escaped)
 }
 
 #[cfg(test)]
