@@ -992,12 +992,54 @@ mod break_glass {
     }
 
     #[test]
+    fn a_user_who_is_listed_by_name_needs_no_group() {
+        let on_call = settings(json!({"users": ["otto", "jane"]}));
+        let response = respond(&old_and_fresh(), &by("jane", &[], Some("INC-7 payments are down")), &on_call);
+        assert_eq!(response["codes"], json!(["break-glass Warn", "stale-image Warn"]));
+        let grant: Value = serde_json::from_str(response["audit_annotations"]["breakGlass"].as_str().unwrap()).unwrap();
+        assert_eq!(grant, json!({"reason": "INC-7 payments are down", "by": "user jane"}));
+    }
+
+    #[test]
+    fn only_the_name_of_the_authenticated_user_counts_as_a_listed_user() {
+        let on_call = settings(json!({"users": ["jane"]}));
+        for (user, groups) in [
+            ("", &["jane"][..]),
+            ("joe", &["jane"]),
+            ("Jane", &[]),
+            ("jane ", &[]),
+            ("jan\u{435}", &[]),
+            ("janet", &[]),
+        ] {
+            let response = respond(&old_and_fresh(), &by(user, groups, Some("INC-7")), &on_call);
+            assert_eq!(response["codes"], json!(["break-glass Deny", "stale-image Deny"]), "{user}");
+        }
+        let mut without_user = by("jane", &[], Some("INC-7"));
+        without_user["userInfo"] = json!({});
+        let response = respond(&old_and_fresh(), &without_user, &on_call);
+        assert_eq!(response["codes"], json!(["break-glass Deny", "stale-image Deny"]), "the audit scanner has no user");
+    }
+
+    #[test]
+    fn the_api_server_is_not_asked_about_a_listed_user() {
+        let host = old_and_fresh();
+        let both = settings(json!({"users": ["jane"], "rbac": true}));
+        assert_eq!(respond(&host, &by("jane", &[], Some("INC-7")), &both)["accepted"], json!(true));
+        assert!(!host.asked().iter().any(|question| question.starts_with("can_i")), "{:?}", host.asked());
+    }
+
+    #[test]
     fn other_users_are_denied_with_the_findings_and_the_permitted_users() {
         for (break_glass, expected) in [
             (json!({"groups": ["oncall"]}), "is accepted only from members of `oncall`, not from joe [break-glass]"),
             (
                 json!({}),
-                "is accepted only from members of `breakGlass.groups`, which is empty, not from joe [break-glass]",
+                "is accepted only from members of `breakGlass.groups` and users in `breakGlass.users`, which are empty, not from joe [break-glass]",
+            ),
+            (json!({"users": ["jane"]}), "is accepted only from the user `jane`, not from joe [break-glass]"),
+            (
+                json!({"groups": ["oncall"], "users": ["jane", "JOE"]}),
+                "is accepted only from members of `oncall` and the users `jane`, `JOE`, not from joe [break-glass]",
             ),
             (
                 json!({"groups": ["a", "b"], "rbac": true}),
@@ -1174,7 +1216,7 @@ mod audit {
             json!(["stale-image Deny"])
         );
         let mut settings = only("schedule", json!({}));
-        settings["breakGlass"] = json!({"groups": ["oncall"], "rbac": true});
+        settings["breakGlass"] = json!({"groups": ["oncall"], "users": ["jane"], "rbac": true});
         settings["enforcement"] = json!({"unchangedImages": "ignore", "controllerPods": "ignore"});
         let mut broken = pod(&["a:1"]);
         broken["metadata"]["annotations"] = json!({"container-patch.dev/break-glass": "INC-7"});

@@ -40,6 +40,8 @@ section! {
         "annotation" annotation: AnnotationKey = AnnotationKey("container-patch.dev/break-glass".to_owned()),
         /// The groups whose members may use break-glass. For example `[oncall]`.
         "groups" groups: Vec<Group> = Vec::new(),
+        /// The users who may use break-glass, by their names. For example `[jane]`.
+        "users" users: Vec<User> = Vec::new(),
         /// Whether RBAC can permit other users. They need the verb `break-glass` on
         /// `containerpatchpolicies.container-patch.dev`. If the API server does not answer, the user is not permitted.
         /// `deploy/rbac/break-glass.yaml` has the roles.
@@ -128,6 +130,32 @@ impl Setting for Group {
     }
 }
 
+/// The name of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User(String);
+
+impl Setting for User {
+    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let user = String::read(json, at, problems)?;
+        if user == "system:anonymous" {
+            problems.push(
+                at,
+                "every request without authentication is from `system:anonymous`; list only users who are on call",
+            );
+            return None;
+        }
+        Some(Self(user))
+    }
+
+    fn schema() -> Schema {
+        Schema::text("user name", "user names", r"\S")
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
 /// A use of break-glass, in the format of audit annotations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grant {
@@ -136,7 +164,7 @@ pub struct Grant {
     pub user: String,
     /// The reason that the user gives.
     pub reason: String,
-    /// What permits it: a group, or `rbac`.
+    /// What permits it: a group, a user name, or `rbac`.
     pub by: String,
 }
 
@@ -156,7 +184,8 @@ impl BreakGlass {
     #[must_use]
     pub fn is_attempted(&self, request: &AdmissionRequest<'_>) -> bool {
         let AnnotationKey(key) = &self.annotation;
-        (self.rbac || !self.groups.is_empty()) && request.object().and_then(|object| annotation(object, key)).is_some()
+        let may_be_permitted = self.rbac || !self.groups.is_empty() || !self.users.is_empty();
+        may_be_permitted && request.object().and_then(|object| annotation(object, key)).is_some()
     }
 
     /// Attempts break-glass for a request that is denied otherwise.
@@ -189,7 +218,7 @@ impl BreakGlass {
         BreakGlassOutcome::Granted(Grant { user: user.to_owned(), reason, by })
     }
 
-    /// What permits the requester to use it: a group, or RBAC.
+    /// What permits the requester to use it: a group, the name of the user, or RBAC.
     fn permission(&self, request: &AdmissionRequest<'_>, host: &dyn Host) -> Option<String> {
         // An unauthenticated requester has no permission. Kubewarden's audit scanner sends requests without a user.
         if request.user().is_empty() {
@@ -199,24 +228,34 @@ impl BreakGlass {
         if let Some(Group(group)) = self.groups.iter().find(|Group(group)| groups.contains(group.as_str())) {
             return Some(format!("group {group}"));
         }
+        if let Some(User(user)) = self.users.iter().find(|User(user)| user == request.user()) {
+            return Some(format!("user {user}"));
+        }
         (self.rbac && is_allowed(request, self.rbac_scope, host)).then(|| "rbac".to_owned())
     }
 
     /// Describes the users who may use it.
     fn permitted_users(&self) -> String {
-        let groups: Vec<String> = self.groups.iter().map(|Group(group)| format!("`{}`", Sanitized(group))).collect();
-        let rbac = match self.rbac_scope {
+        if self.groups.is_empty() && self.users.is_empty() && !self.rbac {
+            return "members of `breakGlass.groups` and users in `breakGlass.users`, which are empty".to_owned();
+        }
+        let quoted = |names: &mut dyn Iterator<Item = &String>| {
+            let names: Vec<String> = names.map(|name| format!("`{}`", Sanitized(name))).collect();
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        let groups =
+            quoted(&mut self.groups.iter().map(|Group(group)| group)).map(|names| format!("members of {names}"));
+        let users = quoted(&mut self.users.iter().map(|User(user)| user));
+        let users =
+            users.map(|names| format!("{} {names}", if self.users.len() == 1 { "the user" } else { "the users" }));
+        let rbac = self.rbac.then(|| match self.rbac_scope {
             RbacScope::Cluster => {
                 format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in the whole cluster, by a ClusterRoleBinding")
             }
             RbacScope::Namespace => format!("users who may `{VERB}` {RESOURCE}.{API_GROUP} in this namespace"),
-        };
-        match (groups.is_empty(), self.rbac) {
-            (true, false) => "members of `breakGlass.groups`, which is empty".to_owned(),
-            (true, true) => rbac,
-            (false, false) => format!("members of {}", groups.join(", ")),
-            (false, true) => format!("members of {} and {rbac}", groups.join(", ")),
-        }
+        });
+        let permitted: Vec<String> = [groups, users, rbac].into_iter().flatten().collect();
+        permitted.join(" and ")
     }
 }
 

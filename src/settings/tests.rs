@@ -52,6 +52,21 @@ fn every_problem_is_reported_at_once_with_its_path() {
 }
 
 #[test]
+fn names_that_permit_break_glass_to_unknown_users_are_invalid() {
+    let break_glass = json!({"groups": ["system:authenticated", ""], "users": ["jane", "", " ", "system:anonymous"]});
+    assert_eq!(
+        problems(&json!({"breakGlass": break_glass})),
+        [
+            "breakGlass.groups[0]: every user may be in `system:authenticated`; list only groups that are on call",
+            "breakGlass.groups[1]: cannot be empty",
+            "breakGlass.users[1]: cannot be empty",
+            "breakGlass.users[2]: cannot be empty",
+            "breakGlass.users[3]: every request without authentication is from `system:anonymous`; list only users who are on call",
+        ]
+    );
+}
+
+#[test]
 fn settings_are_serialised_as_they_were_read() {
     assert_eq!(Settings::default().to_json(), json!({}), "defaults are left out");
     let written = json!({

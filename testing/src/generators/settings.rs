@@ -247,6 +247,9 @@ fn break_glass(choices: &mut Choices<'_>) -> Value {
     let mut break_glass =
         some_of(choices, &[("annotation", &word(&[BREAK_GLASS, "example.com/emergency"])), ("rbac", &flag)]);
     break_glass["groups"] = json!(["oncall"]);
+    if choices.once_in(2) {
+        break_glass["users"] = json!(["jane"]);
+    }
     break_glass
 }
 
