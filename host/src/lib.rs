@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod commands;
 pub mod configuration;
 mod counted;
+pub mod engine;
 mod error_chain;
 mod escape;
 mod ignored;
