@@ -28,6 +28,7 @@ pub mod session;
 pub mod settings;
 mod slots;
 mod stdout;
+pub mod swarm;
 mod table;
 mod terminal;
 pub mod timeout;

@@ -1,0 +1,3 @@
+//! Docker Swarm's services, as the policy judges them.
+
+pub mod pod;
