@@ -9,5 +9,6 @@ pub mod man;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod swarm_authz;
 pub mod test;
 pub mod validate;

@@ -1,6 +1,6 @@
 //! Judges the objects of manifests, or of a cluster, as if they were created in a cluster with the policy.
 
-mod answer;
+pub(crate) mod answer;
 pub mod changes;
 pub mod location;
 mod request;

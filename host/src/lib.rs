@@ -28,7 +28,7 @@ pub mod session;
 pub mod settings;
 mod slots;
 mod stdout;
-pub mod swarm;
+mod swarm;
 mod table;
 mod terminal;
 pub mod timeout;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use container_patch::commands::{
-    annotate, check, completions, explain, init, man, report, run, schedule, test, validate,
+    annotate, check, completions, explain, init, man, report, run, schedule, swarm_authz, test, validate,
 };
 use container_patch::{configuration, printable_error};
 
@@ -29,6 +29,7 @@ enum Command {
     Report(report::Options),
     Run(run::Options),
     Schedule(schedule::Options),
+    SwarmAuthz(swarm_authz::Options),
     Test(test::Options),
     Validate(validate::Options),
 }
@@ -56,6 +57,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Report(options) => report::exec(options),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
+        Command::SwarmAuthz(options) => swarm_authz::exec(options).map(done),
         Command::Test(options) => test::exec(options),
         Command::Validate(options) => validate::exec(options),
     }

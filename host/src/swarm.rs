@@ -1,3 +1,4 @@
 //! Docker Swarm's services, as the policy judges them.
 
-pub mod pod;
+pub(crate) mod engine_json;
+pub(crate) mod pod;

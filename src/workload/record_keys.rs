@@ -26,7 +26,8 @@ pub const RECORDED_AT: &str = "pin.container-patch.dev/recorded-at";
 pub const RESOLVED: &str = "container-patch.dev/resolved";
 
 /// Whether this policy writes an annotation.
-pub(super) fn is_ours(key: &str) -> bool {
+#[must_use]
+pub fn is_ours(key: &str) -> bool {
     is_record(key) || key == RESOLVED
 }
 

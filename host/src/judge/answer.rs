@@ -14,17 +14,17 @@ use crate::policy::LogLine;
 
 /// The answer of one policy, or of several.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) allowed: bool,
+pub(crate) struct Answer {
+    pub(crate) allowed: bool,
     /// Why it is denied: one line for each reason.
-    pub(super) messages: Vec<String>,
-    pub(super) warnings: Vec<String>,
-    pub(super) findings: Vec<Finding>,
+    pub(crate) messages: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
     /// The number of findings for which the audit annotation has no room.
-    pub(super) omitted_findings: usize,
-    pub(super) images: Vec<JudgedImage>,
+    pub(crate) omitted_findings: usize,
+    pub(crate) images: Vec<JudgedImage>,
     /// The object as the policy changes it, if it does.
-    pub(super) object: Option<Value>,
+    pub(crate) object: Option<Value>,
 }
 
 impl Answer {
@@ -32,7 +32,7 @@ impl Answer {
     ///
     /// # Errors
     /// When its patch cannot be applied.
-    pub(super) fn of(request: &AdmissionRequest, response: AdmissionResponse) -> Result<Self> {
+    pub(crate) fn of(request: &AdmissionRequest, response: AdmissionResponse) -> Result<Self> {
         let object = request.object.as_ref().map(|object| response.patched(object)).transpose();
         let object = object.context("cannot apply the policy's patch")?.flatten();
         let (findings, omitted_findings) = annotated_list(&response, "findings");
@@ -51,7 +51,7 @@ impl Answer {
 
     /// Puts the cause of a failure into the findings whose text refers to the log of policy-server: here, the user who asks may know it.
     /// Returns whether there was such a finding.
-    pub(super) fn name_cause(&mut self, line: &LogLine) -> bool {
+    pub(crate) fn name_cause(&mut self, line: &LogLine) -> bool {
         let about = line.message.strip_prefix("image `").and_then(|rest| rest.split_once("` "));
         let Some((image, text)) = about.filter(|(_, text)| text.starts_with(UNVERIFIED)) else { return false };
         let mut is_named = false;
@@ -70,7 +70,7 @@ impl Answer {
     }
 
     /// The answer without the warning about a fixed time, for a time that the command line sets.
-    pub(super) fn without_fixed_time(mut self) -> Self {
+    pub(crate) fn without_fixed_time(mut self) -> Self {
         let code = format!(" [{EVALUATE_AT_SET}]");
         self.warnings.retain(|warning| !warning.ends_with(&code));
         self.findings.retain(|finding| finding.code != EVALUATE_AT_SET.to_string());
@@ -78,7 +78,7 @@ impl Answer {
     }
 
     /// The answer as policy-server gives it, for the mode of the policy and for whether it may change objects.
-    pub(super) fn of_server(mut self, policy: &DeployedPolicy) -> Self {
+    pub(crate) fn of_server(mut self, policy: &DeployedPolicy) -> Self {
         if policy.monitor {
             for finding in self.findings.iter_mut().filter(|finding| finding.effect == Effect::Deny) {
                 finding.effect = Effect::Warn;
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// The answers of several policies, in their order, as one. What several policies say appears once, with their names.
-    pub(super) fn combined(answers: Vec<(Self, &DeployedPolicy)>, names: bool) -> Self {
+    pub(crate) fn combined(answers: Vec<(Self, &DeployedPolicy)>, names: bool) -> Self {
         let mut combined = Self { allowed: true, ..Self::default() };
         let (mut messages, mut warnings) = (Lines::default(), Lines::default());
         for (answer, policy) in answers {

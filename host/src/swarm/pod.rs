@@ -1,12 +1,13 @@
-//! A Swarm service as a pod.
-//!
-//! The policy knows pods. A service has the same parts: a name, labels that its author writes, and an image for its tasks.
+//! Services and containers of the Docker Engine as pods: the policy judges pods.
 
-use container_patch_policy::workload::record_keys::{CONTAINER, OTHER_CONTAINER, RESOLVED, VOLUME};
+use container_patch_policy::workload::record_keys;
 use serde_json::{Map, Value, json};
 
+use super::engine_json::{list, object, text};
+use crate::json_type::json_type;
+
 /// The label with the name of the stack. `docker stack deploy` writes it, and puts the stack before the name of each service.
-pub const STACK: &str = "com.docker.stack.namespace";
+pub(crate) const STACK: &str = "com.docker.stack.namespace";
 
 /// The name of the container if the service has no valid name.
 const DEFAULT_CONTAINER: &str = "app";
@@ -14,81 +15,131 @@ const DEFAULT_CONTAINER: &str = "app";
 /// The longest name of a service.
 const MAX_NAME: usize = 63;
 
-/// The pod for a service, from its `Spec` as the Engine API writes it. The container has the name of the service, without the name of
-/// its stack, so that it is the name in the stack file. A service that only attaches containers to a network has no container.
-///
-/// The labels of the service are the annotations of the pod, without the annotations that only the policy itself writes.
+/// The type of a mount that is an image.
+const IMAGE_MOUNT: &str = "image";
+
+/// The images that a service or container names, with what else the policy reads.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Images {
+    /// The image of the container. One on the engine may have several digests, and is judged by each.
+    pub(crate) containers: Vec<String>,
+    /// The image of a plugin, for a service that runs one.
+    pub(crate) plugin: Option<String>,
+    /// The images that are mounted.
+    pub(crate) mounts: Vec<String>,
+    /// The labels.
+    pub(crate) labels: Map<String, Value>,
+}
+
+impl Images {
+    /// The images of a service: a `ServiceSpec` of the engine's API.
+    ///
+    /// # Errors
+    /// When the engine may read another image, or a field has another type.
+    pub(crate) fn of_service(spec: &Value) -> Result<Self, String> {
+        if !spec.is_object() {
+            return Err(format!("expected an object, found {}", json_type(spec)));
+        }
+        let task = object(spec, "TaskTemplate")?;
+        let part = |name| task.map_or(Ok(None), |task| object(task, name));
+        let image = |part: Option<&Value>, key| {
+            part.map_or(Ok(None), |part| text(part, key).map(|image| image.map(str::to_owned)))
+        };
+        let container = part("ContainerSpec")?;
+        // A container without an image is an error of the engine, too.
+        let name = image(container, "Image")?.or(container.map(|_| String::new()));
+        let plugin = part("PluginSpec")?;
+        let plugin = image(plugin, "Remote")?.or(plugin.map(|_| String::new()));
+        let mounts = container.map_or(Ok(Vec::new()), mounted_images)?;
+        Ok(Self { containers: name.into_iter().collect(), plugin, mounts, labels: labels(spec)? })
+    }
+
+    /// The images of a container: the body of `POST /containers/create`.
+    ///
+    /// # Errors
+    /// When the engine may read another image, or a field has another type.
+    pub(crate) fn of_container(body: &Value) -> Result<Self, String> {
+        let mounts = object(body, "HostConfig")?.map_or(Ok(Vec::new()), mounted_images)?;
+        let image = text(body, "Image")?.unwrap_or_default().to_owned();
+        Ok(Self { containers: vec![image], plugin: None, mounts, labels: labels(body)? })
+    }
+
+    /// An image that the engine runs as a plugin.
+    pub(crate) fn of_plugin(remote: &str) -> Self {
+        Self { containers: Vec::new(), plugin: Some(remote.to_owned()), mounts: Vec::new(), labels: Map::new() }
+    }
+
+    /// Whether there is nothing to judge.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.plugin.is_none() && self.mounts.is_empty()
+    }
+
+    /// The name of the container in messages and in annotations of scans: that of the service in the stack file, so without the name of
+    /// its stack.
+    pub(crate) fn container_name<'n>(&self, name: &'n str) -> &'n str {
+        let stack = self.labels.get(STACK).and_then(Value::as_str).filter(|stack| !stack.is_empty());
+        let in_stack = stack.and_then(|stack| name.strip_prefix(stack)?.strip_prefix('_'));
+        let name = in_stack.filter(|name| is_name(name)).unwrap_or(name);
+        if is_name(name) { name } else { DEFAULT_CONTAINER }
+    }
+
+    /// The pod with these images, for judging.
+    pub(crate) fn pod(&self, name: &str) -> Value {
+        let containers = self.containers.iter().map(|image| json!({"name": self.container_name(name), "image": image}));
+        let plugin = self.plugin.iter().map(|image| json!({"name": "plugin", "image": image}));
+        let volumes = self.mounts.iter().enumerate();
+        let volumes = volumes.map(|(number, image)| json!({"name": mount_name(number), "image": {"reference": image}}));
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "annotations": self.labels},
+            "spec": {
+                "containers": containers.chain(plugin).collect::<Vec<_>>(),
+                "volumes": volumes.collect::<Vec<_>>(),
+            },
+        })
+    }
+}
+
+/// The pod for a service, from its `ServiceSpec` in the engine's API.
 ///
 /// # Errors
-/// When the image of the service cannot be read.
-pub fn pod_of_service(spec: &Value) -> Result<Value, String> {
-    let Some(fields) = spec.as_object() else { return Err("the service is not a JSON object".to_owned()) };
-    let labels = labels(fields.get("Labels"))?;
-    let name = fields.get("Name").and_then(Value::as_str).unwrap_or_default();
-    let images = images(fields.get("TaskTemplate").unwrap_or(&Value::Null))?;
-    let container = container_name(name, labels.get(STACK).and_then(Value::as_str).unwrap_or_default());
-    let containers: Vec<Value> = match &images[..] {
-        [image] => vec![json!({"name": container, "image": image})],
-        _ => images.iter().map(|image| json!({"image": image})).collect(),
-    };
-    Ok(json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": annotations(labels)},
-        "spec": {"containers": containers},
-    }))
+/// When the images of the service cannot be read.
+pub(crate) fn pod_of_service(spec: &Value) -> Result<Value, String> {
+    let name = text(spec, "Name")?.unwrap_or_default();
+    Ok(Images::of_service(spec)?.pod(name))
 }
 
 /// The labels of a service as annotations of a pod. A label cannot stand for a digest that the policy has recorded, because the
 /// author of the service writes it.
 #[must_use]
-pub fn annotations(labels: Map<String, Value>) -> Map<String, Value> {
-    let is_ours = |key: &str| {
-        key == RESOLVED || [CONTAINER, VOLUME, OTHER_CONTAINER].iter().any(|prefix| key.starts_with(prefix))
-    };
-    labels.into_iter().filter(|(key, _)| !is_ours(key)).collect()
+pub(crate) fn annotations(labels: Map<String, Value>) -> Map<String, Value> {
+    labels.into_iter().filter(|(key, _)| !record_keys::is_ours(key)).collect()
 }
 
-fn labels(labels: Option<&Value>) -> Result<Map<String, Value>, String> {
-    let labels = match labels {
-        None | Some(Value::Null) => return Ok(Map::new()),
-        Some(Value::Object(labels)) => labels,
-        Some(_) => return Err("invalid Labels: expected an object of strings".to_owned()),
-    };
-    match labels.iter().find(|(_, value)| !value.is_string()) {
-        Some((key, _)) => Err(format!("invalid label `{key}`: expected a string")),
-        None => Ok(labels.clone()),
+/// The labels of a service or container, as annotations.
+fn labels(parent: &Value) -> Result<Map<String, Value>, String> {
+    let Some(Value::Object(labels)) = object(parent, "Labels")? else { return Ok(Map::new()) };
+    if let Some((key, value)) = labels.iter().find(|(_, value)| !value.is_string()) {
+        return Err(format!("the label `{key}`: expected a string, found {}", json_type(value)));
     }
+    Ok(annotations(labels.clone()))
 }
 
-/// The images of a task template. The engine refuses a template with more than one of these specs, or with a spec that its runtime
-/// does not have, so all are judged.
-fn images(template: &Value) -> Result<Vec<&str>, String> {
-    let image = |spec: &str, key: &str| match template.get(spec) {
-        None | Some(Value::Null) => None,
-        Some(found) => Some((format!("TaskTemplate.{spec}.{key}"), found.get(key))),
-    };
-    let found = [image("ContainerSpec", "Image"), image("PluginSpec", "Remote")];
+/// The sources of mounts that are images.
+fn mounted_images(parent: &Value) -> Result<Vec<String>, String> {
     let mut images = Vec::new();
-    for (path, value) in found.into_iter().flatten() {
-        match value {
-            Some(Value::String(text)) if !text.is_empty() => images.push(text.as_str()),
-            None | Some(Value::Null | Value::String(_)) => return Err(format!("{path} is required")),
-            Some(_) => return Err(format!("invalid {path}: expected a string")),
+    for mount in list(parent, "Mounts")? {
+        if text(mount, "Type")? == Some(IMAGE_MOUNT) {
+            images.push(text(mount, "Source")?.unwrap_or_default().to_owned());
         }
-    }
-    let attaches = template.get("Runtime").and_then(Value::as_str) == Some("attachment")
-        || template.get("NetworkAttachmentSpec").is_some_and(Value::is_object);
-    if images.is_empty() && !attaches {
-        return Err("TaskTemplate.ContainerSpec is required".to_owned());
     }
     Ok(images)
 }
 
-fn container_name<'n>(service: &'n str, stack: &str) -> &'n str {
-    let in_stack = service.strip_prefix(stack).and_then(|rest| rest.strip_prefix('_')).filter(|_| !stack.is_empty());
-    let name = in_stack.filter(|name| is_name(name)).unwrap_or(service);
-    if is_name(name) { name } else { DEFAULT_CONTAINER }
+/// The name of the volume for a mount, counted from 0.
+pub(crate) fn mount_name(number: usize) -> String {
+    format!("mount-{}", number + 1)
 }
 
 /// Whether Swarm accepts a name for a service.
@@ -102,96 +153,103 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::pod_of_service;
-
-    fn service(name: &str, labels: Value) -> Value {
-        json!({"Name": name, "Labels": labels, "TaskTemplate": {"ContainerSpec": {"Image": "nginx:1.27"}}})
-    }
+    use super::Images;
 
     #[test]
     fn a_service_is_a_pod_with_its_labels_as_annotations() {
-        let labels = json!({"team": "shop", "container-patch.dev/break-glass": "incident 7"});
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "web", "annotations": labels},
-            "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]},
+        let spec = json!({
+            "Name": "web",
+            "Labels": {"container-patch.dev/break-glass": "outage", "com.docker.stack.namespace": "shop"},
+            "TaskTemplate": {"ContainerSpec": {"Image": "nginx:1", "Labels": {"a": "b"}}, "Runtime": "container"},
         });
-        assert_eq!(pod_of_service(&service("web", labels)), Ok(pod));
-        let pod = pod_of_service(&service("web", Value::Null)).unwrap();
-        assert_eq!(pod["metadata"], json!({"name": "web", "annotations": {}}));
+        assert_eq!(
+            Images::of_service(&spec).unwrap().pod("web"),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "web", "annotations": {"container-patch.dev/break-glass": "outage", "com.docker.stack.namespace": "shop"}},
+                "spec": {"containers": [{"name": "web", "image": "nginx:1"}], "volumes": []},
+            })
+        );
+    }
+
+    #[test]
+    fn the_container_has_the_name_of_the_service_in_the_stack_file() {
+        let name = |name: &str, stack: &str| {
+            let images = Images::of_service(&json!({"Labels": {"com.docker.stack.namespace": stack}})).unwrap();
+            images.container_name(name).to_owned()
+        };
+        assert_eq!(name("shop_web", "shop"), "web");
+        assert_eq!(name("shop_web", "other"), "shop_web");
+        assert_eq!(name("shop_web", ""), "shop_web");
+        assert_eq!(name("shop_", "shop"), "app");
+        assert_eq!(name("Web_1", ""), "Web_1");
+        assert_eq!(name("", ""), "app");
+        assert_eq!(name(&"a".repeat(64), ""), "app");
     }
 
     #[test]
     fn labels_are_never_records_of_digests() {
-        let labels = json!({
-            "pin.container-patch.dev/web": "nginx:1.27@sha256:0", "pin.container-patch.dev/recorded-at": "2026-11-20T12:00:00Z",
-            "volume.pin.container-patch.dev/web": "x", "container.pin.container-patch.dev/recorded-at": "x",
-            "container-patch.dev/resolved": "web", "scan.container-patch.dev/web": "kept",
-        });
-        let pod = pod_of_service(&service("web", labels)).unwrap();
-        assert_eq!(pod["metadata"]["annotations"], json!({"scan.container-patch.dev/web": "kept"}));
-    }
-
-    #[test]
-    fn the_container_has_the_name_in_the_stack_file() {
-        let name = |name: &str, stack: &str| {
-            let pod = pod_of_service(&service(name, json!({"com.docker.stack.namespace": stack}))).unwrap();
-            pod["spec"]["containers"][0]["name"].as_str().unwrap().to_owned()
-        };
-        assert_eq!(name("shop_web", "shop"), "web");
-        assert_eq!(name("shop_web", ""), "shop_web");
-        assert_eq!(name("shop_web", "shop_web"), "shop_web");
-        assert_eq!(name("shop_web", "sho"), "shop_web");
-        assert_eq!(name("shop__web", "shop"), "shop__web");
-        assert_eq!(name("_web", ""), "app");
-        assert_eq!(name("", ""), "app");
-        assert_eq!(name("web\u{1b}", ""), "app");
-        assert_eq!(name(&"w".repeat(64), ""), "app");
-    }
-
-    #[test]
-    fn the_remote_of_a_plugin_is_an_image() {
-        let plugin = json!({"Runtime": "plugin", "PluginSpec": {"Remote": "vieux/sshfs:latest"}});
-        let pod = pod_of_service(&json!({"Name": "sshfs", "TaskTemplate": plugin})).unwrap();
-        assert_eq!(pod["spec"], json!({"containers": [{"name": "sshfs", "image": "vieux/sshfs:latest"}]}));
-    }
-
-    #[test]
-    fn every_image_of_a_service_is_judged() {
-        let both = json!({"Runtime": "plugin", "PluginSpec": {"Remote": "b"}, "ContainerSpec": {"Image": "a"}});
-        let pod = pod_of_service(&json!({"Name": "web", "TaskTemplate": both})).unwrap();
-        assert_eq!(pod["spec"], json!({"containers": [{"image": "a"}, {"image": "b"}]}));
-        let attachment = json!({"Runtime": "attachment", "ContainerSpec": {"Image": "a"}});
-        let pod = pod_of_service(&json!({"Name": "web", "TaskTemplate": attachment})).unwrap();
-        assert_eq!(pod["spec"]["containers"][0]["image"], "a");
-    }
-
-    #[test]
-    fn a_network_attachment_has_no_image() {
-        for template in [json!({"Runtime": "attachment"}), json!({"NetworkAttachmentSpec": {"ContainerID": "c"}})] {
-            let pod = pod_of_service(&json!({"Name": "net", "TaskTemplate": template})).unwrap();
-            assert_eq!(pod["spec"], json!({"containers": []}));
+        let label = |key: &str| Images::of_service(&json!({"Labels": {key: "nginx:1@sha256:0"}})).unwrap().labels.len();
+        assert_eq!(label("container-patch.dev/break-glass"), 1);
+        for key in [
+            "pin.container-patch.dev/web",
+            "volume.pin.container-patch.dev/a",
+            "container-patch.dev/resolved",
+            "pin.container-patch.dev/recorded-at",
+        ] {
+            assert_eq!(label(key), 0, "{key}");
         }
     }
 
     #[test]
-    fn an_image_that_cannot_be_read_is_an_error() {
-        let error = |template: Value| pod_of_service(&json!({"Name": "web", "TaskTemplate": template})).unwrap_err();
-        assert_eq!(error(Value::Null), "TaskTemplate.ContainerSpec is required");
-        assert_eq!(error(json!({"ContainerSpec": {}})), "TaskTemplate.ContainerSpec.Image is required");
-        assert_eq!(error(json!({"ContainerSpec": {"Image": ""}})), "TaskTemplate.ContainerSpec.Image is required");
-        assert_eq!(error(json!({"ContainerSpec": "x"})), "TaskTemplate.ContainerSpec.Image is required");
+    fn every_image_of_a_service_is_judged() {
+        let spec = json!({"tasktemplate": {
+            "CONTAINERSPEC": {"image": "a", "mounts": [{"type": "image", "source": "b"}, {"Type": "volume", "Source": "c"}]},
+            "pluginspec": {"remote": "d"},
+        }});
+        let pod = Images::of_service(&spec).unwrap().pod("web one");
         assert_eq!(
-            error(json!({"ContainerSpec": {"Image": ["a"]}})),
-            "invalid TaskTemplate.ContainerSpec.Image: expected a string"
+            pod["spec"],
+            json!({
+                "containers": [{"name": "app", "image": "a"}, {"name": "plugin", "image": "d"}],
+                "volumes": [{"name": "mount-1", "image": {"reference": "b"}}],
+            })
         );
-        assert_eq!(error(json!({"PluginSpec": {"Remote": null}})), "TaskTemplate.PluginSpec.Remote is required");
-        assert_eq!(error(json!([])), "TaskTemplate.ContainerSpec is required");
-        assert_eq!(pod_of_service(&json!([])).unwrap_err(), "the service is not a JSON object");
-        let labels = |labels| pod_of_service(&service("web", labels)).unwrap_err();
-        assert_eq!(labels(json!({"a": 1})), "invalid label `a`: expected a string");
-        assert_eq!(labels(json!([])), "invalid Labels: expected an object of strings");
+    }
+
+    #[test]
+    fn a_container_has_its_image_and_its_mounts() {
+        let body =
+            json!({"image": "a", "labels": {"b": "c"}, "HostConfig": {"Mounts": [{"Type": "image", "Source": "d"}]}});
+        let images = Images::of_container(&body).unwrap();
+        assert_eq!(
+            (images.containers, images.mounts, images.labels.len()),
+            (vec!["a".to_owned()], vec!["d".to_owned()], 1)
+        );
+        assert_eq!(Images::of_container(&json!({})).unwrap().containers, [""]);
+    }
+
+    #[test]
+    fn a_missing_image_is_judged_and_a_network_attachment_has_none() {
+        let images = |task| Images::of_service(&json!({"TaskTemplate": task})).unwrap();
+        assert_eq!(images(json!({"ContainerSpec": {}})).containers, [""]);
+        assert_eq!(images(json!({"PluginSpec": {}})).plugin.as_deref(), Some(""));
+        assert_eq!(images(json!({"NetworkAttachmentSpec": {"ContainerID": "a"}})).containers, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_engine_may_read_otherwise_is_an_error() {
+        for spec in [
+            json!({"TaskTemplate": {}, "taskTemplate": {"ContainerSpec": {"Image": "stale"}}}),
+            json!({"TaskTemplate": {"ContainerSpec": {"Image": "fresh", "image": "stale"}}}),
+            json!({"TaskTemplate": {"ContainerSpec": {"Mounts": [{"Type": "image", "type": "bind"}]}}}),
+            json!({"TaskTemplate": []}),
+            json!({"TaskTemplate": {"ContainerSpec": {"Image": ["a"]}}}),
+            json!({"Labels": {"a": 1}}),
+        ] {
+            assert!(Images::of_service(&spec).is_err(), "{spec}");
+        }
     }
 }

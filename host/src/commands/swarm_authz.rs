@@ -1,0 +1,136 @@
+//! `container-patch swarm-authz`: an authorization plugin for the Docker Engine.
+
+mod call;
+mod decision;
+mod engine;
+mod local;
+mod plugin;
+mod server;
+mod socket;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use self::call::Unseen;
+use self::plugin::{MAX_DECISIONS, Plugin};
+use self::socket::Socket;
+use crate::engine::{Engine, EngineOptions};
+use crate::live::{Live, LiveOptions};
+use crate::policy::PolicyOptions;
+use crate::settings::KwctlSettingsOptions;
+use crate::timeout::Timeout;
+
+/// The seconds of computing for one decision.
+const TIMEOUT: u64 = 10;
+
+/// Judge what a Docker Engine starts, as its authorization plugin
+///
+/// The engine asks the plugin about each call of its API. Calls that create or change services and containers are judged with the
+/// policy. The engine refuses them if the policy refuses them, and if the plugin does not answer. docs/swarm.md shows how to set it up.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Socket on which the engine reaches the plugin. Its file name is the name of the plugin
+    #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/container-patch.sock")]
+    socket: PathBuf,
+    #[command(flatten)]
+    settings: KwctlSettingsOptions,
+    #[command(flatten)]
+    engine: EngineOptions,
+    #[command(flatten)]
+    live: LiveOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    /// Calls to allow, although the images that they start are not in the request: `build` for docker build, `plugin-files` for
+    /// docker plugin create; can be repeated
+    #[arg(long, value_enum, value_name = "CALL", value_delimiter = ',')]
+    allow: Vec<Unseen>,
+}
+
+/// Serves the plugin until the process gets SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the policy or its settings are invalid, or the socket cannot be made.
+pub fn exec(options: &Options) -> Result<()> {
+    let policy = options.policy.load()?.with_timeout(Timeout::Computing(TIMEOUT));
+    let _clock = policy.clock().start()?;
+    let mut settings = options.settings.read()?;
+    deny_unpinned(&mut settings);
+    policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
+    let plugin = Plugin {
+        policy,
+        settings,
+        capabilities: Arc::new(Live::new(&options.live)?),
+        engine: Box::new(Engine::new(&options.engine)?),
+        allowed: options.allow.iter().copied().collect(),
+        free: Semaphore::new(MAX_DECISIONS),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(MAX_DECISIONS)
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the plugin")?;
+    runtime.block_on(async {
+        let socket = Socket::bind(&options.socket)?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let stopped = async move {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        };
+        let served = axum::serve(socket.listener()?, server::routes(Arc::new(plugin)));
+        served.with_graceful_shutdown(stopped).await.context("the socket of the plugin failed")
+    })
+}
+
+/// Denies unpinned images where the settings pin them: a plugin cannot change a request.
+fn deny_unpinned(settings: &mut Value) {
+    let is_pin = |action: &Value| action.is_null() || action == "pin";
+    if settings["pinning"].is_null() {
+        settings["pinning"] = json!({});
+    }
+    let overrides = settings.get("overrides").and_then(Value::as_array).map_or(0, Vec::len);
+    if settings["pinning"].is_object() && is_pin(&settings["pinning"]["action"]) {
+        settings["pinning"]["action"] = "deny".into();
+    }
+    for index in 0..overrides {
+        if let Some(action) = settings["overrides"][index].pointer_mut("/pinning/action")
+            && action == "pin"
+        {
+            *action = "deny".into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::deny_unpinned;
+
+    #[test]
+    fn images_are_denied_where_a_cluster_pins_them() {
+        let denied = |mut settings: Value| {
+            deny_unpinned(&mut settings);
+            settings
+        };
+        assert_eq!(denied(json!({})), json!({"pinning": {"action": "deny"}}));
+        assert_eq!(denied(json!({"pinning": null})), json!({"pinning": {"action": "deny"}}));
+        let pin = json!({"pinning": {"action": "pin", "forbiddenTags": []}, "overrides": [{"images": ["a"], "pinning": {"action": "pin"}}, {"images": ["b"]}]});
+        let deny = json!({"pinning": {"action": "deny", "forbiddenTags": []}, "overrides": [{"images": ["a"], "pinning": {"action": "deny"}}, {"images": ["b"]}]});
+        assert_eq!(denied(pin), deny);
+        for settings in
+            [json!({"pinning": {"action": "off"}}), json!({"pinning": {"action": "warn"}}), json!({"pinning": 1})]
+        {
+            assert_eq!(denied(settings.clone()), settings);
+        }
+    }
+}
