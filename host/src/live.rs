@@ -1,16 +1,31 @@
 //! Live answers to a policy's questions: from registries, and from a cluster.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Args;
+use oci_client::Reference;
 
-use crate::cache::Cache;
-use crate::capabilities::{Answer, Capabilities, HostCall};
+use crate::cache::{AnyCache, BoundedCache, Cache, Clock, system_clock};
+use crate::capabilities::{Answer, CanI, Capabilities, Get, HostCall};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::registry::{Registries, RegistryOptions};
 use crate::slots::Slots;
 
 /// The number of concurrent requests to the API server.
 const CLUSTER_REQUESTS: u16 = 8;
+
+/// The most bytes of answers that a service keeps. Requesters choose the images that it asks about.
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// How long a service keeps an answer about a tag, as policy-server does.
+const KEEP_TAG: Duration = Duration::from_secs(60);
+
+/// How long a service keeps an answer about a digest. Its content cannot change.
+const KEEP_DIGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a service keeps an answer of the API server, as policy-server does.
+const KEEP_CLUSTER: Duration = Duration::from_secs(5);
 
 /// How registries and the cluster are reached.
 #[derive(Debug, Args)]
@@ -22,26 +37,39 @@ pub struct LiveOptions {
     pub(crate) cluster: ClusterOptions,
 }
 
-/// Asks registries and a cluster. Each question is asked once, so that all objects are judged by the same answers.
+/// Asks registries and a cluster.
 pub struct Live {
     registries: Registries,
     cluster: Cluster,
     cluster_requests: Slots,
-    answers: Cache<Vec<u8>>,
+    answers: AnyCache<Vec<u8>>,
 }
 
 impl Live {
-    /// Prepares the clients. Nothing is reached before the first question.
+    /// Prepares the clients for a command that ends: each question is asked once, so that all objects are judged by the same
+    /// answers. Nothing is reached before the first question.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn new(options: &LiveOptions) -> Result<Self> {
-        Ok(Self {
-            registries: Registries::new(&options.registry)?,
-            cluster: Cluster::new(&options.cluster),
-            cluster_requests: Slots::new(CLUSTER_REQUESTS),
-            answers: Cache::default(),
-        })
+        let registries = Registries::new(&options.registry)?;
+        Ok(Self::with(options, registries, AnyCache::Unlimited(Cache::default())))
+    }
+
+    /// Prepares the clients for a service, which runs for months: answers are kept for a limited time, in limited memory, and
+    /// errors are not kept. Requests that have the same question at the same time share its answer. Nothing is reached before the
+    /// first question.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn for_service(options: &LiveOptions) -> Result<Self> {
+        let registries = Registries::for_service(&options.registry)?;
+        Ok(Self::with(options, registries, AnyCache::Bounded(answers_of_service(system_clock()))))
+    }
+
+    fn with(options: &LiveOptions, registries: Registries, answers: AnyCache<Vec<u8>>) -> Self {
+        let cluster_requests = Slots::new(CLUSTER_REQUESTS);
+        Self { registries, cluster: Cluster::new(&options.cluster), cluster_requests, answers }
     }
 
     fn ask(&self, call: &HostCall) -> Answer {
@@ -67,6 +95,67 @@ impl Live {
 impl Capabilities for Live {
     fn answer(&self, call: HostCall) -> Answer {
         let question = serde_json::to_string(&call).map_err(|error| error.to_string())?;
-        self.answers.get_or_compute(&question, || self.ask(&call))
+        self.answers.get_or_compute(&question, keep(&call), || self.ask(&call))
+    }
+}
+
+fn answers_of_service(clock: Clock) -> BoundedCache<Vec<u8>> {
+    BoundedCache::new(KEPT_BYTES, Vec::len, clock)
+}
+
+/// How long a service keeps the answer to a question.
+fn keep(call: &HostCall) -> Duration {
+    match call {
+        HostCall::OciManifestDigest(image) | HostCall::OciManifest(image) | HostCall::OciManifestAndConfig(image) => {
+            let has_digest = image.image.parse::<Reference>().is_ok_and(|reference| reference.digest().is_some());
+            if has_digest { KEEP_DIGEST } else { KEEP_TAG }
+        }
+        HostCall::KubernetesGetResource(Get { disable_cache: true, .. })
+        | HostCall::KubernetesCanI(CanI { disable_cache: true, .. }) => Duration::ZERO,
+        HostCall::KubernetesGetResource(_)
+        | HostCall::KubernetesCanI(_)
+        | HostCall::KubernetesListResourceNamespace(_)
+        | HostCall::KubernetesListResourceAll(_) => KEEP_CLUSTER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{KEEP_CLUSTER, KEEP_DIGEST, KEEP_TAG, keep};
+    use crate::capabilities::{Get, HostCall, Image};
+
+    #[test]
+    fn a_service_keeps_an_answer_by_what_the_question_is_about() {
+        let by_digest =
+            "registry.example.com/app:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        for (image, expected) in [
+            ("nginx", KEEP_TAG),
+            ("registry.example.com:5000/app:1", KEEP_TAG),
+            (by_digest, KEEP_DIGEST),
+            ("registry.example.com/app@sha256:short", KEEP_TAG),
+            ("no image", KEEP_TAG),
+        ] {
+            let image = Image { image: image.to_owned() };
+            for call in [
+                HostCall::OciManifestDigest(image.clone()),
+                HostCall::OciManifest(image.clone()),
+                HostCall::OciManifestAndConfig(image.clone()),
+            ] {
+                assert_eq!(keep(&call), expected, "{call:?}");
+            }
+        }
+        let get = |disable_cache| {
+            HostCall::KubernetesGetResource(Get {
+                api_version: "v1".to_owned(),
+                kind: "ConfigMap".to_owned(),
+                name: "soak".to_owned(),
+                namespace: None,
+                disable_cache,
+                field_masks: None,
+            })
+        };
+        assert_eq!((keep(&get(false)), keep(&get(true))), (KEEP_CLUSTER, Duration::ZERO));
     }
 }

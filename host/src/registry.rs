@@ -7,9 +7,8 @@ mod retry_after;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -28,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use self::client::{Client, Subject, Time};
 use self::pace::{Hosts, Limits, SystemTimer, Timer};
-use crate::cache::Cache;
+use crate::cache::{AnyCache, BoundedCache, Cache, Clock};
 use crate::capabilities::{Answer, answer};
 use crate::error_chain::error_chain;
 
@@ -67,18 +66,37 @@ pub struct RegistryOptions {
     rate_limit_wait: u64,
 }
 
+/// How long a service keeps the credentials for a registry. Cloud registries have short-lived ones.
+const KEEP_CREDENTIALS: Duration = Duration::from_secs(60);
+
+/// How long a service keeps the manifest of a digest. Its content cannot change.
+const KEEP_MANIFEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most bytes of credentials and of manifests that a service keeps.
+const CREDENTIALS_BYTES: u64 = 4 << 20;
+const MANIFESTS_BYTES: u64 = 32 << 20;
+
 /// Asks registries. Connections, tokens and manifests are kept.
 pub struct Registries {
     runtime: Runtime,
     client: Client,
-    /// The credentials for each registry. They are read once, because a credential helper is a program that has to start.
-    credentials: Cache<RegistryAuth>,
-    /// The manifests so far with their digests, by reference with digest. Their content cannot change.
-    manifests: Mutex<HashMap<String, (OciManifest, String)>>,
+    /// The credentials for each registry. They are kept, because a credential helper is a program that has to start.
+    credentials: AnyCache<RegistryAuth>,
+    /// Manifests with their digests, by reference with digest. Their content cannot change.
+    manifests: BoundedCache<Arc<Manifest>>,
+}
+
+/// A manifest or an index.
+struct Manifest {
+    content: OciManifest,
+    digest: String,
+    /// The bytes of its text. The parsed content takes about as many.
+    size: usize,
 }
 
 impl Registries {
-    /// Prepares the client. No registry is reached before the first question.
+    /// Prepares the client for a command that ends: manifests and credentials are kept. No registry is reached before the first
+    /// question.
     ///
     /// # Errors
     /// When the system cannot start a thread.
@@ -86,7 +104,32 @@ impl Registries {
         Self::with_timer(options, Arc::new(SystemTimer::new()))
     }
 
+    /// Prepares the client for a service, which runs for months: manifests are kept in limited memory, and credentials for a
+    /// limited time.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn for_service(options: &RegistryOptions) -> Result<Self> {
+        Self::for_service_with_timer(options, Arc::new(SystemTimer::new()))
+    }
+
     fn with_timer(options: &RegistryOptions, timer: Arc<dyn Timer>) -> Result<Self> {
+        let manifests = manifests(u64::MAX, clock(&timer));
+        Self::with_caches(options, timer, AnyCache::Unlimited(Cache::default()), manifests)
+    }
+
+    fn for_service_with_timer(options: &RegistryOptions, timer: Arc<dyn Timer>) -> Result<Self> {
+        let credentials = BoundedCache::new(CREDENTIALS_BYTES, size_of_credentials, clock(&timer));
+        let manifests = manifests(MANIFESTS_BYTES, clock(&timer));
+        Self::with_caches(options, timer, AnyCache::Bounded(credentials), manifests)
+    }
+
+    fn with_caches(
+        options: &RegistryOptions,
+        timer: Arc<dyn Timer>,
+        credentials: AnyCache<RegistryAuth>,
+        manifests: BoundedCache<Arc<Manifest>>,
+    ) -> Result<Self> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -97,8 +140,8 @@ impl Registries {
         Ok(Self {
             runtime: runtime.context("cannot start the threads that ask registries")?,
             client: client.context("cannot create the client for registries")?,
-            credentials: Cache::default(),
-            manifests: Mutex::default(),
+            credentials,
+            manifests,
         })
     }
 
@@ -119,8 +162,8 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest(&self, image: &str) -> Answer {
         self.ask(image, |subject| {
-            let (manifest, _) = self.runtime.block_on(self.pull_manifest(subject, &mut self.client.time()))?;
-            answer(&manifest)
+            let manifest = self.runtime.block_on(self.pull_manifest(subject, &mut self.client.time()))?;
+            answer(&manifest.content)
         })
     }
 
@@ -138,17 +181,18 @@ impl Registries {
     }
 
     /// The manifest, or the index, that a reference points at, with its digest.
-    async fn pull_manifest(&self, subject: Subject<'_>, time: &mut Time) -> Result<(OciManifest, String), String> {
-        let known = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn pull_manifest(&self, subject: Subject<'_>, time: &mut Time) -> Result<Arc<Manifest>, String> {
         let reference = subject.reference;
         let key = |digest: &str| reference.clone_with_digest(digest.to_owned()).whole();
-        if let Some(known) = reference.digest().and_then(|digest| known().get(&key(digest)).cloned()) {
+        if let Some(known) = reference.digest().and_then(|digest| self.manifests.get(&key(digest))) {
             return Ok(known);
         }
-        let (manifest, digest) = self.client.manifest(subject, time).await?;
-        let answer = (parse_manifest(&manifest).map_err(|error| error_chain(&error))?, digest);
-        known().insert(key(reference.digest().unwrap_or(&answer.1)), answer.clone());
-        Ok(answer)
+        let (text, digest) = self.client.manifest(subject, time).await?;
+        let content = parse_manifest(&text).map_err(|error| error_chain(&error))?;
+        let manifest = Arc::new(Manifest { content, digest, size: text.len() });
+        let key = key(reference.digest().unwrap_or(&manifest.digest));
+        self.manifests.insert(key, KEEP_MANIFEST, Arc::clone(&manifest));
+        Ok(manifest)
     }
 
     /// The manifest of the image that a reference points at, with its digest and its configuration. Of an index, it is the image for
@@ -156,16 +200,17 @@ impl Registries {
     async fn pull_image(&self, subject: Subject<'_>) -> Result<(OciImageManifest, String, Vec<u8>), String> {
         let not_found = |cause: &str| error_chain(&OciDistributionError::ImageManifestNotFoundError(cause.to_owned()));
         let time = &mut self.client.time();
-        let (manifest, digest) = match self.pull_manifest(subject, time).await? {
-            (OciManifest::Image(manifest), digest) => (manifest, digest),
-            (OciManifest::ImageIndex(index), _) => {
+        let manifest = self.pull_manifest(subject, time).await?;
+        let (manifest, digest) = match &manifest.content {
+            OciManifest::Image(image) => (image.clone(), manifest.digest.clone()),
+            OciManifest::ImageIndex(index) => {
                 let chosen = linux_image(&index.manifests).ok_or_else(|| {
                     not_found("no entry found in image index manifest matching client's default platform")
                 })?;
                 let reference = &subject.reference.clone_with_digest(chosen.clone());
-                match self.pull_manifest(Subject { reference, ..subject }, time).await? {
-                    (OciManifest::Image(manifest), _) => (manifest, chosen),
-                    (OciManifest::ImageIndex(_), _) => return Err(not_found("received Image Index manifest instead")),
+                match &self.pull_manifest(Subject { reference, ..subject }, time).await?.content {
+                    OciManifest::Image(image) => (image.clone(), chosen),
+                    OciManifest::ImageIndex(_) => return Err(not_found("received Image Index manifest instead")),
                 }
             }
         };
@@ -177,7 +222,7 @@ impl Registries {
         let reference: Reference =
             image.parse().map_err(|error| format!("invalid image reference `{image}`: {error}"))?;
         let registry = reference.resolve_registry();
-        let credentials = self.credentials.get_or_compute(registry, || credentials(registry));
+        let credentials = self.credentials.get_or_compute(registry, KEEP_CREDENTIALS, || credentials(registry));
         let (credentials, problem) = match credentials {
             Ok(credentials) => (credentials, None),
             Err(problem) => (RegistryAuth::Anonymous, Some(problem)),
@@ -186,6 +231,23 @@ impl Registries {
             .map_err(|error| with_advice(error, registry))
             // A registry may refuse the question because the credentials could not be used.
             .map_err(|error| problem.map_or_else(|| error.clone(), |problem| format!("{error} ({problem})")))
+    }
+}
+
+fn clock(timer: &Arc<dyn Timer>) -> Clock {
+    let timer = Arc::clone(timer);
+    Arc::new(move || timer.now())
+}
+
+fn manifests(bytes: u64, clock: Clock) -> BoundedCache<Arc<Manifest>> {
+    BoundedCache::new(bytes, |manifest| manifest.size, clock)
+}
+
+fn size_of_credentials(credentials: &RegistryAuth) -> usize {
+    match credentials {
+        RegistryAuth::Anonymous => 0,
+        RegistryAuth::Basic(user, password) => user.len() + password.len(),
+        RegistryAuth::Bearer(token) => token.len(),
     }
 }
 

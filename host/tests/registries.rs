@@ -9,7 +9,7 @@ use std::thread;
 
 use clap::Parser;
 use container_patch::admission::{AdmissionRequest, AdmissionResponse};
-use container_patch::capabilities::{AllowedResources, Capabilities};
+use container_patch::capabilities::{AllowedResources, Capabilities, HostCall, Image};
 use container_patch::live::{Live, LiveOptions};
 use container_patch::policy::Policy;
 use oci_client::client::ImageLayer;
@@ -295,4 +295,65 @@ fn check_asks_about_one_image_at_a_time_when_it_records_the_session() {
     let session = tempfile::NamedTempFile::new().unwrap();
     check(&address, &["--record-host-capabilities-interactions", session.path().to_str().unwrap()]);
     assert_eq!(*most.lock().unwrap(), 1);
+}
+
+/// The number of requests for manifests that a registry gets, which refuses the first one.
+fn registry_with_failure() -> (String, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    let requests = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&requests);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let mut status = "200 OK";
+            if !request[..length].starts_with(b"GET /v2/ ") {
+                let mut seen = seen.lock().unwrap();
+                *seen += 1;
+                status = if *seen == 1 { "500 Internal Server Error" } else { status };
+            }
+            let digest = digest("");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\ndocker-content-digest: {digest}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+        }
+    });
+    (address, requests)
+}
+
+#[test]
+fn a_service_asks_again_after_an_error_and_a_command_does_not() {
+    let ask = |live: &Live, address: &str| {
+        let image = Image { image: format!("{address}/app:1") };
+        live.answer(HostCall::OciManifestDigest(image)).is_ok()
+    };
+    let live = |address: &str, new: fn(&LiveOptions) -> anyhow::Result<Live>| {
+        new(&Flags::parse_from(["test", "--insecure-registry", address]).live).unwrap()
+    };
+    let (address, requests) = registry_with_failure();
+    let service = live(&address, Live::for_service);
+    assert_eq!([(); 3].map(|()| ask(&service, &address)), [false, true, true]);
+    assert_eq!(*requests.lock().unwrap(), 2, "the answer is kept");
+    let (address, requests) = registry_with_failure();
+    let command = live(&address, Live::new);
+    assert_eq!([(); 3].map(|()| ask(&command, &address)), [false, false, false]);
+    assert_eq!(*requests.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_service_asks_once_for_all_requests_that_wait_for_the_same_answer() {
+    let (address, requests) = registry_with_index();
+    let live = Live::for_service(&Flags::parse_from(["test", "--insecure-registry", &address]).live).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                let image = Image { image: format!("{address}/team/app:1") };
+                live.answer(HostCall::OciManifestDigest(image)).unwrap();
+            });
+        }
+    });
+    let heads = requests.lock().unwrap().iter().filter(|line| line.starts_with("HEAD")).count();
+    assert_eq!(heads, 1);
 }

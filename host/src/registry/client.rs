@@ -3,8 +3,6 @@
 //! `oci_client::Client` hides the headers of an error, so it cannot heed `Retry-After`, and it asks for `/v2/` before each request to a
 //! registry without authentication. References, manifests and errors are those of `oci_client`.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_auth::parser::ChallengeParser;
@@ -17,7 +15,8 @@ use serde::Deserialize;
 
 use super::pace::{Hosts, Refused, Turn};
 use super::retry_after::retry_after;
-use super::{MEDIA_TYPES, digest};
+use super::{MEDIA_TYPES, clock, digest};
+use crate::cache::BoundedCache;
 use crate::error_chain::error_chain;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -31,6 +30,14 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The most bytes of a response: anyone can name a registry in a manifest. Registries limit manifests to 4 MiB, and configurations
 /// are smaller.
 const MAX_BODY: usize = 16 << 20;
+
+/// How long the authentication that a registry requires, and a token, are kept. Registries change, and so do permissions. An expired
+/// token is renewed before that.
+const KEEP_AUTHENTICATION: Duration = Duration::from_secs(10 * 60);
+
+/// The most bytes of challenges and of tokens that are kept. Anyone can name a registry or a repository in a manifest.
+const CHALLENGES_BYTES: u64 = 4 << 20;
+const TOKENS_BYTES: u64 = 16 << 20;
 
 /// The image that a question is about.
 #[derive(Clone, Copy)]
@@ -78,15 +85,16 @@ pub(super) struct Client {
     timeout: Duration,
     hosts: Hosts,
     /// By registry.
-    challenges: Mutex<HashMap<String, Challenge>>,
+    challenges: BoundedCache<Challenge>,
     /// By registry and repository.
-    tokens: Mutex<HashMap<String, String>>,
+    tokens: BoundedCache<String>,
 }
 
 impl Client {
     pub(super) fn new(insecure: Vec<String>, timeout: Duration, hosts: Hosts) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder().user_agent(concat!("container-patch/", env!("CARGO_PKG_VERSION")));
-        let (challenges, tokens) = (Mutex::default(), Mutex::default());
+        let challenges = BoundedCache::new(CHALLENGES_BYTES, Challenge::size, clock(hosts.timer()));
+        let tokens = BoundedCache::new(TOKENS_BYTES, String::len, clock(hosts.timer()));
         Ok(Self { http: http.build()?, insecure, timeout, hosts, challenges, tokens })
     }
 
@@ -174,7 +182,7 @@ impl Client {
 
     /// The authentication that a registry requires.
     async fn challenge(&self, registry: &str, time: &mut Time) -> Result<Challenge, String> {
-        let known = || lock(&self.challenges).get(registry).cloned();
+        let known = || self.challenges.get(registry);
         if let Some(known) = known() {
             return Ok(known);
         }
@@ -188,7 +196,7 @@ impl Client {
         let challenge = Challenge::read(&reply.headers);
         // A failing registry says nothing about authentication.
         if reply.status.is_success() || reply.status == StatusCode::UNAUTHORIZED {
-            lock(&self.challenges).insert(registry.to_owned(), challenge.clone());
+            self.challenges.insert(registry.to_owned(), KEEP_AUTHENTICATION, challenge.clone());
         }
         Ok(challenge)
     }
@@ -202,8 +210,7 @@ impl Client {
         time: &mut Time,
     ) -> Result<Authorization, String> {
         let key = repository(subject.reference);
-        let known =
-            || lock(&self.tokens).get(&key).map(|token| Authorization::Bearer { token: token.clone(), is_new: false });
+        let known = || self.tokens.get(&key).map(|token| Authorization::Bearer { token, is_new: false });
         if let Some(known) = known() {
             return Ok(known);
         }
@@ -226,16 +233,15 @@ impl Client {
         let token = serde_json::from_slice::<Token>(&reply.body)
             .map_err(|error| text(OciDistributionError::RegistryTokenDecodeError(error.to_string())))?;
         let Some(token) = token.token.or(token.access_token) else { return Ok(Authorization::None) };
-        lock(&self.tokens).insert(key, token.clone());
+        self.tokens.insert(key, KEEP_AUTHENTICATION, token.clone());
         Ok(Authorization::Bearer { token, is_new: true })
     }
 
     fn forget(&self, token: &str, reference: &Reference) {
-        let mut tokens = lock(&self.tokens);
         let key = repository(reference);
         // Another question can have asked for a new one meanwhile.
-        if tokens.get(&key).is_some_and(|known| known == token) {
-            tokens.remove(&key);
+        if self.tokens.get(&key).is_some_and(|known| known == token) {
+            self.tokens.remove(&key);
         }
     }
 
@@ -355,6 +361,13 @@ impl Reply {
 }
 
 impl Challenge {
+    fn size(&self) -> usize {
+        match self {
+            Self::None | Self::Basic => 0,
+            Self::Bearer { realm, service } => realm.as_str().len() + service.as_ref().map_or(0, String::len),
+        }
+    }
+
     fn read(headers: &HeaderMap) -> Self {
         let mut found = Self::None;
         for header in headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()) {
@@ -414,8 +427,4 @@ fn content_digest(headers: &HeaderMap) -> Result<Option<String>, String> {
 
 fn text(error: impl Into<OciDistributionError>) -> String {
     error_chain(&error.into())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

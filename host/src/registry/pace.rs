@@ -51,7 +51,10 @@ pub(super) struct Limits {
     pub(super) wait: Duration,
 }
 
-/// All hosts that were asked. Hosts do not affect each other.
+/// The most hosts whose pace is kept. Anyone can name a host in a manifest.
+const MAX_HOSTS: usize = 1024;
+
+/// The hosts that were asked. Hosts do not affect each other.
 pub(super) struct Hosts {
     limits: Limits,
     timer: Arc<dyn Timer>,
@@ -67,14 +70,37 @@ impl Hosts {
         self.limits
     }
 
-    pub(super) fn timer(&self) -> &dyn Timer {
-        &*self.timer
+    pub(super) fn timer(&self) -> &Arc<dyn Timer> {
+        &self.timer
     }
 
     pub(super) fn host(&self, name: &str) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Host::new(self.limits, Arc::clone(&self.timer)));
-        Arc::clone(hosts.entry(name.to_owned()).or_insert_with(new))
+        let now = self.timer.now();
+        if let Some(known) = hosts.get(name) {
+            known.pace().used = now;
+            return Arc::clone(known);
+        }
+        if hosts.len() >= MAX_HOSTS {
+            forget(&mut hosts, now);
+        }
+        let new = Arc::new(Host::new(self.limits, Arc::clone(&self.timer)));
+        new.pace().used = now;
+        hosts.insert(name.to_owned(), Arc::clone(&new));
+        new
+    }
+}
+
+/// Forgets half of the hosts, but none with a request: first those that ask for no pause, and the least recently used.
+fn forget(hosts: &mut HashMap<String, Arc<Host>>, now: Duration) {
+    let mut idle: Vec<_> = hosts.iter().filter(|(_, host)| Arc::strong_count(host) == 1).collect();
+    idle.sort_by_cached_key(|(_, host)| {
+        let pace = host.pace();
+        (pace.state(now) != State::Open, pace.used)
+    });
+    let names: Vec<String> = idle.into_iter().take(MAX_HOSTS / 2).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        hosts.remove(&name);
     }
 }
 
@@ -197,6 +223,8 @@ struct Pace {
     waited: Duration,
     /// The end of a pause that is longer than the limit.
     refused: Option<(Duration, u16)>,
+    /// The time of the last request.
+    used: Duration,
 }
 
 impl Pace {
@@ -210,6 +238,7 @@ impl Pace {
             resume: Duration::ZERO,
             waited: Duration::ZERO,
             refused: None,
+            used: Duration::ZERO,
         }
     }
 
@@ -263,9 +292,10 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Limits, Pace, Refused, State};
+    use super::{Hosts, Limits, MAX_HOSTS, Pace, Refused, State, SystemTimer};
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -342,5 +372,26 @@ mod tests {
         let mut pace = known();
         assert!(pace.limited(seconds(1), seconds(2), 503, Duration::MAX).is_err());
         assert!(matches!(pace.state(seconds(1 << 40)), State::Refusing(_)));
+    }
+
+    #[test]
+    fn the_pace_of_few_hosts_is_kept_first_those_with_requests_and_pauses() {
+        let limits = Limits { concurrency: 8, wait: seconds(60) };
+        let hosts = Hosts::new(limits, Arc::new(SystemTimer::new()));
+        let used = hosts.host("used.test");
+        hosts.host("paused.test").pace().limited(seconds(0), seconds(0), 429, seconds(3000)).unwrap_err();
+        for number in 0..10 * MAX_HOSTS {
+            drop(hosts.host(&format!("{number}.test")));
+        }
+        assert!(hosts.hosts.lock().unwrap().len() <= MAX_HOSTS);
+        assert!(Arc::ptr_eq(&used, &hosts.host("used.test")), "a host with a request");
+        assert!(matches!(hosts.host("paused.test").pace().state(seconds(9)), State::Refusing(_)));
+        // Hosts that all ask for pauses are forgotten, too.
+        for number in 0..10 * MAX_HOSTS {
+            let host = hosts.host(&format!("{number}.limited.test"));
+            host.pace().limited(seconds(0), seconds(0), 429, seconds(3000)).unwrap_err();
+        }
+        assert!(hosts.hosts.lock().unwrap().len() <= MAX_HOSTS);
+        assert!(Arc::ptr_eq(&used, &hosts.host("used.test")), "a host with a request");
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::pace::Timer;
-use super::{MAX_ERROR, Registries, RegistryOptions, with_advice};
+use super::{KEEP_CREDENTIALS, MAX_ERROR, Registries, RegistryOptions, with_advice};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -148,14 +148,21 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, respond: &dyn Fn(&Req
     }
 }
 
-fn registries(servers: &[&Server], timer: &Arc<TestTimer>, concurrency: usize) -> Registries {
-    let options = RegistryOptions {
+fn options(servers: &[&Server], concurrency: usize) -> RegistryOptions {
+    RegistryOptions {
         insecure_registry: servers.iter().map(|server| server.address.clone()).collect(),
         registry_timeout: 60,
         registry_concurrency: concurrency,
         rate_limit_wait: 60,
-    };
-    Registries::with_timer(&options, Arc::<TestTimer>::clone(timer)).unwrap()
+    }
+}
+
+fn registries(servers: &[&Server], timer: &Arc<TestTimer>, concurrency: usize) -> Registries {
+    Registries::with_timer(&options(servers, concurrency), Arc::<TestTimer>::clone(timer)).unwrap()
+}
+
+fn registries_of_service(servers: &[&Server], timer: &Arc<TestTimer>) -> Registries {
+    Registries::for_service_with_timer(&options(servers, 16), Arc::<TestTimer>::clone(timer)).unwrap()
 }
 
 fn digest(registries: &Registries, image: &str) -> Result<String, String> {
@@ -362,6 +369,40 @@ fn a_token_is_asked_for_once_for_each_repository_and_again_when_it_has_expired()
 }
 
 #[test]
+fn the_authentication_of_a_registry_and_its_tokens_are_asked_for_again_after_ten_minutes() {
+    let (registry, tokens) = with_tokens(|_| with_digest());
+    let timer = TestTimer::new(true);
+    let registries = registries_of_service(&[&registry], &timer);
+    let mut requests = Vec::new();
+    for seconds in [0, 599, 600] {
+        timer.advance_to(seconds);
+        assert_eq!(digest(&registries, &registry.image("a:1")), Ok(DIGEST.to_owned()));
+        let challenges = registry.lines().iter().filter(|line| *line == "GET /v2/").count();
+        requests.push((challenges, tokens.lines().len()));
+    }
+    assert_eq!(requests, [(1, 1), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn a_service_reads_credentials_again_after_a_minute_and_at_once_after_an_error() {
+    let timer = TestTimer::new(true);
+    let registries = registries_of_service(&[], &timer);
+    let read = |result: Result<&str, &str>| {
+        let result = result.map(|token| RegistryAuth::Bearer(token.to_owned())).map_err(str::to_owned);
+        match registries.credentials.get_or_compute("registry.test", KEEP_CREDENTIALS, || result) {
+            Ok(RegistryAuth::Bearer(token)) => token,
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(read(Err("helper failed")), "Err(\"helper failed\")");
+    assert_eq!(read(Ok("first")), "first");
+    timer.advance_to(59);
+    assert_eq!(read(Ok("second")), "first");
+    timer.advance_to(60);
+    assert_eq!(read(Ok("second")), "second");
+}
+
+#[test]
 fn a_registry_that_refuses_each_token_is_not_asked_for_ever() {
     let (registry, tokens) = with_tokens(|_| (401, String::new(), String::new()));
     let registries = registries(&[&registry], &TestTimer::new(true), 16);
@@ -396,7 +437,7 @@ fn user_and_password_are_sent_to_a_registry_that_asks_for_them() {
     });
     let registries = registries(&[&server], &TestTimer::new(true), 16);
     let robot = RegistryAuth::Basic("robot".to_owned(), "secret".to_owned());
-    let _ = registries.credentials.get_or_compute(&server.address, || Ok(robot));
+    let _ = registries.credentials.get_or_compute(&server.address, Duration::ZERO, || Ok(robot));
     assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
 }
 
@@ -439,7 +480,7 @@ fn user_and_password_are_not_sent_to_another_host_after_a_redirect() {
     });
     let registries = registries(&[&server], &TestTimer::new(true), 16);
     let robot = RegistryAuth::Basic("robot".to_owned(), "secret".to_owned());
-    let _ = registries.credentials.get_or_compute(&server.address, || Ok(robot));
+    let _ = registries.credentials.get_or_compute(&server.address, Duration::ZERO, || Ok(robot));
     assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
     let sent = storage.requests.lock().unwrap().clone();
     assert_eq!(sent, [Request { line: "HEAD /manifest".to_owned(), authorization: String::new() }]);
