@@ -40,7 +40,8 @@ pub struct LiveOptions {
 /// Asks registries and a cluster.
 pub struct Live {
     registries: Registries,
-    cluster: Cluster,
+    /// `None` for a service outside of clusters.
+    cluster: Option<Cluster>,
     cluster_requests: Slots,
     answers: AnyCache<Vec<u8>>,
 }
@@ -53,23 +54,23 @@ impl Live {
     /// When the system cannot start a thread.
     pub fn new(options: &LiveOptions) -> Result<Self> {
         let registries = Registries::new(&options.registry)?;
-        Ok(Self::with(options, registries, AnyCache::Unlimited(Cache::default())))
+        let cluster = Some(Cluster::new(&options.cluster));
+        Ok(Self::with(registries, cluster, AnyCache::Unlimited(Cache::default())))
     }
 
-    /// Prepares the clients for a service, which runs for months: answers are kept for a limited time, in limited memory, and
+    /// Prepares the client for a service without a cluster, which runs for months: answers are kept for a limited time, in limited memory, and
     /// errors are not kept. Requests that have the same question at the same time share its answer. Nothing is reached before the
     /// first question.
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn for_service(options: &LiveOptions) -> Result<Self> {
-        let registries = Registries::for_service(&options.registry)?;
-        Ok(Self::with(options, registries, AnyCache::Bounded(answers_of_service(system_clock()))))
+    pub fn for_service(options: &RegistryOptions) -> Result<Self> {
+        let registries = Registries::for_service(options)?;
+        Ok(Self::with(registries, None, AnyCache::Bounded(answers_of_service(system_clock()))))
     }
 
-    fn with(options: &LiveOptions, registries: Registries, answers: AnyCache<Vec<u8>>) -> Self {
-        let cluster_requests = Slots::new(CLUSTER_REQUESTS);
-        Self { registries, cluster: Cluster::new(&options.cluster), cluster_requests, answers }
+    fn with(registries: Registries, cluster: Option<Cluster>, answers: AnyCache<Vec<u8>>) -> Self {
+        Self { registries, cluster, cluster_requests: Slots::new(CLUSTER_REQUESTS), answers }
     }
 
     fn ask(&self, call: &HostCall) -> Answer {
@@ -87,8 +88,9 @@ impl Live {
     }
 
     fn ask_cluster(&self, question: impl FnOnce(&Cluster) -> Answer) -> Answer {
+        let cluster = self.cluster.as_ref().ok_or("no Kubernetes cluster can be asked here")?;
         let _taken = self.cluster_requests.take();
-        question(&self.cluster)
+        question(cluster)
     }
 }
 

@@ -21,8 +21,9 @@ use self::call::Unseen;
 use self::plugin::{MAX_DECISIONS, Plugin};
 use self::socket::Socket;
 use crate::engine::{Engine, EngineOptions};
-use crate::live::{Live, LiveOptions};
+use crate::live::Live;
 use crate::policy::PolicyOptions;
+use crate::registry::RegistryOptions;
 use crate::settings::KwctlSettingsOptions;
 use crate::timeout::Timeout;
 
@@ -43,7 +44,7 @@ pub struct Options {
     #[command(flatten)]
     engine: EngineOptions,
     #[command(flatten)]
-    live: LiveOptions,
+    registry: RegistryOptions,
     #[command(flatten)]
     policy: PolicyOptions,
     /// Calls to allow, although the images that they start are not in the request: `build` for docker build, `plugin-files` for
@@ -65,7 +66,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let plugin = Plugin {
         policy,
         settings,
-        capabilities: Arc::new(Live::new(&options.live)?),
+        capabilities: Arc::new(Live::for_service(&options.registry)?),
         engine: Box::new(Engine::new(&options.engine)?),
         allowed: options.allow.iter().copied().collect(),
         free: Semaphore::new(MAX_DECISIONS),
