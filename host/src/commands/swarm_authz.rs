@@ -63,14 +63,15 @@ pub fn exec(options: &Options) -> Result<()> {
     let mut settings = options.settings.read()?;
     deny_unpinned(&mut settings);
     policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
-    let plugin = Plugin {
+    // Its clients have threads of their own, which cannot be stopped by a thread that serves.
+    let plugin = Arc::new(Plugin {
         policy,
         settings,
         capabilities: Arc::new(Live::for_service(&options.registry)?),
         engine: Box::new(Engine::new(&options.engine)?),
         allowed: options.allow.iter().copied().collect(),
         free: Semaphore::new(MAX_DECISIONS),
-    };
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(MAX_DECISIONS)
@@ -87,7 +88,7 @@ pub fn exec(options: &Options) -> Result<()> {
                 _ = interrupted.recv() => {}
             }
         };
-        let served = axum::serve(socket.listener()?, server::routes(Arc::new(plugin)));
+        let served = axum::serve(socket.listener()?, server::routes(Arc::clone(&plugin)));
         served.with_graceful_shutdown(stopped).await.context("the socket of the plugin failed")
     })
 }

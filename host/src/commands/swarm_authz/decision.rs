@@ -168,18 +168,18 @@ impl Decision {
 }
 
 impl Decider<'_> {
-    /// Decides about a call.
-    pub(super) fn decide(&self, call: &Call, request: Request<'_>) -> Decision {
-        match call {
+    /// Decides about a call. `None` if the engine starts nothing, because an image is missing.
+    pub(super) fn decide(&self, call: &Call, request: Request<'_>) -> Option<Decision> {
+        Some(match call {
             Call::CreateService => self.create_service(request),
             Call::UpdateService { id, version, rolls_back } => self.update_service(request, id, *version, *rolls_back),
             Call::CreateContainer { name } => {
                 let name = name.clone().unwrap_or_default();
-                self.judge_container(request, Subject { operation: "CREATE", kind: "Container", name }, None)
+                return self.judge_container(request, Subject { operation: "CREATE", kind: "Container", name }, None);
             }
             Call::InstallPlugin { remotes } => self.install_plugin(request, remotes),
             Call::Unseen(unseen) => self.unseen(*unseen),
-        }
+        })
     }
 
     /// Checks what a call has created, after the engine has executed it: the name of an image may have got another meaning in the
@@ -194,7 +194,7 @@ impl Decider<'_> {
             Ok(Some(container)) => {
                 // The ID of the image cannot get another meaning, and its name in the request says in which repository it is judged.
                 let image = container["Image"].as_str().unwrap_or_default().to_owned();
-                self.judge_container(request, subject, Some(&image))
+                self.judge_container(request, subject, Some(&image))?
             }
             Err(error) => Decision::refused(subject, Refusal::unknown(error)),
         };
@@ -258,11 +258,12 @@ impl Decider<'_> {
     }
 
     /// Judges the images of a container: those on the engine, which it starts. `id` is the ID of its image, if the container exists.
-    fn judge_container(&self, request: Request<'_>, subject: Subject, id: Option<&str>) -> Decision {
+    /// `None` if the image is missing.
+    fn judge_container(&self, request: Request<'_>, subject: Subject, id: Option<&str>) -> Option<Decision> {
         let named = body(request).and_then(|body| Images::of_container(&body).map_err(Refusal::unreadable));
         let images = match named {
             Ok(images) => images,
-            Err(refusal) => return Decision::refused(subject, refusal),
+            Err(refusal) => return Some(Decision::refused(subject, refusal)),
         };
         let site = format!("container `{}`", images.container_name(&subject.name));
         let container = images.containers.iter().map(|image| (site.clone(), image, id));
@@ -274,21 +275,21 @@ impl Decider<'_> {
             let names = if number == 0 { &mut judged.containers } else { &mut judged.mounts };
             match self.on_engine(site, written, id) {
                 // The engine answers that the image is missing, and starts nothing. The client then pulls it, and calls again.
-                Ok(OnEngine::Absent) if number == 0 => return Decision::accepted(subject),
+                Ok(OnEngine::Absent) if number == 0 => return None,
                 Ok(OnEngine::Absent) => names.push(written.clone()),
                 Ok(OnEngine::Registered(registered)) => names.extend(registered),
                 Ok(OnEngine::Unregistered(refusal)) => unregistered = unregistered.or(Some(refusal)),
-                Err(refusal) => return Decision::refused(subject, refusal),
+                Err(refusal) => return Some(Decision::refused(subject, refusal)),
             }
         }
         if let Some(refusal) = unregistered {
             // Without a digest, an image can only be exempt. No registry is asked about a name that it does not know.
-            return match self.are_exempt(request, &images) {
+            return Some(match self.are_exempt(request, &images) {
                 true => Decision::accepted(subject),
                 false => Decision::refused(subject, refusal),
-            };
+            });
         }
-        self.judge(request, subject, &judged, None)
+        Some(self.judge(request, subject, &judged, None))
     }
 
     /// What a name of an image means on the engine. For an existing container, `id` is the ID of its image.
@@ -298,7 +299,7 @@ impl Decider<'_> {
         if written.is_empty() {
             return Err(about(
                 INVALID_REFERENCE,
-                "it is missing or empty; write a name such as `registry.example.com/team/app:1.4`".to_owned(),
+                "is missing or empty; write a name such as `registry.example.com/team/app:1.4`".to_owned(),
             ));
         }
         let image = match self.engine.image(id.unwrap_or(written)) {
@@ -322,7 +323,7 @@ impl Decider<'_> {
                     Some(name) => format!("write `{name}`"),
                     None => "write the name of an image that was pulled from a registry".to_owned(),
                 };
-                Err(about(INVALID_REFERENCE, format!("it is the ID of an image, not its name; {advice}")))
+                Err(about(INVALID_REFERENCE, format!("is the ID of an image, not its name; {advice}")))
             }
         }
     }
@@ -558,7 +559,7 @@ mod tests {
 
     fn with_body(uri: &str, body: &[u8], stored: &Stored, more: &Value, user: Option<&str>) -> Decision {
         with_decider(stored, more, &[], |decider| {
-            decider.decide(&Call::of("POST", uri).unwrap(), Request { user, body })
+            decider.decide(&Call::of("POST", uri).unwrap(), Request { user, body }).unwrap()
         })
     }
 
@@ -821,7 +822,9 @@ mod tests {
 
     #[test]
     fn a_missing_image_is_left_to_the_engine_which_starts_nothing() {
-        assert_eq!(outcome(&create_container("example.com/stale:1", &Stored::default(), &json!({}))), "allowed");
+        let call = Call::of("POST", "/containers/create").unwrap();
+        let request = Request { user: None, body: br#"{"Image": "example.com/stale:1"}"# };
+        assert_eq!(with_decider(&Stored::default(), &json!({}), &[], |decider| decider.decide(&call, request)), None);
     }
 
     #[test]
@@ -899,7 +902,9 @@ mod tests {
         let of = |uri: &str, allowed: &[Unseen]| {
             let call = Call::of("POST", uri).unwrap();
             let request = Request { user: None, body: b"" };
-            with_decider(&Stored::default(), &json!({}), allowed, |decider| outcome(&decider.decide(&call, request)))
+            with_decider(&Stored::default(), &json!({}), allowed, |decider| {
+                outcome(&decider.decide(&call, request).unwrap())
+            })
         };
         assert_eq!(of("/build?version=1", &[]), "denied unseen-image");
         assert_eq!(of("/grpc", &[Unseen::PluginFiles]), "denied unseen-image");

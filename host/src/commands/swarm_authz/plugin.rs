@@ -29,7 +29,7 @@ pub(super) struct Plugin {
 impl Plugin {
     /// Decides about a call. Returns why it is refused.
     pub(super) async fn decide(self: &Arc<Self>, received: Received) -> Option<String> {
-        self.run(received, |decider, received| Some(decider.decide(&received.call, received.request()))).await
+        self.run(received, |decider, received| decider.decide(&received.call, received.request())).await
     }
 
     /// Checks what a call has created. Returns why it is refused.
