@@ -65,7 +65,7 @@ pub(crate) fn text_width() -> usize {
 }
 
 /// Characters that change the direction or the lines of the text around them, although they are not control characters.
-fn changes_layout(character: char) -> bool {
+pub(crate) fn changes_layout(character: char) -> bool {
     matches!(
         character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

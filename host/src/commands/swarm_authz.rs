@@ -4,6 +4,7 @@ mod call;
 mod decision;
 mod engine;
 mod local;
+mod log;
 mod plugin;
 mod server;
 mod socket;
