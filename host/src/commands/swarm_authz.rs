@@ -3,6 +3,7 @@
 mod call;
 mod decision;
 mod engine;
+mod engine_settings;
 mod local;
 mod log;
 mod plugin;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use self::call::Unseen;
+use self::log::{Event, Log, LogFormat};
 use self::plugin::{MAX_DECISIONS, Plugin};
 use self::socket::Socket;
 use crate::engine::{Engine, EngineOptions};
@@ -52,6 +53,9 @@ pub struct Options {
     /// docker plugin create; can be repeated
     #[arg(long, value_enum, value_name = "CALL", value_delimiter = ',')]
     allow: Vec<Unseen>,
+    /// Format of the log on standard error [default: text on a terminal, otherwise json]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 /// Serves the plugin until the process gets SIGTERM or SIGINT.
@@ -61,9 +65,10 @@ pub struct Options {
 pub fn exec(options: &Options) -> Result<()> {
     let policy = options.policy.load()?.with_timeout(Timeout::Computing(TIMEOUT));
     let _clock = policy.clock().start()?;
-    let mut settings = options.settings.read()?;
-    deny_unpinned(&mut settings);
+    let settings =
+        engine_settings::of(options.settings.read()?).map_err(|problems| anyhow!("{}", problems.join("\n")))?;
     policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
+    let log = Log::start(options.log_format.unwrap_or_else(LogFormat::of_stderr))?;
     // Its clients have threads of their own, which cannot be stopped by a thread that serves.
     let plugin = Arc::new(Plugin {
         policy,
@@ -71,6 +76,7 @@ pub fn exec(options: &Options) -> Result<()> {
         capabilities: Arc::new(Live::for_service(&options.registry)?),
         engine: Box::new(Engine::new(&options.engine)?),
         allowed: options.allow.iter().copied().collect(),
+        log: log.clone(),
         free: Semaphore::new(MAX_DECISIONS),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,7 +85,7 @@ pub fn exec(options: &Options) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the threads of the plugin")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let socket = Socket::bind(&options.socket)?;
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
@@ -90,50 +96,11 @@ pub fn exec(options: &Options) -> Result<()> {
             }
         };
         let served = axum::serve(socket.listener()?, server::routes(Arc::clone(&plugin)));
+        let place = options.socket.display().to_string();
+        log.event(&Event::Started { module: "", socket: &place, settings: "" });
         served.with_graceful_shutdown(stopped).await.context("the socket of the plugin failed")
-    })
-}
-
-/// Denies unpinned images where the settings pin them: a plugin cannot change a request.
-fn deny_unpinned(settings: &mut Value) {
-    let is_pin = |action: &Value| action.is_null() || action == "pin";
-    if settings["pinning"].is_null() {
-        settings["pinning"] = json!({});
-    }
-    let overrides = settings.get("overrides").and_then(Value::as_array).map_or(0, Vec::len);
-    if settings["pinning"].is_object() && is_pin(&settings["pinning"]["action"]) {
-        settings["pinning"]["action"] = "deny".into();
-    }
-    for index in 0..overrides {
-        if let Some(action) = settings["overrides"][index].pointer_mut("/pinning/action")
-            && action == "pin"
-        {
-            *action = "deny".into();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::deny_unpinned;
-
-    #[test]
-    fn images_are_denied_where_a_cluster_pins_them() {
-        let denied = |mut settings: Value| {
-            deny_unpinned(&mut settings);
-            settings
-        };
-        assert_eq!(denied(json!({})), json!({"pinning": {"action": "deny"}}));
-        assert_eq!(denied(json!({"pinning": null})), json!({"pinning": {"action": "deny"}}));
-        let pin = json!({"pinning": {"action": "pin", "forbiddenTags": []}, "overrides": [{"images": ["a"], "pinning": {"action": "pin"}}, {"images": ["b"]}]});
-        let deny = json!({"pinning": {"action": "deny", "forbiddenTags": []}, "overrides": [{"images": ["a"], "pinning": {"action": "deny"}}, {"images": ["b"]}]});
-        assert_eq!(denied(pin), deny);
-        for settings in
-            [json!({"pinning": {"action": "off"}}), json!({"pinning": {"action": "warn"}}), json!({"pinning": 1})]
-        {
-            assert_eq!(denied(settings.clone()), settings);
-        }
-    }
+    });
+    log.event(&Event::Stopped { reason: "signal" });
+    log.flush();
+    served
 }

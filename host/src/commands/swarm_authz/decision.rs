@@ -89,8 +89,10 @@ pub(super) struct Decision {
     pub(super) operation: &'static str,
     /// The kind of what is created or changed.
     pub(super) kind: &'static str,
-    /// Its name, or its ID if the call has no name. Empty if neither is known.
+    /// Its name. Empty if it is unknown.
     pub(super) name: String,
+    /// Its ID, or what the call gives for it.
+    pub(super) id: Option<String>,
     /// The same as the audit annotations in a cluster.
     pub(super) annotations: Map<String, Value>,
     /// Warnings and errors from the log of the policy.
@@ -103,6 +105,13 @@ struct Subject {
     operation: &'static str,
     kind: &'static str,
     name: String,
+    id: Option<String>,
+}
+
+impl Subject {
+    fn new(kind: &'static str, name: String) -> Self {
+        Self { operation: "CREATE", kind, name, id: None }
+    }
 }
 
 /// Why a call is refused before its images are judged.
@@ -161,9 +170,9 @@ impl Decision {
         }
     }
 
-    fn accepted(Subject { operation, kind, name }: Subject) -> Self {
+    fn accepted(Subject { operation, kind, name, id }: Subject) -> Self {
         let annotations = Map::from_iter([("verdict".to_owned(), "accepted".into())]);
-        Self { allowed: true, message: String::new(), operation, kind, name, annotations, log: Vec::new() }
+        Self { allowed: true, message: String::new(), operation, kind, name, id, annotations, log: Vec::new() }
     }
 }
 
@@ -175,7 +184,7 @@ impl Decider<'_> {
             Call::UpdateService { id, version, rolls_back } => self.update_service(request, id, *version, *rolls_back),
             Call::CreateContainer { name } => {
                 let name = name.clone().unwrap_or_default();
-                return self.judge_container(request, Subject { operation: "CREATE", kind: "Container", name }, None);
+                return self.judge_container(request, Subject::new("Container", name), None);
             }
             Call::InstallPlugin { remotes } => self.install_plugin(request, remotes),
             Call::Unseen(unseen) => self.unseen(*unseen),
@@ -188,7 +197,8 @@ impl Decider<'_> {
         let Call::CreateContainer { name } = call else { return None };
         let created = read_object(response).ok()?;
         let id = text(&created, "Id").ok()??;
-        let subject = Subject { operation: "CREATE", kind: "Container", name: name.clone().unwrap_or(id.to_owned()) };
+        let name = name.clone().unwrap_or_default();
+        let subject = Subject { id: Some(id.to_owned()), ..Subject::new("Container", name) };
         let decision = match self.engine.container(id) {
             Ok(None) => return None,
             Ok(Some(container)) => {
@@ -210,7 +220,7 @@ impl Decider<'_> {
     }
 
     fn create_service(&self, request: Request<'_>) -> Decision {
-        let subject = Subject { operation: "CREATE", kind: "Service", name: String::new() };
+        let subject = Subject::new("Service", String::new());
         let body = match body(request) {
             Ok(body) => body,
             Err(refusal) => return Decision::refused(subject, refusal),
@@ -222,14 +232,15 @@ impl Decider<'_> {
         }
     }
 
-    fn update_service(&self, request: Request<'_>, id: &str, version: Option<u64>, rolls_back: bool) -> Decision {
-        let subject = Subject { operation: "UPDATE", kind: "Service", name: id.to_owned() };
+    fn update_service(&self, request: Request<'_>, service: &str, version: Option<u64>, rolls_back: bool) -> Decision {
+        let id = Some(service.to_owned());
+        let subject = Subject { operation: "UPDATE", id, ..Subject::new("Service", String::new()) };
         let refused = |subject, refusal| Decision::refused(subject, refusal);
         let images = match body(request).and_then(|body| Images::of_service(&body).map_err(Refusal::unreadable)) {
             Ok(images) => images,
             Err(refusal) => return refused(subject, refusal),
         };
-        let stored = match self.engine.service(id) {
+        let stored = match self.engine.service(service) {
             Ok(stored) => stored,
             Err(error) => return refused(subject, Refusal::unknown(error)),
         };
@@ -337,8 +348,7 @@ impl Decider<'_> {
     }
 
     fn install_plugin(&self, request: Request<'_>, remotes: &[String]) -> Decision {
-        let subject =
-            Subject { operation: "CREATE", kind: "Plugin", name: remotes.first().cloned().unwrap_or_default() };
+        let subject = Subject::new("Plugin", remotes.first().cloned().unwrap_or_default());
         match remotes {
             [remote] => self.judge(request, subject, &Images::of_plugin(remote), None),
             _ => {
@@ -349,7 +359,7 @@ impl Decider<'_> {
     }
 
     fn unseen(&self, unseen: Unseen) -> Decision {
-        let subject = Subject { operation: "CREATE", kind: unseen.kind(), name: String::new() };
+        let subject = Subject::new(unseen.kind(), String::new());
         if self.allowed.contains(&unseen) {
             return Decision::accepted(subject);
         }

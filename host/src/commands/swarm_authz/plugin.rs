@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::call::Unseen;
 use super::decision::{Decider, Decision, Engine};
+use super::log::{Decided, Event, Log};
 use super::server::Received;
 use crate::capabilities::Capabilities;
 use crate::policy::Policy;
@@ -23,6 +24,7 @@ pub(super) struct Plugin {
     pub(super) capabilities: Arc<dyn Capabilities>,
     pub(super) engine: Box<dyn Engine>,
     pub(super) allowed: BTreeSet<Unseen>,
+    pub(super) log: Log,
     pub(super) free: Semaphore,
 }
 
@@ -45,7 +47,7 @@ impl Plugin {
 
     /// Reports a message of the engine that cannot be read.
     pub(super) fn report_error(&self, error: &str) {
-        eprintln!("Error: {error}");
+        self.log.event(&Event::Error { message: error });
     }
 
     async fn run(
@@ -61,7 +63,7 @@ impl Plugin {
         // A decision waits for the engine and for registries.
         let decided = tokio::task::spawn_blocking(move || {
             let decision = decide(&plugin.decider(), &received)?;
-            plugin.report(&received, &decision, started);
+            plugin.report(&received, &decision, started.elapsed());
             Some(decision)
         });
         match decided.await {
@@ -80,14 +82,21 @@ impl Plugin {
         }
     }
 
-    fn report(&self, received: &Received, decision: &Decision, started: Instant) {
-        eprintln!(
-            "{}",
-            json!({
-                "event": "decision", "allowed": decision.allowed, "user": received.user, "method": received.method,
-                "path": received.uri, "operation": decision.operation, "kind": decision.kind, "name": decision.name,
-                "annotations": decision.annotations, "seconds": started.elapsed().as_secs_f64(),
-            })
-        );
+    fn report(&self, received: &Received, decision: &Decision, duration: Duration) {
+        self.log.decision(&Decided {
+            allowed: decision.allowed,
+            failed: decision.is_failure(),
+            user: received.user.as_deref(),
+            authentication: &received.authentication,
+            method: &received.method,
+            uri: &received.uri,
+            operation: decision.operation,
+            kind: decision.kind,
+            name: &decision.name,
+            id: decision.id.as_deref(),
+            annotations: &decision.annotations,
+            log: &decision.log,
+            duration,
+        });
     }
 }
