@@ -59,7 +59,9 @@ impl Images {
     /// # Errors
     /// When the engine may read another image, or a field has another type.
     pub(crate) fn of_container(body: &Value) -> Result<Self, String> {
-        let mounts = object(body, "HostConfig")?.map_or(Ok(Vec::new()), mounted_images)?;
+        let mut mounts = object(body, "HostConfig")?.map_or(Ok(Vec::new()), mounted_images)?;
+        // Old engines also read the fields of the host configuration beside it.
+        mounts.extend(mounted_images(body)?);
         let image = text(body, "Image")?.unwrap_or_default().to_owned();
         Ok(Self { containers: vec![image], plugin: None, mounts, labels: labels(body)? })
     }
@@ -229,6 +231,8 @@ mod tests {
             (vec!["a".to_owned()], vec!["d".to_owned()], 1)
         );
         assert_eq!(Images::of_container(&json!({})).unwrap().containers, [""]);
+        let beside = json!({"Image": "a", "mounts": [{"Type": "image", "Source": "d"}]});
+        assert_eq!(Images::of_container(&beside).unwrap().mounts, ["d"]);
     }
 
     #[test]
