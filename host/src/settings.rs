@@ -134,11 +134,38 @@ impl SettingsOptions {
 }
 
 impl KwctlSettingsOptions {
+    /// The settings in a file.
+    #[cfg(test)]
+    pub(crate) fn of_path(path: PathBuf) -> Self {
+        Self { settings_path: Some(path), settings_json: None }
+    }
+
+    /// Where the settings come from.
+    pub(crate) fn source(&self) -> String {
+        match (&self.settings_path, &self.settings_json) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(_)) => "--settings-json".to_owned(),
+            (None, None) => "the default settings".to_owned(),
+        }
+    }
+
     /// Reads the settings. Without a flag they are empty.
     ///
     /// # Errors
     /// When the settings cannot be read, or are not an object.
     pub fn read(&self) -> Result<Value> {
+        self.read_by(of_file)
+    }
+
+    /// Reads the settings. Without a flag they are empty. A file must have some.
+    ///
+    /// # Errors
+    /// When the settings cannot be read, or are not an object.
+    pub(crate) fn read_written(&self) -> Result<Value> {
+        self.read_by(of_written_file)
+    }
+
+    fn read_by(&self, of_file: fn(&str, &str) -> Result<Value>) -> Result<Value> {
         match (&self.settings_path, &self.settings_json) {
             (None, None) => Ok(json!({})),
             (None, Some(json)) => of_json(json),
