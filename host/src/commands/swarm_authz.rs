@@ -6,8 +6,11 @@ mod engine;
 mod engine_settings;
 mod local;
 mod log;
+mod metrics;
+mod notify;
 mod plugin;
 mod server;
+mod settings;
 mod socket;
 
 use std::path::PathBuf;

@@ -1,0 +1,83 @@
+//! Tells systemd about the state of the plugin. Without systemd, nothing is told.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+
+/// The plugin listens, and has settings.
+pub(super) fn ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// The plugin reads its settings again. [`ready`] ends that.
+pub(super) fn reloading() {
+    // Newer versions of systemd require the time, and end the service without it.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+}
+
+/// The plugin ends.
+pub(super) fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+/// Tells systemd regularly that the runtime works, if the unit has `WatchdogSec=`. Call it inside of the runtime that serves calls.
+pub(super) fn start_watchdog() -> Option<JoinHandle<()>> {
+    let limit = sd_notify::watchdog_enabled()?;
+    Some(tokio::spawn(async move {
+        loop {
+            notify(&[NotifyState::Watchdog]);
+            tokio::time::sleep(interval(limit)).await;
+        }
+    }))
+}
+
+/// systemd recommends half of its limit.
+fn interval(limit: Duration) -> Duration {
+    (limit / 2).max(Duration::from_millis(100))
+}
+
+/// The socket that systemd has made for the plugin. `None` if the plugin makes it itself.
+///
+/// # Errors
+/// When systemd passes something else than one socket in the file system that listens.
+pub(super) fn socket() -> Result<Option<std::os::unix::net::UnixListener>> {
+    let mut passed = ListenFd::from_env();
+    match passed.len() {
+        0 => Ok(None),
+        1 => passed.take_unix_listener(0).context("cannot use the socket of systemd"),
+        number => bail!("cannot use the sockets of systemd: expected 1, found {number}"),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // An error means that systemd is gone. There is nothing to tell it then.
+    let _ = sd_notify::notify(state);
+}
+
+/// A status ends at a line break, and what follows it would be another message.
+fn one_line(text: &str) -> String {
+    text.replace(|character: char| character.is_control(), " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{interval, one_line};
+
+    #[test]
+    fn a_status_is_one_line() {
+        assert_eq!(one_line("settings of a\nMAINPID=1\r"), "settings of a MAINPID=1 ");
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_twice_as_often_as_required() {
+        assert_eq!(interval(Duration::from_secs(30)), Duration::from_secs(15));
+        assert_eq!(interval(Duration::ZERO), Duration::from_millis(100));
+    }
+}
