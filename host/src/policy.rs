@@ -16,6 +16,7 @@ use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre
 
 use crate::admission::{AdmissionRequest, AdmissionResponse};
 use crate::capabilities::{AllowedResources, Capabilities, ContextAwareResource, host_call};
+use crate::registry::digest::verified;
 use crate::terminal::printable;
 use crate::timeout::{Clock, Interrupted, Timeout};
 
@@ -49,6 +50,15 @@ impl PolicyOptions {
     /// When it cannot be loaded.
     pub(crate) fn load(&self) -> Result<Policy> {
         Policy::load(self.policy.as_deref())
+    }
+
+    /// The SHA-256 digest of the module.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub(crate) fn digest(&self) -> Result<String> {
+        let module = self.policy.as_deref().map(read_module).transpose()?;
+        Ok(verified(module.as_deref().unwrap_or(MODULE), &[])?)
     }
 
     /// Whether it is the one in this binary.
@@ -96,10 +106,8 @@ impl Policy {
     /// # Errors
     /// When the file cannot be read, or is not a waPC module.
     pub fn from_file(path: &Path) -> Result<Self> {
-        // kwctl also accepts URLs. Here only those of local files work.
-        let path = path.to_str().and_then(|path| path.strip_prefix("file://")).map_or(path, Path::new);
+        let module = read_module(path)?;
         let name = path.display();
-        let module = std::fs::read(path).with_context(|| format!("cannot read the policy {name}"))?;
         let metadata = annotated_metadata(&module).with_context(|| format!("cannot read the metadata of {name}"))?;
         Self::compile(&module, metadata.unwrap_or_default()).with_context(|| format!("cannot load the policy {name}"))
     }
@@ -307,6 +315,12 @@ pub(crate) fn print_once(line: &str) {
     if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
         eprintln!("{line}");
     }
+}
+
+fn read_module(path: &Path) -> Result<Vec<u8>> {
+    // kwctl also accepts URLs. Here only those of local files work.
+    let path = path.to_str().and_then(|path| path.strip_prefix("file://")).map_or(path, Path::new);
+    std::fs::read(path).with_context(|| format!("cannot read the policy {}", path.display()))
 }
 
 /// Creates the image of the initial memory of instances.

@@ -1,7 +1,7 @@
 //! Answers about images, from their registries.
 
 mod client;
-mod digest;
+pub(crate) mod digest;
 mod pace;
 mod retry_after;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct SettingsOptions {
 }
 
 /// The settings of one policy, with the flags of kwctl.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[group(skip)]
 pub struct KwctlSettingsOptions {
     /// File containing the settings for this policy in YAML or JSON, or a ClusterAdmissionPolicy or AdmissionPolicy with

@@ -13,18 +13,25 @@ mod server;
 mod settings;
 mod socket;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use chrono::Utc;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use container_patch_policy::enforcement::codes;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use self::call::Unseen;
+use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
+use self::metrics::{Counted, Metrics};
 use self::plugin::{MAX_DECISIONS, Plugin};
+use self::settings::{Settings, Unusable};
 use self::socket::Socket;
+use crate::capabilities::Capabilities;
 use crate::engine::{Engine, EngineOptions};
 use crate::live::Live;
 use crate::policy::PolicyOptions;
@@ -59,51 +66,116 @@ pub struct Options {
     /// Format of the log on standard error [default: text on a terminal, otherwise json]
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9464; without authentication [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<SocketAddr>,
 }
 
-/// Serves the plugin until the process gets SIGTERM or SIGINT.
+/// Serves the plugin until the process gets SIGTERM or SIGINT. On SIGHUP it reads the settings again.
 ///
 /// # Errors
 /// When the policy or its settings are invalid, or the socket cannot be made.
 pub fn exec(options: &Options) -> Result<()> {
+    let metrics_listener = options.metrics_address.map(listen).transpose()?;
+    let log = Log::start(options.log_format.unwrap_or_else(LogFormat::of_stderr))?;
     let policy = options.policy.load()?.with_timeout(Timeout::Computing(TIMEOUT));
     let _clock = policy.clock().start()?;
-    let settings =
-        engine_settings::of(options.settings.read()?).map_err(|problems| anyhow!("{}", problems.join("\n")))?;
-    policy.validate_settings(&settings).map_err(|error| anyhow!("Provided settings are not valid: {error:#}"))?;
-    let log = Log::start(options.log_format.unwrap_or_else(LogFormat::of_stderr))?;
+    let digest = options.policy.digest()?;
+    let loaded = Settings::load(options.settings.clone(), engine_settings::of, &policy);
+    let (settings, warnings) =
+        loaded.map_err(|Unusable(problems)| anyhow!("cannot use the settings: {}", problems.join("\n")))?;
+    let codes = codes::all().into_iter().map(|code| code.as_str()).chain(decision::CODES);
+    let metrics = Arc::new(Metrics::new(codes, &digest));
+    metrics.loaded(Utc::now());
+    let registries: Arc<dyn Capabilities> = Arc::new(Live::for_service(&options.registry)?);
     // Its clients have threads of their own, which cannot be stopped by a thread that serves.
     let plugin = Arc::new(Plugin {
         policy,
         settings,
-        capabilities: Arc::new(Live::for_service(&options.registry)?),
-        engine: Box::new(Engine::new(&options.engine)?),
+        capabilities: Arc::new(Counted::new(registries, Arc::clone(&metrics))),
+        engine: Box::new(CountedEngine::new(Engine::new(&options.engine)?, Arc::clone(&metrics))),
         allowed: options.allow.iter().copied().collect(),
         log: log.clone(),
+        metrics,
         free: Semaphore::new(MAX_DECISIONS),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(MAX_DECISIONS)
+        // One more for reading the settings again.
+        .max_blocking_threads(MAX_DECISIONS + 1)
         .enable_all()
         .build()
         .context("cannot start the threads of the plugin")?;
     let served = runtime.block_on(async {
-        let socket = Socket::bind(&options.socket)?;
-        let mut terminated = signal(SignalKind::terminate())?;
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let stopped = async move {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
-            }
-        };
+        let socket = Socket::open(&options.socket)?;
+        let stopped = Signals::new()?.stop(Arc::clone(&plugin));
         let served = axum::serve(socket.listener()?, server::routes(Arc::clone(&plugin)));
-        let place = options.socket.display().to_string();
-        log.event(&Event::Started { module: "", socket: &place, settings: "" });
+        if let Some(listener) = metrics_listener {
+            let before = {
+                let log = log.clone();
+                move |metrics: &Metrics| metrics.dropped_lines(log.dropped())
+            };
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(axum::serve(listener, metrics::routes(Arc::clone(&plugin.metrics), before)).into_future());
+        }
+        let settings = plugin.settings.source();
+        log.event(&Event::Started { module: &digest, socket: socket.name(), settings: &settings });
+        if !warnings.is_empty() {
+            log.event(&Event::Reloaded { settings: &settings, warnings: &warnings });
+        }
+        let _watchdog = notify::start_watchdog();
+        notify::ready(&format!("judges by {settings}"));
         served.with_graceful_shutdown(stopped).await.context("the socket of the plugin failed")
     });
-    log.event(&Event::Stopped { reason: "signal" });
+    let reason = served.as_ref().err().map_or_else(|| "signal".to_owned(), |error| format!("{error:#}"));
+    log.event(&Event::Stopped { reason: &reason });
     log.flush();
     served
+}
+
+/// Listens for Prometheus.
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot serve metrics on {address}; choose another --metrics-address"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The signals to the process.
+struct Signals {
+    terminated: Signal,
+    interrupted: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    /// Receives the signals from now on.
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminated: signal(SignalKind::terminate())?,
+            interrupted: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reads the settings again at each SIGHUP, and ends at a signal to stop.
+    async fn stop(mut self, plugin: Arc<Plugin>) {
+        loop {
+            tokio::select! {
+                _ = self.terminated.recv() => break,
+                _ = self.interrupted.recv() => break,
+                _ = self.reload.recv() => {
+                    notify::reloading();
+                    let reloading = Arc::clone(&plugin);
+                    // The policy checks the settings, which takes milliseconds.
+                    let reloaded = tokio::task::spawn_blocking(move || reloading.reload()).await;
+                    if let Err(error) = reloaded {
+                        plugin.log.event(&Event::Error { message: &error.to_string() });
+                    }
+                    notify::ready(&format!("judges by {}", plugin.settings.source()));
+                }
+            }
+        }
+        notify::stopping();
+    }
 }

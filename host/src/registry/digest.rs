@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 ///
 /// # Errors
 /// When a digest differs, or its algorithm is unknown.
-pub(super) fn verified(content: &[u8], expected: &[Option<&str>]) -> Result<String, DigestError> {
+pub(crate) fn verified(content: &[u8], expected: &[Option<&str>]) -> Result<String, DigestError> {
     let mut expected = expected.iter().flatten();
     let Some(first) = expected.next() else { return Ok(digest("sha256", content).unwrap_or_default()) };
     for expected in std::iter::once(first).chain(expected) {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use chrono::Utc;
 use tokio::sync::Semaphore;
 
 use super::call::Unseen;
 use super::decision::{Decider, Decision, Engine};
 use super::log::{Decided, Event, Log};
+use super::metrics::Metrics;
 use super::server::Received;
+use super::settings::{Settings, Unusable};
 use crate::capabilities::Capabilities;
 use crate::policy::Policy;
 
@@ -20,11 +22,12 @@ pub(super) const MAX_DECISIONS: usize = 512;
 /// The plugin.
 pub(super) struct Plugin {
     pub(super) policy: Policy,
-    pub(super) settings: Value,
+    pub(super) settings: Settings,
     pub(super) capabilities: Arc<dyn Capabilities>,
     pub(super) engine: Box<dyn Engine>,
     pub(super) allowed: BTreeSet<Unseen>,
     pub(super) log: Log,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) free: Semaphore,
 }
 
@@ -43,10 +46,13 @@ impl Plugin {
     }
 
     /// Counts a call that starts nothing.
-    pub(super) fn count_passed(&self) {}
+    pub(super) fn count_passed(&self) {
+        self.metrics.passed();
+    }
 
     /// Reports a message of the engine that cannot be read.
     pub(super) fn report_error(&self, error: &str) {
+        self.metrics.invalid_message();
         self.log.event(&Event::Error { message: error });
     }
 
@@ -57,32 +63,51 @@ impl Plugin {
     ) -> Option<String> {
         let started = Instant::now();
         let Ok(_free) = self.free.try_acquire() else {
+            self.metrics.busy();
             return Some(format!("{MAX_DECISIONS} calls are being decided; try again"));
         };
         let plugin = Arc::clone(self);
         // A decision waits for the engine and for registries.
         let decided = tokio::task::spawn_blocking(move || {
-            let decision = decide(&plugin.decider(), &received)?;
+            let _in_flight = plugin.metrics.begin();
+            let settings = plugin.settings.current();
+            let decider = Decider {
+                policy: &plugin.policy,
+                settings: &settings,
+                capabilities: &plugin.capabilities,
+                engine: plugin.engine.as_ref(),
+                allowed: &plugin.allowed,
+            };
+            let decision = decide(&decider, &received)?;
             plugin.report(&received, &decision, started.elapsed());
             Some(decision)
         });
         match decided.await {
             Ok(decision) => decision.filter(|decision| !decision.allowed).map(|decision| decision.message),
-            Err(error) => Some(format!("the call could not be decided: {error}")),
+            Err(error) => {
+                self.log.event(&Event::Error { message: &error.to_string() });
+                Some(format!("the call could not be decided: {error}"))
+            }
         }
     }
 
-    fn decider(&self) -> Decider<'_> {
-        Decider {
-            policy: &self.policy,
-            settings: &self.settings,
-            capabilities: &self.capabilities,
-            engine: self.engine.as_ref(),
-            allowed: &self.allowed,
+    /// Reads the settings again. If they cannot be used, the earlier ones stay in force. Waits for the policy to check them.
+    pub(super) fn reload(&self) {
+        let settings = &self.settings.source();
+        match self.settings.reload(&self.policy) {
+            Ok(warnings) => {
+                self.metrics.loaded(Utc::now());
+                self.log.event(&Event::Reloaded { settings, warnings: &warnings });
+            }
+            Err(Unusable(problems)) => {
+                self.metrics.load_failed();
+                self.log.event(&Event::ReloadFailed { settings, problems: &problems });
+            }
         }
     }
 
     fn report(&self, received: &Received, decision: &Decision, duration: Duration) {
+        self.metrics.decided(decision.verdict(), decision.codes(), duration);
         self.log.decision(&Decided {
             allowed: decision.allowed,
             failed: decision.is_failure(),

@@ -11,10 +11,12 @@ use crate::settings::KwctlSettingsOptions;
 /// Where settings come from, and those in force.
 pub(super) struct Settings {
     source: KwctlSettingsOptions,
-    /// Changes settings for the plugin before they are checked.
-    adapt: fn(&mut Value),
+    adapt: Adapt,
     current: RwLock<Arc<Value>>,
 }
+
+/// Changes settings for the plugin before the policy checks them, or says what is wrong with them.
+type Adapt = fn(Value) -> Result<Value, Vec<String>>;
 
 /// Why settings cannot be used: each problem with the path of its value, or why they cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl Settings {
     /// When they cannot be read, or are invalid.
     pub(super) fn load(
         source: KwctlSettingsOptions,
-        adapt: fn(&mut Value),
+        adapt: Adapt,
         policy: &Policy,
     ) -> Result<(Self, Warnings), Unusable> {
         let (settings, warnings) = read(&source, adapt, policy)?;
@@ -58,10 +60,9 @@ impl Settings {
     }
 }
 
-fn read(source: &KwctlSettingsOptions, adapt: fn(&mut Value), policy: &Policy) -> Result<(Value, Warnings), Unusable> {
+fn read(source: &KwctlSettingsOptions, adapt: Adapt, policy: &Policy) -> Result<(Value, Warnings), Unusable> {
     let unusable = |error: anyhow::Error| Unusable(vec![format!("{error:#}")]);
-    let mut settings = source.read_written().map_err(unusable)?;
-    adapt(&mut settings);
+    let settings = adapt(source.read_written().map_err(unusable)?).map_err(Unusable)?;
     let report = policy.check_settings(&settings).map_err(unusable)?;
     // The heading of the problems says nothing more.
     let lines: Vec<String> = report.lines.into_iter().filter(|line| !line.ends_with(':')).collect();
@@ -84,7 +85,9 @@ mod tests {
     use crate::policy::Policy;
     use crate::settings::KwctlSettingsOptions;
 
-    fn unchanged(_: &mut Value) {}
+    fn unchanged(settings: Value) -> Result<Value, Vec<String>> {
+        Ok(settings)
+    }
 
     /// A file of settings.
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -137,7 +140,10 @@ mod tests {
     fn settings_are_adapted_each_time() {
         let policy = Policy::embedded().unwrap();
         let (_folder, path) = file("{}");
-        let adapt = |settings: &mut Value| settings["pinning"] = json!({"action": "deny"});
+        let adapt = |mut settings: Value| {
+            settings["pinning"] = json!({"action": "deny"});
+            Ok(settings)
+        };
         let (settings, _) = Settings::load(KwctlSettingsOptions::of_path(path), adapt, &policy).unwrap();
         settings.reload(&policy).unwrap();
         assert_eq!(*settings.current(), json!({"pinning": {"action": "deny"}}));

@@ -8,19 +8,39 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// A socket in the file system. Its file is removed in the end.
+use super::notify;
+
+/// A socket in the file system.
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    name: String,
+    /// The file to remove in the end. `None` for a socket of systemd, which remains while the plugin is restarted.
+    path: Option<PathBuf>,
 }
 
 impl Socket {
+    /// The socket that systemd has made for the plugin, or else a new one.
+    ///
+    /// # Errors
+    /// When systemd has made something else, or the socket cannot be made.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        match notify::socket()? {
+            Some(listener) => Ok(Self { listener, name: "the socket of systemd".to_owned(), path: None }),
+            None => Self::bind(path),
+        }
+    }
+
+    /// The name for people.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Makes a socket that only the user of the process can use. What a plugin that was killed has left behind is replaced.
     ///
     /// # Errors
     /// When another process listens, something else is in its place, or it cannot be made.
-    pub(super) fn bind(path: &Path) -> Result<Self> {
+    fn bind(path: &Path) -> Result<Self> {
         let name = path.display();
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -42,7 +62,7 @@ impl Socket {
         // Before a client can connect, its socket would have to answer, and nothing answers yet.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))
             .with_context(|| format!("cannot set the permissions of the socket {name}"))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, name: name.to_string(), path: Some(path.to_owned()) })
     }
 
     /// The listener for a server.
@@ -59,7 +79,9 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         // A socket that remains is replaced at the next start.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
