@@ -344,7 +344,7 @@ impl Decider<'_> {
         let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
         let pod = images.pod("");
         let answer = self.ask(&admission_request(request, "CREATE", "", &pod, None), &nothing);
-        answer.is_ok_and(|(answer, ..)| answer.allowed && answer.images.iter().all(|image| image.exempt))
+        answer.is_ok_and(|Answered { answer, .. }| answer.allowed && answer.images.iter().all(|image| image.exempt))
     }
 
     fn install_plugin(&self, request: Request<'_>, remotes: &[String]) -> Decision {
@@ -380,7 +380,7 @@ impl Decider<'_> {
         let pod = images.pod(&subject.name);
         let before = before.map(|before| before.pod(&subject.name));
         let request = admission_request(request, subject.operation, &subject.name, &pod, before);
-        let (answer, annotations, log) = match self.ask(&request, self.capabilities) {
+        let Answered { answer, annotations, log } = match self.ask(&request, self.capabilities) {
             Ok(answered) => answered,
             Err(error) => return Decision::refused(subject, Refusal::unknown(error)),
         };
@@ -393,12 +393,12 @@ impl Decider<'_> {
         }
     }
 
-    /// Asks the module. Returns its answer, its audit annotations with the complete findings, and what it logs.
+    /// Asks the module.
     fn ask(
         &self,
         request: &AdmissionRequest,
         capabilities: &Arc<dyn Capabilities>,
-    ) -> Result<(Answer, Map<String, Value>, Vec<LogLine>), String> {
+    ) -> Result<Answered, String> {
         let none = AllowedResources::default();
         let answered = self.policy.validate_with_log(request, self.settings, capabilities, &none);
         let (response, mut log) = answered.map_err(|error| match error.is::<Interrupted>() {
@@ -419,8 +419,15 @@ impl Decider<'_> {
         if annotations.contains_key("findings") && answer.omitted_findings == 0 {
             annotations.insert("findings".to_owned(), json!(answer.findings));
         }
-        Ok((answer, annotations, log))
+        Ok(Answered { answer, annotations, log })
     }
+}
+
+/// The answer of the module, its audit annotations with the complete findings, and what it logs.
+struct Answered {
+    answer: Answer,
+    annotations: Map<String, Value>,
+    log: Vec<LogLine>,
 }
 
 /// What an image means on the engine.
