@@ -3,6 +3,7 @@
 //! Requests have no version, so the engine answers by its own newest version. A fixed version would be refused by engines that are
 //! older, or that no longer have it.
 
+pub mod swarm;
 #[cfg(all(test, unix))]
 mod tests;
 mod tls;

@@ -1,4 +1,4 @@
-//! `container-patch report`: the images of manifests or of a cluster, with their deadlines, findings and drift.
+//! `container-patch report`: the images of manifests, of a cluster or of a swarm, with their deadlines, findings and drift.
 
 mod assessment;
 mod bases;
@@ -15,6 +15,7 @@ mod openmetrics;
 #[cfg(test)]
 mod samples;
 mod selector;
+mod swarm;
 mod text;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use self::model::{Failure, Image, Report, Scope, Summary};
 use self::selector::Selector;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
+use crate::engine::{Engine, EngineOptions};
 use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::FailOnOptions;
 use crate::judge::{Judge, JudgeOptions};
@@ -41,15 +43,16 @@ use crate::policies::{Origin, Policies};
 use crate::stdout;
 use crate::terminal::Style;
 
-/// Report the images of manifests or of a cluster: build dates, deadlines, findings, and drift
+/// Report the images of manifests, a cluster or a swarm: build dates, deadlines, findings, and drift
 ///
-/// With --cluster, the report is about the workloads of a cluster and about what their pods run. It only reads.
+/// With --cluster, the report is about the workloads of a cluster and about what their pods run. With --swarm, it is about the
+/// services of a Docker swarm and about what their tasks run. It only reads.
 ///
 /// The exit code is 0 if all reported images are accepted, 1 if one of them is denied, and 2 if none is denied but something
 /// could not be listed or judged.
 #[derive(Debug, Args)]
 #[command(
-    mut_arg("files", |arg| arg.required(false).required_unless_present("cluster")),
+    mut_arg("files", |arg| arg.required(false).required_unless_present_any(["cluster", "swarm"])),
     mut_arg("namespace", |arg| arg.help("With --cluster: only this namespace. Otherwise: namespace for objects without one \
                                          [default: default]"))
 )]
@@ -59,15 +62,23 @@ pub struct Options {
     /// Report the cluster of the kubeconfig instead of manifests
     #[arg(long, conflicts_with = "files")]
     cluster: bool,
+    /// Report the services of a Docker swarm instead of manifests; the Docker Engine must be a manager
+    #[arg(long, conflicts_with_all = ["files", "cluster", "namespace"])]
+    swarm: bool,
+    /// With --swarm: only the services of this stack
+    #[arg(long, value_name = "NAME", requires = "swarm")]
+    stack: Option<String>,
     /// Report all namespaces of the cluster [default: unless --namespace or the configuration gives one]
     #[arg(short = 'A', long, requires = "cluster")]
     all_namespaces: bool,
-    /// Only objects whose labels match, as in kubectl: `app=web,tier in (a,b)`
+    /// Only objects or services whose labels match, as in kubectl: `app=web,tier in (a,b)`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<Selector>,
     /// Only images whose deadline is within this time or has passed, such as `14d`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     due_within: Option<TimeDelta>,
+    #[command(flatten)]
+    engine: EngineOptions,
     #[command(flatten)]
     judge: JudgeOptions,
     #[command(flatten)]
@@ -123,6 +134,8 @@ impl Options {
         let mut inventory = Inventory::new(&settings, are_selected_by_labels);
         let (scope, mut failures) = if self.cluster {
             (Scope::Cluster, self.add_cluster(&judge, &settings, &mut inventory)?)
+        } else if self.swarm {
+            (Scope::Swarm, self.add_swarm(&mut inventory)?)
         } else {
             self.add_manifests(&judge, &mut inventory)?;
             (Scope::Manifests, Vec::new())
@@ -141,7 +154,7 @@ impl Options {
         Ok(Report {
             time: now,
             scope,
-            namespace: self.namespace().map(str::to_owned),
+            namespace: self.stack.as_deref().or(self.namespace()).map(str::to_owned),
             summary: Summary::of(&images, left_out),
             calendar: calendar::of(&settings.rules.schedule, now, &deadlines),
             images,
@@ -170,6 +183,11 @@ impl Options {
         let selector = self.selector.as_ref().map(Selector::as_str);
         let selection = Selection { namespace: self.namespace(), selector };
         cluster::add(&Cluster::new(self.judge.cluster()), judge, settings, selection, inventory)
+    }
+
+    fn add_swarm(&self, inventory: &mut Inventory<'_>) -> Result<Vec<Failure>> {
+        let filter = swarm::Filter { stack: self.stack.as_deref(), selector: self.selector.as_ref() };
+        swarm::add(&Engine::new(&self.engine)?, filter, inventory)
     }
 
     /// The only namespace of a cluster that is reported.

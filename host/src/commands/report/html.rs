@@ -30,7 +30,7 @@ const COLUMNS: [(&str, &str, bool); 10] = [
     ("Findings", "findings", true),
 ];
 
-/// The column that only a report about a cluster has.
+/// The column that a report about manifests does not have. Of a swarm, it counts tasks.
 const PODS: &str = "Pods";
 
 /// The most uses of an image that are visible at once.
@@ -45,6 +45,8 @@ pub(super) fn render(report: &Report) -> String {
         (Scope::Manifests, _) => "Images of the manifests".to_owned(),
         (Scope::Cluster, None) => "Images of the cluster".to_owned(),
         (Scope::Cluster, Some(namespace)) => format!("Images of the namespace {}", escaped(namespace)),
+        (Scope::Swarm, None) => "Images of the swarm".to_owned(),
+        (Scope::Swarm, Some(stack)) => format!("Images of the stack {}", escaped(stack)),
     };
     let [style, script] = [STYLE, SCRIPT].map(|text| STANDARD.encode(Sha256::digest(text)));
     let policy = format!(
@@ -84,7 +86,6 @@ pub(super) fn render(report: &Report) -> String {
 fn summary(report: &Report, page: &mut String) {
     let summary = &report.summary;
     let due = |image: &&Image| image.days_left.is_some_and(|days| (0..DUE_SOON).contains(&days));
-    let drift = report.drift.tags.len() + report.drift.repositories.len();
     let cards = [
         ("", summary.images, "images", true),
         ("denied", summary.overdue, "past the deadline", true),
@@ -94,7 +95,7 @@ fn summary(report: &Report, page: &mut String) {
         ("warned", summary.warned, "accepted with warnings", true),
         ("accepted", summary.accepted, "accepted", true),
         ("", summary.exempt, "exempt", false),
-        ("", drift, "drifting", false),
+        ("", report.drift.len(), "drifting", false),
     ];
     page.push_str("<ul class=\"summary\">\n");
     for (class, number, label, _) in cards.into_iter().filter(|(_, number, _, is_shown)| *is_shown || *number > 0) {
@@ -119,11 +120,12 @@ fn images(report: &Report, page: &mut String) {
         return;
     }
     page.push_str("<div class=\"panel scroll\">\n<table class=\"images\">\n<thead><tr>");
-    let has = |title: &str| report.scope == Scope::Cluster || title != PODS;
+    let has = |title: &str| report.scope != Scope::Manifests || title != PODS;
+    let titled = |title: &'static str| if title == PODS && report.scope == Scope::Swarm { "Tasks" } else { title };
     for (title, class, is_number) in COLUMNS.into_iter().filter(|(title, ..)| has(title)) {
         let kind = if is_number { "number" } else { "text" };
         let class = if class == "number" { " class=\"number\"" } else { "" };
-        let _ = write!(page, "<th scope=\"col\"{class} data-type=\"{kind}\">{title}</th>");
+        let _ = write!(page, "<th scope=\"col\"{class} data-type=\"{kind}\">{}</th>", titled(title));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for image in &report.images {
@@ -132,7 +134,8 @@ fn images(report: &Report, page: &mut String) {
         for ((title, class, _), (key, cell)) in cells {
             let _ = write!(
                 page,
-                "<td class=\"{class}\" data-label=\"{title}\" data-key=\"{}\"><div>{cell}</div></td>",
+                "<td class=\"{class}\" data-label=\"{}\" data-key=\"{}\"><div>{cell}</div></td>",
+                titled(title),
                 escaped(&key)
             );
         }
@@ -218,7 +221,7 @@ fn findings(image: &Image) -> String {
 
 fn drift(report: &Report, page: &mut String) {
     let drift = &report.drift;
-    if drift.tags.is_empty() && drift.repositories.is_empty() {
+    if drift.is_empty() {
         return;
     }
     page.push_str("<h2>Drift</h2>\n<div class=\"panel note\">\n");
@@ -231,6 +234,15 @@ fn drift(report: &Report, page: &mut String) {
         let name = escaped(&drift.repository);
         let _ = writeln!(page, "<p><code>{name}</code> has {} tags in use:</p>", drift.tags.len());
         variants(&drift.tags, page);
+    }
+    for drift in drift.services.iter().flatten() {
+        let _ = writeln!(page, "<p>{} runs another image than it declares:</p>\n<ul>", escaped(&drift.service));
+        for image in &drift.images {
+            let name = [image.image.as_str(), image.digest.as_deref().unwrap_or_default()].join(" ");
+            let [name, role] = [name.trim_end(), &image.role()].map(escaped);
+            let _ = write!(page, "<li><code>{name}</code> <span class=\"muted\">{role}</span></li>");
+        }
+        page.push_str("</ul>\n");
     }
     page.push_str("</div>\n");
 }

@@ -27,7 +27,7 @@ pub(super) struct Inventory<'s> {
     break_glass: Option<String>,
     /// Whether policies may select objects by their labels.
     are_selected_by_labels: bool,
-    /// The file that objects of a cluster have as their source.
+    /// The file that objects of a cluster or a swarm have as their source.
     cluster: Arc<ManifestFile>,
     entries: Vec<Entry>,
     /// The index of an entry by what the policy reads of it.
@@ -74,10 +74,10 @@ pub(super) struct ObjectName {
     pub(super) name: String,
 }
 
-/// What a container of a pod runs, from the pod's status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Running {
-    /// The container has not started.
+/// What a container runs, from the status of its pod or task.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Running {
+    /// The container has not started, or its digest is unknown.
     Nothing,
     /// The digest in the registry.
     Digest(String),
@@ -129,11 +129,39 @@ impl<'s> Inventory<'s> {
     /// Adds an object of a cluster that no other object owns.
     pub(super) fn add_workload(&mut self, object: Value) {
         let name = ObjectName::of(&object, "");
+        self.add_as(object, &name);
+    }
+
+    /// Adds a service of a swarm, as a pod.
+    pub(super) fn add_service(&mut self, pod: Value, service: &ObjectName) {
+        self.add_as(pod, service);
+    }
+
+    /// Adds tasks of a service, as a pod with what they run. `tasks` is their number.
+    pub(super) fn add_tasks(&mut self, pod: &Value, service: &ObjectName, running: &Running, tasks: usize) {
+        let Some(mut reduced) = self.reduced(pod) else { return };
+        let mut written = Vec::new();
+        for container in reduced["spec"]["containers"].as_array_mut().into_iter().flatten() {
+            let Some(Value::String(image)) = container.get_mut("image") else { continue };
+            written.push((image.clone(), running.clone()));
+            with_digest(image, running);
+        }
+        let key = Some(without_name(&reduced, &service.namespace));
+        let source = self.source();
+        let index = self.index(key, || ManifestObject { source, object: Ok(reduced) });
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        for (site, (image, running)) in entry.sites.iter_mut().zip(written) {
+            site.uses.entry(UseKey::new(service, image, &running)).or_default().pods += tasks;
+        }
+    }
+
+    /// Adds an object under a name.
+    fn add_as(&mut self, object: Value, name: &ObjectName) {
         let reduced = self.reduced(&object).unwrap_or(object);
         let key = Some(without_name(&reduced, &name.namespace));
         let source = self.source();
         let index = self.index(key, || ManifestObject { source, object: Ok(reduced) });
-        self.declare(index, &name);
+        self.declare(index, name);
     }
 
     /// Adds a pod of a cluster, with its images set to what it runs. `owner` is the workload that it belongs to.
@@ -155,11 +183,7 @@ impl<'s> Inventory<'s> {
                 let Some(Value::String(image)) = slot else { continue };
                 let running = running(statuses, &name);
                 written.push((image.clone(), running.clone()));
-                if let Running::Digest(digest) = running
-                    && !image.contains('@')
-                {
-                    *image = format!("{image}@{digest}");
-                }
+                with_digest(image, &running);
             }
         }
         let key = Some(without_name(&reduced, &owner.namespace));
@@ -167,15 +191,7 @@ impl<'s> Inventory<'s> {
         let index = self.index(key, || ManifestObject { source, object: Ok(reduced) });
         let Some(entry) = self.entries.get_mut(index) else { return };
         for (site, (image, running)) in entry.sites.iter_mut().zip(written) {
-            let image_id = if let Running::Local(id) = &running { Some(id.clone()) } else { None };
-            let key = UseKey {
-                namespace: owner.namespace.clone(),
-                kind: owner.kind.clone(),
-                name: owner.name.clone(),
-                image,
-                image_id,
-            };
-            let count = site.uses.entry(key).or_default();
+            let count = site.uses.entry(UseKey::new(owner, image, &running)).or_default();
             count.declared |= is_owner;
             // An image volume has no status.
             let runs = running != Running::Nothing || site.name.starts_with("volume");
@@ -293,6 +309,15 @@ impl<'s> Inventory<'s> {
     }
 }
 
+impl UseKey {
+    /// A use by an object, which runs this for the image as it is written.
+    fn new(user: &ObjectName, image: String, running: &Running) -> Self {
+        let ObjectName { namespace, kind, name } = user.clone();
+        let image_id = if let Running::Local(id) = running { Some(id.clone()) } else { None };
+        Self { namespace, kind, name, image, image_id }
+    }
+}
+
 impl ObjectName {
     /// The name of an object. `namespace` is for objects without one.
     pub(super) fn of(object: &Value, namespace: &str) -> Self {
@@ -352,6 +377,15 @@ fn without_name(reduced: &Value, namespace: &str) -> String {
         metadata.insert("namespace".to_owned(), namespace.into());
     }
     anonymous.to_string()
+}
+
+/// Adds the digest that runs to an image without one.
+fn with_digest(image: &mut String, running: &Running) {
+    if let Running::Digest(digest) = running
+        && !image.contains('@')
+    {
+        *image = format!("{image}@{digest}");
+    }
 }
 
 /// What a container runs, from the statuses of its pod.

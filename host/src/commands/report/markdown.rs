@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::NaiveDate;
 
-use super::model::{Image, Report, Variant, rfc3339, short_digest};
+use super::model::{Image, Report, ServiceImage, Variant, rfc3339, short_digest};
 use super::text;
 use crate::escape::{markdown as plain, markdown_code as code};
 
@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
         report.images.iter().for_each(|image| row(image, &mut page));
     }
     let drift = &report.drift;
-    if !drift.tags.is_empty() || !drift.repositories.is_empty() {
+    if !drift.is_empty() {
         page.push_str("\n### Drift\n\n");
         for drift in &drift.tags {
             let name = code(&format!("{}:{}", drift.repository, drift.tag));
@@ -31,6 +31,10 @@ pub(super) fn render(report: &Report) -> String {
         for drift in &drift.repositories {
             let name = code(&drift.repository);
             let _ = writeln!(page, "- {name} has {} tags in use: {}", drift.tags.len(), variants(&drift.tags));
+        }
+        for drift in drift.services.iter().flatten() {
+            let images = drift.images.iter().map(service_image).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(page, "- {} runs another image than it declares: {images}", code(&drift.service));
         }
     }
     if !report.object_findings.is_empty() {
@@ -74,6 +78,11 @@ fn row(image: &Image, page: &mut String) {
         findings.collect::<Vec<_>>().join("<br>"),
     ];
     let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+fn service_image(image: &ServiceImage) -> String {
+    let digest = image.digest.as_deref().map(|digest| format!(" {}", code(&short_digest(digest)))).unwrap_or_default();
+    format!("{}{digest} ({})", code(&image.image), image.role())
 }
 
 fn variants(variants: &[Variant]) -> String {

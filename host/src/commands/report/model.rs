@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
+use crate::counted::counted;
 use crate::judge::verdict::{Effect, FailOn};
 
-/// The report about the images of manifests or of a cluster.
+/// The report about the images of manifests, of a cluster or of a swarm.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The time for which deadlines and verdicts hold.
     #[serde(serialize_with = "timestamp")]
     pub time: DateTime<Utc>,
-    /// Whether the images are those of manifests or of a cluster.
+    /// Whether the images are those of manifests, of a cluster or of a swarm.
     pub scope: Scope,
-    /// The only namespace of the cluster that is reported. `None` for all.
+    /// The only namespace of the cluster, or the only stack of the swarm, that is reported. `None` for all.
     pub namespace: Option<String>,
     /// The totals.
     pub summary: Summary,
@@ -40,6 +41,8 @@ pub enum Scope {
     Manifests,
     /// A cluster: the images of workloads, and those that their pods run.
     Cluster,
+    /// A Docker swarm: the images of services, and those that their tasks run.
+    Swarm,
 }
 
 /// The totals of the images in the report.
@@ -96,7 +99,7 @@ pub struct Image {
     pub findings: Vec<Finding>,
     /// The required platforms for which its index has no image.
     pub missing_platforms: Vec<String>,
-    /// The number of pods that run it. 0 for manifests.
+    /// The number of pods that run it; of a swarm, the number of tasks. 0 for manifests.
     pub pods: usize,
     /// The containers and volumes that name it.
     pub used_by: Vec<Use>,
@@ -164,7 +167,7 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Use {
-    /// The namespace.
+    /// The namespace. Empty for an object without one.
     pub namespace: String,
     /// The kind of the object; for a pod, that of the workload that it belongs to.
     pub kind: String,
@@ -176,7 +179,7 @@ pub struct Use {
     pub image: String,
     /// Whether the object itself names the image, or only pods of it run it.
     pub declared: bool,
-    /// The number of pods that run it.
+    /// The number of pods that run it; of a swarm, the number of tasks.
     pub pods: usize,
     /// The ID of the image on its node, if the container runtime reports no digest of a registry.
     pub image_id: Option<String>,
@@ -189,6 +192,9 @@ pub struct Drift {
     pub tags: Vec<TagDrift>,
     /// Repositories of which several tags run.
     pub repositories: Vec<RepositoryDrift>,
+    /// Services whose tasks run another image than the service declares. `None` if the report is not about a swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<ServiceDrift>>,
 }
 
 /// A tag that runs as several digests.
@@ -209,6 +215,28 @@ pub struct RepositoryDrift {
     pub repository: String,
     /// The tags.
     pub tags: Vec<Variant>,
+}
+
+/// A service whose tasks run another image than it declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceDrift {
+    /// The service, such as `Service shop_web`.
+    pub service: String,
+    /// The images that it declares, and those that its tasks run.
+    pub images: Vec<ServiceImage>,
+}
+
+/// An image of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ServiceImage {
+    /// The normalised name with its tags.
+    pub image: String,
+    /// The digest. `None` if it is unknown.
+    pub digest: Option<String>,
+    /// Whether the service declares it.
+    pub declared: bool,
+    /// The number of tasks that run it.
+    pub tasks: usize,
 }
 
 /// A digest or a tag, and the objects that use it.
@@ -330,11 +358,33 @@ impl Image {
 }
 
 impl Use {
-    /// The object, such as `Deployment shop/web`.
+    /// The object, such as `Deployment shop/web`, or `Service web` for an object without a namespace.
     #[must_use]
     pub fn object(&self) -> String {
         let Self { namespace, kind, name, .. } = self;
-        format!("{kind} {namespace}/{name}")
+        if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") }
+    }
+}
+
+impl Drift {
+    /// The number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tags.len() + self.repositories.len() + self.services.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl ServiceImage {
+    /// What it is to the service: `declared, 2 tasks`.
+    pub(super) fn role(&self) -> String {
+        let declared = if self.declared { "declared, " } else { "" };
+        format!("{declared}{}", counted(self.tasks, "task"))
     }
 }
 

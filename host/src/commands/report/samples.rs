@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::model::{
     Base, Calendar, Drift, Failure, Finding, Freeze, Image, ObjectFinding, Report, RepositoryDrift, Scan, Scope,
-    Summary, TagDrift, Use, Variant, Verdict,
+    ServiceDrift, ServiceImage, Summary, TagDrift, Use, Variant, Verdict,
 };
 use crate::judge::verdict::Effect;
 
@@ -100,6 +100,10 @@ pub(super) fn report() -> Report {
                 repository: "registry.example.com/shop/web".to_owned(),
                 tags: vec![variant("1.4".to_owned()), variant(attack.to_owned())],
             }],
+            services: Some(vec![ServiceDrift {
+                service: format!("Service {attack}"),
+                images: vec![ServiceImage { image: attack.to_owned(), digest: None, declared: true, tasks: 1 }],
+            }]),
         },
         object_findings: vec![ObjectFinding {
             object: "Rollout shop/web".to_owned(),

@@ -36,7 +36,8 @@ pub(super) fn render(report: &Report, style: Style) -> String {
         text.push('\n');
     }
     if let Some(namespace) = &report.namespace {
-        let _ = write!(text, "Namespace {}: ", printable(namespace));
+        let noun = if report.scope == Scope::Swarm { "Stack" } else { "Namespace" };
+        let _ = write!(text, "{noun} {}: ", printable(namespace));
     }
     text.push_str(&totals(report.summary));
     text
@@ -80,12 +81,15 @@ fn used_by(image: &Image, scope: Scope) -> String {
     if let Some(more) = objects.len().checked_sub(MAX_OBJECTS).filter(|more| *more > 0) {
         lines.push(format!("… and {more} more"));
     }
-    if scope == Scope::Cluster {
-        lines.push(match image.pods {
-            0 => "(not running)".to_owned(),
-            pods => format!("({})", counted(pods, "pod")),
-        });
-    }
+    let noun = match scope {
+        Scope::Manifests => return lines.join("\n"),
+        Scope::Cluster => "pod",
+        Scope::Swarm => "task",
+    };
+    lines.push(match image.pods {
+        0 => "(not running)".to_owned(),
+        running => format!("({})", counted(running, noun)),
+    });
     lines.join("\n")
 }
 
@@ -102,6 +106,15 @@ fn drift(report: &Report, text: &mut String) {
         let _ = writeln!(text, "{} has {} tags in use:", printable(&drift.repository), drift.tags.len());
         for variant in &drift.tags {
             let _ = writeln!(text, "  {}  {}", printable(&variant.value), objects(&variant.used_by));
+        }
+        text.push('\n');
+    }
+    for drift in report.drift.services.iter().flatten() {
+        let _ = writeln!(text, "{} runs another image than it declares:", printable(&drift.service));
+        for image in &drift.images {
+            let digest = image.digest.as_deref().map(short_digest).unwrap_or_default();
+            let name = [image.image.as_str(), &digest].join(" ");
+            let _ = writeln!(text, "  {}  {}", printable(name.trim_end()), image.role());
         }
         text.push('\n');
     }
