@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -23,6 +23,7 @@ use crate::admission::AdmissionRequest;
 use crate::at::At;
 use crate::capabilities::{AllowedResources, Capabilities};
 use crate::cluster::ClusterOptions;
+use crate::commands::swarm_authz::engine_settings;
 use crate::input::{ManifestObject, Source};
 use crate::live::{Live, LiveOptions};
 use crate::policies::{DeployedPolicy, Matched, Namespaces, Origin, Policies};
@@ -158,6 +159,18 @@ impl Judge {
         Self { progress: false, ..self }
     }
 
+    /// Judges services of a swarm as the authorization plugin does: they have no namespace, and an image is not pinned for them.
+    ///
+    /// # Errors
+    /// When the settings need a Kubernetes cluster.
+    pub(crate) fn judge_services(&mut self) -> Result<()> {
+        self.namespace.clear();
+        for settings in self.policies.settings_mut() {
+            *settings = engine_settings::of(settings.take()).map_err(|problems| anyhow!(problems.join("\n")))?;
+        }
+        prepare(&mut self.policies, self.at, &self.policy)
+    }
+
     /// Judges with a module that is loaded, and with answers that do not come from live registries. The caller starts the clock.
     ///
     /// # Errors
@@ -174,7 +187,7 @@ impl Judge {
         Ok(Self { parallel: 1, ..Self::new(Arc::clone(policy), policies, at, namespace, session) })
     }
 
-    /// The namespace for objects without one.
+    /// The namespace for objects without one. Empty for services of a swarm.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -239,7 +252,10 @@ impl Judge {
         match object {
             Err(error) => JudgedObject::failed(None, source, error.clone()),
             Ok(object) => match request(object, &self.namespace) {
-                Ok(request) => self.evaluate(&request, source),
+                Ok(mut request) => {
+                    request.namespace = request.namespace.filter(|namespace| !namespace.is_empty());
+                    self.evaluate(&request, source)
+                }
                 Err(NoRequest::Invalid(error)) => JudgedObject::failed(None, source, error),
                 Err(NoRequest::NotKubernetes(reason)) => JudgedObject {
                     messages: vec![reason],

@@ -82,8 +82,10 @@ impl Swarm {
 fn report(server: &ApiServer, flags: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_container-patch"));
     command.current_dir(server.folder.path()).env_remove("DOCKER_TLS_VERIFY").env_remove("DOCKER_CERT_PATH");
-    command.args(["report", "--swarm", "--settings-json", ONLY_PINNING, "--docker-host"]);
-    command.arg(format!("tcp://{}", server.address));
+    command.args(["report", "--swarm", "--docker-host"]).arg(format!("tcp://{}", server.address));
+    if !flags.contains(&"--settings-json") {
+        command.args(["--settings-json", ONLY_PINNING]);
+    }
     if !flags.contains(&"--output") {
         command.args(["--output", "json"]);
     }
@@ -245,7 +247,7 @@ fn services_are_selected_by_stack_and_by_label() {
 }
 
 #[test]
-fn a_service_that_cannot_be_read_is_a_failure_and_the_others_are_reported() {
+fn every_kind_of_service_is_reported_and_one_that_cannot_be_read_is_a_failure() {
     let mut broken = service("broken", "x");
     broken["Spec"]["TaskTemplate"]["ContainerSpec"] = json!({"Image": 1});
     let mut odd = service("odd", "a:1");
@@ -254,12 +256,26 @@ fn a_service_that_cannot_be_read_is_a_failure_and_the_others_are_reported() {
     network["Spec"]["TaskTemplate"] = json!({"Runtime": "attachment", "NetworkAttachmentSpec": {"ContainerID": "c"}});
     let mut plugin = service("plugin", "x");
     plugin["Spec"]["TaskTemplate"] = json!({"Runtime": "plugin", "PluginSpec": {"Remote": format!("sshfs:1@{NEW}")}});
-    let swarm = Swarm { services: vec![broken, odd, network, plugin], ..Swarm::default() };
+    let mounts = json!([{"Type": "image", "Source": format!("tools:1@{NEW}"), "Target": "/tools"}, {"Type": "bind", "Source": "/etc"}]);
+    let mut mounted = service("mounted", &format!("web:1@{NEW}"));
+    mounted["Spec"]["TaskTemplate"]["ContainerSpec"]["Mounts"] = mounts.clone();
+    let mut of_mounted = task("mounted", &format!("web:1@{NEW}"), "running");
+    of_mounted["Spec"]["ContainerSpec"]["Mounts"] = mounts;
+    let services = vec![broken, odd, network, plugin, mounted];
+    let swarm = Swarm { services, tasks: vec![of_mounted], ..Swarm::default() };
     let server = swarm.serve();
     let output = report(&server, &[]);
     let report = json_of(&output);
-    assert_eq!(failures(&report), ["Service broken: invalid TaskTemplate.ContainerSpec.Image: expected a string"]);
-    assert_eq!(images(&report), ["Not An Image:@- (0) odd: 0", "sshfs:1@sha256:2 (0) plugin: 0"]);
+    assert_eq!(failures(&report), ["Service broken: `Image`: expected a string, found a number"]);
+    assert_eq!(
+        images(&report),
+        [
+            "Not An Image:@- (0) odd: 0",
+            "sshfs:1@sha256:2 (0) plugin: 0",
+            "tools:1@sha256:2 (1) mounted: 1",
+            "web:1@sha256:2 (1) mounted: 1"
+        ]
+    );
     assert_eq!(output.status.code(), Some(1), "the invalid image is denied");
 }
 
@@ -334,4 +350,22 @@ fn thousands_of_tasks_need_two_questions() {
     let output = report(&server, &[]);
     assert_eq!((json_of(&output)["images"].as_array().unwrap().len(), output.status.code()), (1, Some(0)));
     assert_eq!(server.lines().len(), 2, "{:?}", server.lines());
+}
+
+#[test]
+fn an_image_by_tag_is_denied_where_the_settings_pin_images() {
+    let server = Swarm { services: vec![service("web", "web:1")], ..Swarm::default() }.serve();
+    let settings = ONLY_PINNING.replace("warn", "pin");
+    let found = json_of(&report(&server, &["--settings-json", &settings]));
+    let finding = &found["images"][0]["findings"][0];
+    assert_eq!((&finding["code"], &finding["effect"]), (&json!("unpinned-image"), &json!("deny")), "{found}");
+}
+
+#[test]
+fn settings_that_need_a_cluster_are_refused() {
+    let server = Swarm::default().serve();
+    let output = report(&server, &["--settings-json", r#"{"scan": {"reports": [{"source": "trivy-operator"}]}}"#]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("scan.reports: needs a Kubernetes cluster"), "{stderr}");
+    assert_eq!(output.status.code(), Some(2));
 }

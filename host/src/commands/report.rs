@@ -126,6 +126,9 @@ pub fn exec(options: &Options) -> Result<ExitCode> {
 impl Options {
     fn report(&self) -> Result<Report> {
         let mut judge = Judge::open(&self.judge)?;
+        if self.swarm {
+            judge.judge_services()?;
+        }
         let settings = settings(judge.policies().with_schedule()?)?;
         let bases = Arc::new(Bases::new(judge.capabilities()));
         judge.answer_by(Arc::<Bases>::clone(&bases));

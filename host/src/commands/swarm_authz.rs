@@ -3,7 +3,7 @@
 mod call;
 mod decision;
 mod engine;
-mod engine_settings;
+pub(crate) mod engine_settings;
 mod local;
 mod log;
 mod metrics;

@@ -42,12 +42,25 @@ pub struct TaskSpec {
     pub plugin_spec: Option<PluginSpec>,
 }
 
-/// The image of a container.
+/// The images of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerSpec {
     /// The image.
     pub image: String,
+    /// The mounts, which may be images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+}
+
+/// A mount of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Mount {
+    /// The type, such as `image`.
+    pub r#type: String,
+    /// The source: for an image, its name.
+    pub source: String,
 }
 
 /// The image of an engine plugin.

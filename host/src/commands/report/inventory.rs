@@ -137,21 +137,24 @@ impl<'s> Inventory<'s> {
         self.add_as(pod, service);
     }
 
-    /// Adds tasks of a service, as a pod with what they run. `tasks` is their number.
+    /// Adds tasks of a service, as a pod with what its first container runs. `tasks` is their number.
     pub(super) fn add_tasks(&mut self, pod: &Value, service: &ObjectName, running: &Running, tasks: usize) {
         let Some(mut reduced) = self.reduced(pod) else { return };
-        let mut written = Vec::new();
-        for container in reduced["spec"]["containers"].as_array_mut().into_iter().flatten() {
-            let Some(Value::String(image)) = container.get_mut("image") else { continue };
-            written.push((image.clone(), running.clone()));
+        let mut written = None;
+        if let Some(Value::String(image)) = reduced.pointer_mut("/spec/containers/0/image") {
+            written = Some(image.clone());
             with_digest(image, running);
         }
         let key = Some(without_name(&reduced, &service.namespace));
         let source = self.source();
         let index = self.index(key, || ManifestObject { source, object: Ok(reduced) });
-        let Some(entry) = self.entries.get_mut(index) else { return };
-        for (site, (image, running)) in entry.sites.iter_mut().zip(written) {
-            site.uses.entry(UseKey::new(service, image, &running)).or_default().pods += tasks;
+        for site in self.entries.get_mut(index).into_iter().flat_map(|entry| &mut entry.sites) {
+            let key = match written.take() {
+                Some(image) => UseKey::new(service, image, running),
+                // An image that is mounted. Nothing is known about what its node has.
+                None => UseKey::new(service, site.image.clone(), &Running::Nothing),
+            };
+            site.uses.entry(key).or_default().pods += tasks;
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// With a line for each setting that needs a Kubernetes cluster.
-pub(super) fn of(mut settings: Value) -> Result<Value, Vec<String>> {
+pub(crate) fn of(mut settings: Value) -> Result<Value, Vec<String>> {
     let problems = needs_cluster(&settings);
     if !problems.is_empty() {
         return Err(problems);
