@@ -154,15 +154,36 @@ shop() {
   assert_contains "$output" "0 images"
 }
 
-@test "manifests or a cluster are required, not both" {
+@test "manifests, a cluster or a swarm are required, and only one of them" {
   report
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "the following required arguments were not provided"
   report shop.yaml --cluster
   [ "$status" -eq 2 ]
+  report shop.yaml --swarm
+  [ "$status" -eq 2 ]
+  report --swarm --cluster
+  [ "$status" -eq 2 ]
+  report --cluster --stack shop
+  [ "$status" -eq 2 ]
   report --cluster --kubeconfig none.yaml
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "cannot read the kubeconfig none.yaml"
+}
+
+@test "without a Docker Engine there is no report about a swarm" {
+  unset DOCKER_HOST
+  report --swarm --docker-host "unix://$PWD/none.sock"
+  [ "$status" -eq 2 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" "cannot ask the Docker Engine at unix://$PWD/none.sock: there is no such socket; start the engine"
+  DOCKER_HOST=ssh://manager report --swarm
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "ssh:// is not supported; forward the socket"
+  # The address is not used for manifests.
+  shop
+  DOCKER_HOST=ssh://manager report shop.yaml --output csv
+  [ "$status" -eq 1 ]
 }
 
 @test "the example in the documentation is the output of the command" {

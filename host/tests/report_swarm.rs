@@ -364,7 +364,7 @@ fn an_image_by_tag_is_denied_where_the_settings_pin_images() {
 #[test]
 fn settings_that_need_a_cluster_are_refused() {
     let server = Swarm::default().serve();
-    let output = report(&server, &["--settings-json", r#"{"scan": {"reports": [{"source": "trivy-operator"}]}}"#]);
+    let output = report(&server, &["--settings-json", r#"{"scan": {"reports": [{"source": "trivyOperator"}]}}"#]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("scan.reports: needs a Kubernetes cluster"), "{stderr}");
     assert_eq!(output.status.code(), Some(2));
