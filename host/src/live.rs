@@ -7,7 +7,7 @@ use clap::Args;
 use oci_client::Reference;
 
 use crate::cache::{AnyCache, BoundedCache, Cache, Clock, system_clock};
-use crate::capabilities::{Answer, CanI, Capabilities, Get, HostCall};
+use crate::capabilities::{Answer, Capabilities, HostCall};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::registry::{Registries, RegistryOptions};
 use crate::slots::Slots;
@@ -23,9 +23,6 @@ const KEEP_TAG: Duration = Duration::from_secs(60);
 
 /// How long a service keeps an answer about a digest. Its content cannot change.
 const KEEP_DIGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long a service keeps an answer of the API server, as policy-server does.
-const KEEP_CLUSTER: Duration = Duration::from_secs(5);
 
 /// How registries and the cluster are reached.
 #[derive(Debug, Args)]
@@ -112,21 +109,18 @@ fn keep(call: &HostCall) -> Duration {
             let has_digest = image.image.parse::<Reference>().is_ok_and(|reference| reference.digest().is_some());
             if has_digest { KEEP_DIGEST } else { KEEP_TAG }
         }
-        HostCall::KubernetesGetResource(Get { disable_cache: true, .. })
-        | HostCall::KubernetesCanI(CanI { disable_cache: true, .. }) => Duration::ZERO,
+        // A service has no cluster, so these are errors.
         HostCall::KubernetesGetResource(_)
         | HostCall::KubernetesCanI(_)
         | HostCall::KubernetesListResourceNamespace(_)
-        | HostCall::KubernetesListResourceAll(_) => KEEP_CLUSTER,
+        | HostCall::KubernetesListResourceAll(_) => Duration::ZERO,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{KEEP_CLUSTER, KEEP_DIGEST, KEEP_TAG, keep};
-    use crate::capabilities::{Get, HostCall, Image};
+    use super::{KEEP_DIGEST, KEEP_TAG, keep};
+    use crate::capabilities::{HostCall, Image};
 
     #[test]
     fn a_service_keeps_an_answer_by_what_the_question_is_about() {
@@ -148,16 +142,5 @@ mod tests {
                 assert_eq!(keep(&call), expected, "{call:?}");
             }
         }
-        let get = |disable_cache| {
-            HostCall::KubernetesGetResource(Get {
-                api_version: "v1".to_owned(),
-                kind: "ConfigMap".to_owned(),
-                name: "soak".to_owned(),
-                namespace: None,
-                disable_cache,
-                field_masks: None,
-            })
-        };
-        assert_eq!((keep(&get(false)), keep(&get(true))), (KEEP_CLUSTER, Duration::ZERO));
     }
 }

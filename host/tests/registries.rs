@@ -12,6 +12,7 @@ use container_patch::admission::{AdmissionRequest, AdmissionResponse};
 use container_patch::capabilities::{AllowedResources, Capabilities, HostCall, Image};
 use container_patch::live::{Live, LiveOptions};
 use container_patch::policy::Policy;
+use container_patch::registry::RegistryOptions;
 use oci_client::client::ImageLayer;
 use serde_json::{Value, json};
 
@@ -22,6 +23,17 @@ const LONG_TIMEOUT: &str = "60";
 struct Flags {
     #[command(flatten)]
     live: LiveOptions,
+}
+
+/// The flags of a service.
+#[derive(Debug, Parser)]
+struct ServiceFlags {
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+fn service(registry: &str) -> Live {
+    Live::for_service(&ServiceFlags::parse_from(["test", "--insecure-registry", registry]).registry).unwrap()
 }
 
 /// A registry that gives each request the same answer, or none.
@@ -329,15 +341,12 @@ fn a_service_asks_again_after_an_error_and_a_command_does_not() {
         let image = Image { image: format!("{address}/app:1") };
         live.answer(HostCall::OciManifestDigest(image)).is_ok()
     };
-    let live = |address: &str, new: fn(&LiveOptions) -> anyhow::Result<Live>| {
-        new(&Flags::parse_from(["test", "--insecure-registry", address]).live).unwrap()
-    };
     let (address, requests) = registry_with_failure();
-    let service = live(&address, Live::for_service);
+    let service = service(&address);
     assert_eq!([(); 3].map(|()| ask(&service, &address)), [false, true, true]);
     assert_eq!(*requests.lock().unwrap(), 2, "the answer is kept");
     let (address, requests) = registry_with_failure();
-    let command = live(&address, Live::new);
+    let command = Live::new(&Flags::parse_from(["test", "--insecure-registry", &address]).live).unwrap();
     assert_eq!([(); 3].map(|()| ask(&command, &address)), [false, false, false]);
     assert_eq!(*requests.lock().unwrap(), 1);
 }
@@ -345,7 +354,7 @@ fn a_service_asks_again_after_an_error_and_a_command_does_not() {
 #[test]
 fn a_service_asks_once_for_all_requests_that_wait_for_the_same_answer() {
     let (address, requests) = registry_with_index();
-    let live = Live::for_service(&Flags::parse_from(["test", "--insecure-registry", &address]).live).unwrap();
+    let live = service(&address);
     thread::scope(|scope| {
         for _ in 0..32 {
             scope.spawn(|| {
