@@ -33,7 +33,7 @@ const SOCKET_URL: &str = "http://docker";
 const MAX_ERROR: usize = 2_000;
 
 /// The limits of an answer about one object.
-const OBJECT: Limits = Limits { time: Duration::from_secs(10), bytes: 16 << 20 };
+const OBJECT: Limits = Limits { time: Duration::from_secs(30), bytes: 16 << 20 };
 
 /// The limits of a list. Swarm keeps finished tasks in it.
 const LIST: Limits = Limits { time: Duration::from_secs(60), bytes: 256 << 20 };
