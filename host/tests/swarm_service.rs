@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -94,12 +94,9 @@ impl Plugin {
 
     /// The answer to the creation of a service with an image by tag.
     fn create_service(&self) -> Value {
-        let body = json!({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "127.0.0.1:1/web:1"}}});
-        let call = json!({
-            "RequestMethod": "POST", "RequestUri": "/v1.41/services/create", "RequestBody": STANDARD.encode(body.to_string()),
-        });
         let stream = UnixStream::connect(&self.socket).unwrap();
-        serde_json::from_str(&http(stream, "POST /AuthZPlugin.AuthZReq", &call.to_string())).unwrap()
+        let call = create_service("127.0.0.1:1/web:1");
+        serde_json::from_str(&http(stream, "POST /AuthZPlugin.AuthZReq", &call)).unwrap()
     }
 
     /// Ends the plugin as systemd does. Returns whether it succeeded.
@@ -116,8 +113,15 @@ impl Drop for Plugin {
     }
 }
 
+/// The message of the engine about a service that is created.
+fn create_service(image: &str) -> String {
+    let body = json!({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": image}}});
+    let body = STANDARD.encode(body.to_string());
+    json!({"RequestMethod": "POST", "RequestUri": "/v1.41/services/create", "RequestBody": body}).to_string()
+}
+
 /// The body of a response.
-fn http(mut stream: impl std::io::Read + std::io::Write, request: &str, body: &str) -> String {
+fn http(mut stream: impl Read + Write, request: &str, body: &str) -> String {
     let length = body.len();
     write!(stream, "{request} HTTP/1.1\r\nhost:\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
         .unwrap();
@@ -215,6 +219,41 @@ fn settings_are_read_again_and_invalid_ones_leave_the_earlier_ones_in_force() {
     assert_eq!(plugin.create_service(), json!({"Allow": true}));
     assert_eq!(plugin.event("decision")["allowed"], true);
     assert_eq!(http(TcpStream::connect(&free).unwrap(), "GET /healthz", ""), "ok\n");
+    assert!(plugin.stop());
+}
+
+#[test]
+fn a_decision_that_waits_for_a_registry_does_not_hold_up_the_end() {
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = registry.local_addr().unwrap().to_string();
+    let flags = ["--insecure-registry", &address, "--registry-timeout", "600"];
+    let mut plugin = Setup::new(&format!("registries: ['{address}']"), &flags).start_with_log();
+    plugin.event("started");
+    let image = format!("{address}/web:1@sha256:{}", "0".repeat(64));
+    let mut waiting = UnixStream::connect(&plugin.socket).unwrap();
+    let call = create_service(&image);
+    let length = call.len();
+    write!(waiting, "POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nhost:\r\ncontent-length: {length}\r\n\r\n{call}").unwrap();
+    // The registry takes the question, and never answers it.
+    let _question = registry.accept().unwrap();
+    assert!(plugin.stop());
+    plugin.event("stopped");
+}
+
+#[test]
+fn connections_for_metrics_do_not_use_up_the_files_of_the_plugin() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut plugin = Setup::new(DENIES, &["--metrics-address", &free]).start_with_log();
+    plugin.event("started");
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&free).unwrap()).collect();
+    assert_eq!(plugin.create_service()["Allow"], false);
+    let files = fs::read_dir(format!("/proc/{}/fd", plugin.process.id()));
+    if let Ok(files) = files {
+        let number = files.count();
+        assert!(number < 80, "{number} files are open");
+    }
+    drop(idle);
+    assert!(http(TcpStream::connect(&free).unwrap(), "GET /metrics", "").contains("container_patch_swarm_build_info"));
     assert!(plugin.stop());
 }
 

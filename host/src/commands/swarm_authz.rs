@@ -16,18 +16,19 @@ mod socket;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use chrono::Utc;
 use clap::Args;
 use container_patch_policy::enforcement::codes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use self::call::Unseen;
 use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
-use self::metrics::{Counted, Metrics};
+use self::metrics::{Counted, FewConnections, Metrics};
 use self::plugin::{MAX_DECISIONS, Plugin};
 use self::settings::{Settings, Unusable};
 use self::socket::Socket;
@@ -41,6 +42,9 @@ use crate::timeout::Timeout;
 
 /// The seconds of computing for one decision.
 const TIMEOUT: u64 = 10;
+
+/// The time for the decisions that are being made when the plugin is stopped.
+const LAST_DECISIONS: Duration = Duration::from_secs(10);
 
 /// Judge what a Docker Engine starts, as its authorization plugin
 ///
@@ -108,14 +112,17 @@ pub fn exec(options: &Options) -> Result<()> {
         .context("cannot start the threads of the plugin")?;
     let served = runtime.block_on(async {
         let socket = Socket::open(&options.socket)?;
-        let stopped = Signals::new()?.stop(Arc::clone(&plugin));
+        let signalled = Signals::new()?.stop(Arc::clone(&plugin));
+        let (stop, stopped) = oneshot::channel::<()>();
         let served = axum::serve(socket.listener()?, server::routes(Arc::clone(&plugin)));
+        let served = served.with_graceful_shutdown(async { drop(stopped.await) });
+        let mut served = tokio::spawn(served.into_future());
         if let Some(listener) = metrics_listener {
             let before = {
                 let log = log.clone();
                 move |metrics: &Metrics| metrics.dropped_lines(log.dropped())
             };
-            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let listener = FewConnections::new(tokio::net::TcpListener::from_std(listener)?);
             tokio::spawn(axum::serve(listener, metrics::routes(Arc::clone(&plugin.metrics), before)).into_future());
         }
         let settings = plugin.settings.source();
@@ -125,8 +132,17 @@ pub fn exec(options: &Options) -> Result<()> {
         }
         let _watchdog = notify::start_watchdog();
         notify::ready(&format!("judges by {settings}"));
-        served.with_graceful_shutdown(stopped).await.context("the socket of the plugin failed")
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            () = signalled => {
+                drop(stop);
+                // A decision can wait for a registry for minutes.
+                tokio::time::timeout(LAST_DECISIONS, served).await.unwrap_or(Ok(Ok(())))
+            }
+        };
+        ended?.context("the socket of the plugin failed")
     });
+    runtime.shutdown_background();
     let reason = served.as_ref().err().map_or_else(|| "signal".to_owned(), |error| format!("{error:#}"));
     log.event(&Event::Stopped { reason: &reason });
     log.flush();
