@@ -1,5 +1,7 @@
 //! The manifests on the command line: files, folders and standard input.
 
+use std::cell::LazyCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,11 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 
+use crate::compose::{self, Include, Project, Service, ServiceImage, Variables};
 use crate::configuration;
 use crate::ignored::{self, Ignored};
-use crate::manifest::nodes::{self, ImagePosition, Node};
-use crate::manifest::{self, Place};
+use crate::manifest::nodes::{self, ImagePosition, Kind, Node, Paths, Step};
+use crate::manifest::{self, Place, ServicePlace};
 use crate::terminal::printable;
 
 /// The name of standard input in messages, unless the command line gives one.
@@ -23,7 +26,7 @@ pub(crate) const STDIN: &str = "<stdin>";
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct InputOptions {
-    /// Manifests in YAML or JSON, folders of manifests, or `-` for standard input
+    /// Manifests and Compose files in YAML or JSON, folders of them, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Name of standard input in messages and outputs, such as the path of the chart that is rendered
@@ -32,6 +35,9 @@ pub struct InputOptions {
     /// Search folders recursively
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// File with the variables of Compose files, in place of the `.env` beside them; can be repeated
+    #[arg(long = "env-file", value_name = "FILE")]
+    env_files: Vec<PathBuf>,
     /// Files and folders that are not read, in the syntax of .gitignore; can be repeated, or several with commas
     #[arg(
         long,
@@ -61,7 +67,7 @@ pub struct ManifestObject {
 pub struct Source {
     /// The file.
     pub file: Arc<ManifestFile>,
-    /// The position among the objects of the file, counted from 0.
+    /// The position among the objects of the file, counted from 0. All services of a Compose file have that of their document.
     pub index: usize,
     /// The place in the file. `None` if the file cannot be read.
     pub place: Option<Place>,
@@ -78,6 +84,8 @@ pub struct ManifestFile {
     pub path: Option<PathBuf>,
     /// The text. Empty if the file cannot be read.
     pub text: String,
+    /// What the file needs from outside of its text, if it is a Compose file.
+    project: Project,
     nodes: OnceLock<Option<Vec<Node>>>,
     /// The images of each object.
     images: OnceLock<Vec<Vec<ImagePosition>>>,
@@ -113,12 +121,15 @@ impl InputOptions {
         }
         let all_ignored = found.is_empty() && !ignored.is_empty();
         let mut manifests = Manifests { may_be_empty: all_ignored, all_ignored, ..Manifests::default() };
+        let variables = (!self.env_files.is_empty()).then(|| Arc::new(Variables::of_files(&self.env_files)));
+        let texts = Arc::default();
         for path in &found {
-            let read = read(path, &self.stdin_name);
+            let read = read(path, &self.stdin_name, |path| Project::of(path, variables.as_ref()).sharing(&texts));
             manifests.objects.extend(read.objects);
             manifests.may_be_empty |= read.may_be_empty;
             manifests.stdin_is_empty |= read.stdin_is_empty;
         }
+        remove_repeated_files(&mut manifests.objects);
         manifests.has_files = !found.is_empty();
         Ok(manifests)
     }
@@ -169,6 +180,9 @@ impl InputOptions {
         Ok(search)
     }
 }
+
+/// The most files that a Compose file includes, with those that included files include.
+const MAX_INCLUDED: usize = 256;
 
 /// The most ignored files and folders that are named.
 const MAX_NAMED: usize = 5;
@@ -246,7 +260,26 @@ pub(crate) struct Manifests {
     stdin_is_empty: bool,
 }
 
-fn read(path: &Path, stdin_name: &str) -> Manifests {
+/// Removes Compose files that are read again because another one includes them, unless a service differs by its variables.
+fn remove_repeated_files(objects: &mut Vec<ManifestObject>) {
+    let mut known = HashSet::new();
+    let mut repeated: HashMap<*const ManifestFile, bool> = HashMap::new();
+    let mut paths = HashMap::new();
+    for ManifestObject { source, object } in &*objects {
+        let file = Arc::as_ptr(&source.file);
+        let is_repeated = repeated.entry(file).or_insert(true);
+        let (Some(service), Some(path)) = (source.service(), &source.file.path) else {
+            *is_repeated = false;
+            continue;
+        };
+        let path = paths.entry(file).or_insert_with(|| path.canonicalize().unwrap_or_else(|_| path.clone())).clone();
+        let object = object.as_ref().map(ToString::to_string).map_err(Clone::clone);
+        *is_repeated &= !known.insert((path, source.index, service.name.clone(), object));
+    }
+    objects.retain(|object| repeated.get(&Arc::as_ptr(&object.source.file)) != Some(&true));
+}
+
+fn read(path: &Path, stdin_name: &str, project: impl Fn(Option<&Path>) -> Project) -> Manifests {
     let (name, text) = if path == Path::new("-") {
         let mut text = String::new();
         (stdin_name.to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
@@ -255,7 +288,8 @@ fn read(path: &Path, stdin_name: &str) -> Manifests {
     };
     let file = |text| {
         let file = ManifestFile::new(name, text);
-        if path == Path::new("-") { file } else { file.at(path.to_owned()) }
+        let file = if path == Path::new("-") { file } else { file.at(path.to_owned()) };
+        ManifestFile { project: project(file.path.as_deref()), ..file }
     };
     match text {
         Ok(text) => {
@@ -268,8 +302,7 @@ fn read(path: &Path, stdin_name: &str) -> Manifests {
         Err(error) => {
             let file = Arc::new(file(String::new()));
             let object = Err(format!("cannot read the file: {error}"));
-            let source = Source { file, index: 0, place: None, error_line: None };
-            Manifests { objects: vec![ManifestObject { source, object }], ..Manifests::default() }
+            Manifests { objects: vec![ManifestObject { source: Source::of(file), object }], ..Manifests::default() }
         }
     }
 }
@@ -279,33 +312,115 @@ impl ManifestFile {
     #[must_use]
     pub fn new(name: String, text: String) -> Self {
         let (nodes, images, lines) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { name, path: None, text, nodes, images, lines }
+        Self { name, path: None, text, project: Project::of(None, None), nodes, images, lines }
     }
 
     /// The manifest at a path.
     #[must_use]
     pub fn at(self, path: PathBuf) -> Self {
-        Self { path: Some(path), ..self }
+        Self { project: Project::of(Some(&path), None), path: Some(path), ..self }
     }
 
-    /// The objects of the manifest.
+    /// The same manifest with another text, which services of other files see that extend this one.
+    #[must_use]
+    pub(crate) fn with_text(&self, text: String) -> Self {
+        self.project.share(&text);
+        Self { path: self.path.clone(), project: self.project.clone(), ..Self::new(self.name.clone(), text) }
+    }
+
+    /// The objects of the manifest, with the services of included Compose files.
     #[must_use]
     pub fn objects(self) -> Vec<ManifestObject> {
         Arc::new(self).read()
     }
 
+    /// The objects of the manifest itself.
+    pub(crate) fn own_objects(self) -> Vec<ManifestObject> {
+        Arc::new(self).read_own().0
+    }
+
+    /// Whether the place of each object in the text is known, so that its images can be changed.
+    pub(crate) fn has_places(&self) -> bool {
+        self.nodes().is_some_and(|nodes| nodes.len() == manifest::read(&self.text).len())
+    }
+
+    /// Whether the manifest is read because a Compose file includes it.
+    pub(crate) fn is_included(&self) -> bool {
+        self.project.is_included()
+    }
+
     fn read(self: &Arc<Self>) -> Vec<ManifestObject> {
-        let documents = manifest::read(&self.text).into_iter().enumerate();
-        let object = |(index, document): (usize, manifest::Document)| ManifestObject {
-            source: Source {
+        self.read_with_includes(&mut 0)
+    }
+
+    /// `files` is the number of included files so far. A few files can include each other in very many ways.
+    fn read_with_includes(self: &Arc<Self>, files: &mut usize) -> Vec<ManifestObject> {
+        let (mut objects, includes) = self.read_own();
+        for Include { path, project } in includes {
+            *files += 1;
+            if *files > MAX_INCLUDED {
+                let error = format!("`include`: more than {MAX_INCLUDED} files");
+                objects.push(ManifestObject { source: Source::of(Arc::clone(self)), object: Err(error) });
+                break;
+            }
+            let text = compose::read_included(&path);
+            let name = path.display().to_string();
+            let file = Self::new(name, text.clone().unwrap_or_default()).at(path);
+            let file = Arc::new(Self { project, ..file });
+            match text {
+                Ok(_) => objects.extend(file.read_with_includes(files)),
+                Err(error) => objects.push(ManifestObject { source: Source::of(file), object: Err(error) }),
+            }
+        }
+        objects
+    }
+
+    /// The objects of the manifest, and the files that it includes.
+    fn read_own(self: &Arc<Self>) -> (Vec<ManifestObject>, Vec<Include>) {
+        let (mut objects, mut includes) = (Vec::new(), Vec::new());
+        let paths = LazyCell::new(|| self.nodes().map(Paths::of));
+        for (index, document) in manifest::read(&self.text).into_iter().enumerate() {
+            let source = Source {
                 file: Arc::clone(self),
                 index,
                 place: Some(document.place),
                 error_line: document.object.as_ref().err().and_then(manifest::line_of_error),
-            },
-            object: document.object.map_err(|error| format!("{error:#}")),
+            };
+            match document.object {
+                Ok(object) if compose::is_project(&object, self.path.as_deref()) => {
+                    let content = compose::read(object, &self.project);
+                    objects.extend(self.services(content.services, &source, paths.as_ref()));
+                    for include in content.includes {
+                        match include {
+                            Ok(include) => includes.push(include),
+                            Err(error) => objects.push(ManifestObject { source: source.clone(), object: Err(error) }),
+                        }
+                    }
+                }
+                object => objects.push(ManifestObject { source, object: object.map_err(|error| format!("{error:#}")) }),
+            }
+        }
+        (objects, includes)
+    }
+
+    /// The services of a Compose file, in the order of the text. `document` is the source of the document.
+    fn services(&self, services: Vec<Service>, document: &Source, paths: Option<&Paths<'_>>) -> Vec<ManifestObject> {
+        let object = |service: Service| {
+            let key = [Step::key("services"), Step::key(&service.name)];
+            let start = paths.and_then(|paths| paths.key_start(document.index, &key));
+            let images = service.images.into_iter();
+            let images = images.filter_map(|image| image_position(paths?, document.index, image)).collect();
+            let place = Place {
+                line: start.map_or(document.line(), |start| self.line_of(start).0),
+                items: document.place.as_ref().map(|place| place.items.clone()).unwrap_or_default(),
+                service: Some(Arc::new(ServicePlace { name: service.name, images, no_image: service.no_image })),
+            };
+            let source = Source { place: Some(place), ..document.clone() };
+            (start, ManifestObject { source, object: service.pod })
         };
-        documents.map(object).collect()
+        let mut objects: Vec<_> = services.into_iter().map(object).collect();
+        objects.sort_by_key(|(start, _)| *start);
+        objects.into_iter().map(|(_, object)| object).collect()
     }
 
     fn nodes(&self) -> Option<&[Node]> {
@@ -321,7 +436,27 @@ impl ManifestFile {
     }
 }
 
+/// The position of an image of a service, if the file has it.
+fn image_position(paths: &Paths<'_>, document: usize, image: ServiceImage) -> Option<ImagePosition> {
+    let ServiceImage { field, name, image, path, has_variables } = image;
+    let node = paths.get(document, &path?)?;
+    let Kind::Scalar { style, .. } = node.kind else { return None };
+    let (span, has_anchor) = (node.span.clone(), node.anchor != 0);
+    Some(ImagePosition { field, name, image, span, style, has_anchor, has_variables })
+}
+
 impl Source {
+    /// A file as a whole.
+    fn of(file: Arc<ManifestFile>) -> Self {
+        Self { file, index: 0, place: None, error_line: None }
+    }
+
+    /// The service of a Compose file that the object is.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServicePlace> {
+        self.place.as_ref()?.service.as_deref()
+    }
+
     /// The line on which the object's document begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
@@ -335,12 +470,18 @@ impl Source {
         if let Some(line) = self.error_line {
             return line;
         }
+        if self.service().is_some() {
+            return self.line();
+        }
         let node = self.file.nodes().and_then(|objects| objects.get(self.index));
         node.map_or_else(|| self.line(), |node| self.file.line_of(node.span.start).0)
     }
 
     /// The images of the object with their positions. Empty if another document of the file is invalid.
     pub fn images(&self) -> Vec<ImagePosition> {
+        if let Some(service) = self.service() {
+            return service.images.clone();
+        }
         let images =
             self.file.images.get_or_init(|| self.file.nodes().map(nodes::images_by_object).unwrap_or_default());
         images.get(self.index).cloned().unwrap_or_default()

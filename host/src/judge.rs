@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use self::answer::Answer;
 use self::changes::Changes;
-use self::request::{NoRequest, object_name, request, skip_reason};
+use self::request::{NoRequest, object_name, request, service_name, skip_reason};
 use self::verdict::{JudgedObject, SkipReason, Verdict};
 use crate::admission::AdmissionRequest;
 use crate::at::At;
@@ -249,8 +249,13 @@ impl Judge {
     /// Judges an object.
     pub fn judge(&self, ManifestObject { source, object }: &ManifestObject) -> JudgedObject {
         let source = source.clone();
+        let service = source.service().map(|service| service_name(service, &self.namespace));
         match object {
-            Err(error) => JudgedObject::failed(None, source, error.clone()),
+            Err(error) => JudgedObject::failed(service, source, error.clone()),
+            Ok(_) if let Some(reason) = source.service().and_then(|service| service.no_image) => JudgedObject {
+                messages: vec![reason.to_owned()],
+                ..JudgedObject::skipped(SkipReason::ServiceWithoutImage, service, source)
+            },
             Ok(object) => match request(object, &self.namespace) {
                 Ok(mut request) => {
                     request.namespace = request.namespace.filter(|namespace| !namespace.is_empty());
@@ -280,7 +285,8 @@ impl Judge {
     }
 
     fn evaluate(&self, request: &AdmissionRequest, source: Source) -> JudgedObject {
-        let object = Some(object_name(request));
+        let service = source.service().map(|service| service_name(service, &self.namespace));
+        let object = Some(service.unwrap_or_else(|| object_name(request)));
         let answer = match &self.policies {
             Policies::Settings(settings) => self.ask(request, settings, &self.declared).map(Some),
             Policies::Deployed(policies) => self.ask_all(request, policies),

@@ -9,6 +9,7 @@ mod cache;
 pub mod capabilities;
 pub mod cluster;
 pub mod commands;
+mod compose;
 pub mod configuration;
 mod counted;
 pub mod engine;

@@ -5,11 +5,13 @@ pub mod nodes;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
+use self::nodes::ImagePosition;
 use crate::json_type::json_type;
 
 /// The endings of the names of manifests.
@@ -27,10 +29,23 @@ pub struct Document {
 /// The place of an object in a manifest. It is displayed as `12 items[3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The line on which the document begins, counted from 1.
+    /// The line on which the document begins, or the service of a Compose file, counted from 1.
     pub line: usize,
     /// The index in the list, and in lists inside of it. Empty for a document that is not a list.
     pub items: Vec<usize>,
+    /// The service, if the document is a Compose file.
+    pub service: Option<Arc<ServicePlace>>,
+}
+
+/// A service in a Compose file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlace {
+    /// The name of the service.
+    pub name: String,
+    /// The images of the service that are in this file.
+    pub images: Vec<ImagePosition>,
+    /// Why it has no image, and is not judged. `None` if it has one.
+    pub no_image: Option<&'static str>,
 }
 
 impl fmt::Display for Place {
@@ -65,7 +80,7 @@ pub(crate) fn line_of_error(error: &anyhow::Error) -> Option<usize> {
 #[must_use]
 pub fn read(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let objects = |(line, document)| objects(Place { line, items: Vec::new() }, document);
+    let objects = |(line, document)| objects(Place { line, items: Vec::new(), service: None }, document);
     documents(text).into_iter().flat_map(objects).collect()
 }
 
@@ -320,7 +335,7 @@ fn objects(place: Place, document: Result<Value>) -> Vec<Document> {
     match object.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) if items.iter().any(Value::is_object) || (is_list && items.is_empty()) => {
             let items = items.into_iter().map(|item| completed(item, &object)).enumerate();
-            let inside = |index| Place { items: [&*place.items, &[index]].concat(), ..place };
+            let inside = |index| Place { items: [&*place.items, &[index]].concat(), ..place.clone() };
             let item = |(index, item): (usize, Value)| match item {
                 Value::Object(_) => objects(inside(index), Ok(item)),
                 other => {

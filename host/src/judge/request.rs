@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::verdict::{ObjectName, SkipReason};
 use crate::admission::{AdmissionRequest, GroupVersionKind, GroupVersionResource, UserInfo};
 use crate::json_type::json_type;
+use crate::manifest::ServicePlace;
 
 /// Keys for containers in common custom kinds.
 const CONTAINER_KEYS: [&str; 8] =
@@ -129,6 +130,16 @@ pub(super) fn object_name(request: &AdmissionRequest) -> ObjectName {
         kind: kind.clone(),
         namespace: request.namespace.clone(),
         name: request.name.clone(),
+    }
+}
+
+/// The name of a service of a Compose file, which is not a Service of Kubernetes.
+pub(super) fn service_name(service: &ServicePlace, namespace: &str) -> ObjectName {
+    ObjectName {
+        api_version: "compose".to_owned(),
+        kind: "ComposeService".to_owned(),
+        namespace: Some(namespace.to_owned()),
+        name: Some(service.name.clone()),
     }
 }
 

@@ -50,14 +50,21 @@ pub enum SkipReason {
     UnknownKindWithoutImages,
     /// No policy of the cluster applies to it: their rules, or their selectors, leave it out.
     NoPolicy,
+    /// It is a service of a Compose file without an image.
+    ServiceWithoutImage,
     /// The document is not a Kubernetes object.
     NotKubernetes,
 }
 
 impl SkipReason {
     /// All reasons, in the order of the totals.
-    pub const ALL: [Self; 4] =
-        [Self::KindWithoutPods, Self::UnknownKindWithoutImages, Self::NoPolicy, Self::NotKubernetes];
+    pub const ALL: [Self; 5] = [
+        Self::KindWithoutPods,
+        Self::UnknownKindWithoutImages,
+        Self::NoPolicy,
+        Self::ServiceWithoutImage,
+        Self::NotKubernetes,
+    ];
 
     /// The reason after this number of objects.
     #[must_use]
@@ -65,6 +72,7 @@ impl SkipReason {
         match self {
             Self::KindWithoutPods => "of kinds without pods",
             Self::UnknownKindWithoutImages => "of unknown kinds, without images",
+            Self::ServiceWithoutImage => "without an image",
             Self::NotKubernetes if count == 1 => "not a Kubernetes object",
             Self::NoPolicy => "to which no policy applies",
             Self::NotKubernetes => "not Kubernetes objects",
@@ -78,6 +86,7 @@ impl SkipReason {
             Self::KindWithoutPods => "objects of this kind have no pods",
             Self::UnknownKindWithoutImages => "the kind is unknown, and the object has no images",
             Self::NoPolicy => "no policy applies to this object",
+            Self::ServiceWithoutImage => "the service has no image",
             Self::NotKubernetes => "not a Kubernetes object",
         }
     }

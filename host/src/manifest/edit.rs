@@ -4,12 +4,15 @@
 //! changed text is read again: its objects must differ from those before in exactly these image fields. With anchors and merge keys
 //! one scalar can belong to several objects, and to fields that are not images.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result, bail};
 use container_patch_policy::workload::site::IMAGE_FIELDS;
 use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
-use super::nodes::{self, ImagePosition};
+use super::nodes::{self, ImagePosition, Paths, Step};
+use crate::compose;
 
 /// The new image of a container or image volume of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +140,13 @@ fn expected(text: &str, edits: &[&ImageEdit]) -> Result<Vec<Value>> {
     if objects.len() != images.len() {
         bail!("the objects of the file cannot be told apart");
     }
-    for (object, images) in objects.iter_mut().zip(images) {
+    let nodes = nodes::objects(text)?;
+    let paths = Paths::of(&nodes);
+    for (index, (object, images)) in objects.iter_mut().zip(images).enumerate() {
+        if compose::has_services(object) {
+            set_service_images(object, edits, |path| Some(paths.get(index, path)?.span.clone()));
+            continue;
+        }
         let edit_of = |position: &ImagePosition| edits.iter().find(|edit| edit.position.span == position.span);
         let changes: Vec<ImageChange> = images
             .iter()
@@ -146,6 +155,20 @@ fn expected(text: &str, edits: &[&ImageEdit]) -> Result<Vec<Value>> {
         set_images(object, &changes);
     }
     Ok(objects)
+}
+
+/// Changes images of the services of a Compose file.
+fn set_service_images(document: &mut Value, edits: &[&ImageEdit], span: impl Fn(&[Step]) -> Option<Range<usize>>) {
+    for path in compose::image_paths(document) {
+        let Some(span) = span(&path) else { continue };
+        let image = path.iter().try_fold(&mut *document, |value, step| match step {
+            Step::Key(key) => value.get_mut(key),
+            Step::Item(index) => value.get_mut(index),
+        });
+        if let (Some(image), Some(edit)) = (image, edits.iter().find(|edit| edit.position.span == span)) {
+            *image = Value::from(edit.new.as_str());
+        }
+    }
 }
 
 fn objects(text: &str) -> Result<Vec<Value>> {

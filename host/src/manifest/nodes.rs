@@ -15,7 +15,7 @@ pub struct Node {
     /// The column in characters, counted from 0.
     pub column: usize,
     /// The number of its anchor, 0 without one.
-    anchor: usize,
+    pub(crate) anchor: usize,
     /// What the node is.
     pub kind: Kind,
 }
@@ -215,6 +215,52 @@ pub struct ImagePosition {
     pub style: ScalarStyle,
     /// Whether the reference itself has an anchor, so that any other value may be a copy of it.
     pub has_anchor: bool,
+    /// Whether the reference is written with variables, and `image` has their values. Only Compose files have variables.
+    pub has_variables: bool,
+}
+
+/// A step on the way to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The value of a key.
+    Key(String),
+    /// An item of a list, counted from 0.
+    Item(usize),
+}
+
+impl Step {
+    /// The value of a key.
+    pub(crate) fn key(key: &str) -> Self {
+        Self::Key(key.to_owned())
+    }
+}
+
+/// Finds values by their path in the objects of a manifest.
+pub(crate) struct Paths<'a> {
+    objects: &'a [Node],
+    search: ImageSearch<'a>,
+}
+
+impl<'a> Paths<'a> {
+    pub(crate) fn of(objects: &'a [Node]) -> Self {
+        Self { objects, search: ImageSearch::of(objects) }
+    }
+
+    /// The value at a path of an object, with anchors and merge keys.
+    pub(crate) fn get(&self, object: usize, path: &[Step]) -> Option<&'a Node> {
+        path.iter().try_fold(self.search.resolved(self.objects.get(object)?)?, |node, step| match (step, &node.kind) {
+            (Step::Key(key), _) => self.search.field(node, key, 0),
+            (Step::Item(index), Kind::Sequence(items)) => self.search.resolved(items.get(*index)?),
+            (Step::Item(_), _) => None,
+        })
+    }
+
+    /// The byte at which the key of a path begins, which may be in a mapping that is merged.
+    pub(crate) fn key_start(&self, object: usize, path: &[Step]) -> Option<usize> {
+        let (Step::Key(key), above) = path.split_last()? else { return None };
+        let (key, _) = self.search.entry(self.get(object, above)?, key, 0)?;
+        Some(key.span.start)
+    }
 }
 
 /// The most nodes to visit when images are searched: aliases can make a small manifest expand to a huge one.
@@ -228,10 +274,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 
 /// The images of each of the objects of a manifest, in the order of the text. Custom kinds may have them anywhere.
 pub fn images_by_object(objects: &[Node]) -> Vec<Vec<ImagePosition>> {
-    let mut search = ImageSearch { anchors: HashMap::new(), visited: 0, found: Vec::new() };
-    for object in objects {
-        search.add_anchors(object);
-    }
+    let mut search = ImageSearch::of(objects);
     let mut visited = 0;
     let images = objects.iter().map(|object| {
         if visited <= MAX_VISITED_IN_ALL {
@@ -260,6 +303,12 @@ struct ImageSearch<'a> {
 }
 
 impl<'a> ImageSearch<'a> {
+    fn of(objects: &'a [Node]) -> Self {
+        let mut search = Self { anchors: HashMap::new(), visited: 0, found: Vec::new() };
+        objects.iter().for_each(|object| search.add_anchors(object));
+        search
+    }
+
     fn add_anchors(&mut self, node: &'a Node) {
         if node.anchor != 0 {
             self.anchors.entry(node.anchor).or_default().push(node);
@@ -282,14 +331,19 @@ impl<'a> ImageSearch<'a> {
 
     /// The value of a key, with merge keys: the mapping's own keys take precedence.
     fn field(&self, node: &'a Node, key: &str, depth: usize) -> Option<&'a Node> {
+        self.resolved(&self.entry(node, key, depth)?.1)
+    }
+
+    /// The entry of a key, with merge keys.
+    fn entry(&self, node: &'a Node, key: &str, depth: usize) -> Option<&'a (Node, Node)> {
         let node = self.resolved(node)?;
-        if let Some((_, value)) = node.get(key) {
-            return self.resolved(value);
+        if let Some(entry) = node.get(key) {
+            return Some(entry);
         }
         let (_, merged) = node.get("<<").filter(|_| depth < MAX_DEPTH)?;
         match &self.resolved(merged)?.kind {
-            Kind::Sequence(sources) => sources.iter().find_map(|source| self.field(source, key, depth + 1)),
-            _ => self.field(merged, key, depth + 1),
+            Kind::Sequence(sources) => sources.iter().find_map(|source| self.entry(source, key, depth + 1)),
+            _ => self.entry(merged, key, depth + 1),
         }
     }
 
@@ -325,7 +379,7 @@ impl<'a> ImageSearch<'a> {
             _ => String::new(),
         };
         let (span, has_anchor) = (image.span.clone(), image.anchor != 0);
-        Some(ImagePosition { field, name, image: value.clone(), span, style: *style, has_anchor })
+        Some(ImagePosition { field, name, image: value.clone(), span, style: *style, has_anchor, has_variables: false })
     }
 }
 

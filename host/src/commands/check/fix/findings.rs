@@ -140,7 +140,15 @@ mod tests {
     fn position(list: &str, name: &str, image: &str) -> ImagePosition {
         let field = IMAGE_FIELDS.iter().find(|field| field.list == list).unwrap();
         let (name, image) = (name.to_owned(), image.to_owned());
-        ImagePosition { field, name, image, span: 0..1, style: ScalarStyle::Plain, has_anchor: false }
+        ImagePosition {
+            field,
+            name,
+            image,
+            span: 0..1,
+            style: ScalarStyle::Plain,
+            has_anchor: false,
+            has_variables: false,
+        }
     }
 
     /// A denied object with a finding about this site and image.

@@ -165,24 +165,50 @@ fn files(input: &InputOptions, objects: Vec<ManifestObject>, judged: Vec<JudgedO
 fn obstacle(input: &InputOptions, file: &ManifestFile) -> Option<String> {
     match &file.path {
         None => Some("standard input cannot be changed; give the file".to_owned()),
-        Some(path) if !input.includes(path) => {
-            Some("the file is a link to a file outside of the folder; give that file".to_owned())
+        Some(path) if input.includes(path) => None,
+        Some(_) if file.is_included() => {
+            Some("another file includes this file; give it on the command line, too".to_owned())
         }
-        Some(_) => None,
+        Some(_) => Some("the file is a link to a file outside of the folder; give that file".to_owned()),
     }
 }
 
 impl File {
     fn find_images(&mut self) {
-        self.images = match edit::images(&self.current.text) {
-            Ok(images) if images.len() == self.objects.len() && self.objects.iter().all(|of| of.object.is_ok()) => {
-                images
-            }
-            _ => {
-                self.obstacle = Some("another document of the file is invalid; correct it first".to_owned());
-                Vec::new()
-            }
+        let is_read = |of: &ManifestObject| of.object.is_ok() || of.source.service().is_some();
+        self.images = if self.current.has_places() && self.objects.iter().all(is_read) {
+            self.objects.iter().map(|object| object.source.images()).collect()
+        } else {
+            self.obstacle = Some("another document of the file is invalid; correct it first".to_owned());
+            Vec::new()
         };
+    }
+
+    /// Replaces the objects by those of the file with another text.
+    fn replace(&mut self, objects: Vec<ManifestObject>, judge: &Judge) {
+        self.judged = judge.all(&objects);
+        self.objects = objects;
+        if let Some(object) = self.objects.first() {
+            self.current = Arc::clone(&object.source.file);
+        }
+        self.find_images();
+    }
+
+    /// Reads the services of a Compose file again, if another file that they extend has changed.
+    fn read_extended(&mut self, judge: &Judge) {
+        if !self.objects.iter().any(|object| object.source.service().is_some()) {
+            return;
+        }
+        let objects = self.current.with_text(self.current.text.clone()).own_objects();
+        let values = |objects: &[ManifestObject]| objects.iter().map(|of| of.object.clone()).collect::<Vec<_>>();
+        if values(&objects) != values(&self.objects) {
+            self.replace(objects, judge);
+        }
+    }
+
+    /// Why an image is not changed, whatever its value is.
+    fn obstacle_of(&self, position: &ImagePosition) -> Option<String> {
+        self.obstacle.clone().or_else(|| position.has_variables.then(|| VARIABLES.to_owned()))
     }
 
     fn add_unfixed(&mut self, object: usize, position: Option<&ImagePosition>, reason: String, is_exempt: bool) {
@@ -210,8 +236,8 @@ impl File {
 fn first_wishes(files: &[File]) -> Wishes {
     let of_image = |file: &File, object: &ManifestObject, judged: &JudgedObject, position: &ImagePosition| {
         let wish = first_wish(object, judged, position);
-        match (&file.obstacle, wish) {
-            (Some(obstacle), Wish::LookUp | Wish::Write(_)) => Wish::Unfixable(obstacle.clone()),
+        match (file.obstacle_of(position), wish) {
+            (Some(obstacle), Wish::LookUp | Wish::Write(_)) => Wish::Unfixable(obstacle),
             (_, wish) => wish,
         }
     };
@@ -274,6 +300,9 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
 }
 
 const TEMPLATE: &str = "it is part of a template, for example of Helm; change the values that it is rendered with";
+
+const VARIABLES: &str =
+    "it is written with variables, which a digest would replace; change their values, or write the image without them";
 
 /// Looks up the digests of tags: judges the objects as if these images had no digest.
 fn look_up(judge: &Judge, files: &[File], wishes: &mut Wishes) {
@@ -342,12 +371,12 @@ fn pin_waiting(judge: &Judge, files: &[File], wishes: &mut Wishes) {
         }
     }
     for (Changed { file, index, .. }, judged) in judge_all(judge, probes) {
-        let obstacle = files.get(file).and_then(|file| file.obstacle.clone());
+        let of_file = files.get(file);
         for_each_image(files, wishes, file, index, |_, position, wish| {
             let probe = OfImage::new(&judged, position);
             if let (Wish::Waits, true, Some(digest)) = (&*wish, probe.is_rewritten(), probe.digest()) {
-                *wish = match &obstacle {
-                    Some(obstacle) => Wish::Unfixable(obstacle.clone()),
+                *wish = match of_file.and_then(|file| file.obstacle_of(position)) {
+                    Some(obstacle) => Wish::Unfixable(obstacle),
                     None => Wish::Write(format!("{}@{digest}", position.image)),
                 };
             }
@@ -436,16 +465,10 @@ fn write(judge: &Judge, files: &mut [File], wishes: &mut Wishes) -> bool {
         let Ok(text) = edit::rewrite(&file.current.text, &written) else { continue };
         is_changed = true;
         file.fixed += written.len();
-        let changed = ManifestFile::new(file.current.name.clone(), text);
-        file.objects = match &file.current.path {
-            Some(path) => changed.at(path.clone()).objects(),
-            None => changed.objects(),
-        };
-        file.judged = judge.all(&file.objects);
-        if let Some(object) = file.objects.first() {
-            file.current = Arc::clone(&object.source.file);
-        }
-        file.find_images();
+        file.replace(file.current.with_text(text).own_objects(), judge);
+    }
+    if is_changed {
+        files.iter_mut().for_each(|file| file.read_extended(judge));
     }
     is_changed
 }
@@ -539,7 +562,10 @@ impl File {
                 let is_of_image = |position| OfImage::new(judged, position).denials().collect::<Vec<_>>();
                 let other =
                     denials.find(|denial| !images.iter().any(|position| is_of_image(position).contains(denial)));
-                other.map(ToString::to_string)
+                let is_elsewhere = judged.source.service().is_some() && images.is_empty();
+                let advice =
+                    if is_elsewhere { "; the image is in another file, which the service extends" } else { "" };
+                other.map(|finding| format!("{finding}{advice}"))
             }
         }
     }
