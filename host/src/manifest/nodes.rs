@@ -167,6 +167,8 @@ impl<'a, I: Input> Reader<'a, I> {
         let column = span.start.col();
         let (span, anchor, kind) = match event {
             Event::Scalar(value, style, anchor, _) => {
+                let end = self.text.get(range.clone()).and_then(|raw| end_of_quotes(raw, style));
+                let range = range.start..end.map_or(range.end, |end| range.start + end);
                 (range, anchor, Kind::Scalar { value: value.into_owned(), style })
             }
             Event::Alias(anchor) => (range, 0, Kind::Alias(anchor)),
@@ -198,6 +200,38 @@ impl<'a, I: Input> Reader<'a, I> {
         };
         Ok(Node { span, column, anchor, kind })
     }
+}
+
+/// The place after the closing quote of a scalar. The span that the parser gives goes on to the end of the line, with a comment there.
+fn end_of_quotes(raw: &str, style: ScalarStyle) -> Option<usize> {
+    let quote = match style {
+        ScalarStyle::SingleQuoted => '\'',
+        ScalarStyle::DoubleQuoted => '"',
+        _ => return None,
+    };
+    let mut rest = raw.trim_start();
+    // Before the quote there may be an anchor, a tag and comments.
+    while !rest.starts_with(quote) {
+        let end = match rest.chars().next()? {
+            '&' | '!' => rest.find(char::is_whitespace)?,
+            '#' => rest.find('\n')?,
+            _ => return None,
+        };
+        rest = rest.get(end..)?.trim_start();
+    }
+    let mut characters = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = characters.next() {
+        let is_escape = match quote {
+            '"' => c == '\\',
+            _ => c == '\'' && characters.peek().is_some_and(|(_, next)| *next == '\''),
+        };
+        if is_escape {
+            characters.next();
+        } else if c == quote {
+            return Some(raw.len() - rest.len() + at + 1);
+        }
+    }
+    None
 }
 
 /// An image in an object of a manifest.
@@ -403,6 +437,28 @@ mod tests {
                     containers:\n  - image: 'a:1'\n    name: app\n---\n{\"kind\": \"Pod\", \"spec\": {\"initContainers\": [{\"image\": \"b\"}]}}\n";
         assert_eq!(found(text, 0), ["container app a:1 7:12", "volume é data:1 5:44"]);
         assert_eq!(found(text, 1), ["init container  b 10:55"]);
+    }
+
+    #[test]
+    fn an_image_in_quotes_ends_with_its_quote() {
+        for (raw, rest) in [
+            ("\"a:1\"", " # \"b\""),
+            ("'a:1'", " # it's"),
+            ("\"a\\u003a1\"", ""),
+            ("&x \"a:1\"", "  \n\n  # b"),
+            ("&it's !!str 'a:1'", " # b"),
+            ("&x # \"\n      \"a:1\"", " # b"),
+            ("'a:1'", " #'"),
+            ("a:1", " # b"),
+        ] {
+            let text = format!("spec:\n  containers:\n  - image: {raw}{rest}\n    name: x\n");
+            let image = images_by_object(&objects(&text).unwrap()).remove(0).remove(0);
+            assert_eq!(text.get(image.span.clone()).unwrap(), raw);
+            assert_eq!(image.image, "a:1");
+        }
+        let text = "spec: {containers: [{name: '''\\', image: 'a''\\'  , x: 'it''s'}]}\n";
+        let image = images_by_object(&objects(text).unwrap()).remove(0).remove(0);
+        assert_eq!((image.name.as_str(), text.get(image.span).unwrap()), ("'\\", "'a''\\'"));
     }
 
     #[test]
