@@ -10,6 +10,9 @@ use super::source;
 /// The file of variables beside a Compose file.
 const FILE_NAME: &str = ".env";
 
+/// The path that stands for a file without variables.
+const NO_FILE: &str = "/dev/null";
+
 /// Parts of the names of variables with secrets. A Compose file in a pull request must not get them into the name of an image, from
 /// where they would go to a registry that it names, and into logs.
 const SECRETS: [&str; 10] = [
@@ -133,7 +136,7 @@ impl Variables {
             Files::Beside(folder) => {
                 Vec::from_iter(Some(folder.join(FILE_NAME)).filter(|file| file.exists() && !file.is_dir()))
             }
-            Files::Given(paths) => paths.clone(),
+            Files::Given(paths) => paths.iter().filter(|path| *path != Path::new(NO_FILE)).cloned().collect(),
         };
         for path in paths {
             let text = source::read_variables(&path)?;
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(Variables::beside(folder.path()).with_environment(&[]).get("A"), Ok(None));
         std::fs::create_dir(folder.path().join(".env")).unwrap();
         assert_eq!(Variables::beside(folder.path()).with_environment(&[]).get("A"), Ok(None));
+        assert_eq!(Variables::of_files(&["/dev/null".into()]).with_environment(&[]).get("A"), Ok(None));
         let missing = Variables::of_files(&[folder.path().join("missing")]).with_environment(&[]);
         assert!(missing.get("A").unwrap_err().contains("missing"));
     }
