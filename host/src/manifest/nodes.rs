@@ -1,5 +1,6 @@
 //! The nodes of a manifest with their positions in the text, for changing a manifest and for naming lines.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -329,16 +330,24 @@ pub fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, column + 1)
 }
 
+/// The number of keys from which a mapping is searched by a table of its keys. A Compose file may have many services.
+const MANY_KEYS: usize = 64;
+
+/// The entries of a mapping by their keys.
+type Entries<'a> = HashMap<&'a str, &'a (Node, Node)>;
+
 struct ImageSearch<'a> {
     /// The nodes with an anchor, by its number, in the order of the text.
     anchors: HashMap<usize, Vec<&'a Node>>,
+    /// The entries of large mappings.
+    large: RefCell<HashMap<*const Node, Entries<'a>>>,
     visited: usize,
     found: Vec<ImagePosition>,
 }
 
 impl<'a> ImageSearch<'a> {
     fn of(objects: &'a [Node]) -> Self {
-        let mut search = Self { anchors: HashMap::new(), visited: 0, found: Vec::new() };
+        let mut search = Self { anchors: HashMap::new(), large: RefCell::default(), visited: 0, found: Vec::new() };
         objects.iter().for_each(|object| search.add_anchors(object));
         search
     }
@@ -368,10 +377,29 @@ impl<'a> ImageSearch<'a> {
         self.resolved(&self.entry(node, key, depth)?.1)
     }
 
+    /// The entry of a key, without merge keys.
+    fn own_entry(&self, node: &'a Node, key: &str) -> Option<&'a (Node, Node)> {
+        let Kind::Mapping { entries, .. } = &node.kind else { return None };
+        if entries.len() < MANY_KEYS {
+            return node.get(key);
+        }
+        let mut large = self.large.borrow_mut();
+        let by_key = large.entry(std::ptr::from_ref(node)).or_insert_with(|| {
+            let mut by_key = HashMap::new();
+            for entry in entries {
+                if let Kind::Scalar { value, .. } = &entry.0.kind {
+                    by_key.entry(value.as_str()).or_insert(entry);
+                }
+            }
+            by_key
+        });
+        by_key.get(key).copied()
+    }
+
     /// The entry of a key, with merge keys.
     fn entry(&self, node: &'a Node, key: &str, depth: usize) -> Option<&'a (Node, Node)> {
         let node = self.resolved(node)?;
-        if let Some(entry) = node.get(key) {
+        if let Some(entry) = self.own_entry(node, key) {
             return Some(entry);
         }
         let (_, merged) = node.get("<<").filter(|_| depth < MAX_DEPTH)?;
