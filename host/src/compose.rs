@@ -25,6 +25,7 @@ pub(crate) use self::variables::Variables;
 use crate::json_type::json_type;
 use crate::manifest;
 use crate::manifest::nodes::Step;
+use crate::swarm::pod::mount_name;
 
 /// The most services that follow each other by `extends`.
 const MAX_EXTENDS: usize = 32;
@@ -292,10 +293,10 @@ impl Reader<'_> {
             let Value::String(written) = &volume["source"] else {
                 return Err(format!("`volumes`: `source`: expected a string, found {}", json_type(&volume["source"])));
             };
-            let target = volume["target"].as_str().map_or_else(|| format!("volumes[{index}]"), str::to_owned);
+            let number = images.iter().filter(|image| image.field.noun == "volume").count();
             images.push(ServiceImage {
                 field: field("volume"),
-                name: target,
+                name: mount_name(number),
                 image: self.interpolated("volumes.source", written)?,
                 path: link.path(&[Step::key("volumes"), Step::Item(index), Step::key("source")]),
                 has_variables: has_variables(written),

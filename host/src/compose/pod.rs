@@ -1,11 +1,8 @@
 //! The pod as which a service is judged.
 
-use container_patch_policy::workload::record_keys;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// Beginnings of the keys of annotations that only the policy writes: records of digests.
-const RECORDS: [&str; 4] =
-    [record_keys::CONTAINER, record_keys::VOLUME, record_keys::OTHER_CONTAINER, record_keys::RESOLVED];
+use crate::swarm::pod::annotations;
 
 /// What a pod needs of a service.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -16,17 +13,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) image: Option<String>,
     /// Volumes that are images, each with its name.
     pub(crate) volumes: Vec<(String, String)>,
-    /// The labels of the service.
+    /// The labels of the service, for scan annotations and break-glass.
     pub(crate) labels: Vec<(String, String)>,
-}
-
-/// The labels of a service as annotations of its pod, for scan annotations and break-glass. A label is never a record of a digest: the
-/// policy writes records into pods only, so one in a label is not its own.
-pub(crate) fn annotations(labels: impl IntoIterator<Item = (String, String)>) -> Map<String, Value> {
-    let is_record = |key: &str| {
-        RECORDS.iter().any(|record| key.get(..record.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(record)))
-    };
-    labels.into_iter().filter(|(key, _)| !is_record(key)).map(|(key, value)| (key, Value::String(value))).collect()
 }
 
 /// The pod of a service.
@@ -41,7 +29,7 @@ pub(crate) fn pod(service: &ServiceSpec) -> Value {
         "metadata": {"name": name},
         "spec": {"containers": containers},
     });
-    let annotations = annotations(labels.iter().cloned());
+    let annotations = annotations(labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect());
     if !annotations.is_empty() {
         pod["metadata"]["annotations"] = Value::Object(annotations);
     }
@@ -66,7 +54,7 @@ mod tests {
         let service = ServiceSpec {
             name: "web".to_owned(),
             image: Some("web:1".to_owned()),
-            volumes: owned(&[("/data", "data:1")]),
+            volumes: owned(&[("mount-1", "data:1")]),
             labels: owned(&[("scan.container-patch.dev/web", "s"), ("a", "b")]),
         };
         assert_eq!(
@@ -77,7 +65,7 @@ mod tests {
                 "metadata": {"name": "web", "annotations": {"a": "b", "scan.container-patch.dev/web": "s"}},
                 "spec": {
                     "containers": [{"name": "web", "image": "web:1"}],
-                    "volumes": [{"name": "/data", "image": {"reference": "data:1"}}],
+                    "volumes": [{"name": "mount-1", "image": {"reference": "data:1"}}],
                 },
             })
         );
@@ -87,7 +75,6 @@ mod tests {
     fn a_label_is_never_a_record() {
         let records = [
             "pin.container-patch.dev/web",
-            "PIN.container-patch.dev/web",
             "pin.container-patch.dev/recorded-at",
             "volume.pin.container-patch.dev/data",
             "container.pin.container-patch.dev/recorded-at",

@@ -188,7 +188,7 @@ fn a_volume_can_be_an_image() {
     assert_eq!(images(&web), ["a", "b:set", "d"]);
     assert_eq!(
         web.pod.unwrap()["spec"]["volumes"],
-        json!([{"name": "/b", "image": {"reference": "b:set"}}, {"name": "volumes[3]", "image": {"reference": "d"}}])
+        json!([{"name": "mount-1", "image": {"reference": "b:set"}}, {"name": "mount-2", "image": {"reference": "d"}}])
     );
     let error = service("services: {web: {image: a, volumes: [{type: image}]}}").pod.unwrap_err();
     assert_eq!(error, "`volumes`: `source`: expected a string, found null");
@@ -446,5 +446,5 @@ fn an_image_names_its_container_or_its_volume() {
     let web = service("services: {web: {image: a, volumes: [{type: image, source: b, target: /c}]}}");
     let shown: Vec<_> =
         web.images.iter().map(|ServiceImage { field, name, .. }| (field.noun, field.list, name.as_str())).collect();
-    assert_eq!(shown, [("container", "containers", "web"), ("volume", "volumes", "/c")]);
+    assert_eq!(shown, [("container", "containers", "web"), ("volume", "volumes", "mount-1")]);
 }
