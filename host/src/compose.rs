@@ -320,7 +320,7 @@ impl Reader<'_> {
 
     fn add_labels(&self, written: &Value, labels: &mut BTreeMap<String, String>) -> Result<(), String> {
         // A label of another program may have variables that only its deployment knows.
-        let lookup = |name: &str| self.project.variables.get(name);
+        let lookup = |name: &str| self.project.variables.get_name(name);
         let replaced = |text: &str| interpolate(text, &lookup, Unset::Empty).unwrap_or_else(|_| text.to_owned());
         match written {
             Value::Null => {}
@@ -342,7 +342,7 @@ impl Reader<'_> {
     }
 
     fn interpolated(&self, key: &str, text: &str) -> Result<String, String> {
-        let lookup = |name: &str| self.project.variables.get(name);
+        let lookup = |name: &str| self.project.variables.get_name(name);
         interpolate(text, &lookup, Unset::Refused).map_err(|error| format!("`{key}`: {error}"))
     }
 
@@ -454,7 +454,7 @@ impl Reader<'_> {
         let variables =
             match self.paths("include.env_file", folder, keys.get("env_file").unwrap_or(&Value::Null))?.as_slice() {
                 [] => Variables::beside(&project_folder),
-                files => Variables::of_files(files),
+                files => Variables::of_named_files(files),
             };
         let variables = Arc::new(variables.included_by(&self.project.variables));
         let own = self.project.path.as_deref().map(canonical);

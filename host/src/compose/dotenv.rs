@@ -172,6 +172,8 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::{Values, read};
 
     /// The environment has `HOST=shell`.
@@ -261,5 +263,17 @@ mod tests {
             text += &format!("A{level}=$A{0}$A{0}$A{0}$A{0}\n", level - 1);
         }
         assert!(values(&text).unwrap().iter().any(|(_, value)| value.is_err()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_values_or_an_error(text in "([A-C=: #'\"$\\\\\n]|.|export ){0,60}") {
+            let _ = values(&text);
+        }
+
+        #[test]
+        fn any_text_in_single_quotes_is_a_value(text in "[^'\\\\]{0,40}") {
+            prop_assert_eq!(value(&format!("A='{text}'")), text);
+        }
     }
 }

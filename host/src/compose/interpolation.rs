@@ -151,7 +151,9 @@ fn in_braces(text: &str, lookup: &Lookup<'_>, unset: Unset, depth: usize) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, MAX_LENGTH, Unset, interpolate};
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::{Error, MAX_LENGTH, Unset, has_variables, interpolate};
 
     /// `SET` is `set`, `EMPTY` is empty, `LONG` is long, `HIDDEN` cannot be read, and other variables are not set.
     fn lookup(name: &str) -> Result<Option<String>, String> {
@@ -283,5 +285,20 @@ mod tests {
         assert_eq!(of(&format!("{}a{}", "${UNSET:-".repeat(5_000), "}".repeat(5_000))), Err(Error::TooLong));
         assert_eq!(of("$LONG$LONG$LONG"), Err(Error::TooLong));
         assert_eq!(of(&format!("{}$LONG", "a".repeat(MAX_LENGTH))), Err(Error::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_value_or_an_error_and_one_without_variables_stays(text in "([${}:?+-]|SET|UNSET|é|.){0,40}") {
+            let value = of(&text);
+            if !has_variables(&text) {
+                prop_assert_eq!(value, Ok(text));
+            }
+        }
+
+        #[test]
+        fn any_text_in_which_dollar_signs_are_doubled_stays(text in ".{0,40}") {
+            prop_assert_eq!(of(&text.replace('$', "$$")), Ok(text));
+        }
     }
 }

@@ -15,7 +15,7 @@ const NO_FILE: &str = "/dev/null";
 
 /// Parts of the names of variables with secrets. A Compose file in a pull request must not get them into the name of an image, from
 /// where they would go to a registry that it names, and into logs.
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 13] = [
     "TOKEN",
     "SECRET",
     "PASSWORD",
@@ -26,7 +26,13 @@ const SECRETS: [&str; 10] = [
     "ACCESS_KEY",
     "API_KEY",
     "APIKEY",
+    "AUTH_CONFIG",
+    "JWT",
+    "DSN",
 ];
+
+/// Ends of the names of variables with secrets.
+const SECRET_ENDS: [&str; 2] = ["_KEY", "_PAT"];
 
 /// The environment of the process, or another one in tests.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +67,10 @@ pub(crate) struct Variables {
 enum Files {
     /// `.env` in a folder, if it exists.
     Beside(PathBuf),
-    /// Files that must exist.
+    /// Files that the command line names.
     Given(Vec<PathBuf>),
+    /// Files that a Compose file names.
+    Named(Vec<PathBuf>),
 }
 
 impl Default for Files {
@@ -77,7 +85,12 @@ impl Variables {
         Self { files: Files::Beside(folder.to_owned()), ..Self::default() }
     }
 
-    /// The variables of the environment, and of these files.
+    /// The variables of the environment, and of files that a Compose file names.
+    pub(crate) fn of_named_files(files: &[PathBuf]) -> Self {
+        Self { files: Files::Named(files.to_vec()), ..Self::default() }
+    }
+
+    /// The variables of the environment, and of files that the command line names.
     pub(crate) fn of_files(files: &[PathBuf]) -> Self {
         Self { files: Files::Given(files.to_vec()), ..Self::default() }
     }
@@ -115,9 +128,27 @@ impl Variables {
         Ok(None)
     }
 
+    /// The value of a variable for the name of an image or a file. An error does not show the value, which may be a secret: a URL with a
+    /// password, or the content of a file.
+    ///
+    /// # Errors
+    /// When it may not be read, or has characters that no name of an image has.
+    pub(crate) fn get_name(&self, name: &str) -> Result<Option<String>, String> {
+        let value = self.get(name)?;
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+        match &value {
+            Some(text) if !text.chars().all(is_allowed) || text.contains("//") => {
+                Err(format!("the value of the variable `{name}` is not the name of an image or file, or a part of one"))
+            }
+            _ => Ok(value),
+        }
+    }
+
     fn of_environment(&self, name: &str) -> Result<Option<String>, String> {
         let upper = name.to_ascii_uppercase();
-        if SECRETS.iter().any(|secret| upper.contains(secret)) {
+        let is_secret = SECRETS.iter().any(|secret| upper.contains(secret))
+            || SECRET_ENDS.iter().any(|secret| upper.ends_with(secret));
+        if is_secret {
             return Err(format!(
                 "the variable `{name}` is not read, because its name is that of a secret; give it another name"
             ));
@@ -131,20 +162,37 @@ impl Variables {
 
     fn read(&self) -> Result<Values, String> {
         let mut values = Values::new();
-        let paths = match &self.files {
+        let (paths, are_given) = match &self.files {
             // A virtual environment of Python may be a folder with this name.
             Files::Beside(folder) => {
-                Vec::from_iter(Some(folder.join(FILE_NAME)).filter(|file| file.exists() && !file.is_dir()))
+                let file = Some(folder.join(FILE_NAME)).filter(|file| file.exists() && !file.is_dir());
+                (Vec::from_iter(file), false)
             }
-            Files::Given(paths) => paths.iter().filter(|path| *path != Path::new(NO_FILE)).cloned().collect(),
+            Files::Given(paths) => (paths.clone(), true),
+            Files::Named(paths) => (paths.clone(), false),
         };
-        for path in paths {
+        for path in paths.into_iter().filter(|path| path != Path::new(NO_FILE)) {
+            if !are_given && !is_file_of_variables(&path) {
+                return Err(format!(
+                    "{}: expected a file with the name .env, .env.NAME or NAME.env, also behind links",
+                    path.display()
+                ));
+            }
             let text = source::read_variables(&path)?;
             dotenv::read(&text, &|name| self.of_environment(name), &mut values)
                 .map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(values)
     }
+}
+
+/// Whether a file has a name for variables. A Compose file in a pull request must not name a file with credentials, whose lines may look
+/// like variables.
+fn is_file_of_variables(path: &Path) -> bool {
+    // A file that does not exist is another error.
+    let Ok(real) = path.canonicalize() else { return true };
+    let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.ends_with(FILE_NAME) || name.starts_with(".env.")
 }
 
 #[cfg(test)]
@@ -194,11 +242,56 @@ mod tests {
     fn a_variable_with_the_name_of_a_secret_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".env"), "TAG=$CI_JOB_TOKEN\nOTHER=$TAG\n").unwrap();
-        let environment = [("CI_JOB_TOKEN", "value"), ("aws_secret_access_key", "value")];
+        let environment = [("CI_JOB_TOKEN", "value"), ("aws_secret_access_key", "value"), ("DEPLOY_KEY", "value")];
         let variables = Variables::beside(folder.path()).with_environment(&environment);
-        for name in ["CI_JOB_TOKEN", "aws_secret_access_key", "TAG", "OTHER"] {
+        for name in ["CI_JOB_TOKEN", "aws_secret_access_key", "DEPLOY_KEY", "TAG", "OTHER"] {
             let error = variables.get(name).unwrap_err();
             assert!(error.contains("that of a secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_value_that_no_image_and_no_file_has_is_not_used_and_not_shown() {
+        let environment = [
+            ("A", "r.test:5000/a-b/c_d:1.0+x@sha256:0"),
+            ("B", "https://u:hunter2@a.test"),
+            ("C", "a\nhunter2"),
+            ("D", "{\"hunter2\"}"),
+        ];
+        let variables = Variables::default().with_environment(&environment);
+        assert_eq!(variables.get_name("A").unwrap().unwrap(), environment[0].1);
+        for name in ["B", "C", "D"] {
+            let error = variables.get_name(name).unwrap_err();
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_compose_file_cannot_name_a_file_with_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("credentials"), "A=1\n").unwrap();
+        for name in ["prod.env", ".env.prod"] {
+            std::fs::write(path(name), "A=1\n").unwrap();
+            assert_eq!(
+                Variables::of_named_files(&[path(name)]).with_environment(&[]).get("A"),
+                Ok(Some("1".to_owned()))
+            );
+        }
+        std::os::unix::fs::symlink("credentials", path(".env")).unwrap();
+        let named = [
+            Variables::beside(folder.path()),
+            Variables::of_named_files(&[path("credentials")]),
+            Variables::of_named_files(&["/proc/self/environ".into()]),
+        ];
+        for variables in named {
+            let error = variables.with_environment(&[]).get("A").unwrap_err();
+            assert!(error.contains("expected a file with the name .env"), "{error}");
+        }
+        assert_eq!(
+            Variables::of_files(&[path("credentials")]).with_environment(&[]).get("A"),
+            Ok(Some("1".to_owned()))
+        );
     }
 }
