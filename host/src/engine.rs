@@ -129,7 +129,15 @@ impl Engine {
     /// # Errors
     /// Why there is no answer.
     pub fn get(&self, path: &str) -> Result<Value, EngineError> {
-        self.read(path, self.object)
+        self.read(path)
+    }
+
+    /// The answer to a GET request about one object, read as a type.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        self.parsed(path, self.object)
     }
 
     /// The answer to a GET request for a list. A list may be longer than an answer about one object.
@@ -138,7 +146,7 @@ impl Engine {
     /// Why there is no answer.
     pub fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, EngineError> {
         // An engine without objects may answer with null.
-        self.read::<Option<Vec<T>>>(path, self.list).map(Option::unwrap_or_default)
+        self.parsed::<Option<Vec<T>>>(path, self.list).map(Option::unwrap_or_default)
     }
 
     /// Deletes an object.
@@ -149,7 +157,7 @@ impl Engine {
         self.ask(Method::DELETE, path, self.object).map(drop)
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str, limits: Limits) -> Result<T, EngineError> {
+    fn parsed<T: DeserializeOwned>(&self, path: &str, limits: Limits) -> Result<T, EngineError> {
         let body = self.ask(Method::GET, path, limits)?;
         serde_json::from_slice(&body)
             .map_err(|error| self.failed(&format!("sent an answer to GET {path} that cannot be read: {error}")))

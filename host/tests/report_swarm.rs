@@ -294,6 +294,33 @@ fn tasks_that_cannot_be_listed_are_a_failure() {
 }
 
 #[test]
+fn digests_that_the_engine_does_not_say_are_a_failure() {
+    for failing in ["GET /containers/json", "GET /images/"] {
+        let swarm = Swarm {
+            services: vec![service("web", "web:1")],
+            tasks: vec![task("web", "web:1", "running")],
+            containers: vec![container("web", "sha256:a")],
+            ..Swarm::default()
+        };
+        let server = ApiServer::with_answers(move |asked| {
+            let fails = asked.line.starts_with(failing);
+            Some(if fails { (500, json!({"message": "disk error"})) } else { swarm.answer(asked) })
+        });
+        let output = report(&server, &[]);
+        let report = json_of(&output);
+        assert_eq!(images(&report), ["web:1@- (1) web: 1"]);
+        let failures = failures(&report);
+        assert!(
+            failures[0].starts_with(
+                "Service web: the digest of the image `web:1` in 1 task is unknown: the Docker Engine at tcp://"
+            ) && failures[0].ends_with(": disk error (HTTP status 500)"),
+            "{failures:?}"
+        );
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
 fn an_engine_that_is_not_a_manager_is_an_error() {
     let message = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
     let server = ApiServer::with_answers(move |_| Some((503, json!({"message": message}))));
@@ -342,7 +369,7 @@ fn thousands_of_tasks_need_two_questions() {
     let image = format!("web:1@{NEW}");
     let services: Vec<Value> = (0..200).map(|number| service(&format!("web-{number}"), &image)).collect();
     let task = |number: usize| {
-        let state = if number % 5 == 0 { "running" } else { "shutdown" };
+        let state = if number.is_multiple_of(5) { "running" } else { "shutdown" };
         task(&format!("web-{}", number % 200), &image, state)
     };
     let tasks = (0..10_000).map(|number| task(number / 5 + number % 5)).collect();

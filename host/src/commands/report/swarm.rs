@@ -31,7 +31,7 @@ struct LocalImages<'e> {
     /// `docker run` can set them.
     containers: OnceCell<Result<HashMap<String, String>, EngineError>>,
     /// The digests of each image.
-    digests: HashMap<String, Vec<String>>,
+    digests: HashMap<String, Result<Vec<String>, EngineError>>,
 }
 
 /// Tasks of one service that the policy cannot tell apart.
@@ -99,7 +99,9 @@ impl LocalImages<'_> {
         let image_id = container.zip(self.containers().as_ref().ok()).and_then(|(id, containers)| containers.get(id));
         let Some(id) = image_id.cloned() else { return Running::Nothing };
         let engine = self.engine;
-        let digests = self.digests.entry(id.clone()).or_insert_with(|| digests(engine, &id));
+        let Ok(digests) = self.digests.entry(id.clone()).or_insert_with(|| digests(engine, &id)) else {
+            return Running::Nothing;
+        };
         let written = Reference::parse(image).ok();
         let is_same = |digest: &&String| {
             let digest = Reference::parse(digest).ok();
@@ -119,9 +121,10 @@ impl LocalImages<'_> {
     /// Why the digest is unknown that tasks run.
     fn reason(&self, image: &str, count: usize, service: &str) -> String {
         let tasks = counted(count, "task");
-        match self.containers() {
-            Err(error) => format!("the digest that {tasks} with the image `{image}` run is unknown: {error}"),
-            Ok(_) => format!(
+        let of_digests = || self.digests.values().find_map(|digests| digests.as_ref().err());
+        match self.containers().as_ref().err().or_else(of_digests) {
+            Some(error) => format!("the digest of the image `{image}` in {tasks} is unknown: {error}"),
+            None => format!(
                 "the image `{image}` has no digest, and only the nodes of {tasks} know which one they run; \
                  `docker service update --image {image} {service}` adds the digest"
             ),
@@ -130,10 +133,12 @@ impl LocalImages<'_> {
 }
 
 /// The digests of an image of the engine. An image that was deleted has none.
-fn digests(engine: &Engine, id: &str) -> Vec<String> {
-    let found = segment(id).and_then(|id| engine.get(&format!("/images/{id}/json")));
-    let image = found.ok().and_then(|image| serde_json::from_value::<LocalImage>(image).ok());
-    image.and_then(|image| image.repo_digests).unwrap_or_default()
+fn digests(engine: &Engine, id: &str) -> Result<Vec<String>, EngineError> {
+    match engine.read::<LocalImage>(&format!("/images/{}/json", segment(id)?)) {
+        Ok(image) => Ok(image.repo_digests.unwrap_or_default()),
+        Err(EngineError::NotFound(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 fn repository(image: &Reference<'_>) -> String {
