@@ -394,11 +394,7 @@ impl Decider<'_> {
     }
 
     /// Asks the module.
-    fn ask(
-        &self,
-        request: &AdmissionRequest,
-        capabilities: &Arc<dyn Capabilities>,
-    ) -> Result<Answered, String> {
+    fn ask(&self, request: &AdmissionRequest, capabilities: &Arc<dyn Capabilities>) -> Result<Answered, String> {
         let none = AllowedResources::default();
         let answered = self.policy.validate_with_log(request, self.settings, capabilities, &none);
         let (response, mut log) = answered.map_err(|error| match error.is::<Interrupted>() {
