@@ -303,4 +303,5 @@ EOF
   run --separate-stderr "$CONTAINER_PATCH" report --settings-json "$SETTINGS" --at "$AT" --insecure-registry "$REGISTRY" --output json compose.yaml
   echo "$output$stderr"
   assert_contains "$output" "$WEB:old@$OLD_DIGEST"
+  [ "$(jq -r '.images[0].usedBy[0] | "\(.kind) \(.name)"' <<< "$output")" = "ComposeService web" ]
 }

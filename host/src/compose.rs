@@ -27,6 +27,9 @@ use crate::manifest;
 use crate::manifest::nodes::Step;
 use crate::swarm::pod::mount_name;
 
+/// The kind of a service in outputs. Kubernetes has another `Service`.
+pub(crate) const KIND: &str = "ComposeService";
+
 /// The most services that follow each other by `extends`.
 const MAX_EXTENDS: usize = 32;
 

@@ -203,11 +203,11 @@ mod tests {
             // Variables in the text after an operator.
             ("${UNSET:-$SET}", "set"),
             ("${UNSET:-${SET}}", "set"),
-            ("${UNSET-${EMPTY:-${SET} ${SET}}}!", "set set!"),
+            ("${UNSET-a${EMPTY:-${SET}-${SET}}}.", "aset-set."),
             ("${UNSET:-${OTHER:-a}}-${UNSET:-b}", "a-b"),
             ("${SET:+${SET}2}", "set2"),
             // The first operator counts.
-            ("${UNSET:-/non:-alpha?numeric}", "/non:-alpha?numeric"),
+            ("${UNSET:-1.4:-x?y}", "1.4:-x?y"),
             ("${UNSET-a:?b}", "a:?b"),
             ("${UNSET-a+b}", "a+b"),
             ("${SET:+a:-b}", "a:-b"),
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(error("${UNSET:?set the tag}"), "the variable `UNSET` is required: set the tag");
         assert_eq!(error("${EMPTY:?set the ${SET}}"), "the variable `EMPTY` is required: set the set");
         assert_eq!(error("${UNSET?}"), "the variable `UNSET` is required");
-        assert_eq!(error("${UNSET?bar-baz}"), "the variable `UNSET` is required: bar-baz");
+        assert_eq!(error("${UNSET?not-set}"), "the variable `UNSET` is required: not-set");
     }
 
     #[test]

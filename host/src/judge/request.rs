@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::verdict::{ObjectName, SkipReason};
 use crate::admission::{AdmissionRequest, GroupVersionKind, GroupVersionResource, UserInfo};
+use crate::compose;
 use crate::json_type::json_type;
 use crate::manifest::ServicePlace;
 
@@ -137,7 +138,7 @@ pub(super) fn object_name(request: &AdmissionRequest) -> ObjectName {
 pub(super) fn service_name(service: &ServicePlace, namespace: &str) -> ObjectName {
     ObjectName {
         api_version: "compose".to_owned(),
-        kind: "ComposeService".to_owned(),
+        kind: compose::KIND.to_owned(),
         namespace: Some(namespace.to_owned()),
         name: Some(service.name.clone()),
     }

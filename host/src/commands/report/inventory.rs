@@ -15,6 +15,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::model::Use;
+use crate::compose;
 use crate::input::{ManifestFile, ManifestObject, Source};
 
 /// The part of the keys of this policy's annotations that all of them have.
@@ -119,7 +120,10 @@ impl<'s> Inventory<'s> {
             self.entries.push(Entry { object, sites: Vec::new() });
             return;
         };
-        let name = ObjectName::of(value, namespace);
+        let mut name = ObjectName::of(value, namespace);
+        if object.source.service().is_some() {
+            name.kind = compose::KIND.to_owned();
+        }
         let key = self.reduced(value).map(|reduced| (reduced, name.namespace.as_str()));
         let key = key.map(|(reduced, namespace)| without_name(&reduced, namespace));
         let index = self.index(key, || object);
