@@ -3,20 +3,26 @@
 //! The engine is written in Go, whose `encoding/json` matches the names of fields without regard to case, takes the last of several
 //! values, and replaces invalid text. A body that has two readings is refused, because the engine may read what was not judged.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::json_type::json_type;
+
+/// The most values in a body. Services have a few hundred. A value takes much more memory than its text.
+const MAX_VALUES: usize = 20_000;
 
 /// Reads a body: one JSON object, in which each name of an object is written once.
 ///
 /// # Errors
 /// What is wrong, and where.
 pub(crate) fn read_object(body: &[u8]) -> Result<Value, String> {
-    let Unique(value) = serde_json::from_slice(body).map_err(|error| format!("invalid JSON: {error}"))?;
+    let left = Cell::new(MAX_VALUES);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = Unique(&left).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    let value = value.map_err(|error| format!("invalid JSON: {error}"))?;
     match value {
         Value::Object(_) => Ok(value),
         other => Err(format!("expected an object, found {}", json_type(&other))),
@@ -83,18 +89,23 @@ fn is_same_name(key: &str, field: &str) -> bool {
     key.chars().map(folded).eq(field.chars().map(folded))
 }
 
-/// A value in whose objects each name is written once.
-struct Unique(Value);
+/// Reads a value in whose objects each name is written once, as one of the values that are left.
+#[derive(Clone, Copy)]
+struct Unique<'l>(&'l Cell<usize>);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.0.get().checked_sub(1) else {
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        };
+        self.0.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,20 +142,19 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let (mut object, mut names) = (Map::new(), BTreeSet::new());
+        let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            if !names.insert(name.clone()) {
+            if object.contains_key(&name) {
                 return Err(A::Error::custom(format_args!("the name `{}` is written twice", name.escape_debug())));
             }
-            let Unique(value) = entries.next_value()?;
-            object.insert(name, value);
+            object.insert(name, entries.next_value_seed(self)?);
         }
         Ok(Value::Object(object))
     }
@@ -176,6 +186,16 @@ mod tests {
         }
         assert!(read_object(b"{\"a\": \"\xff\"}").is_err(), "Go replaces invalid UTF-8");
         assert!(read_object(br#"{"a": "\ud800"}"#).is_err(), "Go replaces half a surrogate pair");
+    }
+
+    #[test]
+    fn a_body_with_very_many_values_is_refused_before_it_takes_their_memory() {
+        let body = |number: usize| format!(r#"{{"a": [{}]}}"#, vec!["0"; number].join(","));
+        assert!(read_object(body(19_998).as_bytes()).is_ok());
+        assert_eq!(
+            read_object(body(19_999).as_bytes()).unwrap_err(),
+            "invalid JSON: more than 20000 values at line 1 column 40003"
+        );
     }
 
     #[test]

@@ -30,13 +30,7 @@ pub(super) enum Local {
 pub(super) fn local(written: &str, image: &Value) -> Result<Local, String> {
     let digests: BTreeSet<&str> = names(image, "RepoDigests")?.into_iter().collect();
     let digests: Vec<Reference<'_>> = digests.into_iter().filter_map(|name| Reference::parse(name).ok()).collect();
-    if digests.len() > MAX_DIGESTS {
-        return Err(format!(
-            "it has {} digests in registries on this engine; at most {MAX_DIGESTS} are judged",
-            digests.len()
-        ));
-    }
-    let all = || digests.iter().map(Reference::registry_name).collect();
+    let all = || digests.iter().map(Reference::registry_name).collect::<Vec<_>>();
     let Ok(reference) = Reference::parse(written) else { return Ok(Local::Id(all())) };
     let is_same_repository = |other: &&Reference<'_>| repository(other) == repository(&reference);
     let of_repository: Vec<_> = digests.iter().filter(is_same_repository).collect();
@@ -53,13 +47,22 @@ pub(super) fn local(written: &str, image: &Value) -> Result<Local, String> {
         (false, ..) => Local::Id(all()),
         (true, [], []) => Local::Unregistered,
         // The name was given on the engine, and the image comes from other repositories.
-        (true, [], _) => Local::Registered(all()),
+        (true, [], _) => Local::Registered(bounded(all())?),
+        // Others can push the image to repositories of theirs, so that the engine knows many digests.
         (true, of_repository, _) => {
             let name = tagged.unwrap_or_default();
             let digests = of_repository.iter().filter_map(|known| known.digest());
-            Local::Registered(digests.map(|digest| format!("{name}@{}", digest.as_str())).collect())
+            let names = digests.map(|digest| format!("{name}@{}", digest.as_str()));
+            Local::Registered(bounded(names.collect())?)
         }
     })
+}
+
+fn bounded(names: Vec<String>) -> Result<Vec<String>, String> {
+    match names.len() {
+        0..=MAX_DIGESTS => Ok(names),
+        number => Err(format!("has {number} digests in registries on this engine; at most {MAX_DIGESTS} are judged")),
+    }
 }
 
 fn repository(reference: &Reference<'_>) -> (String, String) {
@@ -121,6 +124,13 @@ mod tests {
         let many: Vec<_> = (0..17).map(|number| format!("example.com/app@sha256:{number:064}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         assert!(local("example.com/app:1", &image(&["example.com/app:1"], &many)).is_err());
+        let mut junk: Vec<_> = (0..1000).map(|number| format!("example.com/junk-{number}@{A}")).collect();
+        junk.push(format!("example.com/app@{A}"));
+        let junk: Vec<_> = junk.iter().map(String::as_str).collect();
+        assert_eq!(
+            local("example.com/app:1", &image(&["example.com/app:1"], &junk)).unwrap(),
+            registered(&[&format!("example.com/app:1@{A}")])
+        );
     }
 
     #[test]

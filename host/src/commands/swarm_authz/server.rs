@@ -7,13 +7,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::call::Call;
 use super::decision::Request;
@@ -27,6 +29,12 @@ const TLS: &str = "TLS";
 
 /// The most bytes of a message of the engine. It passes bodies of up to 4 MiB, in base64.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// The bytes from which on a message is large. Those of usual calls are much smaller.
+const LARGE: u64 = 128 * 1024;
+
+/// The most large messages that are in memory at the same time. Others wait.
+const MAX_LARGE: usize = 32;
 
 /// A call, as the engine describes it.
 #[derive(Debug, Deserialize)]
@@ -117,7 +125,26 @@ pub(super) fn routes(plugin: Arc<Plugin>) -> Router {
         .route("/Plugin.Activate", post(activate))
         .route("/AuthZPlugin.AuthZReq", post(before))
         .route("/AuthZPlugin.AuthZRes", post(after))
-        .with_state(plugin)
+        .with_state(Arc::new(Shared { plugin, large: Semaphore::new(MAX_LARGE) }))
+}
+
+/// What all messages share.
+struct Shared {
+    plugin: Arc<Plugin>,
+    /// The large messages that may still be read.
+    large: Semaphore,
+}
+
+impl Shared {
+    /// Waits until a message may be read, if it is large. It is in memory until the result is dropped.
+    async fn room(&self, headers: &HeaderMap) -> Option<SemaphorePermit<'_>> {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        // The engine always gives the length.
+        if length.is_some_and(|length| length < LARGE) {
+            return None;
+        }
+        self.large.acquire().await.ok()
+    }
 }
 
 async fn activate() -> Response {
@@ -125,7 +152,9 @@ async fn activate() -> Response {
 }
 
 /// Before the engine executes a call.
-async fn before(State(plugin): State<Arc<Plugin>>, body: Body) -> Response {
+async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
+    let _room = shared.room(&headers).await;
+    let plugin = &shared.plugin;
     match asked(body).await {
         Ok(Asked::Passes) => {
             plugin.count_passed();
@@ -143,7 +172,9 @@ async fn before(State(plugin): State<Arc<Plugin>>, body: Body) -> Response {
 }
 
 /// After the engine has executed a call.
-async fn after(State(plugin): State<Arc<Plugin>>, body: Body) -> Response {
+async fn after(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
+    let _room = shared.room(&headers).await;
+    let plugin = &shared.plugin;
     match asked(body).await {
         Ok(Asked::Decides(received)) if !received.response.is_empty() => {
             let refused = plugin.check_created(*received).await;
