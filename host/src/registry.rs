@@ -41,6 +41,10 @@ const NO_TLS: &str = "received corrupt message of type InvalidContentType";
 const MEDIA_TYPES: [&str; 4] =
     [IMAGE_MANIFEST_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE];
 
+/// The time of how many requests a service gives to a question: a question about a tag may need a token, an index, a manifest and a
+/// configuration, and rarely more than one of them is slow.
+const REQUESTS_OF_QUESTION: u32 = 3;
+
 /// How registries are reached. Credentials are those of docker, from `config.json` in `$DOCKER_CONFIG` or `~/.docker`.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -84,6 +88,9 @@ pub struct Registries {
     credentials: AnyCache<RegistryAuth>,
     /// Manifests with their digests, by reference with digest. Their content cannot change.
     manifests: BoundedCache<Arc<Manifest>>,
+    /// The time for one question, with all of its requests and with waiting for other questions to the host. A service must not wait
+    /// longer, because requesters may name a host that never answers in many questions.
+    limit: Option<Duration>,
 }
 
 /// A manifest or an index.
@@ -121,7 +128,9 @@ impl Registries {
     fn for_service_with_timer(options: &RegistryOptions, timer: Arc<dyn Timer>) -> Result<Self> {
         let credentials = BoundedCache::new(CREDENTIALS_BYTES, size_of_credentials, clock(&timer));
         let manifests = manifests(MANIFESTS_BYTES, clock(&timer));
-        Self::with_caches(options, timer, AnyCache::Bounded(credentials), manifests)
+        let registries = Self::with_caches(options, timer, AnyCache::Bounded(credentials), manifests)?;
+        let limit = Duration::from_secs(options.registry_timeout) * REQUESTS_OF_QUESTION;
+        Ok(Self { limit: Some(limit), ..registries })
     }
 
     fn with_caches(
@@ -142,6 +151,7 @@ impl Registries {
             client: client.context("cannot create the client for registries")?,
             credentials,
             manifests,
+            limit: None,
         })
     }
 
@@ -151,7 +161,7 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest_digest(&self, image: &str) -> Answer {
         self.ask(image, |subject| {
-            let digest = self.runtime.block_on(self.client.digest(subject, &mut self.client.time()))?;
+            let digest = self.wait_for(self.client.digest(subject, &mut self.client.time()))?;
             answer(&ManifestDigestResponse { digest })
         })
     }
@@ -162,7 +172,7 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest(&self, image: &str) -> Answer {
         self.ask(image, |subject| {
-            let manifest = self.runtime.block_on(self.pull_manifest(subject, &mut self.client.time()))?;
+            let manifest = self.wait_for(self.pull_manifest(subject, &mut self.client.time()))?;
             answer(&manifest.content)
         })
     }
@@ -173,7 +183,7 @@ impl Registries {
     /// Why there is no answer.
     pub fn manifest_and_config(&self, image: &str) -> Answer {
         self.ask(image, |subject| {
-            let (manifest, digest, config) = self.runtime.block_on(self.pull_image(subject))?;
+            let (manifest, digest, config) = self.wait_for(self.pull_image(subject))?;
             let config: Value = serde_json::from_slice(&config)
                 .map_err(|error| format!("invalid JSON in the configuration: {error}"))?;
             answer(&json!({"manifest": manifest, "digest": digest, "config": config}))
@@ -216,6 +226,14 @@ impl Registries {
         };
         let config = self.client.blob(&manifest.config.digest, subject, time).await?;
         Ok((manifest, digest, config))
+    }
+
+    /// Waits for the answer to a question, but not longer than the limit.
+    fn wait_for<T>(&self, answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let Some(limit) = self.limit else { return self.runtime.block_on(answer) };
+        let limited = async { tokio::time::timeout(limit, answer).await };
+        let answer = self.runtime.block_on(limited);
+        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
     }
 
     fn ask(&self, image: &str, question: impl FnOnce(Subject<'_>) -> Answer) -> Answer {

@@ -29,7 +29,7 @@ use self::call::Unseen;
 use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
 use self::metrics::{Counted, FewConnections, Metrics};
-use self::plugin::{MAX_DECISIONS, Plugin};
+use self::plugin::{MAX_CHECKS, MAX_DECISIONS, Plugin};
 use self::settings::{Settings, Unusable};
 use self::socket::Socket;
 use crate::capabilities::Capabilities;
@@ -101,12 +101,13 @@ pub fn exec(options: &Options) -> Result<()> {
         allowed: options.allow.iter().copied().collect(),
         log: log.clone(),
         metrics,
-        free: Semaphore::new(MAX_DECISIONS),
+        decisions: Semaphore::new(MAX_DECISIONS),
+        checks: Semaphore::new(MAX_CHECKS),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // One more for reading the settings again.
-        .max_blocking_threads(MAX_DECISIONS + 1)
+        .max_blocking_threads(MAX_DECISIONS + MAX_CHECKS + 1)
         .enable_all()
         .build()
         .context("cannot start the threads of the plugin")?;

@@ -29,6 +29,58 @@ pub(crate) struct Images {
     pub(crate) mounts: Vec<String>,
     /// The labels.
     pub(crate) labels: Map<String, Value>,
+    /// Operating system and architecture of what runs, if they are known, in the words of images (`linux`, `arm64`).
+    pub(crate) platform: Platform,
+}
+
+/// Operating system and architecture, as far as they are known.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) os: Option<String>,
+    pub(crate) architecture: Option<String>,
+}
+
+impl Platform {
+    /// The platform of an image on the engine, from the engine's answer about it.
+    pub(crate) fn of_image(image: &Value) -> Self {
+        let text = |key: &str| image[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { os: text("Os"), architecture: text("Architecture") }
+    }
+
+    /// The platform that the constraints of a service require of its nodes. Other constraints may have the same effect.
+    fn of_constraints(task: Option<&Value>) -> Result<Self, String> {
+        let placement = task.map_or(Ok(None), |task| object(task, "Placement"))?;
+        let constraints = placement.map_or(Ok(&[][..]), |placement| list(placement, "Constraints"))?;
+        let mut platform = Self::default();
+        for constraint in constraints.iter().filter_map(Value::as_str) {
+            let Some((key, value)) = constraint.split_once("==") else { continue };
+            let value = value.trim().to_lowercase();
+            match key.trim().to_lowercase().as_str() {
+                "node.platform.os" => platform.os = Some(value),
+                "node.platform.arch" => platform.architecture = Some(architecture(value)),
+                _ => {}
+            }
+        }
+        Ok(platform)
+    }
+
+    /// The node labels by which a pod selects this platform.
+    fn node_selector(&self) -> Map<String, Value> {
+        let labels = [("kubernetes.io/os", &self.os), ("kubernetes.io/arch", &self.architecture)];
+        let labels = labels.into_iter().filter_map(|(label, value)| Some((label.to_owned(), value.clone()?.into())));
+        labels.collect()
+    }
+}
+
+/// The architecture as images name it, from the name that a node gives.
+fn architecture(node: String) -> String {
+    match node.as_str() {
+        "x86_64" | "x86-64" => "amd64".to_owned(),
+        "aarch64" => "arm64".to_owned(),
+        "armhf" | "armel" | "armv7l" | "armv6l" => "arm".to_owned(),
+        "i386" | "i686" => "386".to_owned(),
+        _ => node,
+    }
 }
 
 impl Images {
@@ -51,7 +103,13 @@ impl Images {
         let plugin = part("PluginSpec")?;
         let plugin = image(plugin, "Remote")?.or(plugin.map(|_| String::new()));
         let mounts = container.map_or(Ok(Vec::new()), mounted_images)?;
-        Ok(Self { containers: name.into_iter().collect(), plugin, mounts, labels: labels(spec)? })
+        Ok(Self {
+            containers: name.into_iter().collect(),
+            plugin,
+            mounts,
+            labels: labels(spec)?,
+            platform: Platform::of_constraints(task)?,
+        })
     }
 
     /// The images of a container: the body of `POST /containers/create`.
@@ -63,12 +121,18 @@ impl Images {
         // Old engines also read the fields of the host configuration beside it.
         mounts.extend(mounted_images(body)?);
         let image = text(body, "Image")?.unwrap_or_default().to_owned();
-        Ok(Self { containers: vec![image], plugin: None, mounts, labels: labels(body)? })
+        Ok(Self { containers: vec![image], plugin: None, mounts, labels: labels(body)?, platform: Platform::default() })
     }
 
     /// An image that the engine runs as a plugin.
     pub(crate) fn of_plugin(remote: &str) -> Self {
-        Self { containers: Vec::new(), plugin: Some(remote.to_owned()), mounts: Vec::new(), labels: Map::new() }
+        Self {
+            containers: Vec::new(),
+            plugin: Some(remote.to_owned()),
+            mounts: Vec::new(),
+            labels: Map::new(),
+            platform: Platform::default(),
+        }
     }
 
     /// Whether there is nothing to judge.
@@ -91,14 +155,19 @@ impl Images {
         let plugin = self.plugin.iter().map(|image| json!({"name": "plugin", "image": image}));
         let volumes = self.mounts.iter().enumerate();
         let volumes = volumes.map(|(number, image)| json!({"name": mount_name(number), "image": {"reference": image}}));
+        let mut spec = json!({
+            "containers": containers.chain(plugin).collect::<Vec<_>>(),
+            "volumes": volumes.collect::<Vec<_>>(),
+        });
+        let node_selector = self.platform.node_selector();
+        if !node_selector.is_empty() {
+            spec["nodeSelector"] = node_selector.into();
+        }
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "annotations": self.labels},
-            "spec": {
-                "containers": containers.chain(plugin).collect::<Vec<_>>(),
-                "volumes": volumes.collect::<Vec<_>>(),
-            },
+            "spec": spec,
         })
     }
 }
@@ -233,6 +302,22 @@ mod tests {
         assert_eq!(Images::of_container(&json!({})).unwrap().containers, [""]);
         let beside = json!({"Image": "a", "mounts": [{"Type": "image", "Source": "d"}]});
         assert_eq!(Images::of_container(&beside).unwrap().mounts, ["d"]);
+    }
+
+    #[test]
+    fn a_service_selects_the_platform_of_its_constraints() {
+        let selector = |constraints: &[&str]| {
+            let spec =
+                json!({"TaskTemplate": {"ContainerSpec": {"Image": "a"}, "Placement": {"Constraints": constraints}}});
+            Images::of_service(&spec).unwrap().pod("web")["spec"]["nodeSelector"].clone()
+        };
+        assert_eq!(selector(&[]), json!(null));
+        assert_eq!(selector(&["node.role==manager", "node.platform.arch!=x86_64"]), json!(null));
+        let arm = json!({"kubernetes.io/arch": "arm64"});
+        assert_eq!(selector(&["node.platform.arch == aarch64"]), arm);
+        assert_eq!(selector(&["Node.Platform.Arch==arm64"]), arm);
+        let both = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
+        assert_eq!(selector(&["node.platform.os==linux", "node.platform.arch==x86_64"]), both);
     }
 
     #[test]

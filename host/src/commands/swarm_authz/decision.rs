@@ -14,7 +14,7 @@ use crate::judge::answer::Answer;
 use crate::judge::verdict::{Effect, Finding};
 use crate::policy::{LogLine, Policy};
 use crate::swarm::engine_json::{read_object, text};
-use crate::swarm::pod::{Images, mount_name};
+use crate::swarm::pod::{Images, Platform, mount_name};
 use crate::timeout::Interrupted;
 
 /// An image that is only on the engine.
@@ -288,7 +288,12 @@ impl Decider<'_> {
                 // The engine answers that the image is missing, and starts nothing. The client then pulls it, and calls again.
                 Ok(OnEngine::Absent) if number == 0 => return None,
                 Ok(OnEngine::Absent) => names.push(written.clone()),
-                Ok(OnEngine::Registered(registered)) => names.extend(registered),
+                Ok(OnEngine::Registered(registered, platform)) => {
+                    names.extend(registered);
+                    if number == 0 {
+                        judged.platform = platform;
+                    }
+                }
                 Ok(OnEngine::Unregistered(refusal)) => unregistered = unregistered.or(Some(refusal)),
                 Err(refusal) => return Some(Decision::refused(subject, refusal)),
             }
@@ -320,7 +325,7 @@ impl Decider<'_> {
             Err(error) => return Err(about(EVIDENCE_UNAVAILABLE, format!("cannot be read from the engine: {error}"))),
         };
         match local(written, &image).map_err(|error| about(EVIDENCE_UNAVAILABLE, error))? {
-            Local::Registered(names) => Ok(OnEngine::Registered(names)),
+            Local::Registered(names) => Ok(OnEngine::Registered(names, Platform::of_image(&image))),
             Local::Unregistered => Ok(OnEngine::Unregistered(about(
                 LOCAL_IMAGE,
                 "is only on this engine, and no registry has it; push it to a registry, or exempt its name in the settings".to_owned(),
@@ -430,8 +435,8 @@ struct Answered {
 enum OnEngine {
     /// It is not there.
     Absent,
-    /// It is judged by these names, which have digests.
-    Registered(Vec<String>),
+    /// It is judged by these names, which have digests. Their content may be an index, of which the image of this platform runs.
+    Registered(Vec<String>, Platform),
     /// It has no digest. It is refused for this reason, unless it is exempt.
     Unregistered(Refusal),
 }
@@ -493,15 +498,29 @@ mod tests {
     const FRESH: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
     const STALE: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
+    /// An index: `FRESH` for linux/amd64, `STALE` for linux/arm64.
+    const INDEX: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
+
     static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::embedded().unwrap());
 
     /// A registry: the digest `FRESH` was built a few days ago, `STALE` long ago.
     struct Registry;
 
+    fn manifest() -> Value {
+        json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": FRESH, "size": 1}, "layers": []})
+    }
+
     impl Capabilities for Registry {
         fn answer(&self, call: HostCall) -> Answer {
             let image = match &call {
                 HostCall::OciManifestDigest(image) | HostCall::OciManifestAndConfig(image) => &image.image,
+                HostCall::OciManifest(image) if image.image.contains(INDEX) => {
+                    let entry = |digest: &str, architecture: &str| json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1, "platform": {"os": "linux", "architecture": architecture}});
+                    let index =
+                        json!({"schemaVersion": 2, "manifests": [entry(FRESH, "amd64"), entry(STALE, "arm64")]});
+                    return Ok(index.to_string().into_bytes());
+                }
+                HostCall::OciManifest(_) => return Ok(manifest().to_string().into_bytes()),
                 _ => return Err("not expected".to_owned()),
             };
             let (digest, created) = match () {
@@ -510,10 +529,9 @@ mod tests {
                 () => (FRESH, "2026-11-18T00:00:00Z"),
             };
             let config = json!({"created": created, "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}});
-            let manifest = json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": FRESH, "size": 1}, "layers": []});
             let answer = match call {
                 HostCall::OciManifestDigest(_) => json!({"digest": digest}),
-                _ => json!({"manifest": manifest, "digest": digest, "config": config}),
+                _ => json!({"manifest": manifest(), "digest": digest, "config": config}),
             };
             Ok(answer.to_string().into_bytes())
         }
@@ -799,6 +817,19 @@ mod tests {
             "{}",
             stale.message
         );
+    }
+
+    #[test]
+    fn the_image_of_an_index_that_is_on_the_engine_is_judged_and_not_the_one_for_this_machine() {
+        let index = "example.com/index:1";
+        let on = |architecture: &str| {
+            let mut image = on_engine(&[index], &[format!("example.com/index@{INDEX}")]);
+            image["Os"] = "linux".into();
+            image["Architecture"] = architecture.into();
+            outcome(&create_container(index, &engine_with(index, image), &json!({})))
+        };
+        assert_eq!(on("amd64"), "allowed");
+        assert_eq!(on("arm64"), "denied stale-image");
     }
 
     #[test]

@@ -19,6 +19,10 @@ use crate::policy::Policy;
 /// The most calls that are decided at the same time. Most of them wait for a registry.
 pub(super) const MAX_DECISIONS: usize = 512;
 
+/// The most containers that are checked at the same time after they were created. Others wait: a check that is left out would let a
+/// container stay that nothing has judged.
+pub(super) const MAX_CHECKS: usize = 128;
+
 /// The plugin.
 pub(super) struct Plugin {
     pub(super) policy: Policy,
@@ -28,17 +32,26 @@ pub(super) struct Plugin {
     pub(super) allowed: BTreeSet<Unseen>,
     pub(super) log: Log,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) free: Semaphore,
+    /// The decisions that may still begin.
+    pub(super) decisions: Semaphore,
+    /// The checks that may still begin.
+    pub(super) checks: Semaphore,
 }
 
 impl Plugin {
     /// Decides about a call. Returns why it is refused.
     pub(super) async fn decide(self: &Arc<Self>, received: Received) -> Option<String> {
+        let Ok(_decision) = self.decisions.try_acquire() else {
+            self.metrics.busy();
+            return Some(format!("{MAX_DECISIONS} calls are being decided; try again"));
+        };
         self.run(received, |decider, received| decider.decide(&received.call, received.request())).await
     }
 
     /// Checks what a call has created. Returns why it is refused.
     pub(super) async fn check_created(self: &Arc<Self>, received: Received) -> Option<String> {
+        // The semaphore is never closed.
+        let _check = self.checks.acquire().await.ok();
         self.run(received, |decider, received| {
             decider.check_created(&received.call, received.request(), received.response())
         })
@@ -62,10 +75,6 @@ impl Plugin {
         decide: impl FnOnce(&Decider<'_>, &Received) -> Option<Decision> + Send + 'static,
     ) -> Option<String> {
         let started = Instant::now();
-        let Ok(_free) = self.free.try_acquire() else {
-            self.metrics.busy();
-            return Some(format!("{MAX_DECISIONS} calls are being decided; try again"));
-        };
         let plugin = Arc::clone(self);
         // A decision waits for the engine and for registries.
         let decided = tokio::task::spawn_blocking(move || {

@@ -125,25 +125,31 @@ pub(super) fn routes(plugin: Arc<Plugin>) -> Router {
         .route("/Plugin.Activate", post(activate))
         .route("/AuthZPlugin.AuthZReq", post(before))
         .route("/AuthZPlugin.AuthZRes", post(after))
-        .with_state(Arc::new(Shared { plugin, large: Semaphore::new(MAX_LARGE) }))
+        .with_state(Arc::new(Shared {
+            plugin,
+            large: Semaphore::new(MAX_LARGE),
+            large_after: Semaphore::new(MAX_LARGE),
+        }))
 }
 
 /// What all messages share.
 struct Shared {
     plugin: Arc<Plugin>,
-    /// The large messages that may still be read.
+    /// The large messages before a call that may still be read.
     large: Semaphore,
+    /// Those after a call. They do not wait for calls that wait for a registry, because what a call has created may run already.
+    large_after: Semaphore,
 }
 
 impl Shared {
     /// Waits until a message may be read, if it is large. It is in memory until the result is dropped.
-    async fn room(&self, headers: &HeaderMap) -> Option<SemaphorePermit<'_>> {
+    async fn room<'s>(large: &'s Semaphore, headers: &HeaderMap) -> Option<SemaphorePermit<'s>> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         // The engine always gives the length.
         if length.is_some_and(|length| length < LARGE) {
             return None;
         }
-        self.large.acquire().await.ok()
+        large.acquire().await.ok()
     }
 }
 
@@ -153,7 +159,7 @@ async fn activate() -> Response {
 
 /// Before the engine executes a call.
 async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let _room = shared.room(&headers).await;
+    let _room = Shared::room(&shared.large, &headers).await;
     let plugin = &shared.plugin;
     match asked(body).await {
         Ok(Asked::Passes) => {
@@ -173,7 +179,7 @@ async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bod
 
 /// After the engine has executed a call.
 async fn after(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let _room = shared.room(&headers).await;
+    let _room = Shared::room(&shared.large_after, &headers).await;
     let plugin = &shared.plugin;
     match asked(body).await {
         Ok(Asked::Decides(received)) if !received.response.is_empty() => {
