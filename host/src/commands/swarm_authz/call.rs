@@ -25,6 +25,11 @@ pub(super) enum Call {
         /// The name of the container, if the query gives one.
         name: Option<String>,
     },
+    /// `POST /containers/{id}/start` and `POST /containers/{id}/restart`.
+    StartContainer {
+        /// The ID, the name, or the beginning of the ID.
+        id: String,
+    },
     /// `POST /plugins/pull` and `POST /plugins/{name}/upgrade`: an image that the engine itself runs as a plugin.
     InstallPlugin {
         /// The references in the query. The engine uses the first one.
@@ -92,6 +97,10 @@ impl Call {
                 Some(Self::UpdateService { id: id.to_owned(), version, rolls_back })
             }
             ["containers", "create"] => Some(Self::CreateContainer { name: query.values("name").into_iter().next() }),
+            // The name of a container may contain slashes.
+            ["containers", ref id @ .., "start" | "restart"] if !id.is_empty() => {
+                Some(Self::StartContainer { id: id.join("/") })
+            }
             ["plugins", "create"] => Some(Self::Unseen(Unseen::PluginFiles)),
             // The name of a plugin may contain slashes.
             ["plugins", "pull"] | ["plugins", .., "upgrade"] => {
@@ -262,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn a_start_and_a_restart_have_the_container() {
+        let start = |id: &str| Some(Call::StartContainer { id: id.to_owned() });
+        assert_eq!(call("/v1.41/containers/web/start?checkpoint=a"), start("web"));
+        assert_eq!(call("/containers/4c01db0b339c/restart?t=0"), start("4c01db0b339c"));
+        assert_eq!(call("/containers/a%2fb/start"), start("a/b"));
+        assert_eq!(call("/containers/create/start"), start("create"));
+    }
+
+    #[test]
     fn the_references_of_plugins_are_in_the_query() {
         assert_eq!(call("/plugins/pull?remote=example.com%2Fplugin%3A1&name=a"), plugin(&["example.com/plugin:1"]));
         assert_eq!(call("/plugins/a/b:latest/upgrade?remote=x&remote=y"), plugin(&["x", "y"]));
@@ -271,9 +289,8 @@ mod tests {
     fn other_calls_start_no_image() {
         for uri in [
             "/containers/json",
-            "/containers/web/start",
             "/containers/web/update",
-            "/containers/create/start",
+            "/containers/start",
             "/containers/web/exec",
             "/services",
             "/services/web",

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Unseen};
-use super::local::{Local, local};
+use super::local::{Local, named, of_container};
 use crate::admission::{AdmissionRequest, GroupVersionKind, GroupVersionResource, UserInfo};
 use crate::capabilities::{AllowedResources, Capabilities, Nothing};
 use crate::judge::answer::Answer;
@@ -177,15 +177,21 @@ impl Decision {
 }
 
 impl Decider<'_> {
-    /// Decides about a call. `None` if the engine starts nothing, because an image is missing.
+    /// Decides about a call. `None` if there is nothing to decide: the engine starts nothing, because an image or a container is missing,
+    /// or it starts a container again.
     pub(super) fn decide(&self, call: &Call, request: Request<'_>) -> Option<Decision> {
         Some(match call {
             Call::CreateService => self.create_service(request),
             Call::UpdateService { id, version, rolls_back } => self.update_service(request, id, *version, *rolls_back),
             Call::CreateContainer { name } => {
                 let name = name.clone().unwrap_or_default();
-                return self.judge_container(request, Subject::new("Container", name), None);
+                let subject = Subject::new("Container", name);
+                return match images_of_container(request) {
+                    Ok(images) => self.judge_container(request, subject, images, None),
+                    Err(refusal) => Some(Decision::refused(subject, refusal)),
+                };
             }
+            Call::StartContainer { id } => return self.start_container(request, id),
             Call::InstallPlugin { remotes } => self.install_plugin(request, remotes),
             Call::Unseen(unseen) => self.unseen(*unseen),
         })
@@ -204,7 +210,10 @@ impl Decider<'_> {
             Ok(Some(container)) => {
                 // The ID of the image cannot get another meaning, and its name in the request says in which repository it is judged.
                 let image = container["Image"].as_str().unwrap_or_default().to_owned();
-                self.judge_container(request, subject, Some(&image))?
+                match images_of_container(request) {
+                    Ok(images) => self.judge_container(request, subject, images, Some(&image))?,
+                    Err(refusal) => Decision::refused(subject, refusal),
+                }
             }
             Err(error) => Decision::refused(subject, Refusal::unknown(error)),
         };
@@ -268,14 +277,38 @@ impl Decider<'_> {
         }
     }
 
+    /// Judges a container that starts for the first time. It may start before the check of what was created has ended.
+    fn start_container(&self, request: Request<'_>, id: &str) -> Option<Decision> {
+        let subject = Subject { id: Some(id.to_owned()), ..Subject::new("Container", String::new()) };
+        let container = match self.engine.container(id) {
+            Ok(container) => container?,
+            Err(error) => return Some(Decision::refused(subject, Refusal::unknown(error))),
+        };
+        // A container that has run keeps its image, as a service that is scaled.
+        if container["State"]["Status"] != "created" {
+            return None;
+        }
+        let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
+        let subject = Subject { name, ..subject };
+        let (mut body, image) = (container["Config"].clone(), container["Image"].as_str().unwrap_or_default());
+        if let Some(body) = body.as_object_mut() {
+            body.insert("HostConfig".to_owned(), container["HostConfig"].clone());
+        }
+        match Images::of_container(&body) {
+            Ok(images) => self.judge_container(request, subject, images, Some(image)),
+            Err(error) => Some(Decision::refused(subject, Refusal::unknown(error))),
+        }
+    }
+
     /// Judges the images of a container: those on the engine, which it starts. `id` is the ID of its image, if the container exists.
     /// `None` if the image is missing.
-    fn judge_container(&self, request: Request<'_>, subject: Subject, id: Option<&str>) -> Option<Decision> {
-        let named = body(request).and_then(|body| Images::of_container(&body).map_err(Refusal::unreadable));
-        let images = match named {
-            Ok(images) => images,
-            Err(refusal) => return Some(Decision::refused(subject, refusal)),
-        };
+    fn judge_container(
+        &self,
+        request: Request<'_>,
+        subject: Subject,
+        images: Images,
+        id: Option<&str>,
+    ) -> Option<Decision> {
         let site = format!("container `{}`", images.container_name(&subject.name));
         let container = images.containers.iter().map(|image| (site.clone(), image, id));
         let mounts = images.mounts.iter().enumerate();
@@ -324,7 +357,8 @@ impl Decider<'_> {
             Ok(None) => return Err(about(EVIDENCE_UNAVAILABLE, "is no longer on the engine".to_owned())),
             Err(error) => return Err(about(EVIDENCE_UNAVAILABLE, format!("cannot be read from the engine: {error}"))),
         };
-        match local(written, &image).map_err(|error| about(EVIDENCE_UNAVAILABLE, error))? {
+        let meaning = if id.is_some() { of_container(written, &image) } else { named(written, &image) };
+        match meaning.map_err(|error| about(EVIDENCE_UNAVAILABLE, error))? {
             Local::Registered(names) => Ok(OnEngine::Registered(names, Platform::of_image(&image))),
             Local::Unregistered => Ok(OnEngine::Unregistered(about(
                 LOCAL_IMAGE,
@@ -332,7 +366,7 @@ impl Decider<'_> {
             ))),
             Local::Id(_) if id.is_some() => Err(about(
                 LOCAL_IMAGE,
-                "got another meaning on the engine while the container was created; try again".to_owned(),
+                "means another image on the engine now, and no registry has the image of the container; create it again".to_owned(),
             )),
             Local::Id(names) => {
                 let advice = match names.first() {
@@ -450,6 +484,11 @@ fn body(request: Request<'_>) -> Result<Value, Refusal> {
         ));
     }
     read_object(request.body).map_err(Refusal::unreadable)
+}
+
+/// The images in the body of a new container.
+fn images_of_container(request: Request<'_>) -> Result<Images, Refusal> {
+    body(request).and_then(|body| Images::of_container(&body).map_err(Refusal::unreadable))
 }
 
 /// The name in the body of a service.
@@ -922,6 +961,42 @@ mod tests {
             assert!(refused.message.ends_with("\nthe container was removed"), "{}", refused.message);
             assert_eq!(*stored.removed.lock().unwrap(), ["c1"]);
         }
+    }
+
+    /// The decision about starting a container with this status and image.
+    fn start(status: &str, image: &Value) -> Option<Decision> {
+        let container = json!({
+            "Id": "c1", "Name": "/web", "Image": "sha256:abc", "State": {"Status": status},
+            "Config": {"Image": "example.com/app:1", "Labels": {}}, "HostConfig": {"Mounts": null},
+        });
+        let stored =
+            Stored { containers: json!({"web": container}), ..engine_with("example.com/app:1", image.clone()) };
+        let call = Call::of("POST", "/containers/web/start").unwrap();
+        with_decider(&stored, &json!({}), &[], |decider| decider.decide(&call, Request { user: None, body: b"" }))
+    }
+
+    #[test]
+    fn a_container_is_judged_when_it_starts_for_the_first_time_and_not_when_it_starts_again() {
+        let stale = on_engine(&["example.com/app:1"], &[format!("example.com/app@{STALE}")]);
+        let fresh = on_engine(&[], &[format!("example.com/app@{FRESH}")]);
+        let refused = start("created", &stale).unwrap();
+        assert_eq!(outcome(&refused), "denied stale-image");
+        assert!(refused.message.starts_with("container `web`: "), "{}", refused.message);
+        assert_eq!(outcome(&start("created", &fresh).unwrap()), "allowed");
+        assert_eq!(outcome(&start("created", &on_engine(&[], &[])).unwrap()), "denied local-image");
+        assert_eq!(start("exited", &stale), None);
+        assert_eq!(start("running", &stale), None);
+    }
+
+    #[test]
+    fn a_missing_container_is_left_to_the_engine_and_without_an_answer_nothing_starts() {
+        let call = Call::of("POST", "/containers/web/restart").unwrap();
+        let decided = |stored: &Stored| {
+            with_decider(stored, &json!({}), &[], |decider| decider.decide(&call, Request { user: None, body: b"" }))
+        };
+        assert_eq!(decided(&Stored::default()), None);
+        let down = Stored { is_down: true, ..Stored::default() };
+        assert_eq!(outcome(&decided(&down).unwrap()), "denied evidence-unavailable");
     }
 
     #[test]

@@ -27,7 +27,20 @@ pub(super) enum Local {
 ///
 /// # Errors
 /// When the answer is invalid, or the image has too many digests.
-pub(super) fn local(written: &str, image: &Value) -> Result<Local, String> {
+pub(super) fn named(written: &str, image: &Value) -> Result<Local, String> {
+    local(written, image, false)
+}
+
+/// The image of a container that exists, from the engine's answer about the ID of the image. The name with which the container was
+/// created says in which repository the image is judged. It may mean another image now.
+///
+/// # Errors
+/// When the answer is invalid, or the image has too many digests.
+pub(super) fn of_container(written: &str, image: &Value) -> Result<Local, String> {
+    local(written, image, true)
+}
+
+fn local(written: &str, image: &Value, is_known_by_id: bool) -> Result<Local, String> {
     let digests: BTreeSet<&str> = names(image, "RepoDigests")?.into_iter().collect();
     let digests: Vec<Reference<'_>> = digests.into_iter().filter_map(|name| Reference::parse(name).ok()).collect();
     let all = || digests.iter().map(Reference::registry_name).collect::<Vec<_>>();
@@ -39,10 +52,12 @@ pub(super) fn local(written: &str, image: &Value) -> Result<Local, String> {
         return Ok(if is_known { Local::Registered(vec![written.to_owned()]) } else { Local::Id(all()) });
     }
     let tagged = reference.tagged();
-    let is_named = names(image, "RepoTags")?.into_iter().any(|name| {
+    let has_name = names(image, "RepoTags")?.into_iter().any(|name| {
         // A name without a tag stands for the tag `latest`, on the engine as here.
         Reference::parse(name).is_ok_and(|name| name.tagged().is_some() && name.tagged() == tagged)
     });
+    // The digests of an image remain when its name gets another meaning.
+    let is_named = has_name || (is_known_by_id && !digests.is_empty());
     Ok(match (is_named, &of_repository[..], &digests[..]) {
         (false, ..) => Local::Id(all()),
         (true, [], []) => Local::Unregistered,
@@ -81,7 +96,7 @@ fn names<'i>(image: &'i Value, key: &str) -> Result<Vec<&'i str>, String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Local, local};
+    use super::{Local, named as local, of_container};
 
     const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -159,6 +174,18 @@ mod tests {
         {
             assert_eq!(local(written, &stored).unwrap(), id, "{written}");
         }
+    }
+
+    #[test]
+    fn the_image_of_a_container_is_judged_although_its_name_means_another_image_now() {
+        let own = format!("example.com/app@{A}");
+        assert_eq!(
+            of_container("example.com/app:1", &image(&[], &[&own])).unwrap(),
+            registered(&[&format!("example.com/app:1@{A}")])
+        );
+        assert_eq!(of_container("example.com/other:1", &image(&[], &[&own])).unwrap(), registered(&[&own]));
+        assert_eq!(of_container("example.com/app:1", &image(&[], &[])).unwrap(), Local::Id(vec![]));
+        assert_eq!(of_container("sha256:cccc", &image(&[], &[&own])).unwrap(), Local::Id(vec![own]));
     }
 
     #[test]
