@@ -67,9 +67,11 @@ push_manifest() {
 }
 
 # push_image REPOSITORY TAG CREATED [CONFIG_JQ] [MANIFEST_JQ]: pushes an image with that build date (an empty one is left
-# out), changed by jq programs, and prints the digest of its manifest. With DOCKER_TYPES=1 it has Docker's media types.
+# out), changed by jq programs, and prints the digest of its manifest. With DOCKER_TYPES=1 it has Docker's media types. With
+# LAYER=FILE.tar it has the files of that archive, so that an engine can run it.
 push_image() {
   local repository="$1" tag="$2" created="$3" config layer manifest_type config_type layer_type
+  local files=sha256:0000000000000000000000000000000000000000000000000000000000000000
   if [ -n "${DOCKER_TYPES:-}" ]; then
     manifest_type=application/vnd.docker.distribution.manifest.v2+json
     config_type=application/vnd.docker.container.image.v1+json
@@ -79,10 +81,14 @@ push_image() {
     config_type=application/vnd.oci.image.config.v1+json
     layer_type=application/vnd.oci.image.layer.v1.tar+gzip
   fi
-  layer="$(printf 'no files' | gzip -n | push_blob "$repository")"
-  config="$(jq -nc --arg created "$created" --arg tag "$repository:$tag" '{
-      architecture: "amd64", os: "linux", config: {Labels: {name: $tag}},
-      rootfs: {type: "layers", diff_ids: ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]}
+  if [ -n "${LAYER:-}" ]; then
+    files="sha256:$(sha256sum "$LAYER" | cut -d' ' -f1)"
+    layer="$(gzip -n < "$LAYER" | push_blob "$repository")"
+  else
+    layer="$(printf 'no files' | gzip -n | push_blob "$repository")"
+  fi
+  config="$(jq -nc --arg created "$created" --arg tag "$repository:$tag" --arg files "$files" '{
+      architecture: "amd64", os: "linux", config: {Labels: {name: $tag}}, rootfs: {type: "layers", diff_ids: [$files]}
     } + (if $created == "" then {} else {created: $created} end) | '"${4:-.}" | push_blob "$repository")"
   jq -nc --arg manifest "$manifest_type" --arg config "$config_type" --arg layer "$layer_type" \
     --arg c "$config" --arg l "$layer" '
