@@ -26,8 +26,8 @@ block() { awk '/^```console/ { inside = 1; next } /^```/ && inside { exit } insi
 in_background() {
   local name="$1"
   shift
-  # Bats waits until its file descriptor 3 is closed.
-  "$@" > "$FOLDER/docs-$name.log" 2>&1 3>&- &
+  # Bats waits until its file descriptors 3 and 4 are closed.
+  "$@" > "$FOLDER/docs-$name.log" 2>&1 3>&- 4>&- &
   echo "$!" > "$FOLDER/docs-$name.pid"
 }
 
