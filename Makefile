@@ -51,12 +51,19 @@ e2e-tests: policy.wasm ## Run the end-to-end tests, with kwctl if it is installe
 	  echo "==> end-to-end tests, with container-patch run (kwctl is not installed)"; \
 	fi
 	KWCTL="$(KWCTL)" bats e2e-tests
+	@e2e-tests/swarm/run --why
 
 .PHONY: e2e-image
 e2e-image: ## Build the image of container-patch with a Docker Engine, and test it
 	@hack/setup image
 	$(BUILD_HOST)
 	@e2e-tests/image/run
+
+.PHONY: e2e-swarm
+e2e-swarm: ## Test the Swarm plugin with a Docker Engine in namespaces of its own, as root (TESTS=FILE runs one file)
+	@hack/setup swarm
+	$(BUILD_HOST)
+	@e2e-tests/swarm/run
 
 .PHONY: e2e-cluster
 e2e-cluster: ## Test both policies in a real control plane, or in the cluster of CLUSTER_KUBECONFIG=… (see e2e-tests/cluster/run)
