@@ -115,6 +115,13 @@ bench-check: ## Measure `container-patch check` of 1,000 images at a registry on
 	cargo build $(CARGO_FLAGS) --package container-patch --release
 	@benches/check target/release/container-patch $(BENCH_FLAGS)
 
+.PHONY: bench-swarm
+bench-swarm: ## Measure the decisions of `container-patch swarm-authz`, also through a Docker Engine if one can be started
+	@hack/setup run
+	@echo "==> building container-patch and the benchmark (the first time takes some minutes)"
+	cargo build $(CARGO_FLAGS) --package container-patch --package container-patch-bench --release
+	@benches/swarm target/release/container-patch target/release/container-patch-bench-swarm
+
 .PHONY: docs
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build
