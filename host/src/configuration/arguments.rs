@@ -43,11 +43,12 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
     let mut matches = command.clone().try_get_matches_from(arguments)?;
     let mut notes = Vec::new();
     if let Some((name, given)) = matches.subcommand()
-        && has(given, "config")
+        && let Some(subcommand) = command.find_subcommand(name)
+        && has(subcommand, "config")
     {
         let (configuration, refused) = configuration(given).inspect_err(|error| annotate(given, error))?;
         // Test files usually have settings of their own.
-        let is_quiet = name == "test" || (has(given, "quiet") && given.get_flag("quiet"));
+        let is_quiet = name == "test" || (has(subcommand, "quiet") && given.get_flag("quiet"));
         if !is_quiet {
             notes.extend(refused.iter().map(|file| {
                 format!("Warning: {} is not used, because any user can write there; --config uses it", file.display())
@@ -68,7 +69,7 @@ pub(super) fn parse_from<T: Parser>(arguments: &[OsString]) -> Result<Parsed<T>>
 
 /// Prints the error of a configuration for the runner of GitHub Actions, if the output is for it.
 fn annotate(given: &ArgMatches, error: &anyhow::Error) {
-    let outputs = if has(given, "outputs") { given.get_raw("outputs") } else { None };
+    let outputs = given.try_get_raw("outputs").ok().flatten();
     if outputs.into_iter().flatten().any(|output| output == "github") {
         // The error itself is printed to standard error, and sets the exit code.
         let _ = stdout::print(&workflow_commands::error(error));
@@ -81,14 +82,15 @@ fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|flag| if flag.get_env().is_some_and(is_empty) { flag.env(Resettable::Reset) } else { flag })
 }
 
-/// Whether a command has a flag.
-fn has(matches: &ArgMatches, id: &str) -> bool {
-    matches.try_contains_id(id).is_ok()
+/// Whether a command has a flag. The matches of a command do not tell, because release builds of the library accept any name.
+pub(super) fn has(command: &Command, id: &str) -> bool {
+    command.get_arguments().any(|flag| flag.get_id() == id)
 }
 
 /// Where the value of a flag comes from. `None` if it is not given.
 fn source(given: &ArgMatches, id: &str) -> Option<ValueSource> {
-    let source = if has(given, id) { given.value_source(id) } else { None };
+    // Builds with assertions panic at a flag that the command does not have.
+    let source = given.try_contains_id(id).ok().and_then(|_| given.value_source(id));
     source.filter(|source| *source != ValueSource::DefaultValue)
 }
 
@@ -120,7 +122,7 @@ fn with_defaults(mut command: Command, given: &ArgMatches, configuration: Option
         }
     }
     for flag in configuration.iter().flat_map(Configuration::flags) {
-        if has(given, flag.id) && !flag.replaced_by.iter().any(|id| source(given, id).is_some()) {
+        if has(&command, flag.id) && !flag.replaced_by.iter().any(|id| source(given, id).is_some()) {
             command = command.mut_arg(flag.id, |argument| argument.default_values(flag.values));
         }
     }

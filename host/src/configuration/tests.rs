@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
-use super::arguments::{Parsed, parse_from};
+use super::arguments::{Parsed, has, parse_from};
 use super::{Configuration, KEYS, with_lines};
 use crate::input::InputOptions;
 use crate::judge::JudgeOptions;
@@ -199,4 +199,12 @@ fn quiet_says_nothing_and_no_config_uses_no_file() {
     let error = parsed(&["container-patch", "check", "a.yaml", "--config", &file, "--no-config"]).err().unwrap();
     assert_eq!(error.to_string(), "--config and --no-config cannot be used together");
     assert!(parsed(&["container-patch", "other"]).unwrap().notes.is_empty());
+}
+
+#[test]
+fn a_command_has_its_own_flags_only() {
+    // Release builds of clap do not report other flags, so this must not depend on them.
+    let command = clap::Command::new("a").arg(clap::Arg::new("config"));
+    assert!(has(&command, "config"));
+    assert!(!has(&command, "no_config"));
 }
