@@ -9,6 +9,7 @@ use clap::Args;
 use container_patch_policy::config::read::nearest;
 use container_patch_policy::enforcement::codes;
 
+use super::swarm_authz;
 use crate::stdout;
 use crate::terminal::{Style, printable, text_width};
 
@@ -54,31 +55,30 @@ fn unknown(code: &str, wanted: &str) -> anyhow::Error {
 
 /// All codes, each with its description.
 pub(super) fn codes() -> Vec<(&'static str, String)> {
-    codes::described().into_iter().map(|(code, about)| (code.as_str(), about.to_string())).collect()
+    let of_policy = codes::described().into_iter().map(|(code, about)| (code.as_str(), about.to_string()));
+    of_policy.chain(swarm_authz::CODES.map(|(code, about)| (code, about.to_owned()))).collect()
 }
 
 /// All codes, each with its description, as text.
 fn list(color: bool) -> String {
-    let codes = codes::described();
-    let width = codes.iter().map(|(code, _)| code.as_str().len()).max().unwrap_or_default();
+    let codes = codes();
+    let width = codes.iter().map(|(code, _)| code.len()).max().unwrap_or_default();
     let (bold, reset) = if color { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let mut text = String::new();
     for (code, about) in codes {
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{bold}{:width$}{reset}  {about}", code.as_str());
+        let _ = writeln!(text, "{bold}{code:width$}{reset}  {about}");
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use container_patch_policy::enforcement::codes;
-
-    use super::{PAGES, list, markdown, page};
+    use super::{PAGES, codes, list, markdown, page};
 
     #[test]
     fn every_code_has_a_page_in_the_binary() {
-        let mut codes: Vec<_> = codes::all().into_iter().map(|code| code.as_str()).collect();
+        let mut codes: Vec<_> = codes().into_iter().map(|(code, _)| code).collect();
         codes.sort_unstable();
         assert_eq!(PAGES.iter().map(|(code, _)| *code).collect::<Vec<_>>(), codes);
     }

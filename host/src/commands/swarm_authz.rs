@@ -13,7 +13,7 @@ mod server;
 mod settings;
 mod socket;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 
 use self::call::Unseen;
+pub(crate) use self::decision::CODES;
 use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
 use self::metrics::{Counted, FewConnections, Metrics};
@@ -71,7 +72,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// Address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9464; without authentication [default: none]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     metrics_address: Option<SocketAddr>,
 }
 
@@ -88,7 +89,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let loaded = Settings::load(options.settings.clone(), engine_settings::of, &policy);
     let (settings, warnings) =
         loaded.map_err(|Unusable(problems)| anyhow!("cannot use the settings: {}", problems.join("\n")))?;
-    let codes = codes::all().into_iter().map(|code| code.as_str()).chain(decision::CODES);
+    let codes = codes::all().into_iter().map(|code| code.as_str()).chain(CODES.map(|(code, _)| code));
     let metrics = Arc::new(Metrics::new(codes, &digest));
     metrics.loaded(Utc::now());
     let registries: Arc<dyn Capabilities> = Arc::new(Live::for_service(&options.registry)?);
@@ -148,6 +149,13 @@ pub fn exec(options: &Options) -> Result<()> {
     log.event(&Event::Stopped { reason: &reason });
     log.flush();
     served
+}
+
+/// An address with a port. A name stands for its first address.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an address and a port, such as `127.0.0.1:9464`";
+    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{expected}: {error}"))?;
+    addresses.next().ok_or_else(|| expected.to_owned())
 }
 
 /// Listens for Prometheus.

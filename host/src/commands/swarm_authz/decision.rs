@@ -28,9 +28,11 @@ const INVALID_REFERENCE: &str = "invalid-reference";
 /// What the engine knows could not be read.
 const EVIDENCE_UNAVAILABLE: &str = "evidence-unavailable";
 
-/// The codes of findings that the plugin itself reports.
-pub(super) const CODES: [&str; 5] =
-    [EVIDENCE_UNAVAILABLE, INVALID_REFERENCE, INVALID_REQUEST, LOCAL_IMAGE, UNSEEN_IMAGE];
+/// The codes that only the plugin has, with their descriptions.
+pub(crate) const CODES: [(&str, &str); 2] = [
+    (LOCAL_IMAGE, "An image of a Docker Engine that was not pulled from a registry."),
+    (UNSEEN_IMAGE, "A call of a Docker Engine that runs images which are not in the call."),
+];
 
 /// What the plugin reads from the engine.
 pub(super) trait Engine: Send + Sync {
@@ -333,9 +335,9 @@ impl Decider<'_> {
         }
         if let Some(refusal) = unregistered {
             // Without a digest, an image can only be exempt. No registry is asked about a name that it does not know.
-            return Some(match self.are_exempt(request, &images) {
-                true => Decision::accepted(subject),
-                false => Decision::refused(subject, refusal),
+            return Some(match self.exempt(request, &images) {
+                Some(annotations) => Decision { annotations, ..Decision::accepted(subject) },
+                None => Decision::refused(subject, refusal),
             });
         }
         Some(self.judge(request, subject, &judged, None))
@@ -362,11 +364,13 @@ impl Decider<'_> {
             Local::Registered(names) => Ok(OnEngine::Registered(names, Platform::of_image(&image))),
             Local::Unregistered => Ok(OnEngine::Unregistered(about(
                 LOCAL_IMAGE,
-                "is only on this engine, and no registry has it; push it to a registry, or exempt its name in the settings".to_owned(),
+                "is only on this engine: it was not pulled from a registry; push it to a registry and pull it from there, or exempt its name in the \
+                 settings"
+                    .to_owned(),
             ))),
             Local::Id(_) if id.is_some() => Err(about(
                 LOCAL_IMAGE,
-                "means another image on the engine now, and no registry has the image of the container; create it again".to_owned(),
+                "means another image on the engine now, and that of the container was not pulled from a registry; create it again".to_owned(),
             )),
             Local::Id(names) => {
                 let advice = match names.first() {
@@ -378,12 +382,13 @@ impl Decider<'_> {
         }
     }
 
-    /// Whether the settings exempt all images, by their names.
-    fn are_exempt(&self, request: Request<'_>, images: &Images) -> bool {
+    /// The audit annotations, if the settings exempt all images, by their names.
+    fn exempt(&self, request: Request<'_>, images: &Images) -> Option<Map<String, Value>> {
         let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
         let pod = images.pod("");
-        let answer = self.ask(&admission_request(request, "CREATE", "", &pod, None), &nothing);
-        answer.is_ok_and(|Answered { answer, .. }| answer.allowed && answer.images.iter().all(|image| image.exempt))
+        let Answered { answer, annotations, .. } =
+            self.ask(&admission_request(request, "CREATE", "", &pod, None), &nothing).ok()?;
+        (answer.allowed && answer.images.iter().all(|image| image.exempt)).then_some(annotations)
     }
 
     fn install_plugin(&self, request: Request<'_>, remotes: &[String]) -> Decision {
