@@ -283,16 +283,23 @@ fn to_json(value: yaml_serde::Value) -> Result<Value> {
         Yaml::Number(number) => Value::Number(to_json_number(&number)?),
         Yaml::Sequence(items) => Value::Array(items.into_iter().map(to_json).collect::<Result<_>>()?),
         Yaml::Mapping(entries) => {
+            let merge = entries.keys().position(|key| key.as_str() == Some("<<")).unwrap_or_default();
+            let before: Vec<String> =
+                entries.keys().take(merge).filter_map(|key| Some(key.as_str()?.to_owned())).collect();
             let entries = entries.into_iter().map(|(key, value)| Ok((to_json_key(key)?, to_json(value)?)));
-            Value::Object(merged(entries.collect::<Result<Map<_, _>>>()?)?)
+            Value::Object(merged(entries.collect::<Result<Map<_, _>>>()?, &before)?)
         }
         Yaml::Tagged(tagged) => bail!("unsupported YAML tag `{}`", tagged.tag),
     })
 }
 
 /// Resolves the merge key `<<` (<https://yaml.org/type/merge.html>). The mapping's own keys take precedence, then those of
-/// the merged mappings, in their order. The merged mappings are resolved already.
-fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
+/// the merged mappings, in their order. The merged mappings are resolved already. `before` are the keys before the merge key.
+///
+/// # Errors
+/// When a merged mapping has a key that is written before the merge key: parsers disagree about its value. That of kubectl and of old
+/// docker CLIs takes the merged one.
+fn merged(mut mapping: Map<String, Value>, before: &[String]) -> Result<Map<String, Value>> {
     let sources = match mapping.remove("<<") {
         None => return Ok(mapping),
         Some(Value::Array(sources)) => sources,
@@ -303,6 +310,11 @@ fn merged(mut mapping: Map<String, Value>) -> Result<Map<String, Value>> {
             bail!("the merge key `<<`: expected an object, found {}", json_type(&source));
         };
         for (key, value) in source {
+            if before.contains(&key) && mapping.get(&key) != Some(&value) {
+                bail!(
+                    "the merge key `<<` comes after `{key}`, which is also merged, and parsers disagree about its value; write `<<` first"
+                );
+            }
             mapping.entry(key).or_insert(value);
         }
     }
@@ -500,6 +512,20 @@ mod tests {
         let expected = [("a", "one"), ("b", "two"), ("c", "two"), ("d", "two"), ("e", "one"), ("f", "two")];
         assert_eq!(resolved, expected.map(|(name, image)| (name.to_owned(), image.to_owned())));
         assert!(from_yaml("<<: 7").unwrap_err().to_string().contains("expected an object, found a number"));
+    }
+
+    #[test]
+    fn a_merge_key_after_a_key_that_it_also_has_is_an_error_because_parsers_disagree() {
+        let text = "a: &a {image: stale, b: 1}\nc: {image: fresh, <<: *a}\n";
+        let error = from_yaml(text).unwrap_err().to_string();
+        assert!(error.contains("the merge key `<<` comes after `image`, which is also merged"), "{error}");
+        for text in [
+            "a: &a {image: x}\nc: {<<: *a, image: y}\n",
+            "a: &a {image: x}\nc: {b: 1, <<: *a}\n",
+            "a: &a {image: x}\nc: {image: x, <<: *a}\n",
+        ] {
+            assert!(from_yaml(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod socket;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -65,7 +65,7 @@ pub struct Options {
     #[command(flatten)]
     policy: PolicyOptions,
     /// Calls to allow, although the images that they start are not in the request: `build` for docker build, `plugin-files` for
-    /// docker plugin create; can be repeated
+    /// docker plugin create, `swarm-join` for docker swarm join; can be repeated
     #[arg(long, value_enum, value_name = "CALL", value_delimiter = ',')]
     allow: Vec<Unseen>,
     /// Format of the log on standard error [default: text on a terminal, otherwise json]
@@ -104,6 +104,7 @@ pub fn exec(options: &Options) -> Result<()> {
         metrics,
         decisions: Semaphore::new(MAX_DECISIONS),
         checks: Semaphore::new(MAX_CHECKS),
+        busy_reported: Mutex::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 use super::engine_json::{list, object, text};
 use crate::json_type::json_type;
 
+/// The most images that are mounted. The engine is asked about each.
+const MAX_MOUNTS: usize = 32;
+
 /// The label with the name of the stack. `docker stack deploy` writes it, and puts the stack before the name of each service.
 pub(crate) const STACK: &str = "com.docker.stack.namespace";
 
@@ -41,6 +44,19 @@ pub(crate) struct Platform {
 }
 
 impl Platform {
+    /// The platform in the query of a call: `linux/arm64/v8`, `linux` or `arm64`. The engine prefers the image for it.
+    pub(crate) fn of_query(text: &str) -> Self {
+        let mut parts = text.to_lowercase().split('/').map(str::to_owned).collect::<Vec<_>>().into_iter();
+        match (parts.next().filter(|part| !part.is_empty()), parts.next()) {
+            (Some(os), Some(name)) => Self { os: Some(os), architecture: Some(architecture(name)) },
+            (Some(os), None) if ["linux", "windows"].contains(&os.as_str()) => {
+                Self { os: Some(os), architecture: None }
+            }
+            (Some(name), None) => Self { os: None, architecture: Some(architecture(name)) },
+            (None, _) => Self::default(),
+        }
+    }
+
     /// The platform of an image on the engine, from the engine's answer about it.
     pub(crate) fn of_image(image: &Value) -> Self {
         let text = |key: &str| image[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
@@ -135,6 +151,17 @@ impl Images {
         }
     }
 
+    /// Images of the engine by their names alone.
+    pub(crate) fn of_names(names: &[String]) -> Self {
+        Self {
+            containers: names.to_vec(),
+            plugin: None,
+            mounts: Vec::new(),
+            labels: Map::new(),
+            platform: Platform::default(),
+        }
+    }
+
     /// Whether there is nothing to judge.
     pub(crate) fn is_empty(&self) -> bool {
         self.containers.is_empty() && self.plugin.is_none() && self.mounts.is_empty()
@@ -203,6 +230,9 @@ fn mounted_images(parent: &Value) -> Result<Vec<String>, String> {
     for mount in list(parent, "Mounts")? {
         if text(mount, "Type")? == Some(IMAGE_MOUNT) {
             images.push(text(mount, "Source")?.unwrap_or_default().to_owned());
+            if images.len() > MAX_MOUNTS {
+                return Err(format!("`Mounts`: more than {MAX_MOUNTS} images"));
+            }
         }
     }
     Ok(images)
@@ -318,6 +348,26 @@ mod tests {
         assert_eq!(selector(&["Node.Platform.Arch==arm64"]), arm);
         let both = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
         assert_eq!(selector(&["node.platform.os==linux", "node.platform.arch==x86_64"]), both);
+    }
+
+    #[test]
+    fn the_query_of_a_call_has_a_platform() {
+        let of = |text: &str| {
+            let super::Platform { os, architecture } = super::Platform::of_query(text);
+            (os.unwrap_or_default(), architecture.unwrap_or_default())
+        };
+        let pair = |os: &str, architecture: &str| (os.to_owned(), architecture.to_owned());
+        assert_eq!(of("linux/arm64/v8"), pair("linux", "arm64"));
+        assert_eq!(of("linux"), pair("linux", ""));
+        assert_eq!(of("aarch64"), pair("", "arm64"));
+        assert_eq!(of(""), pair("", ""));
+    }
+
+    #[test]
+    fn very_many_mounted_images_are_an_error() {
+        let body = |number: usize| json!({"Image": "a", "HostConfig": {"Mounts": vec![json!({"Type": "image", "Source": "b"}); number]}});
+        assert!(Images::of_container(&body(32)).is_ok());
+        assert_eq!(Images::of_container(&body(33)).unwrap_err(), "`Mounts`: more than 32 images");
     }
 
     #[test]

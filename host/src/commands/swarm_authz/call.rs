@@ -24,6 +24,8 @@ pub(super) enum Call {
     CreateContainer {
         /// The name of the container, if the query gives one.
         name: Option<String>,
+        /// The platforms in the query. The engine uses the first one.
+        platforms: Vec<String>,
     },
     /// `POST /containers/{id}/start` and `POST /containers/{id}/restart`.
     StartContainer {
@@ -47,6 +49,9 @@ pub(super) enum Unseen {
     /// `POST /plugins/create`: a plugin from files.
     #[value(name = "plugin-files")]
     PluginFiles,
+    /// `POST /swarm/join`: the engine starts what the managers of another swarm say.
+    #[value(name = "swarm-join")]
+    SwarmJoin,
 }
 
 impl Unseen {
@@ -55,6 +60,7 @@ impl Unseen {
         match self {
             Self::Build => "build",
             Self::PluginFiles => "plugin-files",
+            Self::SwarmJoin => "swarm-join",
         }
     }
 
@@ -63,14 +69,20 @@ impl Unseen {
         match self {
             Self::Build => "Build",
             Self::PluginFiles => "Plugin",
+            Self::SwarmJoin => "Node",
         }
     }
 
     /// What the call does.
     pub(super) fn description(self) -> &'static str {
         match self {
-            Self::Build => "a build runs the images of its Dockerfile",
-            Self::PluginFiles => "a plugin that is made of files runs as a part of the engine",
+            Self::Build => "a build runs the images of its Dockerfile, and they are not in the request",
+            Self::PluginFiles => {
+                "a plugin that is made of files runs as a part of the engine, and its files are not in the request"
+            }
+            Self::SwarmJoin => {
+                "an engine that joins a swarm runs the services of its managers, and they are not in the request"
+            }
         }
     }
 }
@@ -96,7 +108,10 @@ impl Call {
                 let rolls_back = query.values("rollback").iter().any(|value| !matches!(value.as_str(), "" | "none"));
                 Some(Self::UpdateService { id: id.to_owned(), version, rolls_back })
             }
-            ["containers", "create"] => Some(Self::CreateContainer { name: query.values("name").into_iter().next() }),
+            ["containers", "create"] => Some(Self::CreateContainer {
+                name: query.values("name").into_iter().next(),
+                platforms: query.values("platform"),
+            }),
             // The name of a container may contain slashes.
             ["containers", ref id @ .., "start" | "restart"] if !id.is_empty() => {
                 Some(Self::StartContainer { id: id.join("/") })
@@ -106,6 +121,7 @@ impl Call {
             ["plugins", "pull"] | ["plugins", .., "upgrade"] => {
                 Some(Self::InstallPlugin { remotes: query.values("remote") })
             }
+            ["swarm", "join"] => Some(Self::Unseen(Unseen::SwarmJoin)),
             ["build"] | ["grpc"] => Some(Self::Unseen(Unseen::Build)),
             _ => None,
         }
@@ -203,7 +219,8 @@ mod tests {
     }
 
     fn container(name: &str) -> Option<Call> {
-        Some(Call::CreateContainer { name: Some(name).filter(|name| !name.is_empty()).map(str::to_owned) })
+        let name = Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
+        Some(Call::CreateContainer { name, platforms: Vec::new() })
     }
 
     fn plugin(remotes: &[&str]) -> Option<Call> {
@@ -221,6 +238,7 @@ mod tests {
                 assert_eq!(of("/build"), Some(Call::Unseen(Unseen::Build)));
                 assert_eq!(of("/grpc"), Some(Call::Unseen(Unseen::Build)));
                 assert_eq!(of("/plugins/create"), Some(Call::Unseen(Unseen::PluginFiles)));
+                assert_eq!(of("/swarm/join"), Some(Call::Unseen(Unseen::SwarmJoin)));
                 assert_eq!(of("/plugins/pull"), plugin(&[]));
             }
         }
@@ -244,7 +262,11 @@ mod tests {
             assert!(matches!(call(uri), Some(Call::CreateContainer { .. })), "{uri}");
         }
         assert_eq!(Call::of("post", "/containers/create"), container(""));
-        assert_eq!(call("/v1.41/containers/create?platform=&name=web"), container("web"));
+        assert_eq!(call("/v1.41/containers/create?name=web"), container("web"));
+        let Some(Call::CreateContainer { platforms, .. }) = call("/containers/create?platform=linux%2Farm64") else {
+            panic!()
+        };
+        assert_eq!(platforms, ["linux/arm64"]);
     }
 
     #[test]

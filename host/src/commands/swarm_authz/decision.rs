@@ -185,11 +185,11 @@ impl Decider<'_> {
         Some(match call {
             Call::CreateService => self.create_service(request),
             Call::UpdateService { id, version, rolls_back } => self.update_service(request, id, *version, *rolls_back),
-            Call::CreateContainer { name } => {
+            Call::CreateContainer { name, platforms } => {
                 let name = name.clone().unwrap_or_default();
                 let subject = Subject::new("Container", name);
                 return match images_of_container(request) {
-                    Ok(images) => self.judge_container(request, subject, images, None),
+                    Ok(images) => self.judge_container(request, subject, on_platform(images, platforms), None),
                     Err(refusal) => Some(Decision::refused(subject, refusal)),
                 };
             }
@@ -202,7 +202,7 @@ impl Decider<'_> {
     /// Checks what a call has created, after the engine has executed it: the name of an image may have got another meaning in the
     /// meantime. `None` if what was created may stay.
     pub(super) fn check_created(&self, call: &Call, request: Request<'_>, response: &[u8]) -> Option<Decision> {
-        let Call::CreateContainer { name } = call else { return None };
+        let Call::CreateContainer { name, platforms } = call else { return None };
         let created = read_object(response).ok()?;
         let id = text(&created, "Id").ok()??;
         let name = name.clone().unwrap_or_default();
@@ -213,7 +213,9 @@ impl Decider<'_> {
                 // The ID of the image cannot get another meaning, and its name in the request says in which repository it is judged.
                 let image = container["Image"].as_str().unwrap_or_default().to_owned();
                 match images_of_container(request) {
-                    Ok(images) => self.judge_container(request, subject, images, Some(&image))?,
+                    Ok(images) => {
+                        self.judge_container(request, subject, on_platform(images, platforms), Some(&image))?
+                    }
                     Err(refusal) => Decision::refused(subject, refusal),
                 }
             }
@@ -315,8 +317,8 @@ impl Decider<'_> {
         let container = images.containers.iter().map(|image| (site.clone(), image, id));
         let mounts = images.mounts.iter().enumerate();
         let mounts = mounts.map(|(number, image)| (format!("volume `{}`", mount_name(number)), image, None));
-        let (mut judged, mut unregistered) =
-            (Images { containers: Vec::new(), mounts: Vec::new(), ..images.clone() }, None);
+        let mut judged = Images { containers: Vec::new(), mounts: Vec::new(), ..images.clone() };
+        let mut unregistered: Option<(Refusal, Vec<String>)> = None;
         for (number, (site, written, id)) in container.chain(mounts).enumerate() {
             let names = if number == 0 { &mut judged.containers } else { &mut judged.mounts };
             match self.on_engine(site, written, id) {
@@ -325,20 +327,24 @@ impl Decider<'_> {
                 Ok(OnEngine::Absent) => names.push(written.clone()),
                 Ok(OnEngine::Registered(registered, platform)) => {
                     names.extend(registered);
-                    if number == 0 {
+                    if number == 0 && judged.platform == Platform::default() {
                         judged.platform = platform;
                     }
                 }
-                Ok(OnEngine::Unregistered(refusal)) => unregistered = unregistered.or(Some(refusal)),
+                Ok(OnEngine::Unregistered(refusal)) => {
+                    let (_, names) = unregistered.get_or_insert_with(|| (refusal, Vec::new()));
+                    names.push(written.clone());
+                }
                 Err(refusal) => return Some(Decision::refused(subject, refusal)),
             }
         }
-        if let Some(refusal) = unregistered {
-            // Without a digest, an image can only be exempt. No registry is asked about a name that it does not know.
-            return Some(match self.exempt(request, &images) {
-                Some(annotations) => Decision { annotations, ..Decision::accepted(subject) },
-                None => Decision::refused(subject, refusal),
-            });
+        let Some((refusal, names)) = unregistered else { return Some(self.judge(request, subject, &judged, None)) };
+        // Without a digest, an image can only be exempt. No registry is asked about a name that it does not know.
+        let Some(annotations) = self.exempt(request, &names) else {
+            return Some(Decision::refused(subject, refusal));
+        };
+        if judged.is_empty() {
+            return Some(Decision { annotations, ..Decision::accepted(subject) });
         }
         Some(self.judge(request, subject, &judged, None))
     }
@@ -382,10 +388,10 @@ impl Decider<'_> {
         }
     }
 
-    /// The audit annotations, if the settings exempt all images, by their names.
-    fn exempt(&self, request: Request<'_>, images: &Images) -> Option<Map<String, Value>> {
+    /// The audit annotations, if the settings exempt all images with these names.
+    fn exempt(&self, request: Request<'_>, names: &[String]) -> Option<Map<String, Value>> {
         let nothing: Arc<dyn Capabilities> = Arc::new(Nothing);
-        let pod = images.pod("");
+        let pod = Images::of_names(names).pod("");
         let Answered { answer, annotations, .. } =
             self.ask(&admission_request(request, "CREATE", "", &pod, None), &nothing).ok()?;
         (answer.allowed && answer.images.iter().all(|image| image.exempt)).then_some(annotations)
@@ -409,8 +415,7 @@ impl Decider<'_> {
         }
         let (description, name) = (unseen.description(), unseen.name());
         let text = format!(
-            "{description}, and they cannot be judged, because they are not in the request; use another engine for this, or start \
-             container-patch with --allow {name}"
+            "{description}, so they cannot be judged; use another engine for this, or start container-patch with --allow {name}"
         );
         Decision::refused(subject, Refusal { code: UNSEEN_IMAGE, site: None, image: None, text })
     }
@@ -489,6 +494,14 @@ fn body(request: Request<'_>) -> Result<Value, Refusal> {
         ));
     }
     read_object(request.body).map_err(Refusal::unreadable)
+}
+
+/// The images with the platform that the query of a call requires.
+fn on_platform(images: Images, platforms: &[String]) -> Images {
+    match platforms.first() {
+        Some(platform) => Images { platform: Platform::of_query(platform), ..images },
+        None => images,
+    }
 }
 
 /// The images in the body of a new container.
@@ -900,6 +913,38 @@ mod tests {
     }
 
     #[test]
+    fn an_exempt_image_of_the_engine_does_not_exempt_a_mounted_one() {
+        let (local, stale) = ("app:dev", "example.com/stale:1");
+        let images = json!({
+            local: on_engine(&[local], &[]),
+            stale: on_engine(&[stale], &[format!("example.com/stale@{STALE}")]),
+        });
+        let stored = Stored { images, ..Stored::default() };
+        let body = json!({"Image": local, "HostConfig": {"Mounts": [{"Type": "image", "Source": stale}]}});
+        let exempt = json!({"exempt": ["docker.io/library/app:*"]});
+        assert_eq!(outcome(&decided("/containers/create", &body, &stored, &exempt, None)), "denied stale-image");
+    }
+
+    #[test]
+    fn the_platform_in_the_query_is_judged() {
+        let index = "example.com/index:1";
+        let mut image = on_engine(&[index], &[format!("example.com/index@{INDEX}")]);
+        image["Architecture"] = "amd64".into();
+        let stored = engine_with(index, image);
+        let of = |query: &str| {
+            outcome(&decided(
+                &format!("/containers/create{query}"),
+                &json!({"Image": index}),
+                &stored,
+                &json!({}),
+                None,
+            ))
+        };
+        assert_eq!(of(""), "allowed");
+        assert_eq!(of("?platform=linux%2Farm64"), "denied stale-image");
+    }
+
+    #[test]
     fn an_image_id_is_refused_even_if_everything_is_exempt() {
         let stored = engine_with("abc", on_engine(&["example.com/app:1"], &[format!("example.com/app@{FRESH}")]));
         let refused = create_container("abc", &stored, &json!({"exempt": ["*"]}));
@@ -1030,6 +1075,7 @@ mod tests {
                 outcome(&decider.decide(&call, request).unwrap())
             })
         };
+        assert_eq!(of("/swarm/join", &[]), "denied unseen-image");
         assert_eq!(of("/build?version=1", &[]), "denied unseen-image");
         assert_eq!(of("/grpc", &[Unseen::PluginFiles]), "denied unseen-image");
         assert_eq!(of("/build", &[Unseen::Build]), "allowed");

@@ -46,9 +46,12 @@ fn local(written: &str, image: &Value, is_known_by_id: bool) -> Result<Local, St
     let all = || digests.iter().map(Reference::registry_name).collect::<Vec<_>>();
     let Ok(reference) = Reference::parse(written) else { return Ok(Local::Id(all())) };
     let is_same_repository = |other: &&Reference<'_>| repository(other) == repository(&reference);
-    let of_repository: Vec<_> = digests.iter().filter(is_same_repository).collect();
+    // An engine with the image store of containerd makes a digest of each name on the engine, so that a name proves nothing.
+    let names_are_digests = image["Descriptor"].is_object();
+    let counts = |digest: &&Reference<'_>| is_same_repository(digest) && !names_are_digests;
+    let of_repository: Vec<_> = digests.iter().filter(counts).collect();
     if let Some(digest) = reference.digest() {
-        let is_known = of_repository.iter().any(|known| known.digest() == Some(digest));
+        let is_known = digests.iter().any(|known| is_same_repository(&known) && known.digest() == Some(digest));
         return Ok(if is_known { Local::Registered(vec![written.to_owned()]) } else { Local::Id(all()) });
     }
     let tagged = reference.tagged();
@@ -153,6 +156,14 @@ mod tests {
         let stale = format!("example.com/stale@{A}");
         let renamed = image(&["example.com/stale:1", "example.com/fresh:1"], &[&stale]);
         assert_eq!(local("example.com/fresh:1", &renamed).unwrap(), registered(&[&stale]));
+    }
+
+    #[test]
+    fn where_names_are_digests_all_of_them_are_judged() {
+        let (own, other) = (format!("example.com/stale@{A}"), format!("trusted.example.com/fresh@{A}"));
+        let mut image = image(&["example.com/stale:1", "trusted.example.com/fresh:1"], &[&own, &other]);
+        image["Descriptor"] = json!({"digest": A});
+        assert_eq!(local("trusted.example.com/fresh:1", &image).unwrap(), registered(&[&own, &other]));
     }
 
     #[test]

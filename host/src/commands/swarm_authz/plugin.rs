@@ -1,7 +1,7 @@
 //! The plugin: it decides calls with the settings that are in force, and reports its decisions.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -23,6 +23,9 @@ pub(super) const MAX_DECISIONS: usize = 512;
 /// container stay that nothing has judged.
 pub(super) const MAX_CHECKS: usize = 128;
 
+/// The time between two lines of the log about calls that are refused because there are too many.
+const BUSY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The plugin.
 pub(super) struct Plugin {
     pub(super) policy: Policy,
@@ -36,14 +39,17 @@ pub(super) struct Plugin {
     pub(super) decisions: Semaphore,
     /// The checks that may still begin.
     pub(super) checks: Semaphore,
+    /// When the log last named calls that were refused because there are too many.
+    pub(super) busy_reported: Mutex<Option<Instant>>,
 }
 
 impl Plugin {
     /// Decides about a call. Returns why it is refused.
     pub(super) async fn decide(self: &Arc<Self>, received: Received) -> Option<String> {
         let Ok(_decision) = self.decisions.try_acquire() else {
-            self.metrics.busy();
-            return Some(format!("{MAX_DECISIONS} calls are being decided; try again"));
+            let error = format!("{MAX_DECISIONS} calls are being decided; try again");
+            self.report_busy(&error);
+            return Some(error);
         };
         self.run(received, |decider, received| decider.decide(&received.call, received.request())).await
     }
@@ -61,6 +67,16 @@ impl Plugin {
     /// Counts a call that starts nothing.
     pub(super) fn count_passed(&self) {
         self.metrics.passed();
+    }
+
+    /// Reports a call that is refused because there are too many. The log has one line a second about them.
+    pub(super) fn report_busy(&self, error: &str) {
+        self.metrics.busy();
+        let mut reported = self.busy_reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|reported| reported.elapsed() >= BUSY_INTERVAL) {
+            *reported = Some(Instant::now());
+            self.log.event(&Event::Error { message: error });
+        }
     }
 
     /// Reports a message of the engine that cannot be read.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -35,6 +36,9 @@ const LARGE: u64 = 128 * 1024;
 
 /// The most large messages that are in memory at the same time. Others wait.
 const MAX_LARGE: usize = 32;
+
+/// The longest time for which a large message waits.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
 
 /// A call, as the engine describes it.
 #[derive(Debug, Deserialize)]
@@ -143,13 +147,18 @@ struct Shared {
 
 impl Shared {
     /// Waits until a message may be read, if it is large. It is in memory until the result is dropped.
-    async fn room<'s>(large: &'s Semaphore, headers: &HeaderMap) -> Option<SemaphorePermit<'s>> {
+    ///
+    /// # Errors
+    /// When other messages stay in memory for too long.
+    async fn room<'s>(large: &'s Semaphore, headers: &HeaderMap) -> Result<Option<SemaphorePermit<'s>>, String> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         // The engine always gives the length.
         if length.is_some_and(|length| length < LARGE) {
-            return None;
+            return Ok(None);
         }
-        large.acquire().await.ok()
+        let room = tokio::time::timeout(ROOM_WAIT, large.acquire()).await;
+        // The semaphore is never closed.
+        room.map(Result::ok).map_err(|_| format!("{MAX_LARGE} large calls are being decided; try again"))
     }
 }
 
@@ -159,8 +168,14 @@ async fn activate() -> Response {
 
 /// Before the engine executes a call.
 async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let _room = Shared::room(&shared.large, &headers).await;
     let plugin = &shared.plugin;
+    let _room = match Shared::room(&shared.large, &headers).await {
+        Ok(room) => room,
+        Err(error) => {
+            plugin.report_busy(&error);
+            return deny(&error);
+        }
+    };
     match asked(body).await {
         Ok(Asked::Passes) => {
             plugin.count_passed();
@@ -179,8 +194,14 @@ async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bod
 
 /// After the engine has executed a call.
 async fn after(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let _room = Shared::room(&shared.large_after, &headers).await;
     let plugin = &shared.plugin;
+    let _room = match Shared::room(&shared.large_after, &headers).await {
+        Ok(room) => room,
+        Err(error) => {
+            plugin.report_busy(&error);
+            return deny(&error);
+        }
+    };
     match asked(body).await {
         Ok(Asked::Decides(received)) if !received.response.is_empty() => {
             let refused = plugin.check_created(*received).await;
