@@ -16,7 +16,7 @@ use crate::judge::verdict::{FailOn, FailOnOptions, JudgedObject, SkipReason, Ver
 use crate::judge::{Judge, JudgeOptions};
 use crate::{stdout, workflow_commands};
 
-/// Judge Kubernetes manifests as if they were applied to a cluster with the policy
+/// Judge Kubernetes manifests and Compose files as if they were deployed where the policy is enforced
 ///
 /// The exit code is 0 if all objects are accepted, 1 if an object is denied, and 2 if no object is denied but one could not
 /// be judged.

@@ -31,14 +31,16 @@ use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
 use self::metrics::{Counted, FewConnections, Metrics};
 use self::plugin::{MAX_CHECKS, MAX_DECISIONS, Plugin};
-use self::settings::{Settings, Unusable};
+use self::settings::{Settings, Unusable, Warnings};
 use self::socket::Socket;
 use crate::capabilities::Capabilities;
 use crate::engine::{Engine, EngineOptions};
 use crate::live::Live;
-use crate::policy::PolicyOptions;
+use crate::policy::{Policy, PolicyOptions};
 use crate::registry::RegistryOptions;
 use crate::settings::KwctlSettingsOptions;
+use crate::stdout;
+use crate::terminal::printable;
 use crate::timeout::Timeout;
 
 /// The seconds of computing for one decision.
@@ -71,6 +73,9 @@ pub struct Options {
     /// Format of the log on standard error [default: text on a terminal, otherwise json]
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Check the settings, and exit: 0 if the plugin can use them
+    #[arg(long)]
+    check: bool,
     /// Address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9464; without authentication [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     metrics_address: Option<SocketAddr>,
@@ -81,14 +86,15 @@ pub struct Options {
 /// # Errors
 /// When the policy or its settings are invalid, or the socket cannot be made.
 pub fn exec(options: &Options) -> Result<()> {
+    if options.check {
+        return check(options);
+    }
     let metrics_listener = options.metrics_address.map(listen).transpose()?;
     let log = Log::start(options.log_format.unwrap_or_else(LogFormat::of_stderr))?;
     let policy = options.policy.load()?.with_timeout(Timeout::Computing(TIMEOUT));
     let _clock = policy.clock().start()?;
     let digest = options.policy.digest()?;
-    let loaded = Settings::load(options.settings.clone(), engine_settings::of, &policy);
-    let (settings, warnings) =
-        loaded.map_err(|Unusable(problems)| anyhow!("cannot use the settings: {}", problems.join("\n")))?;
+    let (settings, warnings) = load(options, &policy)?;
     let codes = codes::all().into_iter().map(|code| code.as_str()).chain(CODES.map(|(code, _)| code));
     let metrics = Arc::new(Metrics::new(codes, &digest));
     metrics.loaded(Utc::now());
@@ -150,6 +156,23 @@ pub fn exec(options: &Options) -> Result<()> {
     log.event(&Event::Stopped { reason: &reason });
     log.flush();
     served
+}
+
+/// Checks the settings, and prints what the policy warns about.
+fn check(options: &Options) -> Result<()> {
+    let policy = options.policy.load()?;
+    let _clock = policy.clock().start()?;
+    let (settings, warnings) = load(options, &policy)?;
+    let warnings: String = warnings.iter().map(|warning| format!("Warning: {}\n", printable(warning))).collect();
+    stdout::print(&format!("{warnings}{}: valid\n", printable(&settings.source())))
+}
+
+/// Reads the settings for the first time.
+fn load(options: &Options, policy: &Policy) -> Result<(Settings, Warnings)> {
+    let loaded = Settings::load(options.settings.clone(), engine_settings::of, policy);
+    loaded.map_err(|Unusable(problems)| {
+        anyhow!("cannot use the settings of {}:\n{}", options.settings.source(), problems.join("\n"))
+    })
 }
 
 /// An address with a port. A name stands for its first address.

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use container_patch_policy::image::Reference;
 use serde_json::{Value, json};
 
@@ -44,6 +44,9 @@ type Group = (String, TaskSpec, Running);
 pub(super) fn add(engine: &Engine, filter: Filter<'_>, inventory: &mut Inventory<'_>) -> Result<Vec<Failure>> {
     let services: Vec<Service> = engine.list("/services").context("cannot list the services of the swarm")?;
     let mut services: Vec<Service> = services.into_iter().filter(|service| filter.selects(&service.spec)).collect();
+    if let Some(stack) = filter.stack.filter(|_| services.is_empty() && filter.selector.is_none()) {
+        bail!("the swarm has no service of the stack `{stack}`; `docker stack ls` lists the stacks");
+    }
     services.sort_by(|a, b| name(&a.spec).cmp(name(&b.spec)));
     let mut failures = Vec::new();
     for service in &services {

@@ -414,9 +414,7 @@ impl Decider<'_> {
             return Decision::accepted(subject);
         }
         let (description, name) = (unseen.description(), unseen.name());
-        let text = format!(
-            "{description}, so they cannot be judged; use another engine for this, or start container-patch with --allow {name}"
-        );
+        let text = format!("{description}; do this on another engine, or ask the admin to allow it (--allow {name})");
         Decision::refused(subject, Refusal { code: UNSEEN_IMAGE, site: None, image: None, text })
     }
 

@@ -94,22 +94,22 @@ impl Metrics {
         registry.register("calls_busy", "Calls that are denied because too many are being decided", busy.clone());
         registry.register(
             "invalid_messages",
-            "Messages of the engine that cannot be read. Their calls are denied",
+            "Messages of the engine that cannot be read. The calls are denied",
             invalid_messages.clone(),
         );
         registry.register(
             "engine_errors",
-            "Questions to the engine without an answer. Their calls are denied",
+            "Failed requests to the engine. The calls are denied",
             engine_errors.clone(),
         );
         registry.register(
             "registry_errors",
-            "Questions to registries without an answer, also because an image does not exist",
+            "Failed requests to registries, including those for images that do not exist",
             registry_errors.clone(),
         );
         registry.register(
             "log_dropped_lines",
-            "Lines of the log that standard error was too slow for",
+            "Log lines that were dropped because standard error was blocked",
             dropped_lines.clone(),
         );
         registry.register(

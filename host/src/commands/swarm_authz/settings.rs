@@ -62,15 +62,25 @@ impl Settings {
 
 fn read(source: &KwctlSettingsOptions, adapt: Adapt, policy: &Policy) -> Result<(Value, Warnings), Unusable> {
     let unusable = |error: anyhow::Error| Unusable(vec![format!("{error:#}")]);
-    let settings = adapt(source.read_written().map_err(unusable)?).map_err(Unusable)?;
+    let written = source.read_written().map_err(unusable)?;
+    // What cannot be adapted is checked, too, so that all problems are reported at once.
+    let (settings, mut problems) = match adapt(written.clone()) {
+        Ok(settings) => (settings, Vec::new()),
+        Err(problems) => (written, problems),
+    };
     let report = policy.check_settings(&settings).map_err(unusable)?;
     // The heading of the problems says nothing more.
     let lines: Vec<String> = report.lines.into_iter().filter(|line| !line.ends_with(':')).collect();
-    match (report.valid, lines) {
-        (true, warnings) => Ok((settings, warnings)),
-        (false, problems) if problems.is_empty() => Err(Unusable(vec!["the policy gives no reason".to_owned()])),
-        (false, problems) => Err(Unusable(problems)),
+    if report.valid && problems.is_empty() {
+        return Ok((settings, lines));
     }
+    if !report.valid {
+        problems.extend(lines);
+    }
+    if problems.is_empty() {
+        problems.push("the policy gives no reason".to_owned());
+    }
+    Err(Unusable(problems))
 }
 
 #[cfg(test)]
@@ -132,6 +142,15 @@ mod tests {
         let policy = Policy::embedded().unwrap();
         let (_folder, path) = file("schedule: {maxAge: soon, maxage: 1d}");
         let loaded = Settings::load(KwctlSettingsOptions::of_path(path), unchanged, &policy);
+        let Unusable(problems) = loaded.err().unwrap();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+
+    #[test]
+    fn problems_with_the_policy_and_with_the_engine_are_reported_together() {
+        let policy = Policy::embedded().unwrap();
+        let (_folder, path) = file("breakGlass: {rbac: true}\nexemt: []\n");
+        let loaded = Settings::load(KwctlSettingsOptions::of_path(path), super::super::engine_settings::of, &policy);
         let Unusable(problems) = loaded.err().unwrap();
         assert_eq!(problems.len(), 2, "{problems:?}");
     }
