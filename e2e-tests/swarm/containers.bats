@@ -107,6 +107,40 @@ load helpers
   assert_passed
 }
 
+@test "a container that was created and has never run is judged when it starts" {
+  client create --name web "$(fresh app 1.0)"
+  assert_passed
+  move_to "$LATER"
+  client start web
+  assert_refused stale-image
+  client restart web
+  assert_refused stale-image
+  assert_equal created "$(docker inspect --format '{{.State.Status}}' web)"
+}
+
+@test "a container whose image was exchanged during its creation does not run" {
+  stale="$(stale app 0.9)"
+  fresh="$(fresh app 1.0)"
+  pull "$stale"
+  pull "$fresh"
+  # The name means both images in turn, while containers are created and started by their names.
+  ( for _ in $(seq 1 100); do docker tag "$fresh" local/race:1; docker tag "$stale" local/race:1; done ) > "$BATS_TEST_TMPDIR/tags" 2>&1 &
+  for number in $(seq 1 40); do
+    docker create --name "race-$number" --pull never local/race:1 > "$BATS_TEST_TMPDIR/create-$number" 2>&1 &
+    docker start "race-$number" > "$BATS_TEST_TMPDIR/start-$number" 2>&1 || true
+  done
+  wait
+  wait_until 30 has_no_stale_container "$stale"
+}
+
+# has_no_stale_container IMAGE: whether no container has this image, and so none runs it.
+has_no_stale_container() { [ -z "$(docker ps --all --quiet --filter "ancestor=$1")" ]; }
+
+@test "docker swarm join is refused, because the engine would run what other managers start" {
+  client swarm join --token SWMTKN-1-0-0 127.0.0.1:1
+  assert_refused unseen-image
+}
+
 # build: builds an image from a fresh one with the engine's own builder.
 build() {
   mkdir -p "$BATS_TEST_TMPDIR/context"

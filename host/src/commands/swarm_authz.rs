@@ -6,6 +6,7 @@ mod engine;
 pub(crate) mod engine_settings;
 mod local;
 mod log;
+mod message;
 mod metrics;
 mod notify;
 mod plugin;
