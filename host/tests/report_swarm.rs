@@ -237,7 +237,10 @@ fn services_are_selected_by_stack_and_by_label() {
     assert_eq!(of(&["--stack", "shop"]), ["shop_db:1@sha256:2 (0) shop_db: 0", "shop_web:1@sha256:2 (1) shop_web: 1"]);
     assert_eq!(of(&["--selector", "tier in (front)"]), ["shop_web:1@sha256:2 (1) shop_web: 1"]);
     assert_eq!(of(&["--stack", "shop", "-l", "tier=back"]), ["shop_db:1@sha256:2 (0) shop_db: 0"]);
-    assert_eq!(of(&["--stack", "none"]), Vec::<String>::new());
+    let unknown = report(&server, &["--stack", "none"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(error.contains("the swarm has no service of the stack `none`"), "{error}");
     let output = report(&server, &["--stack", "shop"]);
     let found = json_of(&output);
     assert_eq!(found["namespace"], "shop");
