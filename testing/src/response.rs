@@ -103,6 +103,7 @@ fn ends_with_code(line: &str) -> bool {
 
 /// Whether a line counts omitted findings.
 fn is_omission(line: &str) -> bool {
-    let number = line.strip_prefix("… and ").and_then(|line| line.strip_suffix(" more findings"));
-    number.is_some_and(|number| number.parse::<usize>().is_ok())
+    let rest = line.strip_prefix("… and ").unwrap_or_default();
+    let number = rest.strip_suffix(" more findings").and_then(|number| number.parse::<usize>().ok());
+    rest == "1 more finding" || number.is_some_and(|number| number > 1)
 }

@@ -20,7 +20,7 @@ fn bytes(seed: u64) -> Vec<u8> {
 #[test]
 fn cases_reach_every_finding_code_and_every_verdict() {
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-    for seed in 0..4000 {
+    for seed in 0..6000 {
         let case = Case::new(&bytes(seed));
         let outcome = case.outcome();
         let response = String::from_utf8_lossy(&outcome.response);

@@ -49,7 +49,7 @@ pub(super) enum Unseen {
     /// `POST /plugins/create`: a plugin from files.
     #[value(name = "plugin-files")]
     PluginFiles,
-    /// `POST /swarm/join`: the engine starts what the managers of another swarm say.
+    /// `POST /swarm/join`: the engine starts what the managers of that swarm schedule on it.
     #[value(name = "swarm-join")]
     SwarmJoin,
 }
