@@ -49,8 +49,10 @@ MESSAGE='container `app`: image `nginx:latest`'
     = '["deploy/web.yaml",11,18,11,30]' ]
   [ "$(jq -r '.runs[0].results[0].locations[0].logicalLocations[0].fullyQualifiedName' <<< "$output")" = "apps/Deployment shop/web" ]
   assert_contains "$(jq -r '.runs[0].results[0].message.text' <<< "$output")" "$MESSAGE"
+  # The codes of the plugin for Docker Engines are not those of manifests.
   [ "$(jq -r '.runs[0].tool.driver.rules[] | select(.help.markdown and .helpUri).id' <<< "$output" | sort)" \
-    = "$(cd "$ROOT/docs" && for page in *.md; do head -1 "$page" | grep -qx "# ${page%.md}" && echo "${page%.md}"; done | sort)" ]
+    = "$(cd "$ROOT/docs" && for page in *.md; do head -1 "$page" | grep -qx "# ${page%.md}" && echo "${page%.md}"; done \
+      | grep -vxE 'local-image|unseen-image' | sort)" ]
 }
 
 @test "an error in the text of a manifest is on its line" {
