@@ -171,12 +171,12 @@ shop() {
   assert_contains "$stderr" "cannot read the kubeconfig none.yaml"
 }
 
-@test "without a Docker Engine there is no report about a swarm" {
+@test "a report about a swarm fails without a Docker Engine" {
   unset DOCKER_HOST
   report --swarm --docker-host "unix://$PWD/none.sock"
   [ "$status" -eq 2 ]
   [ "$output" = "" ]
-  assert_contains "$stderr" "cannot ask the Docker Engine at unix://$PWD/none.sock: there is no such socket; start the engine"
+  assert_contains "$stderr" "cannot ask the Docker Engine at unix://$PWD/none.sock: the socket does not exist; start the engine"
   DOCKER_HOST=ssh://manager report --swarm
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "ssh:// is not supported; forward the socket"

@@ -4,7 +4,7 @@
 load helpers
 
 setup_file() {
-  # 2 MiB of a label that nobody needs. Spaces after the body would do as well.
+  # A label of 2 MiB. Spaces after the body have the same effect.
   head -c 2097152 /dev/zero | tr '\0' x > "$BATS_FILE_TMPDIR/long"
 }
 

@@ -134,12 +134,12 @@ impl<T: Clone + Send + Sync + 'static> AnyCache<T> {
     pub(crate) fn get_or_compute(
         &self,
         key: &str,
-        keep: Duration,
+        keep: impl FnOnce() -> Duration,
         compute: impl FnOnce() -> Result<T, String>,
     ) -> Result<T, String> {
         match self {
             Self::Unlimited(cache) => cache.get_or_compute(key, compute),
-            Self::Bounded(cache) => cache.get_or_compute(key, keep, compute),
+            Self::Bounded(cache) => cache.get_or_compute(key, keep(), compute),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Engine {
     /// The answer to a GET request about one object. `path` begins with `/`; names in it are encoded by [`segment`].
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// When the engine does not answer, refuses the request, or does not have the object.
     pub fn get(&self, path: &str) -> Result<Value, EngineError> {
         self.read(path)
     }
@@ -135,7 +135,7 @@ impl Engine {
     /// The answer to a GET request about one object, read as a type.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// When the engine does not answer, refuses the request, or does not have the object.
     pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
         self.parsed(path, self.object)
     }
@@ -143,7 +143,7 @@ impl Engine {
     /// The answer to a GET request for a list. A list may be longer than an answer about one object.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// When the engine does not answer, refuses the request, or does not have the object.
     pub fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, EngineError> {
         // An engine without objects may answer with null.
         self.parsed::<Option<Vec<T>>>(path, self.list).map(Option::unwrap_or_default)
@@ -214,7 +214,7 @@ impl Engine {
         let kind = io_error(error).map(io::Error::kind);
         let advice = match (&self.host, kind) {
             (Host::Socket(_), Some(io::ErrorKind::NotFound)) => {
-                "there is no such socket; start the engine, or set --docker-host or DOCKER_HOST to the address of another one"
+                "the socket does not exist; start the engine, or set --docker-host or DOCKER_HOST to the address of another one"
             }
             (Host::Socket(_), Some(io::ErrorKind::PermissionDenied)) => {
                 "permission denied; root and the group that owns the socket (usually docker) may use it"

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use oci_client::Reference;
 
-use crate::cache::{AnyCache, BoundedCache, Cache, Clock, system_clock};
+use crate::cache::{AnyCache, BoundedCache, Cache, system_clock};
 use crate::capabilities::{Answer, Capabilities, HostCall};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::registry::{Registries, RegistryOptions};
@@ -55,15 +55,15 @@ impl Live {
         Ok(Self::with(registries, cluster, AnyCache::Unlimited(Cache::default())))
     }
 
-    /// Prepares the client for a service without a cluster, which runs for months: answers are kept for a limited time, in limited memory, and
-    /// errors are not kept. Requests that have the same question at the same time share its answer. Nothing is reached before the
-    /// first question.
+    /// Prepares the client for a service without a cluster, which runs for months: answers are kept for a limited time, in limited
+    /// memory, and errors are not kept. Requests that have the same question at the same time share its answer. Nothing is reached
+    /// before the first question.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn for_service(options: &RegistryOptions) -> Result<Self> {
         let registries = Registries::for_service(options)?;
-        Ok(Self::with(registries, None, AnyCache::Bounded(answers_of_service(system_clock()))))
+        Ok(Self::with(registries, None, AnyCache::Bounded(BoundedCache::new(KEPT_BYTES, Vec::len, system_clock()))))
     }
 
     fn with(registries: Registries, cluster: Option<Cluster>, answers: AnyCache<Vec<u8>>) -> Self {
@@ -94,12 +94,8 @@ impl Live {
 impl Capabilities for Live {
     fn answer(&self, call: HostCall) -> Answer {
         let question = serde_json::to_string(&call).map_err(|error| error.to_string())?;
-        self.answers.get_or_compute(&question, keep(&call), || self.ask(&call))
+        self.answers.get_or_compute(&question, || keep(&call), || self.ask(&call))
     }
-}
-
-fn answers_of_service(clock: Clock) -> BoundedCache<Vec<u8>> {
-    BoundedCache::new(KEPT_BYTES, Vec::len, clock)
 }
 
 /// How long a service keeps the answer to a question.

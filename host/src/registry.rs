@@ -240,7 +240,7 @@ impl Registries {
         let reference: Reference =
             image.parse().map_err(|error| format!("invalid image reference `{image}`: {error}"))?;
         let registry = reference.resolve_registry();
-        let credentials = self.credentials.get_or_compute(registry, KEEP_CREDENTIALS, || credentials(registry));
+        let credentials = self.credentials.get_or_compute(registry, || KEEP_CREDENTIALS, || credentials(registry));
         let (credentials, problem) = match credentials {
             Ok(credentials) => (credentials, None),
             Err(problem) => (RegistryAuth::Anonymous, Some(problem)),

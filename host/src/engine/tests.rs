@@ -178,7 +178,7 @@ fn an_engine_that_cannot_be_reached_is_explained() {
     assert_eq!(
         failure(engine.get("/info")),
         format!(
-            "{name}: there is no such socket; start the engine, or set --docker-host or DOCKER_HOST to the address of another one"
+            "{name}: the socket does not exist; start the engine, or set --docker-host or DOCKER_HOST to the address of another one"
         )
     );
     drop(UnixListener::bind(&socket).unwrap());

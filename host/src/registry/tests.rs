@@ -389,7 +389,7 @@ fn a_service_reads_credentials_again_after_a_minute_and_at_once_after_an_error()
     let registries = registries_of_service(&[], &timer);
     let read = |result: Result<&str, &str>| {
         let result = result.map(|token| RegistryAuth::Bearer(token.to_owned())).map_err(str::to_owned);
-        match registries.credentials.get_or_compute("registry.test", KEEP_CREDENTIALS, || result) {
+        match registries.credentials.get_or_compute("registry.test", || KEEP_CREDENTIALS, || result) {
             Ok(RegistryAuth::Bearer(token)) => token,
             other => format!("{other:?}"),
         }
@@ -437,7 +437,7 @@ fn user_and_password_are_sent_to_a_registry_that_asks_for_them() {
     });
     let registries = registries(&[&server], &TestTimer::new(true), 16);
     let robot = RegistryAuth::Basic("robot".to_owned(), "secret".to_owned());
-    let _ = registries.credentials.get_or_compute(&server.address, Duration::ZERO, || Ok(robot));
+    let _ = registries.credentials.get_or_compute(&server.address, || Duration::ZERO, || Ok(robot));
     assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
 }
 
@@ -480,7 +480,7 @@ fn user_and_password_are_not_sent_to_another_host_after_a_redirect() {
     });
     let registries = registries(&[&server], &TestTimer::new(true), 16);
     let robot = RegistryAuth::Basic("robot".to_owned(), "secret".to_owned());
-    let _ = registries.credentials.get_or_compute(&server.address, Duration::ZERO, || Ok(robot));
+    let _ = registries.credentials.get_or_compute(&server.address, || Duration::ZERO, || Ok(robot));
     assert_eq!(digest(&registries, &server.image("app:1")), Ok(DIGEST.to_owned()));
     let sent = storage.requests.lock().unwrap().clone();
     assert_eq!(sent, [Request { line: "HEAD /manifest".to_owned(), authorization: String::new() }]);

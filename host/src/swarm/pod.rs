@@ -22,7 +22,7 @@ const MAX_NAME: usize = 63;
 const IMAGE_MOUNT: &str = "image";
 
 /// The images that a service or container names, with what else the policy reads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Images {
     /// The image of the container. One on the engine may have several digests, and is judged by each.
     pub(crate) containers: Vec<String>,
@@ -137,29 +137,17 @@ impl Images {
         // Old engines also read the fields of the host configuration beside it.
         mounts.extend(mounted_images(body)?);
         let image = text(body, "Image")?.unwrap_or_default().to_owned();
-        Ok(Self { containers: vec![image], plugin: None, mounts, labels: labels(body)?, platform: Platform::default() })
+        Ok(Self { containers: vec![image], mounts, labels: labels(body)?, ..Self::default() })
     }
 
     /// An image that the engine runs as a plugin.
     pub(crate) fn of_plugin(remote: &str) -> Self {
-        Self {
-            containers: Vec::new(),
-            plugin: Some(remote.to_owned()),
-            mounts: Vec::new(),
-            labels: Map::new(),
-            platform: Platform::default(),
-        }
+        Self { plugin: Some(remote.to_owned()), ..Self::default() }
     }
 
     /// Images of the engine by their names alone.
     pub(crate) fn of_names(names: &[String]) -> Self {
-        Self {
-            containers: names.to_vec(),
-            plugin: None,
-            mounts: Vec::new(),
-            labels: Map::new(),
-            platform: Platform::default(),
-        }
+        Self { containers: names.to_vec(), ..Self::default() }
     }
 
     /// Whether there is nothing to judge.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
+use container_patch_policy::{evidence, finding, workload};
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Unseen};
@@ -21,12 +22,10 @@ use crate::timeout::Interrupted;
 pub(super) const LOCAL_IMAGE: &str = "local-image";
 /// A call whose images are not in the request.
 pub(super) const UNSEEN_IMAGE: &str = "unseen-image";
-/// A request that cannot be read.
-const INVALID_REQUEST: &str = "invalid-request";
-/// An image ID in place of a name.
-const INVALID_REFERENCE: &str = "invalid-reference";
-/// What the engine knows could not be read.
-const EVIDENCE_UNAVAILABLE: &str = "evidence-unavailable";
+// The policy has these codes, too.
+const INVALID_REQUEST: &str = finding::INVALID_REQUEST.as_str();
+const INVALID_REFERENCE: &str = workload::INVALID_REFERENCE.as_str();
+const EVIDENCE_UNAVAILABLE: &str = evidence::EVIDENCE_UNAVAILABLE.as_str();
 
 /// The codes that only the plugin has, with their descriptions.
 pub(crate) const CODES: [(&str, &str); 2] = [
@@ -186,12 +185,8 @@ impl Decider<'_> {
             Call::CreateService => self.create_service(request),
             Call::UpdateService { id, version, rolls_back } => self.update_service(request, id, *version, *rolls_back),
             Call::CreateContainer { name, platforms } => {
-                let name = name.clone().unwrap_or_default();
-                let subject = Subject::new("Container", name);
-                return match images_of_container(request) {
-                    Ok(images) => self.judge_container(request, subject, on_platform(images, platforms), None),
-                    Err(refusal) => Some(Decision::refused(subject, refusal)),
-                };
+                let subject = Subject::new("Container", name.clone().unwrap_or_default());
+                return self.create_container(request, subject, platforms, None);
             }
             Call::StartContainer { id } => return self.start_container(request, id),
             Call::InstallPlugin { remotes } => self.install_plugin(request, remotes),
@@ -211,13 +206,8 @@ impl Decider<'_> {
             Ok(None) => return None,
             Ok(Some(container)) => {
                 // The ID of the image cannot get another meaning, and its name in the request says in which repository it is judged.
-                let image = container["Image"].as_str().unwrap_or_default().to_owned();
-                match images_of_container(request) {
-                    Ok(images) => {
-                        self.judge_container(request, subject, on_platform(images, platforms), Some(&image))?
-                    }
-                    Err(refusal) => Decision::refused(subject, refusal),
-                }
+                let image = container["Image"].as_str().unwrap_or_default();
+                self.create_container(request, subject, platforms, Some(image))?
             }
             Err(error) => Decision::refused(subject, Refusal::unknown(error)),
         };
@@ -230,6 +220,22 @@ impl Decider<'_> {
             Err(error) => format!("the container could not be removed: {error}"),
         };
         Some(Decision { message: format!("{}\n{outcome}", decision.message), ..decision })
+    }
+
+    /// Judges the images in the body of a new container. `id` is the ID of its image, if the container exists. `None` if the image is
+    /// missing.
+    fn create_container(
+        &self,
+        request: Request<'_>,
+        subject: Subject,
+        platforms: &[String],
+        id: Option<&str>,
+    ) -> Option<Decision> {
+        let images = body(request).and_then(|body| Images::of_container(&body).map_err(Refusal::unreadable));
+        match images {
+            Ok(images) => self.judge_container(request, subject, on_platform(images, platforms), id),
+            Err(refusal) => Some(Decision::refused(subject, refusal)),
+        }
     }
 
     fn create_service(&self, request: Request<'_>) -> Decision {
@@ -502,17 +508,12 @@ fn on_platform(images: Images, platforms: &[String]) -> Images {
     }
 }
 
-/// The images in the body of a new container.
-fn images_of_container(request: Request<'_>) -> Result<Images, Refusal> {
-    body(request).and_then(|body| Images::of_container(&body).map_err(Refusal::unreadable))
-}
-
 /// The name in the body of a service.
 fn name(body: &Value) -> String {
     text(body, "Name").ok().flatten().unwrap_or_default().to_owned()
 }
 
-/// The request to judge a pod. It has no namespace: whoever deploys a stack chooses its name.
+/// The request to judge a pod. It has no namespace, because the author of a stack chooses its name.
 fn admission_request(
     request: Request<'_>,
     operation: &str,

@@ -315,7 +315,7 @@ impl Queue {
             if dropped > 0 {
                 text += &event_line(format, &Event::Dropped { lines: dropped });
             }
-            // Standard error can be closed. There is no other place to report that.
+            // Standard error can be closed, and the log has nowhere else to report the error.
             let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
         }
     }

@@ -69,6 +69,28 @@ impl Shared {
         // The semaphore is never closed.
         room.map(Result::ok).map_err(|_| format!("{MAX_LARGE} large calls are being decided; try again"))
     }
+
+    /// Reads a message. With it comes its room among the large ones.
+    ///
+    /// # Errors
+    /// Why it cannot be read, which is reported already.
+    async fn asked<'s>(
+        &self,
+        large: &'s Semaphore,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Asked, Option<SemaphorePermit<'s>>), String> {
+        let room = Self::room(large, headers).await.inspect_err(|error| self.plugin.report_busy(error))?;
+        let asked = read(body).await.inspect_err(|error| self.plugin.report_error(error))?;
+        Ok((asked, room))
+    }
+}
+
+async fn read(body: Body) -> Result<Asked, String> {
+    let message: Bytes = to_bytes(body, MAX_MESSAGE).await.map_err(|error| {
+        format!("cannot read the message of the engine, of which at most {MAX_MESSAGE} bytes are read: {error}")
+    })?;
+    Asked::read(&message)
 }
 
 async fn activate() -> Response {
@@ -77,59 +99,30 @@ async fn activate() -> Response {
 
 /// Before the engine executes a call.
 async fn before(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let plugin = &shared.plugin;
-    let _room = match Shared::room(&shared.large, &headers).await {
-        Ok(room) => room,
-        Err(error) => {
-            plugin.report_busy(&error);
-            return deny(&error);
-        }
-    };
-    match asked(body).await {
-        Ok(Asked::Passes) => {
-            plugin.count_passed();
+    match shared.asked(&shared.large, &headers, body).await {
+        Ok((Asked::Passes, _)) => {
+            shared.plugin.count_passed();
             allow()
         }
-        Ok(Asked::Decides(received)) => {
-            let refused = plugin.decide(*received).await;
+        Ok((Asked::Decides(received), _room)) => {
+            let refused = shared.plugin.decide(*received).await;
             refused.map_or_else(allow, |message| deny(&message))
         }
-        Err(error) => {
-            plugin.report_error(&error);
-            deny(&error)
-        }
+        Err(error) => deny(&error),
     }
 }
 
 /// After the engine has executed a call.
 async fn after(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
-    let plugin = &shared.plugin;
-    let _room = match Shared::room(&shared.large_after, &headers).await {
-        Ok(room) => room,
-        Err(error) => {
-            plugin.report_busy(&error);
-            return deny(&error);
-        }
-    };
-    match asked(body).await {
-        Ok(Asked::Decides(received)) if !received.response().is_empty() => {
-            let refused = plugin.check_created(*received).await;
+    match shared.asked(&shared.large_after, &headers, body).await {
+        Ok((Asked::Decides(received), _room)) if !received.response().is_empty() => {
+            let refused = shared.plugin.check_created(*received).await;
             refused.map_or_else(allow, |message| deny(&message))
         }
         // The engine has decided already.
         Ok(_) => allow(),
-        Err(error) => {
-            plugin.report_error(&error);
-            deny(&error)
-        }
+        Err(error) => deny(&error),
     }
-}
-
-async fn asked(body: Body) -> Result<Asked, String> {
-    let message: Bytes = to_bytes(body, MAX_MESSAGE).await.map_err(|error| {
-        format!("cannot read the message of the engine, of which at most {MAX_MESSAGE} bytes are read: {error}")
-    })?;
-    Asked::read(&message)
 }
 
 fn allow() -> Response {
