@@ -200,7 +200,7 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
 }
 
 /// The number of pods. Several containers of a pod may run the image.
-fn pods<'u>(uses: impl Iterator<Item = &'u Use>) -> usize {
+pub(super) fn pods<'u>(uses: impl Iterator<Item = &'u Use>) -> usize {
     let mut by_object: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for used in uses {
         let pods = by_object.entry((&used.namespace, &used.kind, &used.name)).or_default();

@@ -1,8 +1,10 @@
 //! The report as OpenMetrics, for the textfile collector of the node exporter or a Pushgateway.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::model::{Image, Report, Verdict};
+use super::assessment;
+use super::model::{Image, Report, Use, Verdict};
 use crate::terminal::printable;
 
 /// The metrics, with `# EOF` at the end. Writing to a `String` cannot fail.
@@ -20,6 +22,15 @@ pub(super) fn render(report: &Report) -> String {
         image.findings_by_code().into_iter().map(with_code).collect::<Vec<_>>()
     });
     gauge(&mut text, "container_patch_image_findings", "The number of findings about the image, by code.", findings);
+    let pods = report.images.iter().flat_map(|image| {
+        let in_namespace = |(namespace, pods): (&str, usize)| {
+            let labels = format!("{},namespace=\"{}\"", labels(image), escaped(namespace));
+            (labels, i64::try_from(pods).unwrap_or(i64::MAX))
+        };
+        pods_by_namespace(image).into_iter().map(in_namespace).collect::<Vec<_>>()
+    });
+    let about = "The number of pods that run the image, or of tasks of a swarm. 0 if it is only declared.";
+    gauge(&mut text, "container_patch_image_pods", about, pods);
     let verdicts = Verdict::ALL.into_iter().map(|verdict| {
         let count = i64::try_from(report.summary.count(verdict)).unwrap_or(i64::MAX);
         (format!("verdict=\"{}\"", verdict.as_str()), count)
@@ -29,6 +40,15 @@ pub(super) fn render(report: &Report) -> String {
     gauge(&mut text, "container_patch_report_timestamp_seconds", "The time of the report.", time);
     text.push_str("# EOF\n");
     text
+}
+
+/// The pods of an image in each namespace that uses it.
+fn pods_by_namespace(image: &Image) -> BTreeMap<&str, usize> {
+    let mut uses: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
+    for used in &image.used_by {
+        uses.entry(&used.namespace).or_default().push(used);
+    }
+    uses.into_iter().map(|(namespace, uses)| (namespace, assessment::pods(uses.into_iter()))).collect()
 }
 
 /// A gauge with its samples, each with its labels.
@@ -76,6 +96,10 @@ mod tests {
             "container_patch_images{verdict=\"denied\"} 1",
             "container_patch_images{verdict=\"exempt\"} 0",
             "container_patch_report_timestamp_seconds 1795176000",
+            &format!(
+                "container_patch_image_pods{{repository=\"registry.example.com/shop/web\",tag=\"1.4\",digest=\"sha256:{}\",namespace=\"shop\"}} 3",
+                "a".repeat(64)
+            ),
             "# UNIT container_patch_image_deadline_timestamp_seconds seconds",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");

@@ -1,10 +1,12 @@
 //! The next dates of a schedule as metrics, in a form that is valid for OpenMetrics and for the text format of Prometheus.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use container_patch_policy::rules::schedule::deadline::Cadence;
 
+use super::one_line;
 use super::plan::Plan;
 
 /// The metrics for the time after `now`.
@@ -19,33 +21,92 @@ pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
     };
     add(
         &mut text,
+        "container_patch_schedule_last_patch_day_timestamp_seconds",
+        "Latest patch day that has begun, in seconds since 1970.",
+        plans.iter().map(|plan| (labels(plan), last_patch_day(plan, now))),
+    );
+    add(
+        &mut text,
         "container_patch_schedule_next_patch_day_timestamp_seconds",
         "Next patch day, in seconds since 1970.",
-        plans.iter().map(|plan| (plan, next(patch_days(plan)))),
+        plans.iter().map(|plan| (labels(plan), next(patch_days(plan)))),
     );
     add(
         &mut text,
         "container_patch_schedule_next_deadline_timestamp_seconds",
         "Next time from which older images are refused, in seconds since 1970.",
-        plans.iter().map(|plan| (plan, next(deadlines(plan)))),
+        plans.iter().map(|plan| (labels(plan), next(deadlines(plan)))),
     );
     add(
         &mut text,
         "container_patch_schedule_max_age_seconds",
         "Maximum age of images, for schedules without patch days.",
-        plans.iter().map(|plan| (plan, max_age(plan))),
+        plans.iter().map(|plan| (labels(plan), max_age(plan))),
+    );
+    let freezes: Vec<_> = plans.iter().flat_map(|plan| freezes(plan, now)).collect();
+    add(
+        &mut text,
+        "container_patch_schedule_freeze_start_timestamp_seconds",
+        "Start of the current or next freeze with this reason, in seconds since 1970.",
+        freezes.iter().map(|(labels, start, _)| (labels.clone(), Some(*start))),
+    );
+    add(
+        &mut text,
+        "container_patch_schedule_freeze_end_timestamp_seconds",
+        "First time after the current or next freeze with this reason, in seconds since 1970.",
+        freezes.iter().map(|(labels, _, end)| (labels.clone(), Some(*end))),
     );
     text + "# EOF\n"
 }
 
-/// Adds a metric with the schedules that have a value.
-fn add<'p>(text: &mut String, name: &str, help: &str, values: impl Iterator<Item = (&'p Plan, Option<i64>)>) {
+/// The latest patch day that is not after `now`.
+fn last_patch_day(plan: &Plan, now: DateTime<Utc>) -> Option<i64> {
+    let Cadence::PatchDays(days) = plan.schedule.cadence() else { return None };
+    if plan.is_off() {
+        return None;
+    }
+    // An expression has at least a day in each cycle of leap years. A short time is searched first, because some expressions have a time in
+    // each minute.
+    let searched = [1, 8, 32, 367, 4 * 366, 12 * 366].into_iter().filter_map(|back| {
+        let mut last = None;
+        let mut from = now.checked_sub_signed(TimeDelta::days(back))?;
+        while let Some(day) = days.next_after(from).map(|day| day.to_utc()).filter(|day| *day <= now) {
+            last = Some(day);
+            from = day;
+        }
+        last
+    });
+    searched.map(|day| day.timestamp()).next()
+}
+
+/// The current and coming freezes, each with its labels, start and end. Of several with the same reason, only the first.
+fn freezes(plan: &Plan, now: DateTime<Utc>) -> Vec<(String, i64, i64)> {
+    let zone = plan.schedule.zone();
+    let spans = plan.freezes.iter().map(|freeze| (freeze.span(zone), one_line(&freeze.reason)));
+    let mut spans: Vec<_> = spans.filter(|((_, end), _)| *end > now).collect();
+    spans.sort();
+    let mut reasons = HashSet::new();
+    spans.retain(|(_, reason)| reasons.insert(reason.clone()));
+    let with_labels = |((start, end), reason): ((DateTime<Utc>, DateTime<Utc>), String)| {
+        let labels = format!("{},reason=\"{}\"", labels(plan), escape(&reason));
+        (labels, start.timestamp(), end.timestamp())
+    };
+    spans.into_iter().map(with_labels).collect()
+}
+
+/// The label for the images of a schedule.
+fn labels(plan: &Plan) -> String {
+    let images = plan.scope.as_ref().map_or_else(|| "*".to_owned(), |(_, images)| images.join(","));
+    format!("images=\"{}\"", escape(&images))
+}
+
+/// Adds a metric with the samples that have a value, each with its labels.
+fn add(text: &mut String, name: &str, help: &str, values: impl Iterator<Item = (String, Option<i64>)>) {
     let mut samples = String::new();
-    for (plan, value) in values {
+    for (labels, value) in values {
         let Some(value) = value else { continue };
-        let images = plan.scope.as_ref().map_or_else(|| "*".to_owned(), |(_, images)| images.join(","));
         // Writing to a `String` cannot fail.
-        let _ = writeln!(samples, "{name}{{images=\"{}\"}} {value}", escape(&images));
+        let _ = writeln!(samples, "{name}{{{labels}}} {value}");
     }
     if !samples.is_empty() {
         let _ = write!(text, "# TYPE {name} gauge\n# UNIT {name} seconds\n# HELP {name} {help}\n{samples}");
@@ -75,17 +136,59 @@ mod tests {
             let samples: Vec<String> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
             samples
         };
-        let (december_8, december_22, january_12) = (1_796_688_000, 1_797_897_600, 1_799_712_000);
-        let expected = |patch_day: i64, deadline: i64| {
+        let (november_10, december_8, december_22, january_12) =
+            (1_794_268_800, 1_796_688_000, 1_797_897_600, 1_799_712_000);
+        let expected = |last: i64, patch_day: i64, deadline: i64| {
             [
+                format!("container_patch_schedule_last_patch_day_timestamp_seconds{{images=\"*\"}} {last}"),
                 format!("container_patch_schedule_next_patch_day_timestamp_seconds{{images=\"*\"}} {patch_day}"),
                 format!("container_patch_schedule_next_deadline_timestamp_seconds{{images=\"*\"}} {deadline}"),
                 "container_patch_schedule_max_age_seconds{images=\"*a,*b\"} 2592000".to_owned(),
             ]
         };
-        assert_eq!(samples("2026-12-02T00:00:00Z"), expected(december_8, december_22));
-        assert_eq!(samples("2026-12-08T00:00:00Z"), expected(january_12, december_22));
+        assert_eq!(samples("2026-12-02T00:00:00Z"), expected(november_10, december_8, december_22));
+        assert_eq!(samples("2026-12-08T00:00:00Z"), expected(december_8, january_12, december_22));
         assert!(render(&plans, time("2026-12-02T00:00:00Z")).ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn the_current_and_the_next_freeze_are_gauges_one_for_each_reason() {
+        let freeze = |from: &str, to: &str, reason: &str| json!({"from": from, "to": to, "reason": reason});
+        let settings = json!({"schedule": {
+            "patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin"},
+            "freezes": [
+                freeze("2027-12-20", "2028-01-02", "year-end"),
+                freeze("2026-12-18", "2027-01-03", "year-end"),
+                freeze("2026-11-20", "2026-11-30", "sales\n\"week\""),
+                freeze("2026-06-01", "2026-06-02", "past"),
+            ],
+        }});
+        let plans = plans_of(&settings, "2026-11-25", "2028-12-31");
+        let text = render(&plans, time("2026-11-25T00:00:00Z"));
+        let samples: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("container_patch_schedule_freeze_")).collect();
+        assert_eq!(
+            samples,
+            [
+                r#"container_patch_schedule_freeze_start_timestamp_seconds{images="*",reason="sales \"week\""} 1795129200"#,
+                r#"container_patch_schedule_freeze_start_timestamp_seconds{images="*",reason="year-end"} 1797548400"#,
+                r#"container_patch_schedule_freeze_end_timestamp_seconds{images="*",reason="sales \"week\""} 1796079600"#,
+                r#"container_patch_schedule_freeze_end_timestamp_seconds{images="*",reason="year-end"} 1799017200"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_patch_day_is_found_for_rare_and_for_frequent_schedules() {
+        for (cron, expected) in [
+            ("0 0 29 2 *", "2024-02-29T00:00:00Z"),
+            ("* * * * *", "2026-11-25T12:00:00Z"),
+            ("0 6 * * MON", "2026-11-23T06:00:00Z"),
+        ] {
+            let plans = plans_of(&json!({"schedule": {"patchDays": {"cron": cron}}}), "2026-11-25", "2026-12-25");
+            let last = super::last_patch_day(&plans[0], time("2026-11-25T12:00:00Z"));
+            assert_eq!(last, Some(time(expected).timestamp()), "{cron}");
+        }
     }
 
     #[test]
