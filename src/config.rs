@@ -10,5 +10,5 @@ use crate::finding::codes;
 
 codes! {
     /// Settings of the policy that are not valid, so that nothing can be judged.
-    INVALID_SETTINGS = "invalid-settings";
+    INVALID_SETTINGS = "invalid-settings", status 460;
 }

@@ -17,9 +17,9 @@ use registry::{ImageAnnotations, Registry};
 
 codes! {
     /// An image on a registry that the settings do not list.
-    UNKNOWN_REGISTRY = "unknown-registry";
+    UNKNOWN_REGISTRY = "unknown-registry", status 466;
     /// An image about which a registry or the cluster gave no usable answer.
-    EVIDENCE_UNAVAILABLE = "evidence-unavailable";
+    EVIDENCE_UNAVAILABLE = "evidence-unavailable", status 467;
     /// Settings with a fixed time for all judgements.
     EVALUATE_AT_SET = "evaluate-at-set";
 }

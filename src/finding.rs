@@ -6,41 +6,58 @@ use serde::{Serialize, Serializer};
 
 /// The stable code of a finding, such as `stale-image`. Dashboards and tests match it, and each code has a page in `docs/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Code(&'static str);
+pub struct Code {
+    name: &'static str,
+    status: Option<u16>,
+}
 
 impl Code {
     /// A code. Modules declare their codes with `codes!`.
     #[must_use]
-    pub const fn new(name: &'static str) -> Self {
-        Self(name)
+    pub const fn new(name: &'static str, status: Option<u16>) -> Self {
+        Self { name, status }
     }
 
     /// The code as messages show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        self.0
+        self.name
+    }
+
+    /// The HTTP status of a denial for a finding with this code. `None` if such a finding never denies a request.
+    ///
+    /// The status is that of its class, so that policy-server's metrics, which do not have findings, can tell the classes apart. It is between
+    /// 460 and 479: these are not assigned (<https://www.iana.org/assignments/http-status-codes>), so no client acts on them as it does on
+    /// 404, 409 or 429.
+    #[must_use]
+    pub const fn status(self) -> Option<u16> {
+        self.status
     }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.name)
     }
 }
 
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0)
+        serializer.serialize_str(self.name)
     }
 }
 
 /// A code and what it means, in one line for the documentation.
 pub type Described = (Code, &'static str);
 
-/// Declares the finding codes of a module, each with its description as a doc comment of one line. `CODES` lists them.
+/// Declares the finding codes of a module, each with its description as a doc comment of one line, and with the HTTP status of denials, unless
+/// its findings are only warnings. `CODES` lists them.
 macro_rules! codes {
-    ($( #[doc = $about:literal] $name:ident = $code:literal; )+) => {
-        $( #[doc = $about] pub const $name: $crate::finding::Code = $crate::finding::Code::new($code); )+
+    ($( #[doc = $about:literal] $name:ident = $code:literal $(, status $status:literal)?; )+) => {
+        $(
+            #[doc = $about]
+            pub const $name: $crate::finding::Code = $crate::finding::Code::new($code, [$(Some($status),)? None][0]);
+        )+
 
         /// The finding codes of this module.
         pub const CODES: &[$crate::finding::Code] = &[$( $name, )+];
@@ -56,7 +73,7 @@ pub(crate) use codes;
 
 codes! {
     /// A request that cannot be read, so that its images cannot be judged.
-    INVALID_REQUEST = "invalid-request";
+    INVALID_REQUEST = "invalid-request", status 460;
 }
 
 /// The effect of a finding on the request.

@@ -139,6 +139,8 @@ struct Response<'a> {
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     audit_annotations: BTreeMap<&'a str, String>,
@@ -204,7 +206,7 @@ impl Verdict {
     /// Whether the request is accepted.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        !self.findings.iter().any(|finding| finding.effect == Effect::Deny)
+        self.denials().next().is_none()
     }
 
     /// The response in the JSON that Kubewarden reads.
@@ -215,6 +217,7 @@ impl Verdict {
         let response = Response {
             accepted,
             message: (!accepted).then(|| self.message()),
+            code: self.denials().find_map(|finding| finding.code.status()),
             warnings: within_limits(warnings),
             audit_annotations: self.audit_annotations(),
         };
@@ -234,10 +237,15 @@ impl Verdict {
         bytes
     }
 
+    /// The findings that deny the request. The first one decides the HTTP status.
+    fn denials(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.effect == Effect::Deny)
+    }
+
     fn message(&self) -> String {
         let mut lines = Vec::new();
         let mut length = 0;
-        let denials: Vec<_> = self.findings.iter().filter(|finding| finding.effect == Effect::Deny).collect();
+        let denials: Vec<_> = self.denials().collect();
         for (index, finding) in denials.iter().enumerate() {
             let line = finding.to_string();
             length += logged_bytes(&line) + logged_bytes("\n");
@@ -413,6 +421,15 @@ mod tests {
         assert_eq!(annotation(&response, "verdict"), "accepted");
         assert_eq!(annotation(&response, "images"), r#"[{"image":"i","sites":["container `app`"]}]"#);
         assert!(!response.audit_annotations.unwrap().contains_key("findings"));
+    }
+
+    #[test]
+    fn a_denial_has_the_status_of_its_first_finding() {
+        let stale = Finding { code: crate::rules::schedule::STALE_IMAGE, ..finding(Effect::Deny, "is old") };
+        let unpinned = |effect| finding(effect, "has no digest");
+        assert_eq!(response(vec![unpinned(Effect::Deny), stale.clone()]).code, Some(461));
+        assert_eq!(response(vec![unpinned(Effect::Warn), stale]).code, Some(462));
+        assert_eq!(response(vec![unpinned(Effect::Warn)]).code, None);
     }
 
     #[test]

@@ -23,9 +23,9 @@ use walk::ReadError;
 
 codes! {
     /// An object of a kind whose images the policy cannot find.
-    UNKNOWN_KIND = "unknown-kind";
+    UNKNOWN_KIND = "unknown-kind", status 460;
     /// An image reference that container runtimes do not understand.
-    INVALID_REFERENCE = "invalid-reference";
+    INVALID_REFERENCE = "invalid-reference", status 460;
 }
 
 /// The kinds whose controllers create pods from ControllerRevisions.

@@ -29,7 +29,7 @@ const LONGEST_REASON: usize = 1024;
 
 codes! {
     /// A request that uses break-glass, or tries to without permission.
-    BREAK_GLASS = "break-glass";
+    BREAK_GLASS = "break-glass", status 468;
 }
 
 section! {

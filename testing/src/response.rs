@@ -30,6 +30,10 @@ pub(crate) fn well_formed(response: &[u8]) -> Result<ValidationResponse, Failure
     if read.mutated_object.is_some() && !read.accepted {
         return fail("a denied object is rewritten");
     }
+    // Clients act on other statuses: they try again, or take the object as missing or as changed meanwhile.
+    if read.accepted == read.code.is_some() || read.code.is_some_and(|code| !(460..=479).contains(&code)) {
+        return fail("expected a status of 460 to 479 with every denial, and with nothing else");
+    }
     let warnings = read.warnings.as_deref().unwrap_or_default();
     let lengths: Vec<usize> = warnings.iter().map(|warning| warning.chars().count()).collect();
     if lengths.iter().any(|length| *length > MAX_WARNING) || lengths.iter().sum::<usize>() > MAX_WARNINGS {

@@ -88,9 +88,13 @@ fn part(path: &str, settings: &Section) -> Option<String> {
 /// The finding codes, each with its page and its description.
 fn findings() -> String {
     let row = |(code, about): &(Code, &str)| {
-        format!("| [`{code}`]({code}.md) | {} |\n", decapitalised(about.trim_end_matches('.')))
+        let status = code.status().map(|status| status.to_string()).unwrap_or_default();
+        format!("| [`{code}`]({code}.md) | {} | {status} |\n", decapitalised(about.trim_end_matches('.')))
     };
-    format!("| code | in short |\n| --- | --- |\n{}", codes::described().iter().map(row).collect::<String>())
+    format!(
+        "| code | in short | HTTP status |\n| --- | --- | --- |\n{}",
+        codes::described().iter().map(row).collect::<String>()
+    )
 }
 
 /// The paths of the generated parts about a key: its own, and those of the sections in it.

@@ -18,11 +18,11 @@ use settings::BaseImage;
 
 codes! {
     /// An image with an outdated base, whose grace period is over.
-    OUTDATED_BASE_IMAGE = "outdated-base-image";
+    OUTDATED_BASE_IMAGE = "outdated-base-image", status 463;
     /// An image with an outdated base, whose grace period is not over.
     BASE_UPDATE_DUE = "base-update-due";
     /// An image that does not name its base.
-    UNKNOWN_BASE_IMAGE = "unknown-base-image";
+    UNKNOWN_BASE_IMAGE = "unknown-base-image", status 463;
 }
 
 /// The rule, for the duration of one request.

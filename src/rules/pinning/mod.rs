@@ -21,9 +21,9 @@ use settings::{Pinning, PinningAction, Templates};
 
 codes! {
     /// An image without a digest.
-    UNPINNED_IMAGE = "unpinned-image";
+    UNPINNED_IMAGE = "unpinned-image", status 461;
     /// An image with a forbidden tag and without a digest.
-    FORBIDDEN_TAG = "forbidden-tag";
+    FORBIDDEN_TAG = "forbidden-tag", status 461;
 }
 
 /// The rule, for the duration of one request.

@@ -17,7 +17,7 @@ use settings::Rollout;
 
 codes! {
     /// A new image that was built too recently.
-    TOO_YOUNG = "too-young";
+    TOO_YOUNG = "too-young", status 465;
 }
 
 /// The rule, for the duration of one request.

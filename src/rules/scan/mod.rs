@@ -27,15 +27,15 @@ use settings::{PodAnnotations, ReportSource, Scanning};
 
 codes! {
     /// An image that a scanner or an annotation flags.
-    SCAN_FLAGGED = "scan-flagged";
+    SCAN_FLAGGED = "scan-flagged", status 464;
     /// An image with more vulnerabilities than are allowed.
-    VULNERABLE_IMAGE = "vulnerable-image";
+    VULNERABLE_IMAGE = "vulnerable-image", status 464;
     /// An image with vulnerabilities that must be patched soon.
     PATCH_WINDOW_OPEN = "patch-window-open";
     /// An image without a valid scan result.
-    UNSCANNED_IMAGE = "unscanned-image";
+    UNSCANNED_IMAGE = "unscanned-image", status 464;
     /// An image whose scan results are too old.
-    STALE_SCAN = "stale-scan";
+    STALE_SCAN = "stale-scan", status 464;
 }
 
 /// The codes of findings about vulnerabilities. Exceptions can cover single vulnerabilities.

@@ -16,13 +16,13 @@ use settings::Schedule;
 
 codes! {
     /// An image that is past its deadline.
-    STALE_IMAGE = "stale-image";
+    STALE_IMAGE = "stale-image", status 462;
     /// An image whose deadline is near.
     PATCH_DUE = "patch-due";
     /// An image without a plausible build date.
-    UNKNOWN_BUILD_DATE = "unknown-build-date";
+    UNKNOWN_BUILD_DATE = "unknown-build-date", status 462;
     /// An image whose build date is in the future.
-    FUTURE_BUILD_DATE = "future-build-date";
+    FUTURE_BUILD_DATE = "future-build-date", status 462;
 }
 
 /// The rule, for the duration of one request.
