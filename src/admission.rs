@@ -19,6 +19,7 @@ use crate::rules::{self, RuleAnnotations, Rules};
 use crate::settings::{General, RawSettings, RequestSettings, SettingsAt};
 use crate::workload::Unlisted;
 use crate::workload::change;
+use crate::workload::identity;
 use crate::workload::kinds::Placement;
 use crate::workload::records;
 use crate::workload::site::Workload;
@@ -100,7 +101,13 @@ fn judge_object(
     for (index, (site, is_unchanged)) in workload.sites.iter().zip(unchanged).enumerate() {
         images.judge(index, site, is_unchanged, workload.platforms(site.template(), configured));
     }
-    images.verdict()
+    let identity = if is_logged(request) { identity::of(object) } else { None };
+    Ok(images.verdict()?.about(identity))
+}
+
+/// Whether the request is to create an object, and an API server logs it. The owner and the name of an object never change.
+fn is_logged(request: &AdmissionRequest<'_>) -> bool {
+    request.operation == "CREATE" && !request.is_audit()
 }
 
 /// Reads an object of a request as rules need it.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::enforcement::break_glass::{BREAK_GLASS, BreakGlassOutcome, Grant};
 use crate::finding::{Effect, Finding, INVALID_REQUEST};
 use crate::sanitized::Sanitized;
+use crate::workload::identity::Identity;
 use crate::workload::site::ImageSite;
 
 /// The most characters of one warning. Kubernetes cuts off the rest.
@@ -33,6 +34,7 @@ pub struct Verdict {
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
     object: Option<String>,
+    identity: Option<Identity>,
     grant: Option<Grant>,
 }
 
@@ -159,6 +161,12 @@ impl Verdict {
         Self { object: Some(object), ..self }
     }
 
+    /// The verdict with what the audit log does not have about the object.
+    #[must_use]
+    pub fn about(self, identity: Option<Identity>) -> Self {
+        Self { identity, ..self }
+    }
+
     /// Applies break-glass to a denied verdict.
     #[must_use]
     pub fn with_break_glass(self, outcome: BreakGlassOutcome) -> Self {
@@ -267,6 +275,9 @@ impl Verdict {
         let mut annotations = BTreeMap::from([("verdict", verdict.to_owned())]);
         if let Some(grant) = &self.grant {
             annotations.insert("breakGlass", serde_json::to_string(grant).unwrap_or_default());
+        }
+        if let Some(identity) = &self.identity {
+            annotations.insert("object", serde_json::to_string(identity).unwrap_or_default());
         }
         if !self.findings.is_empty() {
             annotations.insert("findings", json_list(&self.findings, Finding::is_decisive));

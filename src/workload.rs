@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod custom;
+pub mod identity;
 pub mod kinds;
 mod nodes;
 pub mod record_keys;

@@ -61,6 +61,27 @@ fn world() -> InMemory {
 }
 
 #[test]
+fn the_audit_annotations_name_a_created_pod_and_its_owner() {
+    let mut pod = pod(&["nginx"]);
+    pod["metadata"] = json!({"generateName": "web-7d9c-", "name": "web-7d9c-x2x4z", "ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9c", "controller": true},
+    ]});
+    let mut create = request("Pod", &pod);
+    create["userInfo"] = json!({"username": "system:serviceaccount:kube-system:replicaset-controller"});
+    let object = |request: &Value| respond(&world(), request, &json!({}))["audit_annotations"]["object"].clone();
+    assert_eq!(object(&create), json!(r#"{"name":"web-7d9c-x2x4z","owner":"ReplicaSet/web-7d9c"}"#));
+
+    let mut update = create.clone();
+    update["operation"] = json!("UPDATE");
+    update["oldObject"] = pod.clone();
+    assert_eq!(object(&update), Value::Null, "the audit event of an update has the name");
+
+    let mut audit = request("Pod", &pod);
+    audit["resource"] = json!({"resource": "Pod"});
+    assert_eq!(object(&audit), Value::Null, "an API server does not log the requests of the audit scanner");
+}
+
+#[test]
 fn an_object_with_too_many_images_is_denied_before_any_question() {
     let host = world();
     let images = |count| pod(&vec!["nginx:1"; count]);
