@@ -138,7 +138,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
   - level: Metadata
-    verbs: [create, update, patch, delete]
+    verbs: [create, update, patch, delete, deletecollection]
     resources: [{group: ""}, {group: apps}, {group: batch}]
   - level: None
 END

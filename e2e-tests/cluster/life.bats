@@ -93,6 +93,14 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
   [[ "$(jq -r '.[].built' <<< "$found")" == "$(ago 3 | cut -dT -f1)"* ]]
   [ "$(annotation enforce findings <<< "$of")" = "" ]
 
+  # The name of the pod is generated after the API server writes the request into the event.
+  of="$(event '.verb == "create" and .objectRef.resource == "pods" and .objectRef.subresource == null')"
+  [ "$(jq -r .objectRef.name <<< "$of")" = null ]
+  found="$(annotation enforce object <<< "$of")"
+  [ "$(jq -r .name <<< "$found")" = "$(kubectl get pods --namespace "$NAMESPACE" --output jsonpath='{.items[*].metadata.name}')" ]
+  [[ "$(jq -r .owner <<< "$found")" == ReplicaSet/web-* ]]
+  [ "$(annotation pin object <<< "$of")" = "" ]
+
   # The image field of the pod has the digest, so the log does not repeat it.
   of="$(event '.verb == "create" and .objectRef.resource == "pods" and .objectRef.subresource == null')"
   [ "$(annotation pin verdict <<< "$of")" = accepted ]
@@ -102,6 +110,8 @@ ended_object() { [[ "$(admin get "$1" --output jsonpath='{.metadata.deletionTime
 
   of="$(event '.verb == "patch" and .objectRef.resource == "deployments" and .responseStatus.code >= 400')"
   [ "$(annotation enforce verdict <<< "$of")" = denied ]
+  # The status tells clients and policy-server's metrics that the schedule refuses it.
+  [ "$(jq -r .responseStatus.code <<< "$of")" = 462 ]
   found="$(annotation enforce findings <<< "$of")"
   [ "$(jq -r '.[] | "\(.code) \(.effect) \(.site) \(.image)"' <<< "$found")" = "stale-image deny container \`app\` $(pinned "$stale")" ]
 
