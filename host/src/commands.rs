@@ -4,6 +4,7 @@ pub mod annotate;
 pub mod check;
 pub mod completions;
 pub mod explain;
+pub mod history;
 pub mod init;
 pub mod man;
 pub mod report;

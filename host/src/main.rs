@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use container_patch::commands::{
-    annotate, check, completions, explain, init, man, report, run, schedule, swarm_authz, test, validate,
+    annotate, check, completions, explain, history, init, man, report, run, schedule, swarm_authz, test, validate,
 };
 use container_patch::{configuration, printable_error};
 
@@ -24,6 +24,7 @@ enum Command {
     Check(check::Options),
     Completions(completions::Options),
     Explain(explain::Options),
+    History(history::Options),
     Init(init::Options),
     Man(man::Options),
     Report(report::Options),
@@ -52,6 +53,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Check(options) => check::exec(options),
         Command::Completions(options) => completions::exec(options, &Cli::command()).map(done),
         Command::Explain(options) => explain::exec(options).map(done),
+        Command::History(options) => history::exec(options).map(done),
         Command::Init(options) => init::exec(options).map(done),
         Command::Man(options) => man::exec(options, Cli::command()).map(done),
         Command::Report(options) => report::exec(options),
