@@ -12,6 +12,7 @@ pub mod commands;
 mod compose;
 pub mod configuration;
 mod counted;
+mod csv;
 pub mod engine;
 mod error_chain;
 mod escape;
