@@ -1,25 +1,64 @@
 //! `container-patch history`: which image came in when, by whom and with which findings, from the logs of the API server and of the
 //! Swarm plugin.
-#![allow(dead_code)]
+//!
+//! `line.rs` reads a line, `files.rs` merges the files, and an [`Output`] gets the requests one by one.
 
+mod csv;
 mod entry;
+mod files;
+mod filter;
+mod json;
 mod line;
 mod output;
 mod patches;
 mod record;
+#[cfg(test)]
+mod samples;
 mod summary;
+#[cfg(test)]
+mod tests;
+mod text;
+mod workloads;
 
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
-/// Print the history of images from audit logs: what came in when, by whom, and with which findings
+use self::csv::Csv;
+use self::entry::Entry;
+use self::files::Logs;
+use self::filter::{Filter, Period};
+use self::json::Json;
+use self::line::Skipped;
+use self::output::Output;
+use self::patches::{Patch, Patches, TimeToPatch};
+use self::record::{Record, Request};
+use self::summary::Summary;
+use self::text::Text;
+use self::workloads::Workloads;
+use crate::terminal::Style;
+
+/// Print the history of images from audit logs: what came in when, by whom, with which findings
+///
+/// It reads the API server's audit log with the audit annotations of the policy, and the log of `container-patch swarm-authz`. Files can
+/// be compressed with gzip, and they can be in any order: requests are merged by time. What happened to a request is what the API server
+/// answered: dry runs do not count.
+///
+/// At the end is the time to patch of each image repository: how long from the first admission of a new build until the last pod of an
+/// older one was deleted.
+///
+/// The exit code is 2 if no line is from such a log.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Audit logs of the API server or logs of the Swarm plugin, also compressed with gzip; `-` for standard input
+    /// Audit logs of the API server, or logs of the Swarm plugin; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    filter: Filter,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -43,5 +82,119 @@ enum Format {
 /// # Errors
 /// When nothing can be read.
 pub fn exec(options: &Options) -> Result<()> {
-    bail!("{} files in {:?} cannot be read yet", options.files.len(), options.output)
+    let written = options.write(Utc::now(), BufWriter::new(io::stdout().lock()), Style::of_stdout());
+    match written {
+        // A reader that stops early, as `head` does, is not an error.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<serde_json::Error>() {
+        Some(json) => json.io_error_kind(),
+        None => error.downcast_ref::<io::Error>().map(io::Error::kind),
+    };
+    error.chain().any(|cause| kind(cause) == Some(ErrorKind::BrokenPipe))
+}
+
+impl Options {
+    fn write<'w>(&self, now: DateTime<Utc>, writer: impl Write + 'w, style: Style) -> Result<()> {
+        let output: Box<dyn Output + 'w> = match self.output {
+            Format::Text => Box::new(Text::new(writer, style)),
+            Format::Json => Box::new(Json::new(writer)),
+            Format::Csv => Box::new(Csv::new(writer)),
+            Format::Html => bail!("there is no HTML yet"),
+        };
+        let mut logs = Logs::open(&self.files)?;
+        let mut history = History::new(&self.filter, now, output);
+        while let Some(record) = logs.next()? {
+            history.add(&record)?;
+        }
+        for message in logs.tally.messages() {
+            eprintln!("Warning: {message}");
+        }
+        if logs.tally.events == 0 {
+            bail!(
+                "this is not an audit log: expected events of the API server (audit.k8s.io/v1, as its flag --audit-log-path writes \
+                 them), or the JSON log of `container-patch swarm-authz`"
+            );
+        }
+        history.summary.skipped = Skipped::ALL.map(|reason| (reason, logs.tally.skipped(reason))).into();
+        history.end()
+    }
+}
+
+/// The history, from its records.
+struct History<'h> {
+    filter: &'h Filter,
+    period: Period,
+    workloads: Workloads,
+    patches: Patches,
+    /// The durations of the finished patches in the period, by repository.
+    durations: BTreeMap<String, Vec<TimeDelta>>,
+    finished: Vec<Patch>,
+    summary: Summary,
+    output: Box<dyn Output + 'h>,
+}
+
+impl<'h> History<'h> {
+    fn new(filter: &'h Filter, now: DateTime<Utc>, output: Box<dyn Output + 'h>) -> Self {
+        Self {
+            filter,
+            period: filter.period(now),
+            workloads: Workloads::default(),
+            patches: Patches::default(),
+            durations: BTreeMap::new(),
+            finished: Vec::new(),
+            summary: Summary::default(),
+            output,
+        }
+    }
+
+    fn add(&mut self, record: &Record) -> Result<()> {
+        if self.period.is_before(record.time()) {
+            return Ok(());
+        }
+        match record {
+            Record::Request(request) => self.add_request(request)?,
+            Record::Deleted(_) => self.patches.add(record, &mut self.finished),
+        }
+        for patch in self.finished.drain(..) {
+            if let Some(duration) = patch.duration().filter(|_| self.period.has(patch.start)) {
+                self.durations.entry(patch.repository).or_default().push(duration);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_request(&mut self, request: &Request) -> Result<()> {
+        self.workloads.learn(request);
+        let chain = self.workloads.chain(&request.object);
+        if !self.filter.has_object(&request.object.namespace, &chain) {
+            return Ok(());
+        }
+        let mut of_patches = request.clone();
+        of_patches.images.retain(|image| self.filter.has_image(image));
+        self.patches.add(&Record::Request(of_patches), &mut self.finished);
+        if !self.period.has(request.time) {
+            return Ok(());
+        }
+        let (images, left_out) = self.filter.images(request);
+        self.summary.unchanged += left_out;
+        let workload = chain.last().map(String::as_str);
+        let entries: Vec<Entry> = images.into_iter().map(|image| Entry::new(request, image, workload)).collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.summary.add(request, &entries);
+        self.output.request(&entries)
+    }
+
+    fn end(mut self) -> Result<()> {
+        let mut unfinished = self.patches.unfinished();
+        unfinished.retain(|patch| self.period.has(patch.start));
+        let patches = TimeToPatch::new(self.durations, unfinished, &self.patches);
+        self.output.end(&self.summary, &patches)
+    }
 }

@@ -216,7 +216,7 @@ fn settings(json: &Value) -> Result<Settings> {
 }
 
 /// Reads a duration as the settings write it.
-fn duration(text: &str) -> Result<TimeDelta, String> {
+pub(super) fn duration(text: &str) -> Result<TimeDelta, String> {
     use container_patch_policy::config::read::{Path, Problems, Setting as _};
     use container_patch_policy::config::values::Duration;
     let json = to_raw_value(text).map_err(|error| error.to_string())?;

@@ -1,7 +1,8 @@
 //! What a log says: requests that a policy judged, and pods that were deleted.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use container_patch_policy::image::Reference;
+use serde::{Deserialize, Serialize};
 
 /// What one line of a log says.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +13,17 @@ pub(super) enum Record {
     Deleted(Deleted),
 }
 
-/// A request that a policy judged, and what became of it.
+impl Record {
+    /// When it happened.
+    pub(super) fn time(&self) -> DateTime<Utc> {
+        match self {
+            Self::Request(request) => request.time,
+            Self::Deleted(deleted) => deleted.time,
+        }
+    }
+}
+
+/// A request that a policy judged, and its outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
     /// When the API server or the plugin had answered it.
@@ -40,8 +51,26 @@ pub(super) struct Request {
 impl Request {
     /// The findings of an image, and those of the whole object.
     pub(super) fn findings_of<'r>(&'r self, image: Option<&'r Image>) -> impl Iterator<Item = &'r Finding> {
-        let _ = image;
-        self.findings.iter()
+        self.findings.iter().filter(move |finding| {
+            image.is_none_or(|image| self.is_about(finding, image))
+                || !self.images.iter().any(|other| self.is_about(finding, other))
+        })
+    }
+
+    /// Whether a finding is about an image, and not about the whole object.
+    pub(super) fn is_about(&self, finding: &Finding, image: &Image) -> bool {
+        let is_at = |site: &String| image.sites.contains(site);
+        match (&finding.site, &finding.image) {
+            (_, Some(written)) => {
+                let (repository, tag, digest) = parts(written);
+                let is_same = is_same_image(image, &Image { repository, tag, digest, ..Image::default() });
+                // The log may name only some of the sites.
+                let is_site_known = |site: &String| self.images.iter().any(|image| image.sites.contains(site));
+                is_same && finding.site.as_ref().is_none_or(|site| is_at(site) || !is_site_known(site))
+            }
+            (Some(site), None) => is_at(site),
+            (None, None) => false,
+        }
     }
 }
 
@@ -62,6 +91,20 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// All outcomes, in the order of the totals.
+    pub(super) const ALL: [Self; 5] = [Self::Admitted, Self::Warned, Self::Monitored, Self::Denied, Self::Rejected];
+
+    /// The word in outputs and metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Warned => "warned",
+            Self::Monitored => "monitored",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
+        }
+    }
+
     /// Whether the object was stored.
     pub(super) fn is_stored(self) -> bool {
         matches!(self, Self::Admitted | Self::Warned | Self::Monitored)
@@ -127,6 +170,20 @@ impl Image {
     }
 }
 
+/// The repository, the tag and the digest of a name. The name itself if it is no valid reference.
+pub(super) fn parts(image: &str) -> (String, Option<String>, Option<String>) {
+    let Ok(reference) = Reference::parse(image) else { return (image.to_owned(), None, None) };
+    let repository = format!("{}/{}", reference.normalized_registry(), reference.repository());
+    let digest = reference.digest().map(|digest| digest.as_str().to_owned());
+    (repository, reference.tag().map(str::to_owned), digest)
+}
+
+/// Whether two entries of an image, one of which may have no tag or no digest, can mean the same.
+pub(super) fn is_same_image(one: &Image, other: &Image) -> bool {
+    let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
+    one.repository == other.repository && agree(&one.tag, &other.tag) && agree(&one.digest, &other.digest)
+}
+
 /// A finding of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
@@ -145,7 +202,7 @@ pub(super) struct Finding {
 }
 
 /// How break-glass admitted a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct BreakGlass {
     pub(super) reason: String,
     /// What permitted it, such as `group oncall`.

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::record::Outcome;
+use super::entry::Entry;
+use super::line::Skipped;
+use super::record::{Outcome, Request};
+
+/// The code of a finding that an exception covers.
+pub(super) const EXCEPTED: &str = "excepted";
 
 /// The totals of the requests that the filters select.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,4 +27,25 @@ pub(super) struct Summary {
     /// The times of the first and the last request.
     pub(super) first: Option<DateTime<Utc>>,
     pub(super) last: Option<DateTime<Utc>>,
+    /// The lines that are skipped, by reason.
+    pub(super) skipped: BTreeMap<Skipped, u64>,
+}
+
+impl Summary {
+    /// The number of requests with this outcome.
+    pub(super) fn of(&self, outcome: Outcome) -> usize {
+        self.requests.get(&outcome).copied().unwrap_or(0)
+    }
+
+    /// Counts a request with its entries, of which there is at least one.
+    pub(super) fn add(&mut self, request: &Request, entries: &[Entry]) {
+        *self.requests.entry(request.outcome).or_default() += 1;
+        self.entries += entries.len();
+        self.break_glass += usize::from(request.break_glass.is_some());
+        let is_excepted = |entry: &Entry| entry.findings.iter().any(|finding| finding.code == EXCEPTED);
+        self.excepted += usize::from(entries.iter().any(is_excepted));
+        // Files of several API servers are not exactly in order.
+        self.first = Some(self.first.map_or(request.time, |first| first.min(request.time)));
+        self.last = Some(self.last.map_or(request.time, |last| last.max(request.time)));
+    }
 }
