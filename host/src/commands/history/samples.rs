@@ -138,3 +138,15 @@ impl Event {
         format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
     }
 }
+
+/// A decision of the Swarm plugin that allows an object with the image `registry.example.com/web:1`.
+pub(super) fn decision(time: &str, kind: &str, name: &str, digest: &str, built: Option<&str>) -> String {
+    json!({
+        "time": time, "level": "info", "event": "decision", "allowed": true, "user": "jane", "authentication": "TLS", "method": "POST",
+        "path": "/v1.47/services/create", "operation": "CREATE", "object": {"kind": kind, "name": name},
+        "annotations": {"verdict": "accepted", "images": [
+            {"image": "registry.example.com/web:1", "sites": ["container `web`"], "digest": digest, "built": built}]},
+        "seconds": 0.001,
+    })
+    .to_string()
+}
