@@ -22,6 +22,7 @@ mod json_type;
 pub mod judge;
 pub mod live;
 pub mod manifest;
+mod metrics_page;
 pub mod policies;
 pub mod policy;
 pub mod registry;

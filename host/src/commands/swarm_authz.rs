@@ -14,7 +14,7 @@ mod server;
 mod settings;
 mod socket;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,13 +30,14 @@ use self::call::Unseen;
 pub(crate) use self::decision::CODES;
 use self::engine::CountedEngine;
 use self::log::{Event, Log, LogFormat};
-use self::metrics::{Counted, FewConnections, Metrics};
+use self::metrics::{Counted, Metrics};
 use self::plugin::{MAX_CHECKS, MAX_DECISIONS, Plugin};
 use self::settings::{Settings, Unusable, Warnings};
 use self::socket::Socket;
 use crate::capabilities::Capabilities;
 use crate::engine::{Engine, EngineOptions};
 use crate::live::Live;
+use crate::metrics_page::{self, FewConnections};
 use crate::policy::{Policy, PolicyOptions};
 use crate::registry::RegistryOptions;
 use crate::settings::KwctlSettingsOptions;
@@ -78,7 +79,7 @@ pub struct Options {
     #[arg(long)]
     check: bool,
     /// Address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9464; without authentication [default: none]
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_page::address)]
     metrics_address: Option<SocketAddr>,
 }
 
@@ -90,7 +91,7 @@ pub fn exec(options: &Options) -> Result<()> {
     if options.check {
         return check(options);
     }
-    let metrics_listener = options.metrics_address.map(listen).transpose()?;
+    let metrics_listener = options.metrics_address.map(metrics_page::listen).transpose()?;
     let log = Log::start(options.log_format.unwrap_or_else(LogFormat::of_stderr))?;
     let policy = options.policy.load()?.with_timeout(Timeout::Computing(TIMEOUT));
     let _clock = policy.clock().start()?;
@@ -128,12 +129,13 @@ pub fn exec(options: &Options) -> Result<()> {
         let served = served.with_graceful_shutdown(async { drop(stopped.await) });
         let mut served = tokio::spawn(served.into_future());
         if let Some(listener) = metrics_listener {
-            let before = {
-                let log = log.clone();
-                move |metrics: &Metrics| metrics.dropped_lines(log.dropped())
+            let (metrics, log) = (Arc::clone(&plugin.metrics), log.clone());
+            let open_metrics = move || {
+                metrics.dropped_lines(log.dropped());
+                metrics.open_metrics()
             };
             let listener = FewConnections::new(tokio::net::TcpListener::from_std(listener)?);
-            tokio::spawn(axum::serve(listener, metrics::routes(Arc::clone(&plugin.metrics), before)).into_future());
+            tokio::spawn(axum::serve(listener, metrics_page::routes(open_metrics)).into_future());
         }
         let settings = plugin.settings.source();
         log.event(&Event::Started { module: &digest, socket: socket.name(), settings: &settings });
@@ -174,21 +176,6 @@ fn load(options: &Options, policy: &Policy) -> Result<(Settings, Warnings)> {
     loaded.map_err(|Unusable(problems)| {
         anyhow!("cannot use the settings of {}:\n{}", options.settings.source(), problems.join("\n"))
     })
-}
-
-/// An address with a port. A name stands for its first address.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let expected = "expected an address and a port, such as `127.0.0.1:9464`";
-    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{expected}: {error}"))?;
-    addresses.next().ok_or_else(|| expected.to_owned())
-}
-
-/// Listens for Prometheus.
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("cannot serve metrics on {address}; choose another --metrics-address"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// The signals to the process.

@@ -3,35 +3,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::serve::Listener;
 use chrono::{DateTime, Utc};
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::capabilities::{Answer, Capabilities, HostCall};
+use crate::metrics_page;
 
 /// The beginning of all names.
 const PREFIX: &str = "container_patch_swarm";
@@ -43,11 +29,6 @@ const VERDICTS: [&str; 3] = ["accepted", "warned", "denied"];
 
 /// The label for codes and verdicts that are not in the list: those of a policy in a file can be any.
 const OTHER: &str = "other";
-
-const OPEN_METRICS: &str = "application/openmetrics-text";
-
-/// The most connections for metrics.
-const MAX_CONNECTIONS: usize = 16;
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -204,11 +185,8 @@ impl Metrics {
     }
 
     /// The metrics in the format of OpenMetrics.
-    fn open_metrics(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+    pub(super) fn open_metrics(&self) -> String {
+        metrics_page::open_metrics(&self.registry)
     }
 }
 
@@ -246,112 +224,4 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Accepts few connections at a time. Every process of the machine can reach a loopback address, and must not use up the files that the
-/// plugin may open.
-pub(super) struct FewConnections {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
-
-impl FewConnections {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
-    }
-}
-
-impl Listener for FewConnections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, _permit: permit }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// One of the connections.
-pub(super) struct Connection {
-    stream: TcpStream,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, to)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Serves `/metrics`, and `/healthz`, which answers while the process runs.
-pub(super) fn routes(metrics: Arc<Metrics>, before: impl Fn(&Metrics) + Clone + Send + Sync + 'static) -> Router {
-    let serve = move |State(metrics): State<Arc<Metrics>>, headers: HeaderMap| async move {
-        before(&metrics);
-        response(&metrics, &headers)
-    };
-    Router::new().route("/metrics", get(serve)).route("/healthz", get(|| async { "ok\n" })).with_state(metrics)
-}
-
-fn response(metrics: &Metrics, headers: &HeaderMap) -> Response {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let text = metrics.open_metrics();
-    if accepted.into_iter().any(|accepted| accepted.contains(OPEN_METRICS)) {
-        let media_type = format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8");
-        return ([(CONTENT_TYPE, media_type)], text).into_response();
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text(&text)).into_response()
-}
-
-/// The text format of Prometheus, which is that of OpenMetrics with other names in the comments: those of the samples.
-fn prometheus_text(open_metrics: &str) -> String {
-    let words = |line: &str| -> [String; 3] {
-        let mut words = line.splitn(3, ' ').map(str::to_owned);
-        [(); 3].map(|()| words.next().unwrap_or_default())
-    };
-    let types = open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let suffixes: BTreeMap<String, &str> = types
-        .filter_map(|line| {
-            let [name, kind, _] = words(line);
-            let suffix = match kind.as_str() {
-                "counter" => "_total",
-                "info" => "_info",
-                _ => return None,
-            };
-            Some((name, suffix))
-        })
-        .collect();
-    let mut text = String::with_capacity(open_metrics.len());
-    for line in open_metrics.lines() {
-        let line = match line.strip_prefix("# ").map(words) {
-            Some([comment, ..]) if comment == "EOF" || comment == "UNIT" => continue,
-            Some([comment, name, rest]) => {
-                let suffix = suffixes.get(&name).copied().unwrap_or_default();
-                let rest = if comment == "TYPE" && rest == "info" { "gauge" } else { &rest };
-                format!("# {comment} {name}{suffix} {rest}\n")
-            }
-            None => format!("{line}\n"),
-        };
-        text += &line;
-    }
-    text
 }

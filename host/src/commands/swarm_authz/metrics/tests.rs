@@ -3,11 +3,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-
-use super::{Counted, Metrics, prometheus_text, response};
+use super::{Counted, Metrics};
 use crate::capabilities::{Capabilities, HostCall, Image, Nothing};
+use crate::metrics_page::prometheus_text;
 
 const CODES: [&str; 2] = ["stale-image", "unpinned-image"];
 
@@ -95,17 +93,6 @@ fn the_number_of_dropped_lines_is_that_of_the_log() {
     let metrics = metrics();
     [2, 2, 5].into_iter().for_each(|number| metrics.dropped_lines(number));
     assert_eq!(value(&metrics, "container_patch_swarm_log_dropped_lines_total"), "5");
-}
-
-#[test]
-fn the_format_is_the_one_that_the_client_accepts() {
-    let media_type = |accept: &str| {
-        let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
-        response(&metrics(), &headers).headers()[CONTENT_TYPE].to_str().unwrap().to_owned()
-    };
-    assert!(media_type("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").starts_with("application/openm"));
-    assert_eq!(media_type("*/*"), "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(media_type("text/plain"), "text/plain; version=0.0.4; charset=utf-8");
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! A page of metrics for Prometheus.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{self, SocketAddr, ToSocketAddrs as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::Listener;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// The most connections for metrics.
+const MAX_CONNECTIONS: usize = 16;
+
+/// The address of `--metrics-address`, with a port. A name stands for its first address.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an address and a port, such as `127.0.0.1:9464`";
+    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{expected}: {error}"))?;
+    addresses.next().ok_or_else(|| expected.to_owned())
+}
+
+/// Listens for Prometheus.
+pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<net::TcpListener> {
+    let listener = net::TcpListener::bind(address)
+        .with_context(|| format!("cannot serve metrics on {address}; choose another --metrics-address"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The metrics in the format of OpenMetrics.
+pub(crate) fn open_metrics(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, registry);
+    text
+}
+
+/// Serves `/metrics`, and `/healthz`, which answers while the process runs. `open_metrics` returns the metrics in the format of OpenMetrics.
+pub(crate) fn routes(open_metrics: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
+    let serve = move |headers: HeaderMap| async move { response(open_metrics(), &headers) };
+    Router::new().route("/metrics", get(serve)).route("/healthz", get(|| async { "ok\n" }))
+}
+
+/// The metrics in the format that the client accepts.
+fn response(open_metrics: String, headers: &HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepted.into_iter().any(|accepted| accepted.contains(OPEN_METRICS)) {
+        let media_type = format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8");
+        return ([(CONTENT_TYPE, media_type)], open_metrics).into_response();
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text(&open_metrics)).into_response()
+}
+
+/// Accepts few connections at a time. Every process of the machine can reach a loopback address, and must not use up the files that
+/// this process may open.
+pub(crate) struct FewConnections {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+}
+
+impl FewConnections {
+    pub(crate) fn new(listener: TcpListener) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+}
+
+impl Listener for FewConnections {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Connection { stream, _permit: permit }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One of the connections.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, to)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The text format of Prometheus, which is that of OpenMetrics with other names in the comments: those of the samples.
+pub(crate) fn prometheus_text(open_metrics: &str) -> String {
+    let words = |line: &str| -> [String; 3] {
+        let mut words = line.splitn(3, ' ').map(str::to_owned);
+        [(); 3].map(|()| words.next().unwrap_or_default())
+    };
+    let types = open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let suffixes: BTreeMap<String, &str> = types
+        .filter_map(|line| {
+            let [name, kind, _] = words(line);
+            let suffix = match kind.as_str() {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => return None,
+            };
+            Some((name, suffix))
+        })
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let line = match line.strip_prefix("# ").map(words) {
+            Some([comment, ..]) if comment == "EOF" || comment == "UNIT" => continue,
+            Some([comment, name, rest]) => {
+                let suffix = suffixes.get(&name).copied().unwrap_or_default();
+                let rest = if comment == "TYPE" && rest == "info" { "gauge" } else { &rest };
+                format!("# {comment} {name}{suffix} {rest}\n")
+            }
+            None => format!("{line}\n"),
+        };
+        text += &line;
+    }
+    text
+}
