@@ -23,6 +23,7 @@ pub mod judge;
 pub mod live;
 pub mod manifest;
 mod metrics_page;
+mod notify;
 pub mod policies;
 pub mod policy;
 pub mod registry;

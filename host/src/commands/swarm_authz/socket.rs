@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::notify;
+use crate::notify;
 
 /// A socket in the file system.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Tells systemd about the state of the plugin. Without systemd, nothing is told.
+//! Tells systemd about the state of a service. Without systemd, nothing is told.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
-/// The plugin listens, and has settings.
-pub(super) fn ready(status: &str) {
+/// The service works, and has the settings that it needs.
+pub(crate) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// The plugin reads its settings again. [`ready`] ends that.
-pub(super) fn reloading() {
+/// The service reads its settings again. [`ready`] ends that.
+pub(crate) fn reloading() {
     // Newer versions of systemd require the time, and end the service without it.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
 }
 
-/// The plugin ends.
-pub(super) fn stopping() {
+/// The service ends.
+pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Tells systemd regularly that the runtime works, if the unit has `WatchdogSec=`. Call it inside of the runtime that serves calls.
-pub(super) fn start_watchdog() -> Option<JoinHandle<()>> {
+/// Tells systemd regularly that the runtime works, if the unit has `WatchdogSec=`. Call it inside of the runtime of the service.
+pub(crate) fn start_watchdog() -> Option<JoinHandle<()>> {
     let limit = sd_notify::watchdog_enabled()?;
     Some(tokio::spawn(async move {
         loop {
@@ -41,11 +41,11 @@ fn interval(limit: Duration) -> Duration {
     (limit / 2).max(Duration::from_millis(100))
 }
 
-/// The socket that systemd has made for the plugin. `None` if the plugin makes it itself.
+/// The socket that systemd has made for the service. `None` if the service makes it itself.
 ///
 /// # Errors
 /// When systemd passes something else than one socket in the file system that listens.
-pub(super) fn socket() -> Result<Option<std::os::unix::net::UnixListener>> {
+pub(crate) fn socket() -> Result<Option<std::os::unix::net::UnixListener>> {
     let mut passed = ListenFd::from_env();
     match passed.len() {
         0 => Ok(None),
