@@ -7,8 +7,10 @@ mod csv;
 mod entry;
 mod files;
 mod filter;
+mod follow;
 mod json;
 mod line;
+mod metrics;
 mod output;
 mod patches;
 mod record;
@@ -32,6 +34,7 @@ use self::csv::Csv;
 use self::entry::Entry;
 use self::files::Logs;
 use self::filter::{Filter, Period};
+use self::follow::{FollowOptions, JsonLines, Printer, SharedStdout, Sink};
 use self::json::Json;
 use self::line::Skipped;
 use self::output::Output;
@@ -59,10 +62,16 @@ pub struct Options {
     files: Vec<PathBuf>,
     #[command(flatten)]
     filter: Filter,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[command(flatten)]
+    follow: FollowOptions,
+    /// Output format [default: text]
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
 }
+
+/// The message for other files.
+const NOT_AN_AUDIT_LOG: &str = "this is not an audit log: expected events of the API server (audit.k8s.io/v1, as its flag \
+                                --audit-log-path writes them), or the JSON log of `container-patch swarm-authz`";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -82,6 +91,9 @@ enum Format {
 /// # Errors
 /// When nothing can be read.
 pub fn exec(options: &Options) -> Result<()> {
+    if options.follow.follow {
+        return follow::exec(&options.files, options.follow.metrics_address, options.printer(Utc::now())?);
+    }
     let written = options.write(Utc::now(), BufWriter::new(io::stdout().lock()), Style::of_stdout());
     match written {
         // A reader that stops early, as `head` does, is not an error.
@@ -100,7 +112,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 impl Options {
     fn write<'w>(&self, now: DateTime<Utc>, writer: impl Write + 'w, style: Style) -> Result<()> {
-        let output: Box<dyn Output + 'w> = match self.output {
+        let output: Box<dyn Output + 'w> = match self.output.unwrap_or_default() {
             Format::Text => Box::new(Text::new(writer, style)),
             Format::Json => Box::new(Json::new(writer)),
             Format::Csv => Box::new(Csv::new(writer)),
@@ -115,13 +127,26 @@ impl Options {
             eprintln!("Warning: {message}");
         }
         if logs.tally.events == 0 {
-            bail!(
-                "this is not an audit log: expected events of the API server (audit.k8s.io/v1, as its flag --audit-log-path writes \
-                 them), or the JSON log of `container-patch swarm-authz`"
-            );
+            bail!("{NOT_AN_AUDIT_LOG}");
         }
         history.summary.skipped = Skipped::ALL.map(|reason| (reason, logs.tally.skipped(reason))).into();
         history.end()
+    }
+
+    /// Prints entries as they come. `None` if only metrics are wanted.
+    fn printer(&self, now: DateTime<Utc>) -> Result<Option<Box<dyn Sink>>> {
+        let format = match (self.output, self.follow.metrics_address) {
+            (None, Some(_)) => return Ok(None),
+            (format, _) => format.unwrap_or_default(),
+        };
+        let writer = SharedStdout::new();
+        let output: Box<dyn Output + Send> = match format {
+            Format::Text => Box::new(Text::new(writer.clone(), Style::of_stdout())),
+            Format::Json => Box::new(JsonLines(writer.clone())),
+            Format::Csv => Box::new(Csv::new(writer.clone())),
+            Format::Html => bail!("a page has an end, so --follow cannot write one; use another --output"),
+        };
+        Ok(Some(Box::new(Printer::new(self.filter.clone(), self.filter.period(now), output, writer))))
     }
 }
 
