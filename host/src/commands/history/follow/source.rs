@@ -21,8 +21,8 @@ const PIECE: usize = 64 << 10;
 /// The pieces of a stream that wait to be read. The other end of the pipe waits with the rest.
 const MAX_WAITING: usize = 16;
 
-/// The bytes before the place of reading that must stay as they are, or else the file was truncated and written again. The end of an
-/// event has its ID or its time.
+/// The bytes at the beginning of a file that must stay as they are, or else the file was truncated and written again. An event begins
+/// with its ID or its time.
 const COMPARED: usize = 256;
 
 /// A log that grows.
@@ -176,8 +176,8 @@ struct Open {
     /// The device and the inode.
     id: (u64, u64),
     position: u64,
-    /// What was read last, at most [`COMPARED`] bytes.
-    before: Vec<u8>,
+    /// What was read first, at most [`COMPARED`] bytes.
+    beginning: Vec<u8>,
     /// Whether all had been read.
     was_at_end: bool,
     /// Whether all had been read when the path was already that of another file.
@@ -244,14 +244,14 @@ impl Followed {
 impl Open {
     fn new(file: File) -> io::Result<Self> {
         let id = id(&file.metadata()?);
-        Ok(Self { file, id, position: 0, before: Vec::new(), was_at_end: false, was_replaced: false })
+        Ok(Self { file, id, position: 0, beginning: Vec::new(), was_at_end: false, was_replaced: false })
     }
 
     fn read(&mut self, lines: &mut Lines) -> io::Result<Reading> {
         if self.was_at_end && self.is_truncated()? {
             self.file.seek(SeekFrom::Start(0))?;
             (self.position, self.was_at_end) = (0, false);
-            self.before.clear();
+            self.beginning.clear();
             return Ok(Reading::EndOfText);
         }
         let mut piece = vec![0; PIECE];
@@ -263,21 +263,19 @@ impl Open {
         }
         self.position += u64::try_from(length).unwrap_or(u64::MAX);
         lines.add(&piece);
-        self.before.extend_from_slice(piece.get(length.saturating_sub(COMPARED)..).unwrap_or_default());
-        let surplus = self.before.len().saturating_sub(COMPARED);
-        self.before.drain(..surplus);
+        let missing = COMPARED.saturating_sub(self.beginning.len());
+        self.beginning.extend(piece.iter().take(missing));
         Ok(Reading::More)
     }
 
-    /// Whether the file is shorter than what was read of it, or has something else there.
+    /// Whether the file is shorter than what was read of it, or begins with something else.
     fn is_truncated(&self) -> io::Result<bool> {
         if self.file.metadata()?.len() < self.position {
             return Ok(true);
         }
-        let mut now = vec![0; self.before.len()];
-        let start = self.position.saturating_sub(u64::try_from(now.len()).unwrap_or_default());
-        match self.file.read_exact_at(&mut now, start) {
-            Ok(()) => Ok(now != self.before),
+        let mut now = vec![0; self.beginning.len()];
+        match self.file.read_exact_at(&mut now, 0) {
+            Ok(()) => Ok(now != self.beginning),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(true),
             Err(error) => Err(error),
         }
