@@ -28,6 +28,8 @@ declare -A PAIRS=(
   [unrecorded-denied]='if .spec.mutating then . else .spec.settings.enforcement.unrecordedPods = "deny" end'
   # pin.yaml is in monitor mode.
   [pin-monitored]='if .spec.mutating then .spec.mode = "monitor" else . end'
+  # enforce.yaml is in monitor mode.
+  [enforce-monitored]='if .spec.mutating then . else .spec.mode = "monitor" end'
   # Also with the policies for Argo Rollouts.
   [rollouts]='.'
 )
