@@ -84,6 +84,14 @@ image: ## Build the image of container-patch for pipelines (IMAGE=registry.examp
 	@# Only the binary is sent to the engine.
 	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --tag "$(IMAGE)" -
 
+# The rules are indented below the head of the object.
+monitoring/prometheus-rule.yaml: monitoring/prometheus-rule-head.yaml monitoring/prometheus-rules.yaml
+	@{ cat monitoring/prometheus-rule-head.yaml; sed -n '/^groups:/,$$p' monitoring/prometheus-rules.yaml | sed 's/^./  &/'; } > $@
+
+.PHONY: prometheus-rule
+prometheus-rule: ## Write the Prometheus rules as a PrometheusRule object, into monitoring/prometheus-rule.yaml
+	@$(MAKE) --no-print-directory --always-make monitoring/prometheus-rule.yaml
+
 policy.wasm: $(SOURCES) ## Build the module
 	@hack/setup build
 	$(BUILD_MODULE)
