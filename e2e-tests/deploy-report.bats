@@ -18,16 +18,22 @@ script() {
     is_script { print substr($0, indent + 1) }' "$ROOT/deploy/report/$1" | sed "s#/report/#$BATS_TEST_TMPDIR/report/#g"
 }
 
-# make_report FILE STATUS TEXT: runs the script with a container-patch that prints this text and ends with this exit code.
+# make_report FILE STATUS TEXT: runs the script with a container-patch whose report is this text and ends with this exit code.
 make_report() {
   mkdir -p "$BATS_TEST_TMPDIR/report" "$BATS_TEST_TMPDIR/bin"
   printf '%s' "$3" > "$BATS_TEST_TMPDIR/text"
-  printf '#!/bin/sh\ncat "%s"\nexit %s\n' "$BATS_TEST_TMPDIR/text" "$2" > "$BATS_TEST_TMPDIR/bin/container-patch"
+  cat > "$BATS_TEST_TMPDIR/bin/container-patch" <<EOF
+#!/bin/sh
+if [ "\$1" = schedule ]; then printf 'container_patch_schedule_max_age_seconds 1\n# EOF\n'; exit; fi
+cat "$BATS_TEST_TMPDIR/text"
+exit $2
+EOF
   chmod +x "$BATS_TEST_TMPDIR/bin/container-patch"
   PATH="$BATS_TEST_TMPDIR/bin:$PATH" run sh -c "$(script "$1")"
 }
 
 COMPLETE=$'container_patch_image_pods{repository="a"} 1\n# EOF\n'
+DELIVERED=$'container_patch_schedule_max_age_seconds 1\n'"$COMPLETE"
 
 @test "the policy accepts the CronJobs, with images of a listed registry" {
   local file
@@ -51,7 +57,7 @@ COMPLETE=$'container_patch_image_pods{repository="a"} 1\n# EOF\n'
       make_report "$file" "$status_of_report" "$COMPLETE"
       echo "$file, exit code $status_of_report: $status $output"
       [ "$status" -eq 0 ]
-      diff <(printf '%s' "$COMPLETE") "$BATS_TEST_TMPDIR"/report/*.prom
+      diff <(printf '%s' "$DELIVERED") "$BATS_TEST_TMPDIR"/report/*.prom
     done
   done
 }
@@ -69,12 +75,13 @@ COMPLETE=$'container_patch_image_pods{repository="a"} 1\n# EOF\n'
   make_report textfile.yaml 1 "$COMPLETE"
   make_report textfile.yaml 2 ''
   [ "$status" -ne 0 ]
-  diff <(printf '%s' "$COMPLETE") "$BATS_TEST_TMPDIR/report/container-patch.prom"
+  diff <(printf '%s' "$DELIVERED") "$BATS_TEST_TMPDIR/report/container-patch.prom"
 }
 
 @test "the text format of Prometheus, for the Pushgateway and the textfile collector, includes a report" {
+  "$CONTAINER_PATCH" schedule --settings-path "$ROOT/deploy/enforce.yaml" --output openmetrics > "$BATS_TEST_TMPDIR/report.prom"
   "$CONTAINER_PATCH" report "$ROOT/examples/shop.yaml" --settings-path "$ROOT/examples/recorded/settings.yaml" \
-    --replay-host-capabilities-interactions "$ROOT/examples/recorded/session.yaml" --output openmetrics > "$BATS_TEST_TMPDIR/report.prom" || [ $? -eq 1 ]
+    --replay-host-capabilities-interactions "$ROOT/examples/recorded/session.yaml" --output openmetrics >> "$BATS_TEST_TMPDIR/report.prom" || [ $? -eq 1 ]
   # promtool reads it with the parser of these programs.
   run promtool check metrics < "$BATS_TEST_TMPDIR/report.prom"
   echo "$output"
