@@ -3,7 +3,12 @@
 
 load helpers
 
-setup() { own_control_plane "this test reads the audit log of the API server"; }
+CONTAINER_PATCH="${CONTAINER_PATCH:-$ROOT/target/debug/container-patch}"
+
+setup() {
+  own_control_plane "this test reads the audit log of the API server"
+  [ -x "$CONTAINER_PATCH" ] || skip "container-patch is not built: run \`make run\`, or set CONTAINER_PATCH"
+}
 
 # history FLAG…: prints the history of the namespace of the test as JSON.
 history() { "$CONTAINER_PATCH" history --namespace "$NAMESPACE" --output json "$@" "$CLUSTER/audit.log"; }

@@ -69,3 +69,19 @@ has_pod_of() { [ -n "$(admin get pods --selector "app=$1" --output name)" ]; }
   [ "$(jq -c '[.images[].usedBy[].kind]' <<< "$output")" = '["Deployment"]' ]
   assert_contains "$(jq -r '.failures[] | select(.subject == "Pod (v1)").reason' <<< "$output")" "permission to list pods"
 }
+
+@test "the service account of deploy/report may list everything that a report needs, and nothing else" {
+  own_control_plane "the test creates a ClusterRole"
+  namespace none
+  kubectl apply --filename "$ROOT/deploy/report/rbac.yaml" > /dev/null
+  accepted create admin "$(deployment web "$(image web 1.4 5)")"
+  make_kubeconfig report system:serviceaccount:container-patch:container-patch-report
+  report --kubeconfig "$CLUSTER/report.kubeconfig"
+  [ "$status" -eq 0 ]
+  [ "$(jq -c .failures <<< "$output")" = '[]' ]
+  [ "$(jq -c '[.images[].usedBy[].kind]' <<< "$output")" = '["Deployment"]' ]
+  run kubectl --kubeconfig "$CLUSTER/report.kubeconfig" get secrets --namespace "$NAMESPACE"
+  [ "$status" -ne 0 ]
+  run kubectl --kubeconfig "$CLUSTER/report.kubeconfig" delete deployment web --namespace "$NAMESPACE"
+  [ "$status" -ne 0 ]
+}

@@ -36,6 +36,9 @@ pub(super) fn render(report: &Report) -> String {
         (format!("verdict=\"{}\"", verdict.as_str()), count)
     });
     gauge(&mut text, "container_patch_images", "The number of distinct images, by verdict.", verdicts);
+    let failures = [(String::new(), i64::try_from(report.failures.len()).unwrap_or(i64::MAX))];
+    let about = "The number of kinds and objects that could not be listed or judged, so that images may be missing.";
+    gauge(&mut text, "container_patch_report_failures", about, failures);
     let time = [(String::new(), report.time.timestamp())];
     gauge(&mut text, "container_patch_report_timestamp_seconds", "The time of the report.", time);
     text.push_str("# EOF\n");
@@ -95,6 +98,7 @@ mod tests {
         for line in [
             "container_patch_images{verdict=\"denied\"} 1",
             "container_patch_images{verdict=\"exempt\"} 0",
+            "container_patch_report_failures 1",
             "container_patch_report_timestamp_seconds 1795176000",
             &format!(
                 "container_patch_image_pods{{repository=\"registry.example.com/shop/web\",tag=\"1.4\",digest=\"sha256:{}\",namespace=\"shop\"}} 3",
