@@ -184,6 +184,16 @@ ADMITTED='requests_total{namespace="shop",outcome="admitted"}'
   [ ! -s err ]
 }
 
+@test "the entries are those of the command without --follow, also of compressed logs" {
+  { admitted 12:00:00 web-1 "$OLD" 2026-11-10T12:00:00Z; refused 12:00:03 web-2; } | gzip > audit-1.log.gz
+  { refused 12:00:01 web-3; event 12:00:02 delete web-1; echo garbage; refused 12:00:04 web-4; } > other.log
+  "$CONTAINER_PATCH" history --output json audit-1.log.gz other.log 2> err | jq -c '.entries[]' > expected
+  [ "$(jq -r .name expected | paste -sd' ')" = "web-1 web-3 web-2 web-4" ]
+  "$CONTAINER_PATCH" history --follow --output json audit-1.log.gz - < other.log 2> err | jq -c . > found
+  # Standard input can come later than the file.
+  diff <(sort expected) <(sort found)
+}
+
 @test "Prometheus can read the metrics in both formats" {
   { refused 12:00:00 web-0; admitted 12:00:01 web-2 "$OLD" 2026-11-10T12:00:00Z; echo garbage; } > audit.log
   follow audit.log

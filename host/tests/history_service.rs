@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Longer than even a busy machine needs.
 const LONG: Duration = Duration::from_secs(60);
@@ -141,5 +147,18 @@ fn the_service_reads_nothing_but_the_folder_of_the_log() {
         format!("args: [history, --follow, --metrics-address, \"0.0.0.0:9465\", {folder}/audit.log]"),
     ] {
         assert!(manifest.lines().any(|known| known.trim() == line), "no {line} in\n{manifest}");
+    }
+}
+
+#[test]
+fn kubernetes_knows_every_field_of_the_manifest() {
+    fn known<T: DeserializeOwned + Serialize>(object: &Value) {
+        let typed: T = serde_json::from_value(object.clone()).unwrap();
+        assert_eq!(&serde_json::to_value(&typed).unwrap(), object);
+    }
+    let manifest = deploy("history.yaml");
+    let objects = manifest.split("\n---\n").map(|text| yaml_serde::from_str::<Value>(text).unwrap());
+    for (object, check) in objects.zip([known::<Namespace>, known::<Deployment>, known::<NetworkPolicy>]) {
+        check(&object);
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn exec(paths: &[PathBuf], metrics_address: Option<SocketAddr>, sink:
     let (wake, woken) = Wake::new();
     let logs = open(paths, &wake)?;
     let ready = format!("follows {}", counted(logs.len(), "log"));
-    let reader = Reader::new(metrics, sink, |message| eprintln!("Warning: {}", log_line(message)));
+    let reader = Reader::new(metrics, sink, Box::new(|message| eprintln!("Warning: {}", log_line(message))));
     let stop = Arc::<AtomicBool>::default();
     let follower = Follower { logs, reader, stop: Arc::clone(&stop) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -199,7 +199,7 @@ impl Follower {
         for (index, log) in logs.iter_mut().enumerate() {
             due.extend(next(log, index, reader));
         }
-        while let Some(Reverse((time, index, found))) = due.pop() {
+        while let Some(Reverse(Due { time, index, found })) = due.pop() {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -211,12 +211,24 @@ impl Follower {
     }
 }
 
-/// The next line of a log, with its time. A line without a time is due at once.
-fn next(log: &mut Source, index: usize, reader: &mut Reader) -> Option<Reverse<(Option<DateTime<Utc>>, usize, Found)>> {
-    let found = log.find(&mut |message| (reader.tell)(&message))?;
-    let time = if found == Found::TooLong { None } else { time_of(log.line()) };
-    Some(Reverse((time, index, found)))
+/// The next line of a log. In this order: a line without a time is due at once.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    time: Option<DateTime<Utc>>,
+    /// That of the log.
+    index: usize,
+    found: Found,
 }
+
+/// Finds the next line of a log.
+fn next(log: &mut Source, index: usize, reader: &mut Reader) -> Option<Reverse<Due>> {
+    let found = log.find(&mut reader.tell)?;
+    let time = if found == Found::TooLong { None } else { time_of(log.line()) };
+    Some(Reverse(Due { time, index, found }))
+}
+
+/// Reports what a person should know.
+type Tell = Box<dyn FnMut(&str) + Send>;
 
 /// Gives what it reads to the sink and the metrics.
 struct Reader {
@@ -224,7 +236,7 @@ struct Reader {
     metrics: Option<Metrics>,
     patches: Patches,
     sink: Option<Box<dyn Sink>>,
-    tell: fn(&str),
+    tell: Tell,
     last_event: Option<DateTime<Utc>>,
     /// Whether there were records since the unfinished patches were counted.
     has_records: bool,
@@ -233,7 +245,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(metrics: Option<Metrics>, sink: Option<Box<dyn Sink>>, tell: fn(&str)) -> Self {
+    fn new(metrics: Option<Metrics>, sink: Option<Box<dyn Sink>>, tell: Tell) -> Self {
         Self {
             tally: Tally::default(),
             metrics,
@@ -314,7 +326,7 @@ impl Reader {
     }
 
     /// Reports all lines that were skipped.
-    fn end(&self, has_ended: bool) -> Result<()> {
+    fn end(&mut self, has_ended: bool) -> Result<()> {
         let is_more = Skipped::ALL.into_iter().any(|reason| self.tally.skipped(reason) > 1);
         if is_more {
             self.tally.messages().iter().for_each(|message| (self.tell)(message));

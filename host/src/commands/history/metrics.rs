@@ -22,7 +22,8 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::line::Skipped;
 use super::patches::Patch;
-use super::record::{Finding, Outcome, Request};
+use super::record::{Finding, Request};
+use super::summary::EXCEPTED;
 use crate::commands::swarm_authz;
 use crate::terminal::printable;
 
@@ -176,14 +177,7 @@ impl Metrics {
         let time = request.time;
         let namespace = || ("namespace", label(&request.object.namespace));
         self.last_decision.raise(time);
-        let outcome = match request.outcome {
-            Outcome::Admitted => "admitted",
-            Outcome::Warned => "warned",
-            Outcome::Monitored => "monitored",
-            Outcome::Denied => "denied",
-            Outcome::Rejected => "rejected",
-        };
-        self.requests.get([namespace(), ("outcome", outcome.into())], |requests| _ = requests.inc());
+        self.requests.get([namespace(), ("outcome", request.outcome.as_str().into())], |requests| _ = requests.inc());
         // Several containers can have the same image. What refuses counts first.
         let mut findings: Vec<&Finding> = request.findings.iter().collect();
         findings.sort_by_key(|finding| finding.effect != "deny");
@@ -200,7 +194,7 @@ impl Metrics {
             self.break_glass.get(labels(), |uses| _ = uses.inc());
             self.break_glass_last_use.get(labels(), |last| raise(last, time));
         }
-        for _ in findings.iter().filter(|finding| finding.code == "excepted") {
+        for _ in findings.iter().filter(|finding| finding.code == EXCEPTED) {
             self.exceptions.get([namespace()], |uses| _ = uses.inc());
             self.exceptions_last_use.get([namespace()], |last| raise(last, time));
         }

@@ -61,8 +61,7 @@ impl Source {
         let name = printable(&path.to_string_lossy());
         let cannot_read = || format!("cannot read {name}");
         if path == Path::new("-") {
-            let input = stream(io::stdin(), wake.clone())?;
-            return Ok(Self::new("standard input".to_owned(), input));
+            return Self::stream("standard input".to_owned(), io::stdin(), wake);
         }
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -79,10 +78,18 @@ impl Source {
                     Input::File(Followed { path: path.to_owned(), open: Some(Open::new(file)?), problem: None })
                 }
             }
-            Some(_) => stream(File::open(path).with_context(cannot_read)?, wake.clone())?,
+            Some(_) => return Self::stream(name.clone(), File::open(path).with_context(cannot_read)?, wake),
             None => Input::File(Followed { path: path.to_owned(), open: None, problem: None }),
         };
         Ok(Self::new(name, input))
+    }
+
+    /// A stream, which a thread of its own reads.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub(super) fn stream(name: String, from: impl Read + Send + 'static, wake: &Wake) -> Result<Self> {
+        Ok(Self::new(name, stream(from, wake.clone())?))
     }
 
     fn new(name: String, input: Input) -> Self {
@@ -105,7 +112,7 @@ impl Source {
     }
 
     /// Finds the next line. `None` if there is none for now. A line without a line break is found only when nothing can be added to it.
-    pub(super) fn find(&mut self, tell: &mut dyn FnMut(String)) -> Option<Found> {
+    pub(super) fn find(&mut self, tell: &mut dyn FnMut(&str)) -> Option<Found> {
         loop {
             if let Some(found) = self.lines.find() {
                 return Some(found);
@@ -132,7 +139,7 @@ impl Source {
         self.lines.number()
     }
 
-    fn read(&mut self, tell: &mut dyn FnMut(String)) -> Reading {
+    fn read(&mut self, tell: &mut dyn FnMut(&str)) -> Reading {
         let piece = match &mut self.input {
             Input::File(file) => return file.read(&mut self.lines, &self.name, tell),
             Input::Ended => return Reading::AtEnd,
@@ -155,7 +162,7 @@ impl Source {
                 return Reading::More;
             }
             Ok(_) => {}
-            Err(error) => tell(format!("cannot read {}: {error}", self.name)),
+            Err(error) => tell(&format!("cannot read {}: {error}", self.name)),
         }
         self.input = Input::Ended;
         Reading::EndOfText
@@ -189,7 +196,7 @@ fn id(metadata: &Metadata) -> (u64, u64) {
 }
 
 impl Followed {
-    fn read(&mut self, lines: &mut Lines, name: &str, tell: &mut dyn FnMut(String)) -> Reading {
+    fn read(&mut self, lines: &mut Lines, name: &str, tell: &mut dyn FnMut(&str)) -> Reading {
         let reading = match &mut self.open {
             None => self.open_again(),
             Some(open) => match open.read(lines) {
@@ -206,7 +213,7 @@ impl Followed {
             Err(error) => format!("cannot read {name}: {error}; trying again"),
         };
         if self.problem.as_ref() != Some(&problem) {
-            tell(problem.clone());
+            tell(&problem);
             self.problem = Some(problem);
         }
         Reading::AtEnd
@@ -371,7 +378,7 @@ mod tests {
         fn poll(&mut self) -> String {
             let source = self.source.as_mut().unwrap();
             let mut lines = Vec::new();
-            while let Some(found) = source.find(&mut |message| self.messages.push(message)) {
+            while let Some(found) = source.find(&mut |message| self.messages.push(message.to_owned())) {
                 assert_ne!(found, Found::TooLong);
                 lines.push(format!("{}:{}", source.number(), String::from_utf8_lossy(source.line())));
             }
@@ -495,8 +502,8 @@ mod tests {
     fn a_stream_is_read_until_its_other_end_is_closed() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let (wake, woken) = Wake::new();
-        let input = super::stream(reader, wake).unwrap();
-        let mut log = Log { source: Some(Source::new("standard input".to_owned(), input)), ..Log::new(None) };
+        let source = Source::stream("standard input".to_owned(), reader, &wake).unwrap();
+        let mut log = Log { source: Some(source), ..Log::new(None) };
         assert_eq!(log.poll(), "");
         writer.write_all(b"a\nto").unwrap();
         woken.recv().unwrap();

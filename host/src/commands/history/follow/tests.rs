@@ -1,14 +1,14 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
-use super::{Follower, MAX_LOGS, Metrics, Reader, Sink, Wake, open};
+use super::{Follower, MAX_LOGS, Metrics, Reader, Sink, Source, Wake, open};
 use crate::commands::history::record::Record;
-use crate::commands::history::samples::{D1, Event};
+use crate::commands::history::samples::{D1, Event, time};
 use crate::metrics_page::{open_metrics, prometheus_text};
 
 /// Sends what it gets.
@@ -29,33 +29,19 @@ impl Sink for Names {
     }
 }
 
-/// What is reported. A function without state must suffice for the messages, so each test has a thread of its own.
-static MESSAGES: Mutex<Vec<(std::thread::ThreadId, String)>> = Mutex::new(Vec::new());
-
-fn tell(message: &str) {
-    MESSAGES.lock().unwrap().push((std::thread::current().id(), message.to_owned()));
-}
-
-/// The messages since the last call.
-fn messages() -> Vec<String> {
-    let mut messages = MESSAGES.lock().unwrap();
-    let own = messages.extract_if(.., |(thread, _)| *thread == std::thread::current().id());
-    own.map(|(_, message)| message).collect()
-}
-
 /// Logs in a folder, which are followed.
 struct Logs {
     folder: tempfile::TempDir,
     follower: Follower,
     names: Receiver<String>,
+    messages: Receiver<String>,
 }
 
 impl Logs {
     fn new(files: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (sender, names) = channel();
-        let follower = follower(folder.path(), files, sender);
-        Self { folder, follower, names }
+        let (follower, names, messages) = follower(folder.path(), files);
+        Self { folder, follower, names, messages }
     }
 
     fn append(&self, file: &str, text: &str) {
@@ -70,6 +56,11 @@ impl Logs {
         self.names.try_iter().collect::<Vec<_>>().join(" ")
     }
 
+    /// The messages since the last call.
+    fn messages(&self) -> Vec<String> {
+        self.messages.try_iter().collect()
+    }
+
     #[track_caller]
     fn assert_sample(&self, sample: &str) {
         let registry = self.follower.reader.metrics.as_ref().unwrap().registry();
@@ -78,11 +69,14 @@ impl Logs {
     }
 }
 
-fn follower(folder: &Path, files: &[&str], sender: Sender<String>) -> Follower {
+/// Follows the files, and receives names and messages.
+fn follower(folder: &Path, files: &[&str]) -> (Follower, Receiver<String>, Receiver<String>) {
     let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
     let logs = open(&paths, &Wake::new().0).unwrap();
-    let reader = Reader::new(Some(Metrics::new()), Some(Box::new(Names(sender))), tell);
-    Follower { logs, reader, stop: Arc::default() }
+    let ((names, of_names), (messages, of_messages)) = (channel(), channel());
+    let tell = Box::new(move |message: &str| drop(messages.send(message.to_owned())));
+    let reader = Reader::new(Some(Metrics::new()), Some(Box::new(Names(names))), tell);
+    (Follower { logs, reader, stop: Arc::default() }, of_names, of_messages)
 }
 
 /// A line about a pod, at a second.
@@ -93,7 +87,6 @@ fn event(second: u32, name: &str) -> String {
 #[test]
 fn lines_of_several_logs_are_merged_by_time() {
     let mut logs = Logs::new(&["a.log", "b.log", "c.log"]);
-    messages();
     logs.append("a.log", &[event(1, "one"), event(4, "four"), event(5, "five")].concat());
     logs.append("b.log", &[event(2, "two"), event(3, "three"), event(6, "six")].concat());
     assert_eq!(logs.poll(), "one two three four five six");
@@ -110,7 +103,8 @@ fn lines_of_several_logs_are_merged_by_time() {
 #[test]
 fn a_torn_event_is_counted_only_when_nothing_can_complete_it() {
     let mut logs = Logs::new(&["audit.log"]);
-    messages();
+    assert_eq!(logs.poll(), "");
+    assert_eq!(logs.messages().len(), 1, "it does not exist yet");
     let (one, two) = (event(1, "one"), event(2, "two"));
     let (beginning, rest) = two.split_at(two.len() / 2);
     logs.append("audit.log", &format!("{one}{beginning}"));
@@ -126,7 +120,7 @@ fn a_torn_event_is_counted_only_when_nothing_can_complete_it() {
     assert_eq!(logs.poll(), "");
     assert_eq!(logs.poll(), "three");
     logs.assert_sample(r#"container_patch_history_skipped_lines_total{reason="torn"} 1"#);
-    let messages = messages();
+    let messages = logs.messages();
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(messages[0].ends_with(&format!("; it is {}:3", path.display())), "{messages:?}");
 }
@@ -134,17 +128,18 @@ fn a_torn_event_is_counted_only_when_nothing_can_complete_it() {
 #[test]
 fn skipped_lines_are_reported_once_and_counted() {
     let mut logs = Logs::new(&["audit.log"]);
-    messages();
+    assert_eq!(logs.poll(), "");
+    assert_eq!(logs.messages().len(), 1, "it does not exist yet");
     logs.append("audit.log", "no event\n{\"a\":1}\n\nnot one either\n");
     assert_eq!(logs.poll(), "");
     logs.assert_sample(r#"container_patch_history_skipped_lines_total{reason="garbage"} 2"#);
     logs.assert_sample(r#"container_patch_history_skipped_lines_total{reason="foreign"} 1"#);
-    assert_eq!(messages().len(), 2, "one for each reason");
+    assert_eq!(logs.messages().len(), 2, "one for each reason");
     logs.append("audit.log", "again\n");
     assert_eq!(logs.poll(), "");
-    assert_eq!(messages(), [""; 0]);
+    assert_eq!(logs.messages(), [""; 0]);
     logs.follower.reader.end(false).unwrap();
-    let messages = messages();
+    let messages = logs.messages();
     assert!(messages.iter().any(|message| message.starts_with("skipped 3 lines ")), "{messages:?}");
 }
 
@@ -166,11 +161,32 @@ fn a_stopped_follower_reads_no_further() {
 }
 
 #[test]
+fn a_stream_has_caught_up_when_its_events_are_recent() {
+    let now = time("2026-11-20T12:00:30Z");
+    let mut logs = Logs::new(&["audit.log"]);
+    assert!(logs.follower.has_caught_up(now), "a file has been read to its end");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (wake, woken) = Wake::new();
+    logs.follower.logs.push(Source::stream("standard input".to_owned(), reader, &wake).unwrap());
+    assert!(!logs.follower.has_caught_up(now));
+    for (event_time, has_caught_up) in [("2026-11-20T11:59:29Z", false), ("2026-11-20T11:59:31Z", true)] {
+        let line = Event::pod("web", D1).at(event_time).line() + "\n";
+        writer.write_all(line.as_bytes()).unwrap();
+        woken.recv().unwrap();
+        assert_eq!(logs.poll(), "web");
+        assert_eq!(logs.follower.has_caught_up(now), has_caught_up, "{event_time}");
+    }
+    drop(writer);
+    woken.recv().unwrap();
+    assert_eq!(logs.poll(), "");
+    assert!(logs.follower.logs[1].has_ended());
+}
+
+#[test]
 fn a_log_that_is_given_twice_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("audit.log"), event(1, "one")).unwrap();
-    let (sender, names) = channel();
-    let mut follower = follower(folder.path(), &["audit.log", "./audit.log"], sender);
+    let (mut follower, names, _messages) = follower(folder.path(), &["audit.log", "./audit.log"]);
     follower.poll().unwrap();
     assert_eq!(names.try_iter().collect::<Vec<_>>(), ["one"]);
 }
