@@ -8,6 +8,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(super) struct FollowOptions {
     #[arg(long)]
     pub(super) follow: bool,
     /// With --follow, address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9465; without authentication. The
-    /// metrics count everything, also what filters leave out. Without --output, nothing is printed [default: none]
+    /// metrics count all requests, including those that filters leave out. Without --output, nothing is printed [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_page::address, requires = "follow")]
     pub(super) metrics_address: Option<SocketAddr>,
 }
@@ -83,7 +84,7 @@ pub(super) fn exec(paths: &[PathBuf], metrics_address: Option<SocketAddr>, sink:
     let (wake, woken) = Wake::new();
     let logs = open(paths, &wake)?;
     let ready = format!("follows {}", counted(logs.len(), "log"));
-    let reader = Reader::new(metrics, sink, Box::new(|message| eprintln!("Warning: {}", log_line(message))));
+    let reader = Reader::new(metrics, sink, Box::new(warn));
     let stop = Arc::<AtomicBool>::default();
     let follower = Follower { logs, reader, stop: Arc::clone(&stop) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -128,6 +129,11 @@ pub(super) fn exec(paths: &[PathBuf], metrics_address: Option<SocketAddr>, sink:
         Err(error) if is_broken_pipe(&error) => Ok(()),
         followed => followed,
     }
+}
+
+/// Prints a warning. Standard error can be closed, which does not end the command.
+fn warn(message: &str) {
+    let _ = writeln!(io::stderr(), "Warning: {}", log_line(message));
 }
 
 /// Opens each log once.
@@ -211,11 +217,11 @@ impl Follower {
     }
 }
 
-/// The next line of a log. In this order: a line without a time is due at once.
+/// The next line of a log. The lines are ordered by their times, and a line without a time comes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     time: Option<DateTime<Utc>>,
-    /// That of the log.
+    /// The position of the log in the list.
     index: usize,
     found: Found,
 }
@@ -227,7 +233,7 @@ fn next(log: &mut Source, index: usize, reader: &mut Reader) -> Option<Reverse<D
     Some(Reverse(Due { time, index, found }))
 }
 
-/// Reports what a person should know.
+/// Prints a warning.
 type Tell = Box<dyn FnMut(&str) + Send>;
 
 /// Gives what it reads to the sink and the metrics.
@@ -259,7 +265,7 @@ impl Reader {
         }
     }
 
-    /// Reads a line, which is at a place.
+    /// Reads a line. `place` is where it is.
     fn line(
         &mut self,
         found: Found,
@@ -273,8 +279,10 @@ impl Reader {
         let read = match found {
             Found::Line => read_line(line, &mut self.records),
             // Nothing can be added to it any more.
-            Found::Rest => read_line(line, &mut self.records)
-                .map_err(|reason| if line.trim_ascii_start().starts_with(b"{") { Skipped::Torn } else { reason }),
+            Found::Rest => match read_line(line, &mut self.records) {
+                Err(Skipped::Garbage) if line.trim_ascii_start().starts_with(b"{") => Err(Skipped::Torn),
+                read => read,
+            },
             Found::TooLong => Err(Skipped::TooLong),
         };
         if let Err(reason) = read {

@@ -30,7 +30,7 @@ use crate::terminal::printable;
 /// The beginning of all names.
 const PREFIX: &str = "container_patch_history";
 
-/// The most series of a metric. Those who make requests choose names, and every series uses memory here and in Prometheus.
+/// The most series of a metric. Requesters choose names, and every series uses memory here and in Prometheus.
 const MAX_SERIES: usize = 1000;
 
 /// The most characters of a label.
@@ -178,7 +178,7 @@ impl Metrics {
         let namespace = || ("namespace", label(&request.object.namespace));
         self.last_decision.raise(time);
         self.requests.get([namespace(), ("outcome", request.outcome.as_str().into())], |requests| _ = requests.inc());
-        // Several containers can have the same image. What refuses counts first.
+        // Several containers can have the same image. A refusal takes precedence.
         let mut findings: Vec<&Finding> = request.findings.iter().collect();
         findings.sort_by_key(|finding| finding.effect != "deny");
         let mut counted = HashSet::new();
@@ -274,7 +274,7 @@ impl EncodeMetric for LastTime {
 struct Bounded<const N: usize, M, C = fn() -> M> {
     family: Family<Labels<N>, M, C>,
     series: HashSet<Labels<N>>,
-    /// The number of the first labels that others choose.
+    /// How many of the labels, from the first one on, have values that requesters choose.
     free: usize,
 }
 
@@ -283,7 +283,7 @@ where
     M: Default + TypedMetric,
     Family<Labels<N>, M, fn() -> M>: Metric + Clone,
 {
-    /// Registers a metric. Others choose the first `free` labels.
+    /// Registers a metric. Requesters choose the values of the first `free` labels.
     fn register(registry: &mut Registry, name: &str, help: &str, free: usize) -> Self {
         Self::with(registry, name, help, free, M::default)
     }
@@ -333,7 +333,7 @@ where
     }
 }
 
-/// The value of a label, from a text that others choose.
+/// The value of a label, from a text that a requester chooses.
 fn label(text: &str) -> Cow<'static, str> {
     let text = match text.char_indices().nth(MAX_LABEL).and_then(|(end, _)| text.get(..end)) {
         Some(beginning) => format!("{beginning}…"),

@@ -18,7 +18,7 @@ use crate::terminal::printable;
 /// The bytes that are read at a time.
 const PIECE: usize = 64 << 10;
 
-/// The pieces of a stream that wait to be read. The other end of the pipe waits with the rest.
+/// The most pieces of a stream that wait to be read. Then the writer of the stream has to wait.
 const MAX_WAITING: usize = 16;
 
 /// The bytes at the beginning of a file that must stay as they are, or else the file was truncated and written again. An event begins
@@ -36,24 +36,24 @@ enum Input {
     File(Followed),
     /// A compressed file does not grow.
     Compressed(Box<dyn Read + Send>),
-    /// A thread reads it, since reading waits for what comes.
+    /// A thread reads it, because reading blocks until there is something.
     Stream(Receiver<io::Result<Vec<u8>>>),
     /// A stream or compressed file that has been read to its end.
     Ended,
 }
 
-/// What reading has led to.
+/// The result of reading.
 enum Reading {
-    /// There is more to read.
+    /// There may be more to read.
     More,
     /// All has been read that is there now.
     AtEnd,
-    /// Everything has been read of this text. There may be another one.
+    /// This text has been read to its end. Another one may follow.
     EndOfText,
 }
 
 impl Source {
-    /// The log of a path. `-` is standard input. `wake` is called when a stream has more.
+    /// The log of a path. `-` is standard input. A stream calls `wake` when it has more.
     ///
     /// # Errors
     /// When the file exists and cannot be read.
@@ -169,7 +169,7 @@ impl Source {
     }
 }
 
-/// A file of a path, whatever happens to it.
+/// The file at a path. It can be replaced, truncated or missing.
 struct Followed {
     path: PathBuf,
     open: Option<Open>,
@@ -187,7 +187,7 @@ struct Open {
     beginning: Vec<u8>,
     /// Whether all had been read.
     was_at_end: bool,
-    /// Whether all had been read when the path was already that of another file.
+    /// Whether all had been read when there was already another file at the path.
     was_replaced: bool,
 }
 
@@ -219,7 +219,7 @@ impl Followed {
         Reading::AtEnd
     }
 
-    /// Opens the path, whose file did not exist.
+    /// Opens the file, which did not exist or was replaced.
     fn open_again(&mut self) -> io::Result<Reading> {
         // A pipe would wait for its other end.
         if !fs::metadata(&self.path)?.is_file() {
@@ -229,8 +229,8 @@ impl Followed {
         Ok(Reading::More)
     }
 
-    /// Looks whether the path is that of another file, which is read from now on. Whoever writes the log may have written to the earlier file
-    /// after it was renamed, so it is read once more before that.
+    /// Checks whether there is another file at the path, which is read next. The earlier file is read once more before that, because its
+    /// writer may not have opened the new one yet.
     fn at_end(&mut self) -> io::Result<Reading> {
         let Some(open) = &mut self.open else { return Ok(Reading::AtEnd) };
         let is_replaced = match fs::metadata(&self.path) {
@@ -309,7 +309,7 @@ fn read_some(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Reads a stream in a thread of its own, which waits while too much of it is waiting.
+/// Reads a stream in a thread of its own, which pauses while many pieces wait to be read.
 fn stream(mut from: impl Read + Send + 'static, wake: Wake) -> Result<Input> {
     let (sender, pieces) = sync_channel(MAX_WAITING);
     let read = move || {

@@ -86,7 +86,7 @@ fn a_finding_counts_once_for_each_image_of_a_request() {
     assert_value(&metrics, labels, "1");
     let labels = r#"findings_total{namespace="shop",code="unpinned-image",effect="warn",passed="breakGlass"}"#;
     assert_value(&metrics, labels, "1");
-    assert!(!text(&metrics).contains("controllerPods"), "what refuses counts first");
+    assert!(!text(&metrics).contains("controllerPods"), "a refusal takes precedence");
 }
 
 #[test]
