@@ -98,7 +98,7 @@ b,c --user joe --user otto
 c --workload Deployment/c
 b,c,d --since 2026-11-02
 b --since 2026-11-02 --until 2026-11-02
-a,b,c,d --since 1000000d
+a,b,c,d --since 3650d
 END
   history --output json --since 1s audit.log
   [ "$(names)" = "" ]

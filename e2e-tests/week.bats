@@ -190,13 +190,13 @@ deployment() {
   [ "$status" -eq 0 ]
   [ "$stderr" = "" ]
   diff <(jq -r '.entries[] | [(.time | .[5:10]), .outcome, .status, .user, .operation, .workload, .name, .tag, .ageDays,
-    ([.findings[].code | select(. != "evaluate-at-set")] | join("+"))] | join(" ")' <<< "$output") - << END
-11-16 warned 201 jane CREATE Deployment/web web 1 83 
-11-16 warned 201 $REPLICA_SETS CREATE ReplicaSet/web-5d9 web-5d9-a 1 83 
+    ([.findings[].code | select(. != "evaluate-at-set")] | join("+") | if . == "" then "-" else . end)] | join(" ")' <<< "$output") - << END
+11-16 warned 201 jane CREATE Deployment/web web 1 83 -
+11-16 warned 201 $REPLICA_SETS CREATE ReplicaSet/web-5d9 web-5d9-a 1 83 -
 11-24 warned 201 $REPLICA_SETS CREATE ReplicaSet/web-5d9 web-5d9-b 1 91 stale-image
 11-25 denied 462 jane UPDATE Deployment/web web 2 97 stale-image
-11-25 warned 200 jane UPDATE Deployment/web web 3 5 
-11-25 warned 201 $REPLICA_SETS CREATE ReplicaSet/web-5d9 web-5d9-c 3 5 
+11-25 warned 200 jane UPDATE Deployment/web web 3 5 -
+11-25 warned 201 $REPLICA_SETS CREATE ReplicaSet/web-5d9 web-5d9-c 3 5 -
 11-26 denied 464 jane CREATE Deployment/web web 3 6 vulnerable-image
 11-27 warned 200 otto UPDATE Deployment/web web 2 99 break-glass+stale-image
 11-27 denied 468 joe UPDATE Deployment/web web 2 99 break-glass+stale-image

@@ -85,10 +85,9 @@ fn memory_does_not_depend_on_the_size_of_the_log() {
         command.args(["history", "-", "--output", "json"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut process = command.spawn().unwrap();
         let mut stdin = process.stdin.take().unwrap();
+        let events = events("NAME", 10).map(|event| event.to_string()).join("\n");
         for request in 0..requests {
-            for event in events(&format!("web-{request}"), 10) {
-                writeln!(stdin, "{event}").unwrap();
-            }
+            writeln!(stdin, "{}", events.replace("NAME", &format!("web-{request}"))).unwrap();
         }
         // It has read all but what fits into the pipe and its buffer.
         let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();

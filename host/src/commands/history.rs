@@ -182,7 +182,7 @@ impl<'h> History<'h> {
             return Ok(());
         }
         match record {
-            Record::Request(request) => self.add_request(request)?,
+            Record::Request(request) => self.add_request(record, request)?,
             Record::Deleted(_) => self.patches.add(record, &mut self.finished),
         }
         for patch in self.finished.drain(..) {
@@ -193,15 +193,19 @@ impl<'h> History<'h> {
         Ok(())
     }
 
-    fn add_request(&mut self, request: &Request) -> Result<()> {
+    fn add_request(&mut self, record: &Record, request: &Request) -> Result<()> {
         self.workloads.learn(request);
         let chain = self.workloads.chain(&request.object);
         if !self.filter.has_object(&request.object.namespace, &chain) {
             return Ok(());
         }
-        let mut of_patches = request.clone();
-        of_patches.images.retain(|image| self.filter.has_image(image));
-        self.patches.add(&Record::Request(of_patches), &mut self.finished);
+        if self.filter.selects_images() {
+            let mut selected = request.clone();
+            selected.images.retain(|image| self.filter.has_image(image));
+            self.patches.add(&Record::Request(selected), &mut self.finished);
+        } else {
+            self.patches.add(record, &mut self.finished);
+        }
         if !self.period.has(request.time) {
             return Ok(());
         }

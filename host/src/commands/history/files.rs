@@ -232,7 +232,7 @@ impl Log {
                 Ok(Some(Line::Whole(text))) => read_text(text, parsed, tally),
                 // It may have no line break because it is still being written.
                 Ok(Some(Line::Last(text))) => match read_text(text, parsed, tally) {
-                    Err(_) if text.trim_ascii_start().starts_with(b"{") => Err(Skipped::Torn),
+                    Err(Skipped::Garbage) if text.trim_ascii_start().starts_with(b"{") => Err(Skipped::Torn),
                     read => read,
                 },
                 Ok(None) => {

@@ -150,6 +150,11 @@ impl Filter {
             && (self.workloads.is_empty() || self.workloads.iter().any(is_selected))
     }
 
+    /// Whether only some images are selected.
+    pub(super) fn selects_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
     /// Whether an image is selected by its name.
     pub(super) fn has_image(&self, image: &Image) -> bool {
         self.images.is_empty() || {

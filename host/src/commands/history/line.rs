@@ -336,7 +336,8 @@ impl AuditEvent<'_> {
         }
         let judgement = judgement?;
         let outcome = self.outcome(judgement.verdict, &denied_by);
-        let stored = self.stored_object().filter(|_| object.name.is_empty() && outcome.is_stored());
+        let is_identified = !object.name.is_empty() && judgement.object.owner.is_some();
+        let stored = if is_identified || !outcome.is_stored() { None } else { self.stored_object() };
         let stored = stored.unwrap_or_default();
         let name = Some(&object.name).filter(|name| !name.is_empty()).cloned();
         let username = |user: &Option<User>| user.as_ref().and_then(|user| user.username.clone());

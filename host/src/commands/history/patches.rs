@@ -241,10 +241,10 @@ impl Repository {
         // The newest build stays, so that older ones are recognised.
         let is_idle = |(age, build): (&Age, &Build)| (build.pods == 0 && !self.open.contains_key(age)).then_some(*age);
         let idle: Vec<Age> = self.builds.iter().filter_map(is_idle).filter(|idle| *idle != age).collect();
-        if let Some(oldest) = idle.first().filter(|_| idle.len() > MAX_IDLE_BUILDS) {
-            if let Some(build) = self.builds.remove(oldest) {
-                self.by_digest.remove(&build.digest);
-            }
+        if let Some(oldest) = idle.first().filter(|_| idle.len() > MAX_IDLE_BUILDS)
+            && let Some(build) = self.builds.remove(oldest)
+        {
+            self.by_digest.remove(&build.digest);
         }
         age
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one line of a log says.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "only the next records of each file are in memory")]
 pub(super) enum Record {
     /// A policy judged a request.
     Request(Request),

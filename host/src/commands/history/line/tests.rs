@@ -112,6 +112,10 @@ fn a_generated_name_and_the_owner_are_in_an_annotation_or_in_the_answer() {
     answered["responseObject"] = json!({"kind": "Pod", "metadata": {"name": "web-7d9c5b-x2x4z", "ownerReferences": [
         {"kind": "Node", "name": "n"}, {"kind": "ReplicaSet", "name": "web-7d9c5b", "controller": true}]}});
     assert_eq!(of(&answered.to_string()), expected);
+    // The event of an update has the name, and the annotation is only in that of a creation.
+    let mut updated = Event::pod("web-7d9c5b-x2x4z", D1).verb("patch").code(200).json();
+    updated["responseObject"] = answered["responseObject"].clone();
+    assert_eq!(of(&updated.to_string()), expected);
 }
 
 #[test]

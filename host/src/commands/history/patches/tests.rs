@@ -192,13 +192,13 @@ fn state_has_limits() {
     added(&mut patches, &[pod(1, "web-2", D1, OLD)]);
     assert!(patches.exceeds_limits());
     let mut patches = Patches::default();
-    for build in 0..5000 {
+    for build in 0..200 {
         let digest = format!("sha256:{build:064x}");
         added(&mut patches, &[deployment(1, &digest, None)]);
     }
     assert!(patches.repositories[0].builds.len() < 50);
     added(&mut patches, &[pod(1, "web-1", D1, OLD)]);
-    for build in 5000..10_000 {
+    for build in 200..1400 {
         let digest = format!("sha256:{build:064x}");
         added(&mut patches, &[deployment(2, &digest, None)]);
     }
