@@ -185,7 +185,7 @@ impl Filter {
         let selected = request.images.iter().filter(|image| self.has_image(image));
         let selected: Vec<&Image> = selected.filter(|image| self.is_wanted(request, Some(image))).collect();
         let is_refused = |image: &Image| {
-            request.findings.iter().any(|finding| finding.effect == "deny" && request.is_about(finding, image))
+            request.findings.iter().any(|finding| finding.effect == "deny" && Request::is_about(finding, image))
         };
         let shown: Vec<&Image> =
             selected.iter().copied().filter(|image| self.unchanged || !image.unchanged || is_refused(image)).collect();

@@ -23,6 +23,9 @@ use super::record::{
 /// The most bytes of a line. A longer one is skipped.
 pub(super) const MAX_LINE: usize = 16 << 20;
 
+/// The most items of a list that are read. The policy's lists have at most 8 KiB, which are fewer.
+const MAX_ITEMS: usize = 500;
+
 /// Why a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Skipped {
@@ -450,7 +453,9 @@ impl Judgement {
     }
 
     fn add_lists(&mut self, images: Option<Vec<Value>>, findings: Option<Vec<Value>>) {
-        for item in images.into_iter().flatten() {
+        let is_long = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| list.len() > MAX_ITEMS);
+        self.is_shortened |= is_long(&images) || is_long(&findings);
+        for item in images.into_iter().flatten().take(MAX_ITEMS) {
             match serde_json::from_value(item) {
                 Ok(AuditedImage { image: Some(image), sites, exempt, unchanged, digest, built }) => {
                     let (repository, tag, written) = parts(&image);
@@ -462,7 +467,7 @@ impl Judgement {
                 _ => self.is_shortened = true,
             }
         }
-        for item in findings.into_iter().flatten() {
+        for item in findings.into_iter().flatten().take(MAX_ITEMS) {
             match serde_json::from_value(item) {
                 Ok(AuditedFinding { code: Some(code), effect: Some(effect), site, image, passed, text }) => {
                     self.findings.push(Finding { code, effect, site, image, passed, text });

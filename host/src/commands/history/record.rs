@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use container_patch_policy::image::Reference;
 use serde::{Deserialize, Serialize};
 
+/// The fewest sites that the log names of an image with more sites.
+const MAX_NAMED_SITES: usize = 8;
+
 /// What one line of a log says.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "only the next records of each file are in memory")]
@@ -53,24 +56,25 @@ impl Request {
     /// The findings of an image, and those of the whole object.
     pub(super) fn findings_of<'r>(&'r self, image: Option<&'r Image>) -> impl Iterator<Item = &'r Finding> {
         self.findings.iter().filter(move |finding| {
-            image.is_none_or(|image| self.is_about(finding, image))
-                || !self.images.iter().any(|other| self.is_about(finding, other))
+            image.is_none_or(|image| Self::is_about(finding, image))
+                || !self.images.iter().any(|other| Self::is_about(finding, other))
         })
     }
 
     /// Whether a finding is about an image, and not about the whole object.
-    pub(super) fn is_about(&self, finding: &Finding, image: &Image) -> bool {
-        let is_at = |site: &String| image.sites.contains(site);
+    pub(super) fn is_about(finding: &Finding, image: &Image) -> bool {
+        let is_written = |written: &String| {
+            let (repository, tag, digest) = parts(written);
+            is_same_image(image, &Image { repository, tag, digest, ..Image::default() })
+        };
         match (&finding.site, &finding.image) {
-            (_, Some(written)) => {
-                let (repository, tag, digest) = parts(written);
-                let is_same = is_same_image(image, &Image { repository, tag, digest, ..Image::default() });
-                // The log may name only some of the sites.
-                let is_site_known = |site: &String| self.images.iter().any(|image| image.sites.contains(site));
-                is_same && finding.site.as_ref().is_none_or(|site| is_at(site) || !is_site_known(site))
+            (Some(site), _) if image.sites.contains(site) => true,
+            // The name of the image is for sites that the log leaves out, and is parsed only then.
+            (Some(_), Some(written)) => {
+                (image.sites.is_empty() || image.sites.len() >= MAX_NAMED_SITES) && is_written(written)
             }
-            (Some(site), None) => is_at(site),
-            (None, None) => false,
+            (None, Some(written)) => is_written(written),
+            (_, None) => false,
         }
     }
 }

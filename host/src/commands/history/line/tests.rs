@@ -57,7 +57,7 @@ fn a_denied_request_has_its_images_and_findings() {
         (Some(time("2026-08-20T08:00:00Z")), ["container `web`".to_owned()].as_slice())
     );
     assert_eq!(denied.findings.len(), 1);
-    assert!(denied.is_about(&denied.findings[0], image));
+    assert!(Request::is_about(&denied.findings[0], image));
 }
 
 #[test]
@@ -154,6 +154,46 @@ fn a_list_that_is_shortened_or_unreadable_is_reported() {
     assert_eq!((shortened.images.len(), shortened.is_shortened), (1, true));
     let unreadable = request(&Event::deployment("web", D1).annotation("findings", "[{").line());
     assert!(unreadable.is_shortened);
+}
+
+#[test]
+fn findings_belong_to_the_image_of_their_site() {
+    let image = |name: &str, sites: &[&str]| json!({"image": format!("registry.example.com/{name}:1"), "sites": sites});
+    let eight = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let images = json!([image("a", &["a"]), image("b", &["b"]), image("c", &eight)]);
+    let finding = |code: &str, site: Value, image: Value| json!({"code": code, "effect": "warn", "site": site, "image": image, "text": ""});
+    let findings = json!([
+        finding("of-a", "a".into(), "registry.example.com/a:1".into()),
+        finding("of-b-without-a-site", Value::Null, "registry.example.com/b:1".into()),
+        finding("of-the-ninth-site-of-c", "9".into(), "registry.example.com/c:1".into()),
+        finding("of-an-omitted-image", "d".into(), "registry.example.com/d:1".into()),
+        finding("of-all", Value::Null, Value::Null),
+    ]);
+    let event = Event::deployment("web", D1).annotation("images", &images.to_string());
+    let request = request(&event.annotation("findings", &findings.to_string()).line());
+    let codes = |image| request.findings_of(image).map(|finding| finding.code.as_str()).collect::<Vec<_>>().join(" ");
+    let of_images: Vec<String> = request.images.iter().map(|image| codes(Some(image))).collect();
+    assert_eq!(
+        of_images,
+        [
+            "of-a of-an-omitted-image of-all",
+            "of-b-without-a-site of-an-omitted-image of-all",
+            "of-the-ninth-site-of-c of-an-omitted-image of-all",
+        ]
+    );
+    assert_eq!(codes(None).split(' ').count(), 5);
+}
+
+#[test]
+fn long_lists_are_bounded() {
+    let image =
+        |index: usize| json!({"image": format!("registry.example.com/{index}:1"), "sites": [index.to_string()]});
+    let finding = |index: usize| json!({"code": "c", "effect": "warn", "site": index.to_string(), "text": ""});
+    let images: Value = (0..20_000).map(image).collect();
+    let findings: Value = (0..20_000).map(finding).collect();
+    let event = Event::deployment("web", D1).annotation("images", &images.to_string());
+    let request = request(&event.annotation("findings", &findings.to_string()).line());
+    assert_eq!((request.images.len(), request.findings.len(), request.is_shortened), (500, 500, true));
 }
 
 #[test]
