@@ -16,6 +16,7 @@ mod csv;
 pub mod engine;
 mod error_chain;
 mod escape;
+mod html;
 mod ignored;
 pub mod input;
 mod json_type;

@@ -1,20 +1,13 @@
-//! The report as one HTML page without external resources. Its policy for content allows only its own style and script.
+//! The report as one HTML page without external resources.
 
-mod escape;
 mod timeline;
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDate, Utc};
-use sha2::{Digest as _, Sha256};
 
-use self::escape::{escaped, with_code};
 use super::model::{Image, Report, Scope, Use, Variant, Verdict, rfc3339};
-
-const STYLE: &str = include_str!("html/page.css");
-const SCRIPT: &str = include_str!("html/page.js");
+use crate::html::{card, escaped, foot, head, with_code};
 
 /// The columns: the title, the class of the cells, and whether they are sorted as numbers.
 const COLUMNS: [(&str, &str, bool); 10] = [
@@ -48,24 +41,7 @@ pub(super) fn render(report: &Report) -> String {
         (Scope::Swarm, None) => "Images of the swarm".to_owned(),
         (Scope::Swarm, Some(stack)) => format!("Images of the stack {}", escaped(stack)),
     };
-    let [style, script] = [STYLE, SCRIPT].map(|text| STANDARD.encode(Sha256::digest(text)));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
-    );
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"referrer\" content=\"no-referrer\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-    );
-    let _ = writeln!(
-        page,
-        "<p class=\"muted\">As of <time datetime=\"{time}\">{}</time>, by container-patch {}.</p>",
-        report.time.format("%Y-%m-%d %H:%M UTC"),
-        env!("CARGO_PKG_VERSION"),
-        time = rfc3339(&report.time),
-    );
+    let mut page = head(&title, timeline::STYLE, &report.time);
     summary(report, &mut page);
     if let Some(timeline) = timeline::render(report) {
         page.push_str("<h2>Deadlines</h2>\n");
@@ -74,12 +50,10 @@ pub(super) fn render(report: &Report) -> String {
     images(report, &mut page);
     drift(report, &mut page);
     notes(report, &mut page);
-    page.push_str(
-        "<footer><p>The deadline of an image follows from its build date and the patch schedule in the settings of the policy. After \
-         the deadline the policy does not accept the image. Verdicts and findings are those of the policy for a new object with this \
-         image.</p></footer>\n</main>\n",
+    page += &foot(
+        "The deadline of an image follows from its build date and the patch schedule in the settings of the policy. After the deadline \
+         the policy does not accept the image. Verdicts and findings are those of the policy for a new object with this image.",
     );
-    let _ = writeln!(page, "<script>{SCRIPT}</script>\n</body>\n</html>");
     page
 }
 
@@ -99,9 +73,7 @@ fn summary(report: &Report, page: &mut String) {
     ];
     page.push_str("<ul class=\"summary\">\n");
     for (class, number, label, _) in cards.into_iter().filter(|(_, number, _, is_shown)| *is_shown || *number > 0) {
-        // A zero has no colour, since it needs no attention.
-        let class = if number == 0 { "" } else { class };
-        let _ = writeln!(page, "<li class=\"panel {class}\"><strong>{number}</strong><span>{label}</span></li>");
+        page.push_str(&card(class, number, label));
     }
     page.push_str("</ul>\n");
     if summary.left_out > 0 {
@@ -119,13 +91,15 @@ fn images(report: &Report, page: &mut String) {
         page.push_str("<p class=\"panel note\">There are no images in this report.</p>\n");
         return;
     }
-    page.push_str("<div class=\"panel scroll\">\n<table class=\"images\">\n<thead><tr>");
+    page.push_str("<div class=\"panel scroll\">\n<table class=\"rows\">\n<thead><tr>");
     let has = |title: &str| report.scope != Scope::Manifests || title != PODS;
     let titled = |title: &'static str| if title == PODS && report.scope == Scope::Swarm { "Tasks" } else { title };
     for (title, class, is_number) in COLUMNS.into_iter().filter(|(title, ..)| has(title)) {
         let kind = if is_number { "number" } else { "text" };
         let class = if class == "number" { " class=\"number\"" } else { "" };
-        let _ = write!(page, "<th scope=\"col\"{class} data-type=\"{kind}\">{}</th>", titled(title));
+        // The images are sorted by deadline.
+        let sort = if title == COLUMNS[0].0 { " aria-sort=\"ascending\"" } else { "" };
+        let _ = write!(page, "<th scope=\"col\"{class} data-type=\"{kind}\"{sort}>{}</th>", titled(title));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for image in &report.images {

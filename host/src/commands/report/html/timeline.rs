@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-use super::escape::escaped;
 use crate::commands::report::model::{Freeze, Image, Report, Verdict};
+use crate::html::escaped;
+
+/// The style of the timeline.
+pub(super) const STYLE: &str = include_str!("timeline.css");
 
 const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 16.0;

@@ -1,7 +1,7 @@
 "use strict";
-// Sorts the table by a column when its header is clicked. Without JavaScript the table stays sorted by deadline.
+// Sorts the table by a column when its header is clicked. Without JavaScript the table stays as it is.
 (() => {
-  const table = document.querySelector("table.images");
+  const table = document.querySelector("table.rows");
   if (!table) return;
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
@@ -28,5 +28,4 @@
     button.addEventListener("click", () => sort(column));
     header.replaceChildren(button);
   });
-  headers[0].setAttribute("aria-sort", "ascending");
 })();

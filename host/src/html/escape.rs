@@ -1,10 +1,10 @@
-//! Text of manifests, registries and clusters in HTML.
+//! Text of manifests, registries, clusters and logs in HTML.
 
 use crate::escape::with_code_spans;
 use crate::terminal::printable;
 
 /// A text in which no character has a meaning in HTML, also inside of quotes.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in printable(text).chars() {
         match character {
@@ -21,7 +21,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// A sentence with its code spans.
-pub(super) fn with_code(text: &str) -> String {
+pub(crate) fn with_code(text: &str) -> String {
     with_code_spans(text, |code| format!("<code>{}</code>", escaped(code)), escaped)
 }
 
