@@ -14,8 +14,9 @@ pub(crate) use self::escape::{escaped, with_code};
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
-/// A page up to its first paragraph, which has the time of the facts. `title` is HTML. `style` is what this page has besides the common style.
-pub(crate) fn head(title: &str, style: &str, time: &DateTime<Utc>) -> String {
+/// A page up to its first paragraph, which begins with `about`. `title` and `about` are HTML. `style` is what this page has besides the
+/// common style.
+pub(crate) fn head(title: &str, style: &str, about: &str) -> String {
     let style = STYLE.to_owned() + style;
     let [style_hash, script_hash] = [&style, SCRIPT].map(|text| STANDARD.encode(Sha256::digest(text)));
     format!(
@@ -25,11 +26,15 @@ pub(crate) fn head(title: &str, style: &str, time: &DateTime<Utc>) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
-         <p class=\"muted\">As of <time datetime=\"{}\">{}</time>, by container-patch {}.</p>\n",
-        time.to_rfc3339_opts(SecondsFormat::Secs, true),
-        time.format("%Y-%m-%d %H:%M UTC"),
+         <p class=\"muted\">{about}, by container-patch {}.</p>\n",
         env!("CARGO_PKG_VERSION"),
     )
+}
+
+/// A time to the minute.
+pub(crate) fn time(time: &DateTime<Utc>) -> String {
+    let exact = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("<time datetime=\"{exact}\">{}</time>", time.format("%Y-%m-%d %H:%M UTC"))
 }
 
 /// The end of a page. `note` is HTML.

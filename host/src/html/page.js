@@ -1,8 +1,7 @@
 "use strict";
-// Sorts the table by a column when its header is clicked. Without JavaScript the table stays as it is.
-(() => {
-  const table = document.querySelector("table.rows");
-  if (!table) return;
+// Sorts a table by a column when its header is clicked, and adds a filter to a table with the label of one. Without JavaScript a table
+// stays as it is.
+const makeSortable = (table) => {
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
   const key = (row, column) => row.cells[column].dataset.key ?? row.cells[column].textContent.trim();
@@ -28,4 +27,25 @@
     button.addEventListener("click", () => sort(column));
     header.replaceChildren(button);
   });
-})();
+};
+const makeFilter = (table) => {
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  const count = document.createElement("span");
+  input.type = "search";
+  label.className = "filter";
+  label.append(table.dataset.filter, input, count);
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = [...table.tBodies[0].rows];
+    const shown = rows.filter((row) => {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      return !row.hidden;
+    });
+    count.textContent = words.length ? `${shown.length} of ${rows.length}` : "";
+  });
+  table.parentElement.before(label);
+};
+document.querySelectorAll("table.rows").forEach(makeSortable);
+document.querySelectorAll("table[data-filter]").forEach(makeFilter);

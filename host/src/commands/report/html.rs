@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::model::{Image, Report, Scope, Use, Variant, Verdict, rfc3339};
-use crate::html::{card, escaped, foot, head, with_code};
+use crate::html::{card, escaped, foot, head, time, with_code};
 
 /// The columns: the title, the class of the cells, and whether they are sorted as numbers.
 const COLUMNS: [(&str, &str, bool); 10] = [
@@ -41,7 +41,7 @@ pub(super) fn render(report: &Report) -> String {
         (Scope::Swarm, None) => "Images of the swarm".to_owned(),
         (Scope::Swarm, Some(stack)) => format!("Images of the stack {}", escaped(stack)),
     };
-    let mut page = head(&title, timeline::STYLE, &report.time);
+    let mut page = head(&title, timeline::STYLE, &format!("As of {}", time(&report.time)));
     summary(report, &mut page);
     if let Some(timeline) = timeline::render(report) {
         page.push_str("<h2>Deadlines</h2>\n");
