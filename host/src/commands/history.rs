@@ -8,6 +8,7 @@ mod entry;
 mod files;
 mod filter;
 mod follow;
+mod html;
 mod json;
 mod line;
 mod metrics;
@@ -35,6 +36,7 @@ use self::entry::Entry;
 use self::files::Logs;
 use self::filter::{Filter, Period};
 use self::follow::{FollowOptions, JsonLines, Printer, SharedStdout, Sink};
+use self::html::Html;
 use self::json::Json;
 use self::line::Skipped;
 use self::output::Output;
@@ -116,7 +118,7 @@ impl Options {
             Format::Text => Box::new(Text::new(writer, style)),
             Format::Json => Box::new(Json::new(writer)),
             Format::Csv => Box::new(Csv::new(writer)),
-            Format::Html => bail!("there is no HTML yet"),
+            Format::Html => Box::new(Html::new(writer)),
         };
         let mut logs = Logs::open(&self.files)?;
         let mut history = History::new(&self.filter, now, output);
