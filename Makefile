@@ -130,6 +130,13 @@ bench-swarm: ## Measure the decisions of `container-patch swarm-authz`, also thr
 	cargo build $(CARGO_FLAGS) --package container-patch --package container-patch-bench --release
 	@benches/swarm target/release/container-patch target/release/container-patch-bench-swarm
 
+.PHONY: bench-history
+bench-history: ## Measure `container-patch history` on an audit log of 1 GB against jq and wc (BENCH_BYTES=100000000 for a smaller one)
+	@hack/setup run
+	@echo "==> building container-patch (the first time takes some minutes)"
+	cargo build $(CARGO_FLAGS) --package container-patch --release
+	@benches/history target/release/container-patch
+
 .PHONY: docs
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build
