@@ -70,7 +70,7 @@ e2e-cluster: ## Test both policies in a real control plane, or in the cluster of
 	@e2e-tests/cluster/run
 
 .PHONY: e2e-browser
-e2e-browser: ## Test the HTML report in a headless Chromium (SCREENSHOTS=FOLDER keeps the screenshots)
+e2e-browser: ## Test the HTML pages in a headless Chromium (SCREENSHOTS=FOLDER keeps the screenshots)
 	@hack/setup browser
 	$(BUILD_HOST)
 	bats e2e-tests/browser
@@ -141,6 +141,12 @@ bench-history: ## Measure `container-patch history` on an audit log of 1 GB agai
 docs: ## Update generated files: schema and reference of the settings, index of the findings, overview in the README
 	@hack/setup build
 	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --package container-patch --test settings
+
+.PHONY: pictures
+pictures: ## Make the pictures of pages in docs/ with a headless Chromium, from the recorded examples
+	@hack/setup browser
+	$(BUILD_HOST)
+	@hack/pictures $(CONTAINER_PATCH) docs
 
 .PHONY: fmt
 fmt: ## Check the formatting of the source
