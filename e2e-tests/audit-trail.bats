@@ -41,3 +41,24 @@ judged() {
   diff "$ROOT/examples/recorded/audit.log" "$BATS_TEST_TMPDIR/audit.log" | cut -c1-600
   cmp "$ROOT/examples/recorded/audit.log" "$BATS_TEST_TMPDIR/audit.log"
 }
+
+@test "the page of the history has the entries, the totals and the time to patch of the JSON" {
+  local log="$ROOT/examples/recorded/audit.log" page="$BATS_TEST_TMPDIR/history.html" json
+  "$CONTAINER_PATCH" history "$log" --output html > "$page"
+  json="$("$CONTAINER_PATCH" history "$log" --output json)"
+  rows() { grep -c '<tr><td' <<< "$(sed -n "/<h2>$1</,/<\/table>/p" "$page")"; }
+  [ "$(rows Entries)" -eq "$(jq '.entries | length' <<< "$json")" ]
+  [ "$(rows Break-glass)" -eq "$(jq .summary.breakGlass <<< "$json")" ]
+  # The last row is the total.
+  [ "$(rows 'Time to patch')" -eq "$(jq '.timeToPatch.repositories | length + 1' <<< "$json")" ]
+  grep -qF "<strong>$(jq .summary.requests.denied <<< "$json")</strong><span>denied</span>" "$page"
+}
+
+@test "the page of a long log has its last entries, and its totals count all" {
+  local page="$BATS_TEST_TMPDIR/history.html"
+  for _ in $(seq 100); do cat "$ROOT/examples/recorded/audit.log"; done > "$BATS_TEST_TMPDIR/long.log"
+  "$CONTAINER_PATCH" history "$BATS_TEST_TMPDIR/long.log" --output html > "$page"
+  grep -qF '<strong>2500</strong><span>admitted</span>' "$page"
+  grep -qF '1800 earlier entries are left out.' "$page"
+  [ "$(stat -c %s "$page")" -lt 4000000 ]
+}
