@@ -75,6 +75,12 @@ e2e-browser: ## Test the HTML pages in a headless Chromium (SCREENSHOTS=FOLDER k
 	$(BUILD_HOST)
 	bats e2e-tests/browser
 
+.PHONY: dashboard
+dashboard: ## Write the Grafana dashboard from its generator, monitoring/dashboard.py
+	@hack/setup monitoring
+	target/monitoring/grafana-11/bin/python monitoring/dashboard.py > target/monitoring/grafana-dashboard.json
+	@mv target/monitoring/grafana-dashboard.json monitoring/grafana-dashboard.json
+
 IMAGE ?= container-patch
 
 .PHONY: image
