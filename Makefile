@@ -75,6 +75,12 @@ e2e-browser: ## Test the HTML pages in a headless Chromium (SCREENSHOTS=FOLDER k
 	$(BUILD_HOST)
 	bats e2e-tests/browser
 
+.PHONY: e2e-monitoring
+e2e-monitoring: ## Test the Grafana dashboard, with its queries in a real Prometheus
+	@hack/setup monitoring
+	$(BUILD_HOST)
+	E2E_MONITORING=required bats e2e-tests/monitoring.bats
+
 .PHONY: dashboard
 dashboard: ## Write the Grafana dashboard from its generator, monitoring/dashboard.py
 	@hack/setup monitoring
