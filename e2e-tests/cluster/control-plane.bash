@@ -131,17 +131,6 @@ start_control_plane() {
     --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-cluster "e2e=http://127.0.0.1:$peer_port"
 
-  # Audit events have the annotations of webhooks from the level Metadata on.
-  cat > "$CLUSTER/audit-policy.yaml" << 'END'
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    verbs: [create, update, patch, delete, deletecollection]
-    resources: [{group: ""}, {group: apps}, {group: batch}]
-  - level: None
-END
   # Ephemeral containers need a feature gate up to Kubernetes 1.22.
   if [ "$(minor kube-apiserver)" -lt 23 ]; then
     flags+=(--feature-gates=EphemeralContainers=true)
@@ -153,7 +142,7 @@ END
     --service-account-issuer=https://kubernetes.default.svc \
     --service-account-signing-key-file="$CLUSTER/pki/service-accounts.key" \
     --service-account-key-file="$CLUSTER/pki/service-accounts.pub" \
-    --audit-policy-file="$CLUSTER/audit-policy.yaml" --audit-log-path="$CLUSTER/audit.log" --audit-log-mode=blocking "${flags[@]}"
+    --audit-policy-file="$ROOT/deploy/audit/policy.yaml" --audit-log-path="$CLUSTER/audit.log" --audit-log-mode=blocking "${flags[@]}"
   wait_for kube-apiserver 90 kubectl --kubeconfig "$KUBECONFIG" get --raw /readyz
 
   flags=()
