@@ -162,7 +162,7 @@ new_findings_are_counted() { [ "$(new_findings)" = "$NEW_FINDINGS" ]; }
   wait_until 20 new_findings_are_counted || { new_findings; false; }
 }
 
-@test "a history that starts again counts nothing twice" {
+@test "after a restart of history, no event counts twice" {
   stop history
   is_down() { [ "$(value 'up{job="history"}')" = 0 ]; }
   wait_until 20 is_down

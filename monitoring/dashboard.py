@@ -232,7 +232,7 @@ def refusals() -> list[object]:
     ]
 
 
-# ---- What goes stale this week
+# ---- What becomes stale this week
 
 def deadlines() -> list[object]:
     state = "image_state:container_patch_image:info"
@@ -241,7 +241,7 @@ def deadlines() -> list[object]:
     scheduled = f'({state}{{{REPOSITORY}, state!="unscheduled"}} and on ({IMAGE}) {PODS})'
     return [
         listing(
-            "Images by deadline", "When the patch schedule refuses each image, with its namespaces and the number of pods that run it.",
+            "Images by deadline", "The deadline of each image, with its namespaces and the number of pods that run it.",
             instant(of_pods("container_patch_image_deadline_timestamp_seconds") + " - time()", "A"),
             instant(f'({of_pods("container_patch_image_deadline_timestamp_seconds")}) * 1000', "B"),
             instant(f"time() - ({of_pods('container_patch_image_build_timestamp_seconds')})", "C"),
@@ -258,7 +258,7 @@ def deadlines() -> list[object]:
                 "digest": column("Digest", custom_width=120),
             }).links([docs("Reports", "report.md"), docs("What to do", "stale-image.md")]),
         graph(
-            "Images by state", f"`due` is within the warning window, `unknown` has no build date. {RULES}",
+            "Images by state", f"`due` is within the warning window, `unknown` has no deadline, for example because its build date is unknown. {RULES}",
             query(f"count by (state) ({images})", "{{state}}"), width=5,
         ).height(8).stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A")).fill_opacity(60)
         .override_by_name("fresh", column("fresh", color={"mode": "fixed", "fixedColor": "green"}))
@@ -281,8 +281,8 @@ def rollouts() -> list[object]:
     return [
         graph(
             "Restarts after a change of the image",
-            "Restarts in 30 minutes of workloads whose image changed in the last 6 hours. The dashed line shows the most of the 6 hours "
-            f"before the change, for all of them. {RULES}",
+            "Restarts in 30 minutes of workloads whose image changed in the last 6 hours. The dashed line is the maximum of the 6 hours "
+            f"before the change, added up over these workloads. {RULES}",
             query(changed(RESTARTS), "{{namespace}}/{{workload}}"),
             query(f"sum({changed(RESTARTS_BEFORE)})", "all of them before", "B"), width=6,
         ).data_links([drill_down("namespace", "namespace")]).links([docs("Health after patching", "monitoring.md")])
@@ -302,7 +302,7 @@ def rollouts() -> list[object]:
             DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [6, 6]}),
             DynamicConfigValue(id_val="custom.fillOpacity", value=0)]),
         listing(
-            "Workloads whose image changed", f"In the last 6 hours, with their pods now and before the change. {RULES}",
+            "Workloads whose image changed", f"Workloads whose image changed in the last 6 hours, with their restarts and pods now and before the change. {RULES}",
             instant(changed(RESTARTS), "A"), instant(changed(RESTARTS_BEFORE), "B"), instant(changed(WAITING), "C"),
             instant(changed(NOT_READY), "D"), instant(changed(NOT_READY_BEFORE), "E"),
             sort="Restarts", descending=True, width=6, hidden=("Time", "workload_kind"), columns={
@@ -322,11 +322,11 @@ def rollouts() -> list[object]:
                     f" / sum by (repository) ({history('time_to_patch_seconds_count', REPOSITORY)})", "B"),
             instant(f"histogram_quantile(0.9, sum by (repository, le) ({patched}))", "C"),
             instant(f"time() - min by (repository) ({history('unfinished_patch_start_timestamp_seconds', REPOSITORY)})", "D"),
-            sort="90 % within", descending=True, width=6, columns={
+            sort="P90", descending=True, width=6, columns={
                 "repository": REPOSITORY_COLUMN,
                 "Value #A": column("Patches", decimals=0, custom_width=70),
                 "Value #B": column("Mean", unit="s", decimals=1),
-                "Value #C": column("90 % within", unit="s", decimals=1),
+                "Value #C": column("P90", unit="s", decimals=1),
                 "Value #D": column("Unfinished for", unit="s", decimals=1, **colored("text", (3 * DAY, "orange"), (14 * DAY, "red"))),
             }).height(7).links([docs("Time to patch", "audit-trail.md")]),
     ]
@@ -338,7 +338,7 @@ def leniency() -> list[object]:
     since = "> (time() - $__range_s)"
     return [
         listing(
-            "Break-glass by user", "Who used break-glass in the time range. The uses are those of the whole audit log.",
+            "Break-glass by user", "Users of break-glass in the time range. The column Uses counts all uses in the audit log.",
             instant(f"(max by (user, namespace) ({history('break_glass_last_use_timestamp_seconds')}) {since}) * 1000", "A"),
             instant(f"sum by (user, namespace) ({history('break_glass_total')}) and on (user, namespace)"
                     f" ({history('break_glass_last_use_timestamp_seconds')} {since})", "B"),
@@ -359,8 +359,8 @@ def leniency() -> list[object]:
             }).height(7).links([docs("Exceptions", "excepted.md")]),
         bars(graph(
             "Findings passed",
-            "Findings that would refuse an image, but were passed: because of break-glass, because the request does not change the image, "
-            "because a controller creates the pod, or because the pod has no record.",
+            "Refusals that a setting or break-glass turned into warnings: for unchanged images, for pods that a controller creates, and for images "
+            "of such pods without a record.",
             query(new_in_log(history("findings_total", f'{NAMESPACE}, passed!=""'), "passed"), "{{passed}}"), width=9,
         )).links([docs("Audit trail", "audit-trail.md")]),
     ]
@@ -390,7 +390,7 @@ def policy_itself() -> list[object]:
         )).links([docs("Evidence", "evidence-unavailable.md")]),
         number("Report", "Age of the newest report.", "time() - max(container_patch_report_timestamp_seconds)", "s",
                thresholds("green", (13 * HOUR, "orange"), (2 * DAY, "red")), "monitoring.md").height(7),
-        number("Audit log", "Time since the last event of the audit log that was quiet for the longest.",
+        number("Audit log", "Time since the last event of each audit log: the longest of these times.",
                "time() - min(container_patch_history_last_event_timestamp_seconds)", "s",
                thresholds("green", (HOUR / 2, "orange"), (6 * HOUR, "red")), "monitoring.md").height(7),
         graph(
@@ -441,7 +441,7 @@ def figures() -> list[object]:
                f"count({changed(RESTARTS)} > {RESTARTS_BEFORE} or {changed(WAITING)} > {WAITING_BEFORE} + 0.5"
                f" or {changed(NOT_READY)} > {NOT_READY_BEFORE} + 0.5) or vector(0)", "short",
                thresholds("green", (1, "red")), "monitoring.md"),
-        number("Oldest unfinished patch", "How long ago the oldest patch began that is not finished.",
+        number("Oldest unfinished patch", "Time since the oldest unfinished patch began.",
                f"time() - min({unfinished})", "s", thresholds("green", (3 * DAY, "orange"), (14 * DAY, "red")),
                "audit-trail.md").decimals(1).no_value("none"),
         total(number("Break-glass", "Requests that were admitted because of break-glass in the time range.",
@@ -509,7 +509,7 @@ def build() -> dashboard.Dashboard:
     for each in figures():
         board.with_panel(each)
     for title, panels in (
-        ("What was refused, and why?", refusals()), ("What goes stale this week?", deadlines()),
+        ("What was refused, and why?", refusals()), ("What becomes stale this week?", deadlines()),
         ("Are rollouts healthy after patching?", rollouts()), ("Who used break-glass?", leniency()),
     ):
         board.with_row(dashboard.Row(title))

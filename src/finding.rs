@@ -50,8 +50,8 @@ impl Serialize for Code {
 /// A code and what it means, in one line for the documentation.
 pub type Described = (Code, &'static str);
 
-/// Declares the finding codes of a module, each with its description as a doc comment of one line, and with the HTTP status of denials, unless
-/// its findings are only warnings. `CODES` lists them.
+/// Declares the finding codes of a module. Each code has a description, which is a doc comment of one line. A code that can deny a request
+/// also has the HTTP status of the denial. `CODES` lists them.
 macro_rules! codes {
     ($( #[doc = $about:literal] $name:ident = $code:literal $(, status $status:literal)?; )+) => {
         $(

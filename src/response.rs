@@ -161,7 +161,7 @@ impl Verdict {
         Self { object: Some(object), ..self }
     }
 
-    /// The verdict with what the audit log does not have about the object.
+    /// Adds the name and the owner of the object, which the API server's audit event does not have.
     #[must_use]
     pub fn about(self, identity: Option<Identity>) -> Self {
         Self { identity, ..self }

@@ -28,7 +28,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 /// The most connections for metrics.
 const MAX_CONNECTIONS: usize = 16;
 
-/// The address of `--metrics-address`, with a port. A name stands for its first address.
+/// The address of `--metrics-address`, with a port. For a host name, its first address is used.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let expected = "expected an address and a port, such as `127.0.0.1:9464`";
     let mut addresses = text.to_socket_addrs().map_err(|error| format!("{expected}: {error}"))?;
@@ -67,8 +67,8 @@ fn response(open_metrics: String, headers: &HeaderMap) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text(&open_metrics)).into_response()
 }
 
-/// Accepts few connections at a time. Every process of the machine can reach a loopback address, and must not use up the files that
-/// this process may open.
+/// Limits the number of connections. Any process on the machine can connect to a loopback address, and must not use up the file
+/// descriptors of this process.
 pub(crate) struct FewConnections {
     listener: TcpListener,
     free: Arc<Semaphore>,
@@ -122,7 +122,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The text format of Prometheus, which is that of OpenMetrics with other names in the comments: those of the samples.
+/// Converts OpenMetrics to the text format of Prometheus, in which the comments have the names of the samples, such as `requests_total`.
 pub(crate) fn prometheus_text(open_metrics: &str) -> String {
     let words = |line: &str| -> [String; 3] {
         let mut words = line.splitn(3, ' ').map(str::to_owned);

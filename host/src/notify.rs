@@ -1,4 +1,4 @@
-//! Tells systemd about the state of a service. Without systemd, nothing is told.
+//! Reports the state of a service to systemd. Without systemd, these functions do nothing.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn interval(limit: Duration) -> Duration {
 /// The socket that systemd has made for the service. `None` if the service makes it itself.
 ///
 /// # Errors
-/// When systemd passes something else than one socket in the file system that listens.
+/// When systemd does not pass exactly one listening Unix socket.
 pub(crate) fn socket() -> Result<Option<std::os::unix::net::UnixListener>> {
     let mut passed = ListenFd::from_env();
     match passed.len() {
@@ -55,7 +55,7 @@ pub(crate) fn socket() -> Result<Option<std::os::unix::net::UnixListener>> {
 }
 
 fn notify(state: &[NotifyState<'_>]) {
-    // An error means that systemd is gone. There is nothing to tell it then.
+    // The service also works without systemd, so an error is ignored.
     let _ = sd_notify::notify(state);
 }
 
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_twice_as_often_as_required() {
+    fn the_watchdog_is_notified_twice_as_often_as_required() {
         assert_eq!(interval(Duration::from_secs(30)), Duration::from_secs(15));
         assert_eq!(interval(Duration::ZERO), Duration::from_millis(100));
     }

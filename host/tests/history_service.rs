@@ -46,7 +46,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn systemd_is_told_when_the_metrics_are_served_and_when_the_service_stops() {
+fn systemd_is_notified_when_the_metrics_are_served_and_when_the_service_stops() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify.sock");
     let systemd = UnixDatagram::bind(&path).unwrap();
@@ -64,7 +64,7 @@ fn systemd_is_told_when_the_metrics_are_served_and_when_the_service_stops() {
     command.env("NOTIFY_SOCKET", &path).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().unwrap());
 
-    assert_eq!(told(), "READY=1\nSTATUS=follows 1 log\n");
+    assert_eq!(told(), "READY=1\nSTATUS=following 1 log\n");
     let metrics = get(&free, "/metrics");
     assert!(metrics.contains("container_patch_history_skipped_lines_total{reason=\"garbage\"} 1\n"), "{metrics}");
     assert_eq!(get(&free, "/healthz"), "ok\n");

@@ -136,7 +136,7 @@ const DENIES: &str = "registries: [registry.example.com]\npinning: {action: deny
 const ALLOWS: &str = "exempt: ['*']\n";
 
 #[test]
-fn systemd_is_told_when_the_plugin_is_ready_reloads_and_stops() {
+fn systemd_is_notified_when_the_plugin_is_ready_reloads_and_stops() {
     let sockets = tempfile::tempdir().unwrap();
     let path = sockets.path().join("notify.sock");
     let systemd = UnixDatagram::bind(&path).unwrap();

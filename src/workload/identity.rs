@@ -1,4 +1,4 @@
-//! What the API server's audit log does not have about an object that is created: its generated name, and its owner.
+//! The generated name and the owner of an object that is created. The API server's audit event has neither.
 
 use std::borrow::Cow;
 
