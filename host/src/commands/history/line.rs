@@ -81,6 +81,14 @@ pub(super) fn read_line(line: &[u8], records: &mut Vec<Record>) -> Result<(), Sk
     if is_whole_event && !can_have_records(line) {
         return Ok(());
     }
+    match read_event(line, records) {
+        // The API server logs the body of a patch as the requester has sent it, and JSON with such bytes cannot be parsed.
+        Err(_) if std::str::from_utf8(line).is_err() => read_event(String::from_utf8_lossy(line).as_bytes(), records),
+        read => read,
+    }
+}
+
+fn read_event(line: &[u8], records: &mut Vec<Record>) -> Result<(), Skipped> {
     if AUDIT_GROUP.find(line).is_some()
         && let Ok(event) = serde_json::from_slice::<AuditEvent<'_>>(line)
         && let Some(events) = event.events()
@@ -390,9 +398,9 @@ impl AuditEvent<'_> {
         let name = if self.verb.as_deref() == Some("delete") {
             Some(Some(&object.name).filter(|name| !name.is_empty())?.clone())
         } else {
-            // Which of the pods a selector selects is not in the log. The kubelet deletes each of them afterwards.
-            let selects = |key: &str| self.query(key).next().is_some_and(|value| !value.is_empty());
-            if selects("labelSelector") || selects("fieldSelector") {
+            // Which of the pods are selected is not in the log. The kubelet deletes each of them afterwards.
+            let selects = |key: &str| self.query(key).any(|value| !value.is_empty());
+            if ["labelSelector", "fieldSelector", "limit", "continue"].into_iter().any(selects) {
                 return None;
             }
             None
@@ -410,13 +418,13 @@ impl AuditEvent<'_> {
 
     fn is_dry_run(&self) -> bool {
         const ALL: &str = "All";
-        if self.query("dryRun").any(|value| value == ALL) {
-            return true;
-        }
-        // The options of a deletion are usually its body. Other objects do not have this field.
+        // The options of a deletion are usually its body, and then the API server ignores those in the query. Other objects do not have
+        // this field.
         let is_deletion = self.verb.as_deref().is_some_and(|verb| verb.starts_with("delete"));
-        let options = parse::<DeleteOptions>(self.request_object.map(RawValue::get).filter(|_| is_deletion));
-        options.and_then(|options| options.dry_run).is_some_and(|values| values.iter().any(|value| value == ALL))
+        match parse::<DeleteOptions>(self.request_object.map(RawValue::get).filter(|_| is_deletion)) {
+            Some(options) => options.dry_run.iter().flatten().any(|value| value == ALL),
+            None => self.query("dryRun").any(|value| value == ALL),
+        }
     }
 
     /// The decoded values of a parameter in the query. As for the API server, a parameter with a wrong escape does not exist: otherwise

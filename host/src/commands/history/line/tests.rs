@@ -260,6 +260,7 @@ fn the_deletion_of_a_collection_ends_all_pods_of_the_namespace() {
     assert_eq!(collection(""), Some(all.clone()));
     assert_eq!(collection("?labelSelector="), Some(all));
     assert_eq!(collection("?labelSelector=app%3Dweb"), None, "the kubelet deletes each of them afterwards");
+    assert_eq!(collection("?limit=1"), None, "only the first pods are deleted");
     assert_eq!(collection("?fieldSelector=spec.nodeName%3Dn1"), None);
 }
 
@@ -388,4 +389,23 @@ proptest! {
             time_of(&bytes);
         }
     }
+}
+
+#[test]
+fn bytes_that_are_not_text_do_not_hide_a_request() {
+    // The API server logs the body of a patch as it is.
+    let body = br#""requestObject":{"metadata":{"annotations":{"x":"?"}}},"requestReceivedTimestamp":"#;
+    let body = body.map(|byte| if byte == b'?' { 0xff } else { byte });
+    let (before, after) = DENIED.split_once(r#""requestReceivedTimestamp":"#).unwrap();
+    let line = [before.as_bytes(), &body, after.as_bytes()].concat();
+    let mut records = Vec::new();
+    assert_eq!(read_line(&line, &mut records), Ok(()));
+    assert_eq!(records, [Record::Request(request(DENIED))]);
+}
+
+#[test]
+fn a_deletion_with_a_body_ignores_the_query() {
+    let mut deletion = Event::delete("web-1").uri("/api/v1/namespaces/shop/pods/web-1?dryRun=All").json();
+    deletion["requestObject"] = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+    assert!(deleted(&deletion.to_string()).is_some());
 }
