@@ -6,6 +6,8 @@
 //!
 //! Pods are known by their creation and their deletion. Pods of Jobs run to completion, so they do not count. A service of a swarm counts
 //! as one pod that ends when the service is updated to another build.
+//!
+//! Requesters choose owner references and build dates, so both are checked as far as the log allows it.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::record::{Deleted, Image, Platform, Record, Request};
+use super::record::{Deleted, Image, Operation, Platform, Record, Request};
 
 /// The most pods that are known at a time.
 const MAX_PODS: usize = 1_000_000;
@@ -23,8 +25,14 @@ const MAX_REPOSITORIES: usize = 100_000;
 /// The most builds of a repository that are remembered although no pod runs them.
 const MAX_IDLE_BUILDS: usize = 32;
 
+/// The most builds of a repository.
+const MAX_BUILDS: usize = 10_000;
 /// The most unfinished patches of a repository.
 const MAX_OPEN: usize = 1000;
+
+/// The users that create the pods of Jobs: the Job controller, or kube-controller-manager without accounts for its controllers.
+const JOB_CONTROLLERS: [&str; 2] =
+    ["system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager"];
 
 /// A patch of an image repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +72,7 @@ pub(super) struct Patches {
 struct Limits {
     pods: usize,
     repositories: usize,
+    builds: usize,
 }
 
 /// The builds that a pod runs: the index of the repository, and the age of the build.
@@ -90,7 +99,7 @@ struct Build {
 
 impl Default for Patches {
     fn default() -> Self {
-        Self::with(Limits { pods: MAX_PODS, repositories: MAX_REPOSITORIES })
+        Self::with(Limits { pods: MAX_PODS, repositories: MAX_REPOSITORIES, builds: MAX_BUILDS })
     }
 }
 
@@ -118,11 +127,7 @@ impl Patches {
 
     /// The patches that are not finished, by repository and start.
     pub(super) fn unfinished(&self) -> Vec<Patch> {
-        let of_repository = |repository: &Repository| {
-            let patch = |(target, start): (&Age, &DateTime<Utc>)| repository.patch(*target, *start, None);
-            repository.open.iter().map(patch).collect::<Vec<_>>()
-        };
-        let mut patches: Vec<_> = self.repositories.iter().flat_map(of_repository).collect();
+        let mut patches: Vec<_> = self.repositories.iter().flat_map(Repository::unfinished).collect();
         patches.sort_by(|a, b| (&a.repository, a.start, &a.digest).cmp(&(&b.repository, b.start, &b.digest)));
         patches
     }
@@ -139,19 +144,42 @@ impl Patches {
 
     fn add_request(&mut self, request: &Request, finished: &mut Vec<Patch>) {
         let object = &request.object;
-        let is_of_job = object.owner.as_ref().is_some_and(|owner| owner.starts_with("Job/"));
+        // Every user can write an owner reference.
+        let is_of_controller = JOB_CONTROLLERS.contains(&request.user.as_str()) && request.impersonated_by.is_none();
+        let is_of_job = is_of_controller && object.owner.as_ref().is_some_and(|owner| owner.starts_with("Job/"));
         let is_pod = match object.platform {
             Platform::Cluster if object.kind == "Pod" && is_of_job => return,
             Platform::Cluster => object.kind == "Pod",
             Platform::Docker => object.kind == "Service",
         };
-        let builds: Pod = request.images.iter().filter_map(|image| self.store(request.time, image)).collect();
+        let mut builds: Pod = request.images.iter().filter_map(|image| self.store(request.time, image)).collect();
         if !is_pod || builds.is_empty() {
             return;
         }
-        match &object.name {
-            Some(name) => self.run((object.platform, object.namespace.clone()), name, builds, request.time, finished),
-            None => self.unnamed_pods += 1,
+        let Some(name) = &object.name else {
+            self.unnamed_pods += 1;
+            return;
+        };
+        let namespace = (object.platform, object.namespace.clone());
+        if request.operation == Operation::Update {
+            self.keep_unknown(request, &namespace, name, &mut builds);
+        }
+        self.run(namespace, name, builds, request.time, finished);
+    }
+
+    /// Adds the earlier builds of a pod that an update may keep: those of images whose digests the log does not have, as for images that
+    /// the update does not change.
+    fn keep_unknown(&self, request: &Request, namespace: &(Platform, String), name: &str, builds: &mut Pod) {
+        let Some(earlier) = self.pods.get(namespace).and_then(|pods| pods.get(name)) else { return };
+        let is_unknown = |index: usize| {
+            let repository = self.repositories.get(index).map(|repository| repository.name.as_str());
+            let mut unknown = request.images.iter().filter(|image| image.digest.is_none());
+            request.is_shortened || unknown.any(|image| Some(image.repository.as_str()) == repository)
+        };
+        for build in earlier {
+            if is_unknown(build.0) && !builds.contains(build) {
+                builds.push(*build);
+            }
         }
     }
 
@@ -173,6 +201,10 @@ impl Patches {
         };
         let repository = self.repositories.get_mut(index)?;
         let known = repository.by_digest.get(digest).copied();
+        if known.is_none() && repository.builds.len() >= self.limits.builds {
+            self.exceeds_limits = true;
+            return None;
+        }
         let age = known.unwrap_or_else(|| repository.add_build(digest, image.built, time));
         if known.is_none() && !image.unchanged && repository.has_pods_before(age) {
             self.exceeds_limits |= repository.open.len() >= MAX_OPEN;
@@ -234,7 +266,8 @@ impl Patches {
 
 impl Repository {
     fn add_build(&mut self, digest: &str, built: Option<DateTime<Utc>>, time: DateTime<Utc>) -> Age {
-        let age = (built.unwrap_or(time), time, self.next_build);
+        // A build with a date in the future would make all others old.
+        let age = (built.filter(|built| *built <= time).unwrap_or(time), time, self.next_build);
         self.next_build += 1;
         self.builds.insert(age, Build { digest: digest.to_owned(), pods: 0 });
         self.by_digest.insert(digest.to_owned(), age);
@@ -282,17 +315,31 @@ impl Repository {
                 return;
             }
             self.open.remove(&target);
-            finished.push(self.patch(target, start, Some(time)));
+            finished.push(self.patch(target, start, time));
         }
     }
 
-    fn patch(&self, target: Age, start: DateTime<Utc>, end: Option<DateTime<Utc>>) -> Patch {
+    fn unfinished(&self) -> Vec<Patch> {
+        let mut builds = self.builds.iter().peekable();
+        let mut old_pods = 0;
+        let patch = |(target, start): (&Age, &DateTime<Utc>)| {
+            while let Some((_, build)) = builds.next_if(|(age, _)| *age < target) {
+                old_pods += build.pods;
+            }
+            let digest = self.builds.get(target).map(|build| build.digest.clone()).unwrap_or_default();
+            Patch { repository: self.name.clone(), digest, start: *start, end: None, old_pods }
+        };
+        self.open.iter().map(patch).collect()
+    }
+
+    /// The patch that ends.
+    fn patch(&self, target: Age, start: DateTime<Utc>, end: DateTime<Utc>) -> Patch {
         Patch {
             repository: self.name.clone(),
             digest: self.builds.get(&target).map(|build| build.digest.clone()).unwrap_or_default(),
             start,
-            end,
-            old_pods: self.builds.range(..target).map(|(_, build)| build.pods).sum(),
+            end: Some(end),
+            old_pods: 0,
         }
     }
 }

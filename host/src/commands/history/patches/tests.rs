@@ -145,7 +145,36 @@ fn an_image_that_a_request_does_not_change_begins_nothing() {
 #[test]
 fn pods_of_jobs_do_not_count() {
     let of_job = Event::pod("backup-1", D1).image(D1, OLD).annotation("object", r#"{"owner":"Job/backup-29"}"#);
-    assert_eq!(found(&[of_job.at(&at(1)).line(), deployment(2, D2, NEW)]), finished(&[]));
+    let of_job = of_job.at(&at(1));
+    for controller in ["system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager"] {
+        let created = of_job.clone().user(controller).line();
+        assert_eq!(found(&[created, deployment(2, D2, NEW)]), finished(&[]), "{controller}");
+    }
+    // Every user can write an owner reference.
+    assert_eq!(found(&[of_job.line(), deployment(2, D2, NEW)]), unfinished(&[(D2, 2, 1)]));
+}
+
+#[test]
+fn a_build_date_in_the_future_does_not_make_other_builds_old() {
+    let future = Some("9999-12-31T00:00:00Z");
+    let lines = [pod(1, "web-1", D3, future), delete(2, "web-1"), pod(3, "web-2", D1, None), deployment(4, D2, None)];
+    assert_eq!(found(&lines), unfinished(&[(D2, 4, 1)]));
+}
+
+#[test]
+fn an_update_that_does_not_name_the_builds_of_a_pod_leaves_them() {
+    let unknown = r#"{"image":"registry.example.com/web:1","sites":["container `web`"],"unchanged":true}"#;
+    let debug = format!(
+        r#"{{"image":"registry.example.com/debug:1","sites":["ephemeral container `debug`"],"digest":"{D3}"}}"#
+    );
+    let update =
+        |images: &str| Event::pod("web-1", D1).annotation("images", images).verb("patch").code(200).at(&at(3)).line();
+    for images in [format!("[{unknown},{debug}]"), format!(r#"[{debug},{{"omitted":1}}]"#)] {
+        let mut lines = vec![pod(1, "web-1", D1, OLD), deployment(2, D2, NEW), update(&images)];
+        assert_eq!(found(&lines), unfinished(&[(D2, 2, 1)]), "{images}");
+        lines.push(delete(4, "web-1"));
+        assert_eq!(found(&lines), finished(&[(D2, 2, 4)]), "{images}");
+    }
 }
 
 #[test]
@@ -186,11 +215,16 @@ fn a_service_of_a_swarm_ends_when_it_is_updated() {
 
 #[test]
 fn state_has_limits() {
-    let mut patches = Patches::with(Limits { pods: 1, repositories: 1 });
+    let mut patches = Patches::with(Limits { pods: 1, repositories: 1, builds: 2 });
     added(&mut patches, &[pod(1, "web-1", D1, OLD), pod(1, "web-1", D1, OLD)]);
     assert!(!patches.exceeds_limits());
     added(&mut patches, &[pod(1, "web-2", D1, OLD)]);
     assert!(patches.exceeds_limits());
+    let mut patches = Patches::with(Limits { pods: 9, repositories: 9, builds: 2 });
+    added(&mut patches, &[pod(1, "web-1", D1, OLD), pod(1, "web-2", D2, OLD)]);
+    assert!(!patches.exceeds_limits());
+    added(&mut patches, &[pod(1, "web-3", D3, OLD)]);
+    assert!(patches.exceeds_limits() && patches.repositories[0].builds.len() == 2);
     let mut patches = Patches::default();
     for build in 0..200 {
         let digest = format!("sha256:{build:064x}");
