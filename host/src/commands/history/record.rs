@@ -1,5 +1,7 @@
 //! What a log says: requests that a policy judged, and pods that were deleted.
 
+use std::cell::OnceCell;
+
 use chrono::{DateTime, Utc};
 use container_patch_policy::image::Reference;
 use serde::{Deserialize, Serialize};
@@ -56,20 +58,41 @@ impl Request {
     /// The findings of an image, and those of the whole object.
     pub(super) fn findings_of<'r>(&'r self, image: Option<&'r Image>) -> impl Iterator<Item = &'r Finding> {
         self.findings.iter().filter(move |finding| {
-            image.is_none_or(|image| Self::is_about(finding, image))
-                || !self.images.iter().any(|other| Self::is_about(finding, other))
+            let subject = Subject::of(finding);
+            image.is_none_or(|image| subject.is(image)) || !self.images.iter().any(|other| subject.is(other))
         })
     }
 
     /// Whether a finding is about an image, and not about the whole object.
     pub(super) fn is_about(finding: &Finding, image: &Image) -> bool {
+        Subject::of(finding).is(image)
+    }
+}
+
+/// What a finding is about.
+struct Subject<'f> {
+    site: Option<&'f String>,
+    written: Option<&'f String>,
+    /// The image as written. It is parsed when it is needed, and once for all images of a request.
+    image: OnceCell<Image>,
+}
+
+impl<'f> Subject<'f> {
+    fn of(finding: &'f Finding) -> Self {
+        Self { site: finding.site.as_ref(), written: finding.image.as_ref(), image: OnceCell::new() }
+    }
+
+    fn is(&self, image: &Image) -> bool {
         let is_written = |written: &String| {
-            let (repository, tag, digest) = parts(written);
-            is_same_image(image, &Image { repository, tag, digest, ..Image::default() })
+            let parsed = self.image.get_or_init(|| {
+                let (repository, tag, digest) = parts(written);
+                Image { repository, tag, digest, ..Image::default() }
+            });
+            is_same_image(image, parsed)
         };
-        match (&finding.site, &finding.image) {
+        match (self.site, self.written) {
             (Some(site), _) if image.sites.contains(site) => true,
-            // The name of the image is for sites that the log leaves out, and is parsed only then.
+            // The name of the image is for sites that the log leaves out.
             (Some(_), Some(written)) => {
                 (image.sites.is_empty() || image.sites.len() >= MAX_NAMED_SITES) && is_written(written)
             }
