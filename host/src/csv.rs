@@ -17,7 +17,8 @@ pub(crate) fn line<const N: usize>(cells: [String; N]) -> String {
 }
 
 fn quoted(cell: &str) -> String {
-    if cell.contains(['"', ',', '\r', '\n']) || cell.starts_with(' ') || cell.ends_with(' ') {
+    // Spreadsheets of some languages separate cells with semicolons.
+    if cell.contains(['"', ',', ';', '\r', '\n']) || cell.starts_with(' ') || cell.ends_with(' ') {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
         cell.to_owned()
@@ -41,6 +42,7 @@ mod tests {
     fn special_characters_are_quoted() {
         assert_eq!(quoted("a"), "a");
         assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("a;=1+1"), "\"a;=1+1\"");
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
         assert_eq!(quoted("a\r\nb"), "\"a\r\nb\"");
     }
