@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -155,6 +156,8 @@ enum Source {
 
 struct Log {
     path: PathBuf,
+    /// Which file it is, if it is opened again.
+    id: Option<FileId>,
     source: Source,
     line: u64,
     records: VecDeque<Record>,
@@ -183,12 +186,15 @@ impl Logs {
             if !known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
                 continue;
             }
-            let mut log = Log { path: path.clone(), source: Source::Closed, line: 0, records: VecDeque::new() };
+            let mut log =
+                Log { path: path.clone(), id: None, source: Source::Closed, line: 0, records: VecDeque::new() };
             let mut due = DateTime::<Utc>::MIN_UTC;
             if can_be_reopened(path)? {
-                due = first_time(path)?.unwrap_or(due);
+                let file = File::open(path).with_context(|| format!("cannot open {}", shown(path)))?;
+                log.id = Some(id(&file).with_context(|| format!("cannot read {}", shown(path)))?);
+                due = first_time(path, file)?.unwrap_or(due);
             } else {
-                log.source = open(path)?;
+                log.source = open(path, None)?;
             }
             logs.due.push(Reverse((due, logs.logs.len())));
             logs.logs.push(log);
@@ -220,7 +226,7 @@ impl Log {
     /// Reads lines until there is a record.
     fn advance(&mut self, tally: &mut Tally, parsed: &mut Vec<Record>) -> Result<()> {
         if matches!(self.source, Source::Closed) {
-            self.source = open(&self.path)?;
+            self.source = open(&self.path, self.id)?;
         }
         while self.records.is_empty() {
             let Source::Open(lines) = &mut self.source else { return Ok(()) };
@@ -292,11 +298,25 @@ fn can_be_reopened(path: &Path) -> Result<bool> {
     Ok(metadata.is_file())
 }
 
-fn open(path: &Path) -> Result<Source> {
+/// The device and the inode.
+type FileId = (u64, u64);
+
+fn id(file: &File) -> io::Result<FileId> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Opens a log. If it was open before, it must be the same file: the API server can rotate its log while earlier files are read, and then
+/// the events of that file would be missing.
+fn open(path: &Path, same: Option<FileId>) -> Result<Source> {
     let input: Box<dyn Read> = if is_stdin(path) {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(File::open(path).with_context(|| format!("cannot open {}", shown(path)))?)
+        let file = File::open(path).with_context(|| format!("cannot open {}", shown(path)))?;
+        if same.is_some() && id(&file).ok() != same {
+            bail!("{} was rotated while earlier logs were read; run the command again", shown(path));
+        }
+        Box::new(file)
     };
     let input = uncompressed(input).with_context(|| format!("cannot read {}", shown(path)))?;
     Ok(Source::Open(Box::new(Lines::new(input))))
@@ -312,8 +332,7 @@ fn uncompressed(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
 }
 
 /// The time of the first event in a file.
-fn first_time(path: &Path) -> Result<Option<DateTime<Utc>>> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", shown(path)))?;
+fn first_time(path: &Path, file: File) -> Result<Option<DateTime<Utc>>> {
     let input = uncompressed(Box::new(file)).with_context(|| format!("cannot read {}", shown(path)))?;
     let mut lines = Lines::new(input.take(FIRST_BYTES));
     // What cannot be read is reported when the file is due.

@@ -216,3 +216,24 @@ fn a_file_that_cannot_be_opened_is_an_error() {
     assert!(error(&folder.path().join("missing.log")).starts_with("cannot open "));
     assert!(error(folder.path()).contains(" is a folder; expected a file"));
 }
+
+#[test]
+fn a_log_that_is_rotated_before_it_is_read_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let earlier = file(&folder, "audit-1.log", &log(&[1, 2]));
+    let current = file(&folder, "audit.log", &log(&[3]));
+    let mut logs = Logs::open(&[earlier, current.clone()]).unwrap();
+    assert!(logs.next().unwrap().is_some());
+    fs::rename(&current, folder.path().join("audit-2.log")).unwrap();
+    file(&folder, "audit.log", &log(&[4]));
+    let problem = loop {
+        match logs.next() {
+            Ok(record) => assert!(record.is_some(), "the events of audit-2.log are missing"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(
+        problem.ends_with("audit.log was rotated while earlier logs were read; run the command again"),
+        "{problem}"
+    );
+}
