@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::io;
 use std::net::{self, SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use anyhow::Context as _;
@@ -21,7 +21,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
@@ -67,16 +67,17 @@ fn response(open_metrics: String, headers: &HeaderMap) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text(&open_metrics)).into_response()
 }
 
-/// Limits the number of connections. Any process on the machine can connect to a loopback address, and must not use up the file
-/// descriptors of this process.
+/// Limits the number of connections. Any process on the machine can connect to a loopback address. It must not use up the file
+/// descriptors of this process, and it must not keep Prometheus out, so a new connection replaces the oldest one.
 pub(crate) struct FewConnections {
     listener: TcpListener,
-    free: Arc<Semaphore>,
+    /// The connections, of which the oldest is the first. One ends when its sender is dropped.
+    open: VecDeque<oneshot::Sender<Infallible>>,
 }
 
 impl FewConnections {
     pub(crate) fn new(listener: TcpListener) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+        Self { listener, open: VecDeque::new() }
     }
 }
 
@@ -85,10 +86,14 @@ impl Listener for FewConnections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, _permit: permit }, address)
+        self.open.retain(|connection| !connection.is_closed());
+        if self.open.len() >= MAX_CONNECTIONS {
+            self.open.pop_front();
+        }
+        let (sender, end) = oneshot::channel();
+        self.open.push_back(sender);
+        (Connection { stream, end }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -99,17 +104,30 @@ impl Listener for FewConnections {
 /// One of the connections.
 pub(crate) struct Connection {
     stream: TcpStream,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Is ready when the connection has to make room for another one.
+    end: oneshot::Receiver<Infallible>,
+}
+
+impl Connection {
+    /// An error when the connection has to end. Otherwise the task is woken when it has to.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.end.is_terminated() || Pin::new(&mut self.end).poll(context).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_read(context, to)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
