@@ -26,6 +26,15 @@ pub(super) const MAX_LINE: usize = 16 << 20;
 /// The most items of a list that are read. The policy's lists have at most 8 KiB, which are fewer.
 const MAX_ITEMS: usize = 500;
 
+/// The most parameters of a query that is read. Go ignores a query with 10,000 parameters as a whole, since 1.24.12 and 1.25.6.
+const MAX_PARAMETERS: usize = 1000;
+
+/// The most sites of a list of images that are read. They are compared with each other.
+const MAX_SITES: usize = 2000;
+
+/// The most bytes of the annotation `object`, whose names are remembered. Names of Kubernetes have at most 253 characters.
+const MAX_OBJECT: usize = 4096;
+
 /// Why a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Skipped {
@@ -400,7 +409,9 @@ impl AuditEvent<'_> {
         } else {
             // Which of the pods are selected is not in the log. The kubelet deletes each of them afterwards.
             let selects = |key: &str| self.query(key).any(|value| !value.is_empty());
-            if ["labelSelector", "fieldSelector", "limit", "continue"].into_iter().any(selects) {
+            if self.has_too_many_parameters()
+                || ["labelSelector", "fieldSelector", "limit", "continue"].into_iter().any(selects)
+            {
                 return None;
             }
             None
@@ -423,15 +434,26 @@ impl AuditEvent<'_> {
         let is_deletion = self.verb.as_deref().is_some_and(|verb| verb.starts_with("delete"));
         match parse::<DeleteOptions>(self.request_object.map(RawValue::get).filter(|_| is_deletion)) {
             Some(options) => options.dry_run.iter().flatten().any(|value| value == ALL),
+            // Some API servers ignore such a query, and nothing shows which. So the request counts as stored, and the pod as running: when
+            // it ends, the kubelet deletes it again.
+            None if self.has_too_many_parameters() => is_deletion,
             None => self.query("dryRun").any(|value| value == ALL),
         }
+    }
+
+    /// Whether the query has so many parameters that it depends on the version of the API server whether it counts.
+    fn has_too_many_parameters(&self) -> bool {
+        self.raw_query().bytes().filter(|byte| *byte == b'&').count() >= MAX_PARAMETERS
+    }
+
+    fn raw_query(&self) -> &str {
+        self.request_uri.as_deref().and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query)
     }
 
     /// The decoded values of a parameter in the query. As for the API server, a parameter with a wrong escape does not exist: otherwise
     /// a requester could hide a request as a dry run.
     fn query<'q>(&'q self, key: &'q str) -> impl Iterator<Item = String> + 'q {
-        let query = self.request_uri.as_deref().and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query);
-        query.split('&').filter(|parameter| !parameter.contains(';')).filter_map(move |parameter| {
+        self.raw_query().split('&').filter(|parameter| !parameter.contains(';')).filter_map(move |parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             percent_decoded(value).filter(|_| percent_decoded(name).as_deref() == Some(key))
         })
@@ -456,16 +478,20 @@ impl Judgement {
         }
         judgement.add_lists(images.and_then(Result::ok), findings.and_then(Result::ok));
         judgement.break_glass = parse(text("breakGlass"));
-        judgement.object = parse(text("object")).unwrap_or_default();
+        judgement.object = parse(text("object").filter(|object| object.len() <= MAX_OBJECT)).unwrap_or_default();
         judgement
     }
 
     fn add_lists(&mut self, images: Option<Vec<Value>>, findings: Option<Vec<Value>>) {
         let is_long = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| list.len() > MAX_ITEMS);
         self.is_shortened |= is_long(&images) || is_long(&findings);
+        let mut sites_left = MAX_SITES;
         for item in images.into_iter().flatten().take(MAX_ITEMS) {
             match serde_json::from_value(item) {
-                Ok(AuditedImage { image: Some(image), sites, exempt, unchanged, digest, built }) => {
+                Ok(AuditedImage { image: Some(image), mut sites, exempt, unchanged, digest, built }) => {
+                    self.is_shortened |= sites.len() > sites_left;
+                    sites.truncate(sites_left);
+                    sites_left -= sites.len();
                     let (repository, tag, written) = parts(&image);
                     let digest = written.or(digest);
                     let built = built.as_deref().and_then(parse_time);

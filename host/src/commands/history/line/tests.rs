@@ -196,6 +196,21 @@ fn long_lists_are_bounded() {
     assert_eq!((request.images.len(), request.findings.len(), request.is_shortened), (500, 500, true));
 }
 
+/// The policy writes shorter ones, but a module of another AdmissionPolicy can write annotations with the same names.
+#[test]
+fn long_annotations_are_bounded() {
+    let sites: Vec<String> = (0..200_000).map(|site| format!("container `{site}`")).collect();
+    let images = json!([{"image": "registry.example.com/web:1", "sites": sites}]).to_string();
+    let object = json!({"name": "n".repeat(1 << 20)}).to_string();
+    let mut event = Event::pod("", D1).annotation("images", &images).annotation("object", &object).json();
+    for (key, value) in [("verdict", "accepted"), ("images", &images)] {
+        event["annotations"][format!("namespaced-shop-x.kubewarden.admission/{key}")] = value.into();
+    }
+    let request = request(&event.to_string());
+    assert_eq!((request.object.name, request.is_shortened), (None, true));
+    assert_eq!(request.images.iter().map(|image| image.sites.len()).collect::<Vec<_>>(), [2000]);
+}
+
 #[test]
 fn break_glass_has_its_reason() {
     let event = Event::deployment("web", D1).annotation("breakGlass", r#"{"reason":"INC-7","by":"group oncall"}"#);
@@ -408,4 +423,14 @@ fn a_deletion_with_a_body_ignores_the_query() {
     let mut deletion = Event::delete("web-1").uri("/api/v1/namespaces/shop/pods/web-1?dryRun=All").json();
     deletion["requestObject"] = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
     assert!(deleted(&deletion.to_string()).is_some());
+}
+
+/// Newer API servers ignore a query with 10,000 parameters.
+#[test]
+fn a_query_with_too_many_parameters_hides_nothing_and_ends_nothing() {
+    let uri = |count: usize, last: &str| format!("/api/v1/namespaces/shop/pods?{}{last}", "&".repeat(count));
+    let create = |count| records(&Event::pod("web-1", D1).uri(&uri(count, "dryRun=All")).line()).len();
+    assert_eq!((create(999), create(1000), create(10_000)), (0, 1, 1));
+    assert_eq!(deleted(&Event::delete("web-1").uri(&uri(10_000, "dryRun=All")).line()), None);
+    assert_eq!(deleted(&Event::delete("").verb("deletecollection").uri(&uri(10_000, "limit=1")).line()), None);
 }
