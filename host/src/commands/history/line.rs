@@ -32,8 +32,8 @@ const MAX_PARAMETERS: usize = 1000;
 /// The most sites of a list of images that are read. They are compared with each other.
 const MAX_SITES: usize = 2000;
 
-/// The most bytes of the annotation `object`, whose names are remembered. Names of Kubernetes have at most 253 characters.
-const MAX_OBJECT: usize = 4096;
+/// The most bytes of the annotation `object`. The policy writes at most 253 characters of each name, which can be escaped.
+const MAX_OBJECT: usize = 16 << 10;
 
 /// Why a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

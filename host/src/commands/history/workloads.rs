@@ -7,6 +7,8 @@ use super::record::{Object, Request};
 
 /// The most owners that are remembered.
 const MAX_OWNERS: usize = 100_000;
+/// The most bytes of an owner that is remembered. Names of Kubernetes have at most 253 characters.
+const MAX_OWNER: usize = 1024;
 /// The most objects above another one.
 const MAX_DEPTH: usize = 4;
 
@@ -24,7 +26,8 @@ impl Workloads {
     pub(super) fn learn(&mut self, request: &Request) {
         let object = &request.object;
         let (Some(name), Some(owner)) = (&object.name, &object.owner) else { return };
-        if object.kind == "Pod" || !request.outcome.is_stored() {
+        let is_long = name.len() > MAX_OWNER || owner.len() > MAX_OWNER;
+        if object.kind == "Pod" || !request.outcome.is_stored() || is_long {
             return;
         }
         let key = (object.namespace.clone(), format!("{}/{name}", object.kind));

@@ -211,6 +211,15 @@ fn long_annotations_are_bounded() {
     assert_eq!(request.images.iter().map(|image| image.sites.len()).collect::<Vec<_>>(), [2000]);
 }
 
+/// Otherwise a requester could hide a pod from the time to patch with a long owner reference.
+#[test]
+fn an_owner_with_many_escapes_does_not_hide_the_name() {
+    let owner = r"\u{202e}".repeat(253);
+    let object = json!({"name": "web-7d9c-x2x4z", "owner": format!("{owner}/{owner}")});
+    let pod = request(&Event::pod("", D1).annotation("object", &object.to_string()).line());
+    assert_eq!(pod.object.name.as_deref(), Some("web-7d9c-x2x4z"));
+}
+
 #[test]
 fn break_glass_has_its_reason() {
     let event = Event::deployment("web", D1).annotation("breakGlass", r#"{"reason":"INC-7","by":"group oncall"}"#);
