@@ -76,9 +76,10 @@ for-joe warned joe jane" ]
 
 @test "filters select requests, and the period can be relative" {
   {
-    event 01T08:00 create deployments a 201 jane "$OLD"
+    event 01T08:00 create deployments a 201 jane "$OLD" denied
     event 02T08:00 create deployments b 462 joe "$OLD" denied
-    event 03T08:00 create deployments c 201 otto "$NEW" warned ".annotations[\"$WEBHOOK/breakGlass\"] = ({reason: \"INC-7\", by: \"group oncall\"} | tojson)"
+    event 03T08:00 create deployments c 201 otto "$NEW" warned ".annotations[\"$WEBHOOK/breakGlass\"] = ({reason: \"INC-7\", by: \"group oncall\"} | tojson)
+      | .annotations[\"$WEBHOOK/findings\"] = ([{code: \"stale-image\", effect: \"warn\", passed: \"breakGlass\", image: \"registry.example.com/web:1\", text: \"is old\"}] | tojson)"
     event 03T09:00 create deployments d 201 jane "$NEW" warned ".objectRef.namespace = \"staging\"
       | .annotations[\"$WEBHOOK/findings\"] = ([{code: \"excepted\", effect: \"warn\", image: \"registry.example.com/web:1\", text: \"is excepted\"}] | tojson)"
   } > audit.log
@@ -92,6 +93,10 @@ a,b,c,d
 b --only denied
 b,c --only denied --only break-glass
 d --only excepted
+a --only monitored
+c,d --only passed --only excepted
+d --code excepted
+c --code stale-image --code patch-due
 c,d --image *@$NEW
 d --namespace staging
 b,c --user joe --user otto
@@ -102,6 +107,9 @@ a,b,c,d --since 3650d
 END
   history --output json --since 1s audit.log
   [ "$(names)" = "" ]
+  history --code stale-imag audit.log
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "did you mean \`stale-image\`?"
   history --since soon audit.log
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "or a duration back from now such as \`7d\`"

@@ -41,6 +41,7 @@ fn with_values(command: Command) -> Command {
     let arguments = [
         ("check", "outputs", formats),
         ("explain", "code", described(explain::codes())),
+        ("history", "codes", described(explain::codes())),
         ("init", "preset", described(init::presets())),
         ("man", "subcommand", commands),
     ];

@@ -38,18 +38,36 @@ pub fn exec(options: &Options) -> Result<()> {
     })
 }
 
-/// The page of a code. Messages show the code in brackets, which may be copied with it.
-fn page(code: &str) -> Result<&'static str> {
-    let wanted = code.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    PAGES.iter().find(|(known, _)| *known == wanted).map(|(_, page)| *page).ok_or_else(|| unknown(code, &wanted))
+/// A code without the brackets that messages show it in, which may be copied with it.
+fn bare(code: &str) -> String {
+    code.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
 }
 
-fn unknown(code: &str, wanted: &str) -> anyhow::Error {
+/// The page of a code.
+fn page(code: &str) -> Result<&'static str> {
+    let wanted = bare(code);
+    find(&wanted).map(|(_, page)| page).ok_or_else(|| anyhow!(unknown(code, &wanted)))
+}
+
+fn find(wanted: &str) -> Option<(&'static str, &'static str)> {
+    PAGES.iter().copied().find(|(known, _)| *known == wanted)
+}
+
+/// A known code, from the command line of another command. Those of the Swarm plugin are known, too.
+///
+/// # Errors
+/// When the code is unknown.
+pub(super) fn known(code: &str) -> Result<&'static str, String> {
+    let wanted = bare(code);
+    find(&wanted).map(|(known, _)| known).ok_or_else(|| unknown(code, &wanted))
+}
+
+fn unknown(code: &str, wanted: &str) -> String {
     let known: Vec<&str> = PAGES.iter().map(|(code, _)| *code).collect();
     let code = printable(code);
     match nearest(wanted, &known) {
-        Some(nearest) => anyhow!("unknown code `{code}`; did you mean `{nearest}`?"),
-        None => anyhow!("unknown code `{code}`; `container-patch explain` lists all codes"),
+        Some(nearest) => format!("unknown code `{code}`; did you mean `{nearest}`?"),
+        None => format!("unknown code `{code}`; `container-patch explain` lists all codes"),
     }
 }
 

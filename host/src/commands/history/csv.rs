@@ -12,7 +12,7 @@ use super::summary::Summary;
 use crate::csv::{line, text};
 
 /// The columns.
-const HEADER: [&str; 25] = [
+const HEADER: [&str; 26] = [
     "time",
     "outcome",
     "status",
@@ -35,6 +35,7 @@ const HEADER: [&str; 25] = [
     "exempt",
     "sites",
     "codes",
+    "passed",
     "findings",
     "break-glass reason",
     "break-glass by",
@@ -77,6 +78,9 @@ impl<W: Write> Output for Csv<W> {
 fn row(entry: &Entry) -> [String; HEADER.len()] {
     let optional = |value: &Option<String>| text(value.as_deref().unwrap_or_default());
     let codes: Vec<&str> = entry.findings.iter().map(|finding| finding.code.as_str()).collect();
+    let mut passed: Vec<&str> = entry.findings.iter().filter_map(|finding| finding.passed.as_deref()).collect();
+    passed.sort_unstable();
+    passed.dedup();
     let findings: Vec<String> = entry.findings.iter().map(finding).collect();
     let break_glass = entry.break_glass.as_ref();
     [
@@ -108,6 +112,7 @@ fn row(entry: &Entry) -> [String; HEADER.len()] {
         entry.exempt.to_string(),
         text(&entry.sites.join("; ")),
         text(&codes.join("; ")),
+        text(&passed.join("; ")),
         text(&findings.join("; ")),
         text(break_glass.map_or("", |break_glass| &break_glass.reason)),
         text(break_glass.map_or("", |break_glass| &break_glass.by)),

@@ -4,9 +4,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use container_patch_policy::image::ImagePattern;
 
-use super::record::{Image, Outcome, Request};
+use super::record::{Finding, Image, Outcome, Request};
 use super::summary::EXCEPTED;
 use crate::at::At;
+use crate::commands::explain;
 use crate::commands::report::duration;
 
 /// Which requests and images the history shows. Several values of a flag mean any of them.
@@ -31,9 +32,12 @@ pub(super) struct Filter {
     /// Only requests and patches until then: a time, a day with its end, or a duration back from now
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
-    /// Only requests like these; the time to patch does not depend on it, nor on --user
+    /// Only requests like these; the time to patch does not depend on it, nor on --code and --user
     #[arg(long, value_name = "WHAT", value_enum)]
     only: Vec<Only>,
+    /// Only images with a finding of this code, such as `stale-image`; `container-patch explain` lists the codes
+    #[arg(long = "code", value_name = "CODE", value_parser = explain::known)]
+    codes: Vec<&'static str>,
     /// Also images that the request does not change; without it, only if they are refused
     #[arg(long)]
     unchanged: bool,
@@ -43,10 +47,14 @@ pub(super) struct Filter {
 enum Only {
     /// The policy refused the request
     Denied,
+    /// The policy refuses the request, but only monitors
+    Monitored,
     /// Break-glass admitted the request
     BreakGlass,
     /// An exception covers a finding of the image
     Excepted,
+    /// A setting or break-glass turned a refusal of the image into a warning
+    Passed,
 }
 
 /// An object, with or without its kind.
@@ -197,11 +205,15 @@ impl Filter {
     }
 
     fn is_wanted(&self, request: &Request, image: Option<&Image>) -> bool {
-        self.only.is_empty()
-            || self.only.iter().any(|only| match only {
-                Only::Denied => request.outcome == Outcome::Denied,
-                Only::BreakGlass => request.break_glass.is_some(),
-                Only::Excepted => request.findings_of(image).any(|finding| finding.code == EXCEPTED),
-            })
+        let has = |is_wanted: &dyn Fn(&Finding) -> bool| request.findings_of(image).any(is_wanted);
+        let is_like = |only: &Only| match only {
+            Only::Denied => request.outcome == Outcome::Denied,
+            Only::Monitored => request.outcome == Outcome::Monitored,
+            Only::BreakGlass => request.break_glass.is_some(),
+            Only::Excepted => has(&|finding| finding.code == EXCEPTED),
+            Only::Passed => has(&|finding| finding.passed.is_some()),
+        };
+        (self.only.is_empty() || self.only.iter().any(is_like))
+            && (self.codes.is_empty() || has(&|finding| self.codes.contains(&finding.code.as_str())))
     }
 }

@@ -123,6 +123,34 @@ fn filters_select_requests() {
 }
 
 #[test]
+fn findings_select_images() {
+    let finding = |code: &str, passed: &str| {
+        let finding = json!([{"code": code, "effect": "warn", "site": "container `web`", "image": "registry.example.com/web:1",
+            "passed": (!passed.is_empty()).then_some(passed), "text": "is old"}]);
+        Event::deployment(code, D1).verdict("warned").annotation("findings", &finding.to_string())
+    };
+    let lines = [
+        finding("stale-image", "breakGlass").line(),
+        finding("patch-due", "").line(),
+        finding("unknown-build-date", "").verdict("denied").line(),
+        finding("local-image", "").line(),
+        Event::deployment("web", D1).line(),
+    ];
+    let names = |flags| names(&lines, flags);
+    assert_eq!(names("--only monitored"), "unknown-build-date");
+    assert_eq!(names("--only passed"), "stale-image");
+    assert_eq!(names("--only passed --only monitored"), "stale-image unknown-build-date");
+    assert_eq!(names("--code patch-due --code [Stale-Image]"), "stale-image patch-due");
+    assert_eq!(names("--code local-image"), "local-image");
+    assert_eq!(names("--code patch-due --only passed"), "");
+    let error = try_history(&lines, "--code stale-imag").unwrap_err().to_string();
+    assert!(error.contains("unknown code `stale-imag`; did you mean `stale-image`?"), "{error}");
+    let csv = history(&lines, "--output csv");
+    assert!(csv.lines().any(|line| line.contains(",stale-image,breakGlass,")), "{csv}");
+    assert!(csv.lines().any(|line| line.contains(",patch-due,,")), "{csv}");
+}
+
+#[test]
 fn a_period_has_a_start_and_an_end() {
     let names = |flags| names(&day(), flags);
     assert_eq!(names("--since 2026-11-25"), "api rescue swarm");
