@@ -15,6 +15,7 @@ mod metrics;
 mod output;
 mod patches;
 mod record;
+mod repeats;
 #[cfg(test)]
 mod samples;
 mod summary;
@@ -131,6 +132,7 @@ impl Options {
         if logs.tally.events == 0 {
             bail!("{NOT_AN_AUDIT_LOG}");
         }
+        history.summary.repeated = logs.tally.repeated;
         history.summary.skipped = Skipped::ALL.map(|reason| (reason, logs.tally.skipped(reason))).into();
         history.end()
     }

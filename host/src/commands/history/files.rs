@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::line::{MAX_LINE, Skipped, is_blank, read_line, time_of};
 use super::record::Record;
+use super::repeats::Repeats;
 use crate::counted::counted;
 use crate::terminal::log_line;
 
@@ -114,6 +115,8 @@ impl<R: Read> Lines<R> {
 pub(super) struct Tally {
     /// The lines that are events.
     pub(super) events: u64,
+    /// The records that were read before.
+    pub(super) repeated: u64,
     skipped: BTreeMap<Skipped, (u64, String)>,
 }
 
@@ -170,6 +173,7 @@ pub(super) struct Logs {
     /// When the next record of each file is due. For a file that is not open yet, when its first event is.
     due: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
     pub(super) tally: Tally,
+    repeats: Repeats,
     parsed: Vec<Record>,
 }
 
@@ -179,7 +183,13 @@ impl Logs {
     /// # Errors
     /// When a file cannot be opened.
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut logs = Self { logs: Vec::new(), due: BinaryHeap::new(), tally: Tally::default(), parsed: Vec::new() };
+        let mut logs = Self {
+            logs: Vec::new(),
+            due: BinaryHeap::new(),
+            tally: Tally::default(),
+            repeats: Repeats::default(),
+            parsed: Vec::new(),
+        };
         let mut known = HashSet::new();
         for path in paths {
             // A file that is given twice, for example by a pattern and by its name.
@@ -210,7 +220,7 @@ impl Logs {
         while let Some(Reverse((_, index))) = self.due.pop() {
             let Some(log) = self.logs.get_mut(index) else { continue };
             let record = log.records.pop_front();
-            log.advance(&mut self.tally, &mut self.parsed)?;
+            log.advance(&mut self.tally, &mut self.repeats, &mut self.parsed)?;
             if let Some(next) = log.records.front() {
                 self.due.push(Reverse((next.time(), index)));
             }
@@ -224,7 +234,7 @@ impl Logs {
 
 impl Log {
     /// Reads lines until there is a record.
-    fn advance(&mut self, tally: &mut Tally, parsed: &mut Vec<Record>) -> Result<()> {
+    fn advance(&mut self, tally: &mut Tally, repeats: &mut Repeats, parsed: &mut Vec<Record>) -> Result<()> {
         if matches!(self.source, Source::Closed) {
             self.source = open(&self.path, self.id)?;
         }
@@ -235,9 +245,9 @@ impl Log {
             let place = || format!("{}:{line}", shown(path));
             let read = match lines.next() {
                 Ok(Some(Line::TooLong)) => Err(Skipped::TooLong),
-                Ok(Some(Line::Whole(text))) => read_text(text, parsed, tally),
+                Ok(Some(Line::Whole(text))) => read_text(text, parsed, tally, repeats),
                 // It may have no line break because it is still being written.
-                Ok(Some(Line::Last(text))) => match read_text(text, parsed, tally) {
+                Ok(Some(Line::Last(text))) => match read_text(text, parsed, tally, repeats) {
                     Err(Skipped::Garbage) if text.trim_ascii_start().starts_with(b"{") => Err(Skipped::Torn),
                     read => read,
                 },
@@ -264,12 +274,13 @@ impl Log {
     }
 }
 
-fn read_text(text: &[u8], parsed: &mut Vec<Record>, tally: &mut Tally) -> Result<(), Skipped> {
+fn read_text(text: &[u8], parsed: &mut Vec<Record>, tally: &mut Tally, repeats: &mut Repeats) -> Result<(), Skipped> {
     if is_blank(text) {
         return Ok(());
     }
     read_line(text, parsed)?;
     tally.events += 1;
+    tally.repeated += repeats.remove(text, parsed);
     Ok(())
 }
 

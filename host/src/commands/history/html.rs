@@ -133,6 +133,13 @@ impl<W: Write> Html<W> {
                 summary.unchanged
             );
         }
+        if summary.repeated > 0 {
+            let _ = writeln!(
+                page,
+                "<p class=\"muted\">The log has copies of events ({}). Each event counts once.</p>",
+                summary.repeated
+            );
+        }
         page.push_str(
             "<div class=\"panel scroll\">\n<table class=\"rows entries\" data-filter=\"Filter\">\n<thead><tr>",
         );

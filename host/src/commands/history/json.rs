@@ -85,6 +85,7 @@ fn totals(summary: &Summary) -> Value {
         "excepted": summary.excepted,
         "first": summary.first.as_ref().map(rfc3339),
         "last": summary.last.as_ref().map(rfc3339),
+        "duplicateEvents": summary.repeated,
         "skippedLines": Map::from_iter(skipped),
     })
 }

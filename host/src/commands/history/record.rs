@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const MAX_NAMED_SITES: usize = 8;
 
 /// What one line of a log says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(clippy::large_enum_variant, reason = "only the next records of each file are in memory")]
 pub(super) enum Record {
     /// A policy judged a request.
@@ -30,7 +30,7 @@ impl Record {
 }
 
 /// A request that a policy judged, and its outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Request {
     /// When the API server or the plugin had answered it.
     pub(super) time: DateTime<Utc>,
@@ -139,7 +139,7 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Operation {
     Create,
@@ -173,7 +173,7 @@ pub(super) enum Platform {
 }
 
 /// An image of an object.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Image {
     /// The normalised name without tag and digest, such as `docker.io/library/nginx`. The image as written, if it is no valid reference.
     pub(super) repository: String,
@@ -213,7 +213,7 @@ pub(super) fn is_same_image(one: &Image, other: &Image) -> bool {
 }
 
 /// A finding of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Finding {
     pub(super) code: String,
     /// `deny` or `warn`.
@@ -230,7 +230,7 @@ pub(super) struct Finding {
 }
 
 /// How break-glass admitted a request.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(super) struct BreakGlass {
     pub(super) reason: String,
     /// What permitted it, such as `group oncall`.
@@ -238,7 +238,7 @@ pub(super) struct BreakGlass {
 }
 
 /// A pod that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Deleted {
     pub(super) time: DateTime<Utc>,
     pub(super) namespace: String,

@@ -27,6 +27,8 @@ pub(super) struct Summary {
     /// The times of the first and the last request.
     pub(super) first: Option<DateTime<Utc>>,
     pub(super) last: Option<DateTime<Utc>>,
+    /// The judged requests and the deletions that are left out because they were read before.
+    pub(super) repeated: u64,
     /// The lines that are skipped, by reason.
     pub(super) skipped: BTreeMap<Skipped, u64>,
 }

@@ -96,6 +96,7 @@ fn an_entry_has_all_keys() {
         history["summary"],
         json!({"requests": {"admitted": 4, "warned": 1, "monitored": 0, "denied": 1, "rejected": 0}, "entries": 6,
             "unchangedLeftOut": 0, "breakGlass": 1, "excepted": 1, "first": "2026-11-24T08:00:00Z", "last": "2026-11-25T12:00:00Z",
+            "duplicateEvents": 0,
             "skippedLines": {"torn": 0, "foreign": 0, "garbage": 0, "tooLong": 0}})
     );
     let keys = |entry: &Value| entry.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -234,6 +235,17 @@ fn text_has_lines_for_each_request_and_totals() {
         "jane creates Pod shop/web-7d9-a of Deployment/web\n  registry.example.com/web:1@sha256:111111111111…, built 2026-10-26 (28 days old)\n"
     ));
     assert_eq!(history(&day(), "--namespace none"), "No requests.\n");
+}
+
+#[test]
+fn an_event_that_is_in_the_log_twice_counts_once() {
+    let lines = [day(), day()].concat();
+    let history = json_of(&lines, "");
+    assert_eq!(history["entries"], json_of(&day(), "")["entries"]);
+    assert_eq!(history["timeToPatch"], json_of(&day(), "")["timeToPatch"]);
+    assert_eq!(history["summary"]["duplicateEvents"], 6);
+    assert!(self::history(&lines, "").contains("\nleft out: 6 copies of events; each event counts once\n"));
+    assert!(self::history(&lines, "--output html").contains("copies of events (6)"));
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl<W: Write> Text<W> {
             let images = counted(summary.unchanged, "image");
             self.line(&format!("left out: {images} that a request does not change; --unchanged shows them"))?;
         }
+        if summary.repeated > 0 {
+            let copies =
+                if summary.repeated == 1 { "1 copy".to_owned() } else { format!("{} copies", summary.repeated) };
+            self.line(&format!("left out: {copies} of events; each event counts once"))?;
+        }
         Ok(())
     }
 
