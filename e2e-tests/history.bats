@@ -123,6 +123,19 @@ a,b,c,d --since 3650d
 END
   history --output json --since 1s audit.log
   [ "$(names)" = "" ]
+  history --since 1s audit.log
+  [ "${lines[0]}" = "No requests match. The log has 4, from 2026-11-01T08:00:00Z to 2026-11-03T09:00:00Z." ]
+  [[ "${lines[1]}" == "Only: since 2"*"Z." ]]
+  history --output json --only denied --user joe audit.log
+  [ "$(jq -c .summary.filters <<< "$output")" = '{"only":["denied"],"user":["joe"]}' ]
+  history --since 2026-11-03 --until 2026-11-02 audit.log
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: --until 2026-11-02T23:59:59Z is before --since 2026-11-03T00:00:00Z"
+  { event 01T08:00 create deployments a 201; event 01T08:01 get configmaps b 200; } > other.log
+  history other.log
+  [ "$status" -eq 0 ]
+  [ "$output" = "No requests." ]
+  assert_contains "$stderr" "Warning: none of the 2 events has annotations of the policies: expected requests that the policies judge"
   history --code stale-imag audit.log
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "did you mean \`stale-image\`?"

@@ -56,7 +56,7 @@ fn the_output_matches_the_published_schema() {
     let log = [first, second, first_deleted, third, decision].map(|event| event.to_string() + "\n").concat();
     let schema = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history.schema.json")).unwrap();
     let schema = validator::Validator::new(serde_json::from_str(&schema).unwrap());
-    let output = history(&(log + "garbage\n"), &["--output", "json"]);
+    let output = history(&(log.clone() + "garbage\n"), &["--output", "json"]);
     assert!(output.status.success(), "{output:?}");
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema.accepts(&history), "does not match docs/history.schema.json: {history:#}");
@@ -64,6 +64,11 @@ fn the_output_matches_the_published_schema() {
     for list in ["repositories", "unfinished"] {
         assert!(!history["timeToPatch"][list].as_array().unwrap().is_empty(), "{list}");
     }
+    let flags = "--image registry.example.com/* --namespace shop --workload web --user jane --only denied --code stale-image --since 3650d --until 2027-01-01 --unchanged --output json";
+    let selected = self::history(&log, &flags.split(' ').collect::<Vec<_>>());
+    let selected: Value = serde_json::from_slice(&selected.stdout).unwrap();
+    assert!(schema.accepts(&selected), "{selected:#}");
+    assert_eq!(selected["summary"]["filters"].as_object().unwrap().len(), 9);
     let mut other = history;
     other["entries"][0]["more"] = Value::Null;
     assert!(!schema.accepts(&other));

@@ -105,6 +105,19 @@ pub fn exec(options: &Options) -> Result<()> {
     }
 }
 
+/// The message for a log without a judged request.
+fn not_annotated(events: u64) -> String {
+    let events = if events == 1 {
+        "the log has 1 event, without".to_owned()
+    } else {
+        format!("none of the {events} events has")
+    };
+    format!(
+        "{events} annotations of the policies: expected requests that the policies judge, at the level Metadata or a higher one; \
+         docs/audit-trail.md#record-the-audit-annotations describes how to record them"
+    )
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let kind = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<serde_json::Error>() {
         Some(json) => json.io_error_kind(),
@@ -121,8 +134,9 @@ impl Options {
             Format::Csv => Box::new(Csv::new(writer)),
             Format::Html => Box::new(Html::new(writer)),
         };
+        let period = self.filter.period(now)?;
         let mut logs = Logs::open(&self.files)?;
-        let mut history = History::new(&self.filter, now, output);
+        let mut history = History::new(&self.filter, period, output);
         while let Some(record) = logs.next()? {
             history.add(&record)?;
         }
@@ -131,6 +145,9 @@ impl Options {
         }
         if logs.tally.events == 0 {
             bail!("{NOT_AN_AUDIT_LOG}");
+        }
+        if history.summary.log.requests == 0 {
+            eprintln!("Warning: {}", not_annotated(logs.tally.events));
         }
         history.summary.repeated = logs.tally.repeated;
         history.summary.skipped = Skipped::ALL.map(|reason| (reason, logs.tally.skipped(reason))).into();
@@ -150,7 +167,7 @@ impl Options {
             Format::Csv => Box::new(Csv::new(writer.clone())),
             Format::Html => bail!("a page has an end, so --follow cannot write one; use another --output"),
         };
-        Ok(Some(Box::new(Printer::new(self.filter.clone(), self.filter.period(now), output, writer))))
+        Ok(Some(Box::new(Printer::new(self.filter.clone(), self.filter.period(now)?, output, writer))))
     }
 }
 
@@ -168,20 +185,23 @@ struct History<'h> {
 }
 
 impl<'h> History<'h> {
-    fn new(filter: &'h Filter, now: DateTime<Utc>, output: Box<dyn Output + 'h>) -> Self {
+    fn new(filter: &'h Filter, period: Period, output: Box<dyn Output + 'h>) -> Self {
         Self {
             filter,
-            period: filter.period(now),
+            period,
             workloads: Workloads::default(),
             patches: Patches::default(),
             durations: BTreeMap::new(),
             finished: Vec::new(),
-            summary: Summary::default(),
+            summary: Summary { filters: filter.given(period), ..Summary::default() },
             output,
         }
     }
 
     fn add(&mut self, record: &Record) -> Result<()> {
+        if let Record::Request(request) = record {
+            self.summary.log.add(request);
+        }
         if self.period.is_before(record.time()) {
             return Ok(());
         }

@@ -1,9 +1,12 @@
 //! Which requests and images the history shows.
 
+use anyhow::{Result, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use container_patch_policy::image::ImagePattern;
+use serde_json::{Map, Value};
 
+use super::entry::rfc3339;
 use super::record::{Finding, Image, Outcome, Request};
 use super::summary::EXCEPTED;
 use crate::at::At;
@@ -123,8 +126,40 @@ impl Workload {
     }
 }
 
+/// The filters that are given, for people and programs who read the output later.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Given {
+    /// The values of each flag, which match if any of them does.
+    values: Vec<(&'static str, Vec<String>)>,
+    period: Period,
+    unchanged: bool,
+}
+
+impl Given {
+    /// The flags as JSON.
+    pub(super) fn json(&self) -> Map<String, Value> {
+        let values = self.values.iter().map(|(flag, values)| ((*flag).to_owned(), Value::from(values.clone())));
+        let times = [("since", self.period.since), ("until", self.period.until)];
+        let times = times.into_iter().filter_map(|(flag, time)| Some((flag.to_owned(), rfc3339(&time?).into())));
+        let unchanged = self.unchanged.then(|| ("unchanged".to_owned(), true.into()));
+        values.chain(times).chain(unchanged).collect()
+    }
+
+    /// What they select, such as `Only: namespace shop or payments, break-glass.` `None` if they leave out nothing.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let values = self.values.iter().map(|(flag, values)| {
+            let values = values.join(" or ");
+            if *flag == "only" { values } else { format!("{flag} {values}") }
+        });
+        let times = [("since", self.period.since), ("until", self.period.until)];
+        let times = times.into_iter().filter_map(|(flag, time)| Some(format!("{flag} {}", rfc3339(&time?))));
+        let parts: Vec<String> = values.chain(times).collect();
+        (!parts.is_empty()).then(|| format!("Only: {}.", parts.join(", ")))
+    }
+}
+
 /// The first and the last time that the history covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Period {
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
@@ -144,11 +179,37 @@ impl Period {
 
 impl Filter {
     /// The period, from the time now.
-    pub(super) fn period(&self, now: DateTime<Utc>) -> Period {
-        Period {
-            since: self.since.map(|moment| moment.time(now, start_of)),
-            until: self.until.map(|moment| moment.time(now, end_of)),
+    ///
+    /// # Errors
+    /// When it ends before it begins.
+    pub(super) fn period(&self, now: DateTime<Utc>) -> Result<Period> {
+        let since = self.since.map(|moment| moment.time(now, start_of));
+        let until = self.until.map(|moment| moment.time(now, end_of));
+        if let (Some(since), Some(until)) = (&since, &until)
+            && until < since
+        {
+            bail!("--until {} is before --since {}", rfc3339(until), rfc3339(since));
         }
+        Ok(Period { since, until })
+    }
+
+    /// The filters that are given, with this period.
+    pub(super) fn given(&self, period: Period) -> Given {
+        let names = |only: &Only| only.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let workloads = self.workloads.iter().map(|Workload { kind, name }| match kind {
+            Some(kind) => format!("{kind}/{name}"),
+            None => name.clone(),
+        });
+        let values = [
+            ("image", self.images.iter().map(ToString::to_string).collect()),
+            ("namespace", self.namespaces.clone()),
+            ("workload", workloads.collect()),
+            ("user", self.users.clone()),
+            ("only", self.only.iter().map(names).collect()),
+            ("code", self.codes.iter().map(|code| (*code).to_owned()).collect()),
+        ];
+        let values = values.into_iter().filter(|(_, values): &(_, Vec<String>)| !values.is_empty()).collect();
+        Given { values, period, unchanged: self.unchanged }
     }
 
     /// Whether an object is selected. `chain` has the object itself and what controls it, as `Kind/name`.

@@ -81,11 +81,15 @@ impl<W: Write> Html<W> {
 
     /// The page. Writing to a `String` cannot fail.
     fn page(&self, summary: &Summary, patches: &TimeToPatch) -> String {
-        let about = match (&summary.first, &summary.last) {
-            (Some(first), Some(last)) => format!("Requests from {} to {}", time(first), time(last)),
-            _ => "No requests".to_owned(),
+        let about = match (&summary.first, &summary.last, &summary.log.period) {
+            (Some(first), Some(last), _) => format!("Requests from {} to {}", time(first), time(last)),
+            (_, _, Some((first, last))) => format!("Log from {} to {}", time(first), time(last)),
+            _ => "Log without requests".to_owned(),
         };
         let mut page = head("History of images", STYLE, &about);
+        if let Some(filters) = summary.filters.sentence() {
+            let _ = writeln!(page, "<p class=\"panel note\">{}</p>", escaped(&filters));
+        }
         cards(summary, &mut page);
         if let Some(chart) = self.requests.render() {
             page += "<h2>Requests</h2>\n";
@@ -122,7 +126,7 @@ impl<W: Write> Html<W> {
     fn entries(&self, summary: &Summary, page: &mut String) {
         page.push_str("<h2>Entries</h2>\n");
         if self.entries.rows.is_empty() {
-            page.push_str("<p class=\"panel note\">There are no entries in this history.</p>\n");
+            let _ = writeln!(page, "<p class=\"panel note\">{}</p>", summary.nothing());
             return;
         }
         left_out(self.entries.left_out, "entries", page);
@@ -551,7 +555,8 @@ mod tests {
     fn a_history_without_requests_is_a_page() {
         let page = page(&[], &TimeToPatch::default());
         assert!(
-            page.contains("There are no entries in this history.") && page.contains("No requests, by container-patch")
+            page.contains("<p class=\"panel note\">No requests.</p>")
+                && page.contains("Log without requests, by container-patch")
         );
         assert!(!page.contains("Time to patch") && !page.contains("<h2>Break-glass"));
     }

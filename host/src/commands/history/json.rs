@@ -78,6 +78,7 @@ fn totals(summary: &Summary) -> Value {
         (key.to_owned(), Value::from(summary.skipped.get(&reason).copied().unwrap_or(0)))
     });
     json!({
+        "filters": summary.filters.json(),
         "requests": Map::from_iter(requests),
         "entries": summary.entries,
         "unchangedLeftOut": summary.unchanged,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::entry::Entry;
+use super::entry::{Entry, rfc3339};
+use super::filter::Given;
 use super::line::Skipped;
 use super::record::{Outcome, Request};
 
@@ -14,6 +15,10 @@ pub(super) const EXCEPTED: &str = "excepted";
 /// The totals of the requests that the filters select.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Summary {
+    /// The filters that select them.
+    pub(super) filters: Given,
+    /// What the log has without the filters.
+    pub(super) log: Judged,
     /// The judged requests, by outcome.
     pub(super) requests: BTreeMap<Outcome, usize>,
     /// The entries: images of requests.
@@ -33,7 +38,34 @@ pub(super) struct Summary {
     pub(super) skipped: BTreeMap<Skipped, u64>,
 }
 
+/// The judged requests of a log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Judged {
+    pub(super) requests: u64,
+    /// The times of the first and the last one.
+    pub(super) period: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl Judged {
+    /// Counts a request.
+    pub(super) fn add(&mut self, request: &Request) {
+        let time = request.time;
+        let (first, last) = self.period.unwrap_or((time, time));
+        self.requests += 1;
+        self.period = Some((first.min(time), last.max(time)));
+    }
+}
+
 impl Summary {
+    /// Says why there are no entries.
+    pub(super) fn nothing(&self) -> String {
+        let Some((first, last)) = &self.log.period else { return "No requests.".to_owned() };
+        let (many, first, last) = (self.log.requests, rfc3339(first), rfc3339(last));
+        let nothing =
+            if self.filters.sentence().is_some() { "No requests match." } else { "No request changes an image." };
+        format!("{nothing} The log has {many}, from {first} to {last}.")
+    }
+
     /// The number of requests with this outcome.
     pub(super) fn of(&self, outcome: Outcome) -> usize {
         self.requests.get(&outcome).copied().unwrap_or(0)

@@ -94,7 +94,7 @@ fn an_entry_has_all_keys() {
     assert_eq!(history["entries"][4]["breakGlass"], json!({"reason": "INC-7", "by": "group oncall"}));
     assert_eq!(
         history["summary"],
-        json!({"requests": {"admitted": 4, "warned": 1, "monitored": 0, "denied": 1, "rejected": 0}, "entries": 6,
+        json!({"filters": {}, "requests": {"admitted": 4, "warned": 1, "monitored": 0, "denied": 1, "rejected": 0}, "entries": 6,
             "unchangedLeftOut": 0, "breakGlass": 1, "excepted": 1, "first": "2026-11-24T08:00:00Z", "last": "2026-11-25T12:00:00Z",
             "duplicateEvents": 0,
             "skippedLines": {"torn": 0, "foreign": 0, "garbage": 0, "tooLong": 0}})
@@ -161,6 +161,10 @@ fn a_period_has_a_start_and_an_end() {
     assert_eq!(names("--until 2026-11-24"), "web web-7d9 web-7d9-a");
     let error = |flags| try_history(&day(), flags).unwrap_err().to_string();
     assert!(error("--since yesterday").contains("or a duration back from now such as `7d`"));
+    assert_eq!(
+        error("--since 2026-11-25 --until 2026-11-24"),
+        "--until 2026-11-24T23:59:59Z is before --since 2026-11-25T00:00:00Z"
+    );
     assert!(error("--image web").contains("a pattern starts with a registry host or with `*`"));
     assert!(error("--workload web/").contains("expected a name such as `web`"));
 }
@@ -218,6 +222,7 @@ fn text_has_lines_for_each_request_and_totals() {
 2026-11-25T12:00:00Z  admitted  jane creates Service swarm
   registry.example.com/web:1@{}
 
+Only: since 2026-11-25T00:00:00Z.
 3 requests from 2026-11-25T10:00:00Z to 2026-11-25T12:00:00Z: 1 admitted, 1 warned, 1 denied
 1 request admitted by break-glass
 1 request with an exception
@@ -234,7 +239,44 @@ fn text_has_lines_for_each_request_and_totals() {
     assert!(history(&day(), "--workload web").contains(
         "jane creates Pod shop/web-7d9-a of Deployment/web\n  registry.example.com/web:1@sha256:111111111111…, built 2026-10-26 (28 days old)\n"
     ));
-    assert_eq!(history(&day(), "--namespace none"), "No requests.\n");
+    assert_eq!(
+        history(&day(), "--namespace none"),
+        "No requests match. The log has 6, from 2026-11-24T08:00:00Z to 2026-11-25T12:00:00Z.\nOnly: namespace none.\n"
+    );
+    let only_unchanged = r#"[{"image":"registry.example.com/old:1","unchanged":true}]"#;
+    let lines = [Event::deployment("web", D1).annotation("images", only_unchanged).line()];
+    assert_eq!(
+        history(&lines, ""),
+        "No request changes an image. The log has 1, from 2026-11-25T12:00:00Z to 2026-11-25T12:00:00Z.
+left out: 1 image that a request does not change; --unchanged shows them\n"
+    );
+}
+
+#[test]
+fn each_output_names_its_filters() {
+    let flags = "--namespace payments --namespace sh<op --only break-glass --workload Deployment/web --image */web:* --code [STALE-IMAGE] --since 1d --unchanged";
+    let filters = json!({"image": ["*/web:*"], "namespace": ["payments", "sh<op"], "workload": ["Deployment/web"], "only": ["break-glass"],
+        "code": ["stale-image"], "since": "2026-11-25T00:00:00Z", "unchanged": true});
+    assert_eq!(json_of(&day(), flags)["summary"]["filters"], filters);
+    let sentence = "Only: image */web:*, namespace payments or sh<op, workload Deployment/web, break-glass, code stale-image, since 2026-11-25T00:00:00Z.";
+    let text = history(&day(), flags);
+    assert!(text.contains(&format!("\n{sentence}\n")), "{text}");
+    let page = history(&day(), &format!("{flags} --output html"));
+    assert!(page.contains(&sentence.replace('<', "&lt;")), "{page}");
+    assert!(page.contains("<p class=\"panel note\">No requests match. The log has 6, from "));
+    assert!(page.contains("</time>, by container-patch "));
+    assert!(!history(&day(), "--unchanged").contains("Only:"));
+    assert!(!history(&day(), "--output html").contains("Only:"));
+}
+
+#[test]
+fn a_log_without_annotations_says_how_to_record_them() {
+    assert!(super::not_annotated(1).starts_with("the log has 1 event, without annotations of the policies: expected "));
+    let message = super::not_annotated(55);
+    assert!(message.starts_with("none of the 55 events has annotations of the policies: expected "), "{message}");
+    let (file, anchor) = message.split(' ').find_map(|word| word.strip_prefix("docs/")?.split_once('#')).unwrap();
+    let page = fs::read_to_string(format!("{}/../docs/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(page.contains(&format!("## {}\n", anchor.replace('-', " ").replacen("record", "Record", 1))));
 }
 
 #[test]

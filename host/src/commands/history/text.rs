@@ -71,12 +71,19 @@ impl<W: Write> Text<W> {
         let requests = Outcome::ALL.map(|outcome| (outcome.as_str(), summary.of(outcome)));
         let all = requests.iter().map(|(_, count)| count).sum();
         let (Some(from), Some(to)) = (&summary.first, &summary.last) else {
-            return self.line("No requests.");
+            self.line(&summary.nothing())?;
+            if let Some(filters) = summary.filters.sentence() {
+                self.line(&filters)?;
+            }
+            return self.left_out(summary);
         };
         let counts =
             requests.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{count} {outcome}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
         writeln!(self.output)?;
+        if let Some(filters) = summary.filters.sentence() {
+            self.line(&filters)?;
+        }
         self.line(&format!("{} from {} to {}: {counts}", counted(all, "request"), rfc3339(from), rfc3339(to)))?;
         if summary.break_glass > 0 {
             self.line(&format!("{} admitted by break-glass", counted(summary.break_glass, "request")))?;
@@ -84,6 +91,10 @@ impl<W: Write> Text<W> {
         if summary.excepted > 0 {
             self.line(&format!("{} with an exception", counted(summary.excepted, "request")))?;
         }
+        self.left_out(summary)
+    }
+
+    fn left_out(&mut self, summary: &Summary) -> Result<()> {
         if summary.unchanged > 0 {
             let images = counted(summary.unchanged, "image");
             self.line(&format!("left out: {images} that a request does not change; --unchanged shows them"))?;
