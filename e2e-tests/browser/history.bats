@@ -47,9 +47,10 @@ setup_file() {
   mkdir -p "$shots"
   browser --window-size=1400,1600 --screenshot="$shots/history.png" "file://$PAGES/history.html"
   browser --window-size=1400,1600 --force-dark-mode --blink-settings=preferredColorScheme=0 --screenshot="$shots/history-dark.png" "file://$PAGES/history.html"
+  browser --window-size=1000,1600 --screenshot="$shots/history-laptop.png" "file://$PAGES/history.html"
   browser --window-size=500,2600 --screenshot="$shots/history-narrow.png" "file://$PAGES/history.html"
   browser --no-pdf-header-footer --print-to-pdf="$shots/history.pdf" "file://$PAGES/history.html"
-  for file in history.png history-dark.png history-narrow.png history.pdf; do
+  for file in history.png history-dark.png history-laptop.png history-narrow.png history.pdf; do
     [ "$(stat -c %s "$shots/$file")" -gt 20000 ]
   done
 }
