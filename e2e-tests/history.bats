@@ -198,12 +198,21 @@ Warning: skipped 1 line of more than 16 MiB; it is audit.log:7" ]
 @test "what is not an audit log is an error that says what is expected" {
   echo '{"kind":"Pod","apiVersion":"v1"}' > pod.json
   : > empty.log
-  for file in pod.json empty.log; do
-    history --output json "$file"
-    [ "$status" -eq 2 ]
-    [ "$output" = "" ]
-    assert_contains "$stderr" "Error: this is not an audit log: expected events of the API server"
-  done
+  printf '\x28\xb5\x2f\xfd\x04' > audit.zst
+  history --output json pod.json
+  [ "$status" -eq 2 ]
+  [ "$output" = "" ]
+  assert_contains "$stderr" "Error: pod.json: this is not an audit log: expected events of the API server"
+  history empty.log
+  [ "$status" -eq 2 ]
+  [ "$stderr" = "Error: empty.log: empty; expected at least one event" ]
+  event 01T08:00 create deployments a 201 jane "$OLD" > audit.log
+  history audit.log empty.log
+  [ "$status" -eq 0 ]
+  [ "$stderr" = "" ]
+  history audit.log audit.zst
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "audit.zst: it is compressed with zstd; history reads gzip"
   history missing.log
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "cannot open missing.log"

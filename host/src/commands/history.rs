@@ -34,7 +34,7 @@ use clap::{Args, ValueEnum};
 
 use self::csv::Csv;
 use self::entry::Entry;
-use self::files::Logs;
+use self::files::{Logs, named};
 use self::filter::{Filter, Period};
 use self::follow::{FollowOptions, JsonLines, Printer, SharedStdout, Sink};
 use self::html::Html;
@@ -144,7 +144,11 @@ impl Options {
             eprintln!("Warning: {message}");
         }
         if logs.tally.events == 0 {
-            bail!("{NOT_AN_AUDIT_LOG}");
+            let files = named(&self.files);
+            if logs.tally.is_empty() {
+                bail!("{files}: empty; expected at least one event");
+            }
+            bail!("{files}: {NOT_AN_AUDIT_LOG}");
         }
         if history.summary.log.requests == 0 {
             eprintln!("Warning: {}", not_annotated(logs.tally.events));

@@ -24,8 +24,13 @@ use crate::terminal::log_line;
 const BLOCK: usize = 256 << 10;
 /// How many bytes of a file are searched for the time of its first event.
 const FIRST_BYTES: u64 = 1 << 20;
+/// The most files that a message names.
+const MAX_NAMED: usize = 3;
 /// The first bytes of a file that is compressed with gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The first bytes of files with other compressions.
+const OTHER_COMPRESSIONS: [(&[u8], &str); 2] =
+    [(&[0x28, 0xb5, 0x2f, 0xfd], "zstd"), (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz")];
 
 /// A line of a log.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,6 +120,8 @@ impl<R: Read> Lines<R> {
 pub(super) struct Tally {
     /// The lines that are events.
     pub(super) events: u64,
+    /// The lines with text.
+    lines: u64,
     /// The records that were read before.
     pub(super) repeated: u64,
     skipped: BTreeMap<Skipped, (u64, String)>,
@@ -129,6 +136,11 @@ impl Tally {
     /// The number of lines that are skipped for a reason.
     pub(super) fn skipped(&self, reason: Skipped) -> u64 {
         self.skipped.get(&reason).map_or(0, |(count, _)| *count)
+    }
+
+    /// Whether there is no text at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines == 0 && self.skipped.is_empty()
     }
 
     /// A message for each reason.
@@ -278,10 +290,20 @@ fn read_text(text: &[u8], parsed: &mut Vec<Record>, tally: &mut Tally, repeats: 
     if is_blank(text) {
         return Ok(());
     }
+    tally.lines += 1;
     read_line(text, parsed)?;
     tally.events += 1;
     tally.repeated += repeats.remove(text, parsed);
     Ok(())
+}
+
+/// Files as text.
+pub(super) fn named(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().take(MAX_NAMED).map(|path| shown(path)).collect();
+    match paths.len().saturating_sub(MAX_NAMED) {
+        0 => log_line(&names.join(", ")),
+        others => log_line(&format!("{} and {others} more", names.join(", "))),
+    }
 }
 
 /// Whether compressed data is damaged or has no end, and not the system to blame.
@@ -336,8 +358,12 @@ fn open(path: &Path, same: Option<FileId>) -> Result<Source> {
 /// The input without its compression, by its first bytes: rotated files have many names.
 fn uncompressed(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     let mut start = Vec::new();
-    input.by_ref().take(2).read_to_end(&mut start)?;
-    let is_compressed = start == GZIP;
+    input.by_ref().take(6).read_to_end(&mut start)?;
+    if let Some((_, name)) = OTHER_COMPRESSIONS.iter().find(|(first, _)| start.starts_with(first)) {
+        let message = format!("it is compressed with {name}; history reads gzip");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    let is_compressed = start.starts_with(&GZIP);
     let whole = io::Cursor::new(start).chain(input);
     Ok(if is_compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
 }

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Line, Lines, Logs, Tally};
+use super::{Line, Lines, Logs, Tally, named};
 use crate::commands::history::line::{MAX_LINE, Skipped};
 use crate::commands::history::record::Record;
 use crate::commands::history::samples::{D1, Event};
@@ -136,6 +136,23 @@ fn a_file_that_is_given_twice_is_read_once() {
     let path = file(&folder, "audit.log", &log(&[1]));
     let same = folder.path().join(".").join("audit.log");
     assert_eq!(names(&[path, same]), "1");
+}
+
+#[test]
+fn another_compression_is_an_error_that_names_it() {
+    let folder = TempDir::new().unwrap();
+    for (start, name) in [(&b"\x28\xb5\x2f\xfd\x04"[..], "zstd"), (b"\xfd7zXZ\0\0", "xz")] {
+        let path = file(&folder, &format!("audit.{name}"), start);
+        let error = format!("{:#}", Logs::open(&[path]).err().unwrap());
+        assert!(error.ends_with(&format!("audit.{name}: it is compressed with {name}; history reads gzip")), "{error}");
+    }
+}
+
+#[test]
+fn some_files_are_named() {
+    let paths: Vec<PathBuf> = ["-", "a.log", "b\n.log", "c.log", "d.log"].iter().map(PathBuf::from).collect();
+    assert_eq!(named(&paths), r"standard input, a.log, b\n.log and 2 more");
+    assert_eq!(named(&paths[..1]), "standard input");
 }
 
 #[cfg(target_os = "linux")]
