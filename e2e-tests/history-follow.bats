@@ -85,7 +85,7 @@ eventually() {
 REFUSED='requests_total{namespace="shop",outcome="denied"}'
 ADMITTED='requests_total{namespace="shop",outcome="admitted"}'
 
-@test "what is appended is counted, and nothing is printed" {
+@test "appended requests are counted, and nothing is printed" {
   admitted 12:00:00 web-1 "$OLD" 2026-11-10T12:00:00Z > audit.log
   refused 12:00:01 web-2 >> audit.log
   follow audit.log
@@ -107,7 +107,7 @@ ADMITTED='requests_total{namespace="shop",outcome="admitted"}'
   [ ! -s err ]
 }
 
-@test "a rotated log is followed without a loss" {
+@test "no event is lost when a log is rotated" {
   refused 12:00:00 web-0 > audit.log
   follow audit.log
   for round in 1 2 3; do
@@ -197,7 +197,7 @@ ADMITTED='requests_total{namespace="shop",outcome="admitted"}'
 @test "Prometheus can read the metrics in both formats" {
   { refused 12:00:00 web-0; admitted 12:00:01 web-2 "$OLD" 2026-11-10T12:00:00Z; echo garbage; } > audit.log
   follow audit.log
-  assert_contains "$(cat err)" "Warning: skipped 1 line without JSON; it is audit.log:3"
+  assert_contains "$(cat err)" "Warning: skipped 1 line without JSON, at audit.log:3"
   [ "$(sample 'skipped_lines_total{reason="garbage"}')" = 1 ]
   curl -sf -H 'Accept: application/openmetrics-text; version=1.0.0' -D headers "http://$ADDRESS/metrics" > openmetrics
   assert_contains "$(cat headers)" "application/openmetrics-text; version=1.0.0"
@@ -211,7 +211,7 @@ ADMITTED='requests_total{namespace="shop",outcome="admitted"}'
 @test "what cannot be followed is an error" {
   run "$CONTAINER_PATCH" history --follow .
   [ "$status" -eq 2 ]
-  assert_contains "$output" "cannot read .: it is a directory"
+  assert_contains "$output" "cannot read .: it is a folder"
   run "$CONTAINER_PATCH" history --metrics-address 127.0.0.1:9465 audit.log
   [ "$status" -eq 2 ]
   assert_contains "$output" "--follow"

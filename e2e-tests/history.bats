@@ -70,7 +70,7 @@ names() { jq -r '[.entries[].name] | join(" ")' <<< "$output"; }
   [ "${lines[-1]}" = "left out: 5 copies of events; each event counts once" ]
 }
 
-@test "what happened is what the API server answered, and dry runs do not count" {
+@test "the outcome is the answer of the API server, and dry runs do not count" {
   {
     event 01T08:00 create deployments admitted 201 jane "$OLD"
     event 01T08:01 create deployments monitored 201 jane "$OLD" denied
@@ -141,7 +141,7 @@ END
   assert_contains "$stderr" "did you mean \`stale-image\`?"
   history --since soon audit.log
   [ "$status" -eq 2 ]
-  assert_contains "$stderr" "or a duration back from now such as \`7d\`"
+  assert_contains "$stderr" "or a duration before now such as \`7d\`"
 }
 
 @test "the time to patch lasts until the last old pod is deleted" {
@@ -179,10 +179,10 @@ END
   [ "$status" -eq 0 ]
   [ "$(names)" = "a b" ]
   [ "$(jq -c .summary.skippedLines <<< "$output")" = '{"foreign":1,"garbage":2,"tooLong":1,"torn":2}' ]
-  [ "$stderr" = "Warning: skipped 2 lines with an incomplete event; the first is audit.log:5
-Warning: skipped 1 line with JSON that is not an event; it is audit.log:3
-Warning: skipped 2 lines without JSON; the first is audit.log:2
-Warning: skipped 1 line of more than 16 MiB; it is audit.log:7" ]
+  [ "$stderr" = "Warning: skipped 2 lines with an incomplete event, the first at audit.log:5
+Warning: skipped 1 line with JSON that is not an event, at audit.log:3
+Warning: skipped 2 lines without JSON, the first at audit.log:2
+Warning: skipped 1 line of more than 16 MiB, at audit.log:7" ]
 }
 
 @test "a compressed file without its end is read up to there" {
@@ -195,7 +195,7 @@ Warning: skipped 1 line of more than 16 MiB; it is audit.log:7" ]
   assert_contains "$stderr" "cannot decompress audit.gz"
 }
 
-@test "what is not an audit log is an error that says what is expected" {
+@test "a file that is not an audit log is an error that says what is expected" {
   echo '{"kind":"Pod","apiVersion":"v1"}' > pod.json
   : > empty.log
   printf '\x28\xb5\x2f\xfd\x04' > audit.zst

@@ -111,7 +111,7 @@ fn another_input_is_an_error() {
     let output = history("hello\n", &[]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr.contains("Warning: skipped 1 line without JSON; it is standard input:1"), "{stderr}");
+    assert!(stderr.contains("Warning: skipped 1 line without JSON, at standard input:1"), "{stderr}");
     assert!(stderr.contains("Error: standard input: this is not an audit log"), "{stderr}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
 }

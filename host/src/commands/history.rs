@@ -1,5 +1,5 @@
-//! `container-patch history`: which image came in when, by whom and with which findings, from the logs of the API server and of the
-//! Swarm plugin.
+//! `container-patch history`: which images were admitted or refused, when, by whom and with which findings, from the logs of the API server
+//! and of the Swarm plugin.
 //!
 //! `line.rs` reads a line, `files.rs` merges the files, and an [`Output`] gets the requests one by one.
 
@@ -48,16 +48,16 @@ use self::text::Text;
 use self::workloads::Workloads;
 use crate::terminal::Style;
 
-/// Print the history of images from audit logs: what came in when, by whom, with which findings
+/// Print the history of images from audit logs: what was admitted or refused, when, by whom, and with which findings
 ///
 /// It reads the API server's audit log with the audit annotations of the policy, and the log of `container-patch swarm-authz`. Files can
-/// be compressed with gzip, and they can be in any order: requests are merged by time. What happened to a request is what the API server
-/// answered: dry runs do not count.
+/// be compressed with gzip, and they can be in any order: requests are merged by time. The outcome of a request is the answer of the API
+/// server. Dry runs do not count.
 ///
-/// At the end is the time to patch of each image repository: how long from the first admission of a new build until the last pod of an
-/// older one was deleted.
+/// The output ends with the time to patch of each image repository: the time from the first admission of a new build until the last pod of
+/// an older build was deleted.
 ///
-/// The exit code is 2 if no line is from such a log.
+/// The exit code is 2 if the input does not have any event of such a log.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Audit logs of the API server, or logs of the Swarm plugin; `-` for standard input
@@ -169,7 +169,7 @@ impl Options {
             Format::Text => Box::new(Text::new(writer.clone(), Style::of_stdout())),
             Format::Json => Box::new(JsonLines(writer.clone())),
             Format::Csv => Box::new(Csv::new(writer.clone())),
-            Format::Html => bail!("a page has an end, so --follow cannot write one; use another --output"),
+            Format::Html => bail!("--output html cannot be used with --follow; use text, json or csv"),
         };
         Ok(Some(Box::new(Printer::new(self.filter.clone(), self.filter.period(now)?, output, writer))))
     }

@@ -147,14 +147,14 @@ impl Tally {
     pub(super) fn messages(&self) -> Vec<String> {
         let message = |(reason, (count, place)): (&Skipped, &(u64, String))| {
             let lines = counted(usize::try_from(*count).unwrap_or(usize::MAX), "line");
-            let first = if *count == 1 { "it is" } else { "the first is" };
+            let first = if *count == 1 { "at" } else { "the first at" };
             let about = match reason {
                 Skipped::Torn => "with an incomplete event",
                 Skipped::Foreign => "with JSON that is not an event",
                 Skipped::Garbage => "without JSON",
                 Skipped::TooLong => "of more than 16 MiB",
             };
-            log_line(&format!("skipped {lines} {about}; {first} {place}"))
+            log_line(&format!("skipped {lines} {about}, {first} {place}"))
         };
         self.skipped.iter().map(message).collect()
     }

@@ -26,13 +26,13 @@ pub(super) struct Filter {
     /// Only this object and what it controls, such as `Deployment/web` or `web`
     #[arg(long = "workload", value_name = "[KIND/]NAME", value_parser = workload)]
     workloads: Vec<Workload>,
-    /// Only requests of this user; the impersonated one, if there is one
+    /// Only requests of this user. With impersonation, the impersonated user counts
     #[arg(long = "user", value_name = "NAME")]
     users: Vec<String>,
-    /// Only requests and patches from then on: a time, a day, or a duration back from now such as `7d`
+    /// Start of the period: a time, a day, or a duration before now such as `7d`. Patches count by their start
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     since: Option<Moment>,
-    /// Only requests and patches until then: a time, a day with its end, or a duration back from now
+    /// End of the period: a time, a day (included), or a duration before now
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
     /// Only requests like these; the time to patch does not depend on it, nor on --code and --user
@@ -41,7 +41,7 @@ pub(super) struct Filter {
     /// Only images with a finding of this code, such as `stale-image`; `container-patch explain` lists the codes
     #[arg(long = "code", value_name = "CODE", value_parser = explain::known)]
     codes: Vec<&'static str>,
-    /// Also images that the request does not change; without it, only if they are refused
+    /// Also print images that the request does not change. By default, they are printed only if they are refused
     #[arg(long)]
     unchanged: bool,
 }
@@ -81,7 +81,7 @@ impl Moment {
         {
             return Ok(Self::Ago(duration));
         }
-        At::parse(text).map(Self::At).map_err(|error| format!("{error}, or a duration back from now such as `7d`"))
+        At::parse(text).map(Self::At).map_err(|error| format!("{error}, or a duration before now such as `7d`"))
     }
 
     /// The time. `of_day` is the time of a day.

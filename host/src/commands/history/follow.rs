@@ -48,12 +48,12 @@ const MAX_LOGS: usize = 256;
 /// How logs are followed.
 #[derive(Debug, Args)]
 pub(super) struct FollowOptions {
-    /// Continue with what is appended to the files, until SIGTERM or SIGINT. They can be rotated or truncated, and need not exist
-    /// yet. Entries are printed without totals; as JSON, each is an object in a line of its own
+    /// Keep reading as the files grow, until SIGTERM or SIGINT. Files can be rotated or truncated, and need not exist yet. Totals are not
+    /// printed. As JSON, each entry is an object on its own line
     #[arg(long)]
     pub(super) follow: bool,
-    /// With --follow, address on which Prometheus gets metrics at /metrics, such as 127.0.0.1:9465; without authentication. The
-    /// metrics count all requests, including those that filters leave out. Without --output, nothing is printed [default: none]
+    /// With --follow, address of the metrics for Prometheus, such as 127.0.0.1:9465. The path is /metrics, without authentication. The
+    /// metrics count all requests, including those that filters leave out. Without --output, entries are not printed [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_page::address, requires = "follow")]
     pub(super) metrics_address: Option<SocketAddr>,
 }
@@ -83,7 +83,7 @@ pub(super) fn exec(paths: &[PathBuf], metrics_address: Option<SocketAddr>, sink:
     let registry = metrics.as_ref().map(Metrics::registry);
     let (wake, woken) = Wake::new();
     let logs = open(paths, &wake)?;
-    let ready = format!("follows {}", counted(logs.len(), "log"));
+    let ready = format!("following {}", counted(logs.len(), "log"));
     let reader = Reader::new(metrics, sink, Box::new(warn));
     let stop = Arc::<AtomicBool>::default();
     let follower = Follower { logs, reader, stop: Arc::clone(&stop) };

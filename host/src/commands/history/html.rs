@@ -99,10 +99,10 @@ impl<W: Write> Html<W> {
         self.break_glass(&mut page);
         self.entries(summary, &mut page);
         page + &foot(
-            "The log is the evidence, and this page only reads it. An outcome is what happened to the request: <b>admitted</b> and \
-             <b>warned</b> objects were stored; <b>monitored</b> ones were stored although the policy refuses them, because its mode is \
-             monitor; the policy refused <b>denied</b> requests, and something else refused <b>rejected</b> ones. The age of an image is \
-             the time between its build and the request.",
+            "This page is made from the audit log, which is the evidence. The objects of <b>admitted</b> and <b>warned</b> requests were \
+             stored. <b>Monitored</b> requests were stored although the policy refuses them, because its mode is monitor. <b>Denied</b> \
+             requests were refused by the policy, and <b>rejected</b> requests by something else. The age of an image is the time between \
+             its build and the request.",
         )
     }
 
@@ -328,7 +328,7 @@ fn time_to_patch(patches: &TimeToPatch, page: &mut String) {
     page.push_str("<h2>Time to patch</h2>\n<p class=\"muted\">From the first admission of a newer build until the last pod of an older one is deleted.</p>\n");
     let slowest = patches.repositories.iter().filter_map(|(_, figures)| figures.slowest).max().unwrap_or_default();
     page.push_str("<div class=\"panel scroll\">\n<table class=\"rows\">\n<thead><tr><th scope=\"col\">Repository</th>");
-    for title in ["Patches", "Unfinished", "Mean", "90 %", "Slowest"] {
+    for title in ["Patches", "Unfinished", "Mean", "P90", "Slowest"] {
         let _ = write!(page, "<th scope=\"col\" class=\"number\" data-type=\"number\">{title}</th>");
     }
     page.push_str("<th scope=\"col\" data-type=\"number\">Time</th></tr></thead>\n<tbody>\n");
@@ -341,7 +341,7 @@ fn time_to_patch(patches: &TimeToPatch, page: &mut String) {
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
     page.push_str(
-        "<ul class=\"legend\"><li class=\"mean\">mean</li><li class=\"p90\">90 % took at most</li><li class=\"slowest\">slowest</li></ul>\n",
+        "<ul class=\"legend\"><li class=\"mean\">mean</li><li class=\"p90\">P90: 90 % of the patches took at most this time</li><li class=\"slowest\">slowest</li></ul>\n",
     );
     let more = patches.repositories.len().saturating_sub(MAX_REPOSITORIES);
     if more > 0 {
@@ -376,7 +376,7 @@ fn patch_row(name: &str, figures: &Figures, slowest: TimeDelta) -> String {
         &number("Patches", figures.finished),
         &number("Unfinished", figures.unfinished),
         &length("Mean", figures.mean),
-        &length("90 %", figures.p90),
+        &length("P90", figures.p90),
         &length("Slowest", figures.slowest),
         &cell("Time", "wide", &mean, &bar(figures, slowest)),
         "</tr>\n",

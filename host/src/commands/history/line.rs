@@ -1,7 +1,7 @@
 //! One line of a log: an event of the API server's audit log, or an event of the Swarm plugin's log.
 //!
 //! Most lines of an audit log are about other things, so a line is searched for a few bytes before it is parsed. The search may select
-//! a line too many, and never one too few: the API server writes its keys and verbs without escapes.
+//! a line that has no records, but does not miss one that has: the API server writes its keys and verbs without escapes.
 
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ const MAX_SERIES: usize = 1000;
 /// The most characters of a label.
 const MAX_LABEL: usize = 256;
 
-/// The label for what is not in the list, or beyond the most series.
+/// The value of a label that is unknown, or that would exceed [`MAX_SERIES`].
 const OTHER: &str = "other";
 
 const MINUTE: f64 = 60.0;
@@ -82,11 +82,11 @@ impl Metrics {
         let to = &mut registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The version of container-patch", build);
-        let requests = Bounded::register(to, "requests", "Requests that the policy has judged, by what happened", 1);
+        let requests = Bounded::register(to, "requests", "Requests that the policy has judged, by outcome", 1);
         let findings = Bounded::register(
             to,
             "findings",
-            "Findings, each once for each image of a request, by the setting that turned a refusal into a warning",
+            "Findings, counted once per image of a request. The label passed has the setting that turned a refusal into a warning",
             1,
         );
         let ages = Bounded::register_histogram(

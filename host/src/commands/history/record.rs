@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use container_patch_policy::image::Reference;
 use serde::{Deserialize, Serialize};
 
-/// The fewest sites that the log names of an image with more sites.
+/// If the log shortens the list of an image's sites, it names at least this many.
 const MAX_NAMED_SITES: usize = 8;
 
 /// What one line of a log says.

@@ -71,7 +71,7 @@ impl Summary {
         self.requests.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Counts a request with its entries, of which there is at least one.
+    /// Counts a request with its entries. There is at least one.
     pub(super) fn add(&mut self, request: &Request, entries: &[Entry]) {
         *self.requests.entry(request.outcome).or_default() += 1;
         self.entries += entries.len();

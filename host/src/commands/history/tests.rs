@@ -160,7 +160,7 @@ fn a_period_has_a_start_and_an_end() {
     assert_eq!(names("--since 1d --until 13h"), "api rescue");
     assert_eq!(names("--until 2026-11-24"), "web web-7d9 web-7d9-a");
     let error = |flags| try_history(&day(), flags).unwrap_err().to_string();
-    assert!(error("--since yesterday").contains("or a duration back from now such as `7d`"));
+    assert!(error("--since yesterday").contains("or a duration before now such as `7d`"));
     assert_eq!(
         error("--since 2026-11-25 --until 2026-11-24"),
         "--until 2026-11-24T23:59:59Z is before --since 2026-11-25T00:00:00Z"

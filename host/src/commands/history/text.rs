@@ -137,7 +137,7 @@ impl<W: Write> Text<W> {
         }
         if patches.unnamed_pods > 0 {
             let pods = counted(patches.unnamed_pods, "pod");
-            self.line(&format!("not covered: {pods} whose generated names the log does not have"))?;
+            self.line(&format!("not covered by the time to patch: {pods} whose generated names are not in the log"))?;
         }
         if patches.is_partial {
             self.line(

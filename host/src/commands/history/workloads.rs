@@ -9,7 +9,7 @@ use super::record::{Object, Request};
 const MAX_OWNERS: usize = 100_000;
 /// The most bytes of an owner that is remembered. Names of Kubernetes have at most 253 characters.
 const MAX_OWNER: usize = 1024;
-/// The most objects above another one.
+/// The most owners that are followed from an object up.
 const MAX_DEPTH: usize = 4;
 
 /// The owners of objects that are not pods, as far as the log has them.

@@ -196,9 +196,9 @@ fn what_is_skipped_has_a_message_with_its_place() {
     assert_eq!(
         tally.messages(),
         [
-            format!("skipped 1 line with an incomplete event; it is {path}:6"),
-            format!("skipped 1 line with JSON that is not an event; it is {path}:4"),
-            format!("skipped 2 lines without JSON; the first is {path}:2"),
+            format!("skipped 1 line with an incomplete event, at {path}:6"),
+            format!("skipped 1 line with JSON that is not an event, at {path}:4"),
+            format!("skipped 2 lines without JSON, the first at {path}:2"),
         ]
     );
 }

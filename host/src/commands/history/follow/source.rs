@@ -68,7 +68,7 @@ impl Source {
             metadata => Some(metadata.with_context(cannot_read)?),
         };
         let input = match metadata {
-            Some(metadata) if metadata.is_dir() => bail!("cannot read {name}: it is a directory"),
+            Some(metadata) if metadata.is_dir() => bail!("cannot read {name}: it is a folder"),
             Some(metadata) if metadata.is_file() => {
                 let mut file = File::open(path).with_context(cannot_read)?;
                 if is_compressed(&file).with_context(cannot_read)? {
@@ -483,7 +483,7 @@ mod tests {
     fn a_directory_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = Source::open(folder.path(), &Wake::new().0).err().unwrap();
-        assert!(error.to_string().ends_with(": it is a directory"), "{error}");
+        assert!(error.to_string().ends_with(": it is a folder"), "{error}");
     }
 
     #[test]

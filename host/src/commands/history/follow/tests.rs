@@ -122,7 +122,7 @@ fn a_torn_event_is_counted_only_when_nothing_can_complete_it() {
     logs.assert_sample(r#"container_patch_history_skipped_lines_total{reason="torn"} 1"#);
     let messages = logs.messages();
     assert_eq!(messages.len(), 1, "{messages:?}");
-    assert!(messages[0].ends_with(&format!("; it is {}:3", path.display())), "{messages:?}");
+    assert!(messages[0].ends_with(&format!(", at {}:3", path.display())), "{messages:?}");
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn labels_are_bounded_whatever_the_log_has() {
 }
 
 #[test]
-fn promtool_has_no_objection() {
+fn promtool_accepts_the_metrics() {
     let mut metrics = Metrics::new();
     promtool(&text(&metrics));
     let findings = vec![finding("stale-image", "warn", "app", Some("controllerPods"))];
