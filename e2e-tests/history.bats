@@ -90,6 +90,17 @@ rejected rejected jane null
 for-joe warned joe jane" ]
 }
 
+@test "requests that only an AdmissionPolicy judged count only with a flag" {
+  event 01T08:00 create pods a 201 jane "$OLD" > audit.log
+  WEBHOOK=namespaced-shop-mine.kubewarden.admission event 01T09:00 create pods b 201 joe "$NEW" >> audit.log
+  history --output json audit.log
+  [ "$(names)" = a ]
+  assert_contains "$stderr" "left out 1 request that only AdmissionPolicies judged"
+  history --output json --namespaced-policies audit.log
+  [ "$(names)" = "a b" ]
+  [ "$stderr" = "" ]
+}
+
 @test "filters select requests, and the period can be relative" {
   {
     event 01T08:00 create deployments a 201 jane "$OLD" denied

@@ -46,6 +46,7 @@ use self::record::{Record, Request};
 use self::summary::Summary;
 use self::text::Text;
 use self::workloads::Workloads;
+use crate::counted::counted;
 use crate::terminal::Style;
 
 /// Print the history of images from audit logs: what was admitted or refused, when, by whom, and with which findings
@@ -65,6 +66,10 @@ pub struct Options {
     files: Vec<PathBuf>,
     #[command(flatten)]
     filter: Filter,
+    /// Also count requests that only AdmissionPolicies judged. By default, only ClusterAdmissionPolicies count, because users can be permitted to
+    /// create AdmissionPolicies in their namespaces, whose modules can write any annotations
+    #[arg(long)]
+    namespaced_policies: bool,
     #[command(flatten)]
     follow: FollowOptions,
     /// Output format [default: text]
@@ -95,7 +100,12 @@ enum Format {
 /// When nothing can be read.
 pub fn exec(options: &Options) -> Result<()> {
     if options.follow.follow {
-        return follow::exec(&options.files, options.follow.metrics_address, options.printer(Utc::now())?);
+        return follow::exec(
+            &options.files,
+            options.follow.metrics_address,
+            options.namespaced_policies,
+            options.printer(Utc::now())?,
+        );
     }
     let written = options.write(Utc::now(), BufWriter::new(io::stdout().lock()), Style::of_stdout());
     match written {
@@ -137,8 +147,20 @@ impl Options {
         let period = self.filter.period(now)?;
         let mut logs = Logs::open(&self.files)?;
         let mut history = History::new(&self.filter, period, output);
+        let mut namespaced = 0;
         while let Some(record) = logs.next()? {
+            if !self.namespaced_policies && record.is_by_namespaced_policy() {
+                namespaced += 1;
+                continue;
+            }
             history.add(&record)?;
+        }
+        if namespaced > 0 {
+            let requests = counted(namespaced, "request");
+            eprintln!(
+                "Warning: left out {requests} that only AdmissionPolicies judged, because users can be permitted to create such policies; \
+                 --namespaced-policies counts them"
+            );
         }
         for message in logs.tally.messages() {
             eprintln!("Warning: {message}");
@@ -150,7 +172,7 @@ impl Options {
             }
             bail!("{files}: {NOT_AN_AUDIT_LOG}");
         }
-        if history.summary.log.requests == 0 {
+        if history.summary.log.requests == 0 && namespaced == 0 {
             eprintln!("Warning: {}", not_annotated(logs.tally.events));
         }
         history.summary.repeated = logs.tally.repeated;

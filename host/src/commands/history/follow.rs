@@ -77,14 +77,19 @@ pub(super) trait Sink: Send {
 ///
 /// # Errors
 /// When a log or the address cannot be opened, nothing can be written, or the logs have ended without an event.
-pub(super) fn exec(paths: &[PathBuf], metrics_address: Option<SocketAddr>, sink: Option<Box<dyn Sink>>) -> Result<()> {
+pub(super) fn exec(
+    paths: &[PathBuf],
+    metrics_address: Option<SocketAddr>,
+    namespaced_policies: bool,
+    sink: Option<Box<dyn Sink>>,
+) -> Result<()> {
     let listener = metrics_address.map(metrics_page::listen).transpose()?;
     let metrics = listener.as_ref().map(|_| Metrics::new());
     let registry = metrics.as_ref().map(Metrics::registry);
     let (wake, woken) = Wake::new();
     let logs = open(paths, &wake)?;
     let ready = format!("following {}", counted(logs.len(), "log"));
-    let reader = Reader::new(metrics, sink, Box::new(warn));
+    let reader = Reader { namespaced_policies, ..Reader::new(metrics, sink, Box::new(warn)) };
     let stop = Arc::<AtomicBool>::default();
     let follower = Follower { logs, reader, stop: Arc::clone(&stop) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -238,6 +243,8 @@ type Tell = Box<dyn FnMut(&str) + Send>;
 
 /// Gives what it reads to the sink and the metrics.
 struct Reader {
+    /// Whether requests that only AdmissionPolicies judged count.
+    namespaced_policies: bool,
     tally: Tally,
     metrics: Option<Metrics>,
     patches: Patches,
@@ -254,6 +261,7 @@ impl Reader {
     fn new(metrics: Option<Metrics>, sink: Option<Box<dyn Sink>>, tell: Tell) -> Self {
         Self {
             tally: Tally::default(),
+            namespaced_policies: false,
             metrics,
             patches: Patches::default(),
             sink,
@@ -295,6 +303,9 @@ impl Reader {
             metrics.event(time);
         }
         for record in self.records.drain(..) {
+            if !self.namespaced_policies && record.is_by_namespaced_policy() {
+                continue;
+            }
             if let Some(metrics) = &mut self.metrics {
                 self.has_records = true;
                 if let Record::Request(request) = &record {

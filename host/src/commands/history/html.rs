@@ -472,6 +472,7 @@ mod tests {
             findings: vec![finding],
             break_glass: Some(BreakGlass { reason: text.to_owned(), by: text.to_owned() }),
             is_shortened: true,
+            is_by_namespaced_policy: false,
         };
         vec![Entry::new(&request, Some(&image), Some(text)), Entry::new(&request, None, None)]
     }

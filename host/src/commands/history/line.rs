@@ -72,6 +72,9 @@ static AUDIT_GROUP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"a
 /// The key of the time is after the objects of requesters in an event, and texts of requesters have escaped quotes.
 static STAGE_TIME: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"stageTimestamp\":\""));
 
+/// How the names of the webhooks of AdmissionPolicies begin.
+const NAMESPACED: &str = "namespaced-";
+
 /// How the API server begins an event.
 const EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 /// How the Swarm plugin begins an event.
@@ -341,9 +344,16 @@ impl AuditEvent<'_> {
         let annotations = self.annotations.as_ref().unwrap_or(&empty);
         let mut judgement: Option<Judgement> = None;
         let mut denied_by = Vec::new();
-        for (key, value) in annotations {
-            let Some(webhook) = key.strip_suffix("/verdict").filter(|webhook| !webhook.is_empty()) else { continue };
-            let Some(verdict) = Verdict::parse(value) else { continue };
+        let policies = annotations.iter().filter_map(|(key, value)| {
+            let webhook = key.strip_suffix("/verdict").filter(|webhook| !webhook.is_empty())?;
+            Some((webhook, Verdict::parse(value)?))
+        });
+        let policies: Vec<(&str, Verdict)> = policies.collect();
+        let is_by_namespaced_policy = policies.iter().all(|(webhook, _)| webhook.starts_with(NAMESPACED));
+        for (webhook, verdict) in policies {
+            if webhook.starts_with(NAMESPACED) && !is_by_namespaced_policy {
+                continue;
+            }
             if verdict == Verdict::Denied {
                 denied_by.push(webhook);
             }
@@ -383,6 +393,7 @@ impl AuditEvent<'_> {
             findings: judgement.findings,
             break_glass: judgement.break_glass,
             is_shortened: judgement.is_shortened,
+            is_by_namespaced_policy,
         })
     }
 
@@ -613,6 +624,7 @@ impl PluginEvent {
             findings: judgement.findings,
             break_glass: annotations.break_glass,
             is_shortened: judgement.is_shortened,
+            is_by_namespaced_policy: false,
         }))
     }
 }

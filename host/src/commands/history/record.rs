@@ -27,6 +27,11 @@ impl Record {
             Self::Deleted(deleted) => deleted.time,
         }
     }
+
+    /// Whether it is a request that only AdmissionPolicies judged.
+    pub(super) fn is_by_namespaced_policy(&self) -> bool {
+        matches!(self, Self::Request(Request { is_by_namespaced_policy: true, .. }))
+    }
 }
 
 /// A request that a policy judged, and its outcome.
@@ -52,6 +57,8 @@ pub(super) struct Request {
     pub(super) break_glass: Option<BreakGlass>,
     /// Whether images or findings are missing, because the log shortens long lists.
     pub(super) is_shortened: bool,
+    /// Whether only AdmissionPolicies judged it. Users may be permitted to create such policies in their namespaces, with any module.
+    pub(super) is_by_namespaced_policy: bool,
 }
 
 impl Request {

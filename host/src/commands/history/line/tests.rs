@@ -196,7 +196,7 @@ fn long_lists_are_bounded() {
     assert_eq!((request.images.len(), request.findings.len(), request.is_shortened), (500, 500, true));
 }
 
-/// The policy writes shorter ones, but a module of another AdmissionPolicy can write annotations with the same names.
+/// The policy writes shorter ones, but another module can write annotations with the same names.
 #[test]
 fn long_annotations_are_bounded() {
     let sites: Vec<String> = (0..200_000).map(|site| format!("container `{site}`")).collect();
@@ -204,11 +204,34 @@ fn long_annotations_are_bounded() {
     let object = json!({"name": "n".repeat(1 << 20)}).to_string();
     let mut event = Event::pod("", D1).annotation("images", &images).annotation("object", &object).json();
     for (key, value) in [("verdict", "accepted"), ("images", &images)] {
-        event["annotations"][format!("namespaced-shop-x.kubewarden.admission/{key}")] = value.into();
+        event["annotations"][format!("clusterwide-x.kubewarden.admission/{key}")] = value.into();
     }
     let request = request(&event.to_string());
     assert_eq!((request.object.name, request.is_shortened), (None, true));
     assert_eq!(request.images.iter().map(|image| image.sites.len()).collect::<Vec<_>>(), [2000]);
+}
+
+/// A user who may create AdmissionPolicies in a namespace can run a module there that writes any annotations.
+#[test]
+fn annotations_of_an_admission_policy_do_not_count_beside_those_of_a_cluster_admission_policy() {
+    let forged = [
+        ("verdict", "warned"),
+        (
+            "images",
+            r#"[{"image":"registry.example.com/other:1","sites":["container `c`"],"built":"2026-01-01T00:00:00Z"}]"#,
+        ),
+        ("breakGlass", r#"{"reason":"none","by":"group oncall"}"#),
+    ];
+    let mut event = Event::pod("", D1).json();
+    let honest = request(&event.to_string());
+    for (key, value) in forged {
+        event["annotations"][format!("namespaced-shop-forged.kubewarden.admission/{key}")] = value.into();
+    }
+    assert_eq!(request(&event.to_string()), honest);
+    assert!(!honest.is_by_namespaced_policy);
+
+    event["annotations"].as_object_mut().unwrap().retain(|key, _| key.starts_with("namespaced-"));
+    assert!(request(&event.to_string()).is_by_namespaced_policy);
 }
 
 /// Otherwise a requester could hide a pod from the time to patch with a long owner reference.

@@ -27,6 +27,7 @@ fn request() -> Request {
         findings: Vec::new(),
         break_glass: None,
         is_shortened: false,
+        is_by_namespaced_policy: false,
     }
 }
 
