@@ -66,6 +66,6 @@ size() { od --address-radix=n --skip-bytes=16 --read-bytes=8 --format=u1 "$1" | 
     [ "$(stat -c %s "$picture")" -lt 200000 ]
     [ "$(stat -c %s "$picture")" -gt 50000 ]
   done
-  [ "$(size "$BATS_TEST_TMPDIR/history.png")" = "1200 1180" ]
+  [ "$(size "$BATS_TEST_TMPDIR/history.png")" = "1200 1206" ]
   [ "$(stat -c %s "$ROOT/docs/history.png")" -lt 200000 ]
 }
