@@ -35,7 +35,7 @@ pub(super) struct Filter {
     /// End of the period: a time, a day (included), or a duration before now
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
-    /// Only requests like these; the time to patch does not depend on it, nor on --code and --user
+    /// Only requests of this kind. The flag does not change the time to patch, and neither do --code and --user
     #[arg(long, value_name = "WHAT", value_enum)]
     only: Vec<Only>,
     /// Only images with a finding of this code, such as `stale-image`; `container-patch explain` lists the codes
