@@ -1,6 +1,8 @@
 //! `container-patch history --follow` as a service: what it tells systemd, and the files of `deploy/audit/`.
 #![cfg(unix)]
 
+mod systemd;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -97,22 +99,16 @@ fn a_blocked_output_does_not_hold_up_the_end() {
 /// The unit, with the program of this build, in a folder.
 fn unit() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let text = deploy(SERVICE).replace("/usr/local/bin/container-patch", env!("CARGO_BIN_EXE_container-patch"));
+    let text = systemd::with_built_program(&deploy(SERVICE));
     let path = folder.path().join(SERVICE);
     fs::write(&path, text).unwrap();
     (folder, path)
 }
 
-/// What `systemd-analyze` prints, and whether it succeeded. `None` without it.
+/// What `systemd-analyze` says about the unit.
 fn systemd_analyze(arguments: &[&str]) -> Option<(String, bool)> {
     let (_folder, unit) = unit();
-    let output = Command::new("systemd-analyze").args(arguments).arg(unit).output();
-    let Ok(output) = output else {
-        eprintln!("systemd-analyze is not on the PATH");
-        return None;
-    };
-    let printed = [output.stdout, output.stderr].concat();
-    Some((String::from_utf8_lossy(&printed).into_owned(), output.status.success()))
+    systemd::analyze(arguments, &[unit])
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `container-patch swarm-authz` as a service: what it tells systemd, how it reads its settings again, and the files of `deploy/swarm/`.
 #![cfg(unix)]
 
+mod systemd;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -318,21 +320,9 @@ fn units() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for unit in ["container-patch-swarm-authz.service", "container-patch-swarm-authz.socket"] {
         let text = fs::read_to_string(deploy(unit)).unwrap();
-        let text = text.replace("/usr/local/bin/container-patch", env!("CARGO_BIN_EXE_container-patch"));
-        fs::write(folder.path().join(unit), text).unwrap();
+        fs::write(folder.path().join(unit), systemd::with_built_program(&text)).unwrap();
     }
     folder
-}
-
-/// What `systemd-analyze` prints, and whether it succeeded. `None` without it.
-fn systemd_analyze(arguments: &[&str], files: &[PathBuf]) -> Option<(String, bool)> {
-    let output = Command::new("systemd-analyze").args(arguments).args(files).output();
-    let Ok(output) = output else {
-        eprintln!("systemd-analyze is not on the PATH");
-        return None;
-    };
-    let printed = [output.stdout, output.stderr].concat();
-    Some((String::from_utf8_lossy(&printed).into_owned(), output.status.success()))
 }
 
 #[test]
@@ -340,7 +330,7 @@ fn systemd_accepts_the_units_without_a_warning() {
     let folder = units();
     let files: Vec<PathBuf> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 2);
-    if let Some((printed, succeeded)) = systemd_analyze(&["verify"], &files) {
+    if let Some((printed, succeeded)) = systemd::analyze(&["verify"], &files) {
         let about_units: Vec<&str> =
             printed.lines().filter(|line| line.contains("container-patch-swarm-authz")).collect();
         assert!(succeeded && about_units.is_empty(), "{printed}");
@@ -353,7 +343,7 @@ fn the_service_is_hardened() {
     let service = folder.path().join("container-patch-swarm-authz.service");
     // The exposure is at most 2.
     let arguments = ["security", "--offline=true", "--threshold=20", "--no-pager"];
-    if let Some((printed, succeeded)) = systemd_analyze(&arguments, &[service]) {
+    if let Some((printed, succeeded)) = systemd::analyze(&arguments, &[service]) {
         assert!(succeeded, "{printed}");
     }
 }
