@@ -323,7 +323,7 @@ need_sdk() {
   collector="$(command -v otelcol-contrib || command -v otelcol || true)"
   [ -n "$collector" ] || skip "no OpenTelemetry collector (otelcol, otelcol-contrib) is on the PATH"
   command -v policy-server || skip "policy-server is not on the PATH"
-  [ -e "$ROOT/policy.wasm" ] || skip "there is no policy.wasm; \`make policy.wasm\` builds it"
+  [ -e "$ROOT/policy.wasm" ] || skip "policy.wasm is missing; \`make policy.wasm\` builds it"
   otlp_port="$(free_port)" page="127.0.0.1:$(free_port)" port="$(free_port)"
   cat > "$LAB/collector.yaml" <<EOF
 receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:$otlp_port"}}}}

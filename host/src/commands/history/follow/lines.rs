@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-/// The most memory that stays reserved while there is no long line.
+/// The most memory that stays reserved between long lines.
 const RESERVED: usize = 256 << 10;
 
 /// A line that was found.

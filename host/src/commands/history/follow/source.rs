@@ -111,7 +111,7 @@ impl Source {
         matches!(self.input, Input::Stream(_))
     }
 
-    /// Finds the next line. `None` if there is none for now. A line without a line break is found only when nothing can be added to it.
+    /// Finds the next line. `None` if the source has no complete line yet. A line without a line break is found only when nothing can be added to it.
     pub(super) fn find(&mut self, tell: &mut dyn FnMut(&str)) -> Option<Found> {
         loop {
             if let Some(found) = self.lines.find() {
