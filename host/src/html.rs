@@ -6,10 +6,11 @@ use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::escape::{escaped, with_code};
+use crate::timestamp::rfc3339;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -33,7 +34,7 @@ pub(crate) fn head(title: &str, style: &str, about: &str) -> String {
 
 /// A time to the minute.
 pub(crate) fn time(time: &DateTime<Utc>) -> String {
-    let exact = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let exact = rfc3339(time);
     format!("<time datetime=\"{exact}\">{}</time>", time.format("%Y-%m-%d %H:%M UTC"))
 }
 

@@ -37,6 +37,7 @@ mod swarm;
 mod table;
 mod terminal;
 pub mod timeout;
+mod timestamp;
 mod workflow_commands;
 
 pub use error_chain::printable_error;

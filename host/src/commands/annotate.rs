@@ -14,7 +14,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use container_patch_policy::image::Digest;
 use container_patch_policy::rules::scan::annotations::VULNERABILITY;
@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::replace_file::replace_file;
 use crate::stdout;
 use crate::terminal::printable;
+use crate::timestamp::rfc3339;
 use annotation::{Annotation, MAX_BYTES, summary};
 use budget::{ByteBudget, MAX_BYTES_OF_ALL};
 use image::{Match, ScannedImage};
@@ -138,7 +139,7 @@ impl<'a> Input<'a> {
 fn scan_time(report: &ScanReport, given: Option<DateTime<Utc>>, source: &Input<'_>) -> Result<DateTime<Utc>> {
     if let Some(time) = report.time {
         if given.is_some_and(|given| given != time) {
-            let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let time = rfc3339(&time);
             eprintln!("Warning: the report has its own time, {time}; --timestamp is ignored");
         }
         return Ok(time);

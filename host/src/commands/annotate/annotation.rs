@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 
 use anyhow::{Result, bail};
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use container_patch_policy::rules::scan::result::Severity;
 use serde::Serialize;
 
 use super::report::{PackageVulnerability, ScanReport};
+use crate::timestamp::rfc3339;
 
 /// The maximum size of one annotation. Those of seven containers fit into one object.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
@@ -77,7 +78,7 @@ impl Annotation {
     pub(super) fn new(report: &ScanReport, time: DateTime<Utc>, image: Option<&str>, max_bytes: usize) -> Result<Self> {
         let fields = Fields {
             name: &report.scanner,
-            timestamp: time.to_rfc3339_opts(SecondsFormat::Secs, true),
+            timestamp: rfc3339(&time),
             compliant: report.vulnerabilities.is_empty().then_some(true),
             scanner_version: report.version.as_deref(),
             reference: report.reference.as_deref(),

@@ -4,12 +4,13 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
 use super::output::Output;
 use super::patches::TimeToPatch;
 use super::record::{Finding, Operation, Platform};
 use super::summary::Summary;
 use crate::csv::{line, text};
+use crate::timestamp::rfc3339;
 
 /// The columns.
 const HEADER: [&str; 26] = [

@@ -1,15 +1,16 @@
 //! An entry of the history: an image of a request.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::record::{BreakGlass, Finding, Image, Operation, Outcome, Platform, Request};
+use crate::timestamp;
 
 /// An image of a request. A request without images that was refused has one entry.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entry {
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "timestamp::one")]
     pub(super) time: DateTime<Utc>,
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
@@ -29,7 +30,7 @@ pub(super) struct Entry {
     pub(super) repository: Option<String>,
     pub(super) tag: Option<String>,
     pub(super) digest: Option<String>,
-    #[serde(serialize_with = "optional_time")]
+    #[serde(serialize_with = "timestamp::optional")]
     pub(super) built: Option<DateTime<Utc>>,
     /// The whole days between the build and the request.
     pub(super) age_days: Option<i64>,
@@ -75,17 +76,4 @@ impl Entry {
             shortened: request.is_shortened,
         }
     }
-}
-
-/// A time as RFC 3339, to the second.
-pub(super) fn rfc3339(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(time))
-}
-
-fn optional_time<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.as_ref().map(rfc3339).serialize(serializer)
 }

@@ -138,7 +138,7 @@ impl Tally {
         self.skipped.get(&reason).map_or(0, |(count, _)| *count)
     }
 
-    /// Whether there is no text at all.
+    /// Whether the logs have no text.
     pub(super) fn is_empty(&self) -> bool {
         self.lines == 0 && self.skipped.is_empty()
     }

@@ -6,12 +6,12 @@ use clap::{Args, ValueEnum};
 use container_patch_policy::image::ImagePattern;
 use serde_json::{Map, Value};
 
-use super::entry::rfc3339;
 use super::record::{Finding, Image, Outcome, Request};
 use super::summary::EXCEPTED;
 use crate::at::At;
 use crate::commands::explain;
 use crate::commands::report::duration;
+use crate::timestamp::rfc3339;
 
 /// Which requests and images the history shows. Several values of a flag mean any of them.
 #[derive(Debug, Clone, Default, Args)]

@@ -10,13 +10,14 @@ use anyhow::Result;
 use chrono::TimeDelta;
 
 use self::days::Requests;
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
 use super::output::Output;
 use super::patches::{Figures, Patch, TimeToPatch};
 use super::record::{Finding, Outcome, Platform};
 use super::summary::Summary;
 use super::text::duration_text;
 use crate::html::{card, escaped, foot, head, time, with_code};
+use crate::timestamp::rfc3339;
 
 const STYLE: &str = include_str!("html/history.css");
 

@@ -6,12 +6,13 @@ use anyhow::Result;
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
 use super::line::Skipped;
 use super::output::Output;
 use super::patches::{Figures, Patch, TimeToPatch};
 use super::record::Outcome;
 use super::summary::Summary;
+use crate::timestamp::rfc3339;
 
 /// Writes each entry into a line of its own.
 pub(super) struct Json<W> {

@@ -83,7 +83,7 @@ const PLUGIN_EVENT: &[u8] = br#"{"time":""#;
 /// Adds the records of a line, which has no line break. Most lines have none.
 ///
 /// # Errors
-/// When the line is not an event of a log. A line without text is no error.
+/// When the line is not an event of a log. A line without text is not an error.
 pub(super) fn read_line(line: &[u8], records: &mut Vec<Record>) -> Result<(), Skipped> {
     let line = trimmed(line);
     if line.is_empty() {

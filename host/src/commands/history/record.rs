@@ -182,7 +182,7 @@ pub(super) enum Platform {
 /// An image of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Image {
-    /// The normalised name without tag and digest, such as `docker.io/library/nginx`. The image as written, if it is no valid reference.
+    /// The normalised name without tag and digest, such as `docker.io/library/nginx`. The image as written, if it is an invalid reference.
     pub(super) repository: String,
     pub(super) tag: Option<String>,
     /// `sha256:…`, if it is known.
@@ -205,7 +205,7 @@ impl Image {
     }
 }
 
-/// The repository, the tag and the digest of a name. The name itself if it is no valid reference.
+/// The repository, the tag and the digest of a name. The name itself if it is an invalid reference.
 pub(super) fn parts(image: &str) -> (String, Option<String>, Option<String>) {
     let Ok(reference) = Reference::parse(image) else { return (image.to_owned(), None, None) };
     let repository = format!("{}/{}", reference.normalized_registry(), reference.repository());

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
 use super::filter::Given;
 use super::line::Skipped;
 use super::record::{Outcome, Request};
+use crate::timestamp::rfc3339;
 
 /// The code of a finding that an exception covers.
 pub(super) const EXCEPTED: &str = "excepted";

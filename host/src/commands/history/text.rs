@@ -6,7 +6,7 @@ use anyhow::Result;
 use chrono::TimeDelta;
 
 use super::csv::finding;
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
 use super::output::Output;
 use super::patches::{Figures, TimeToPatch};
 use super::record::{Finding, Operation, Outcome};
@@ -14,6 +14,7 @@ use super::summary::Summary;
 use crate::counted::counted;
 use crate::table::{render, table};
 use crate::terminal::{Style, log_line, printable};
+use crate::timestamp::rfc3339;
 
 /// How many digits of a digest are shown.
 const DIGITS: usize = 12;

@@ -1,7 +1,8 @@
 //! The images as comma-separated values (RFC 4180), for spreadsheets.
 
-use super::model::{Image, Report, Use, rfc3339};
+use super::model::{Image, Report, Use};
 use crate::csv::{line, text};
+use crate::timestamp::rfc3339;
 
 /// The columns.
 const HEADER: [&str; 18] = [

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::model::{Image, Report, Scope, Use, Variant, Verdict, rfc3339};
+use super::model::{Image, Report, Scope, Use, Variant, Verdict};
 use crate::html::{card, escaped, foot, head, time, with_code};
+use crate::timestamp::rfc3339;
 
 /// The columns: the title, the class of the cells, and whether they are sorted as numbers.
 const COLUMNS: [(&str, &str, bool); 10] = [

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use chrono::NaiveDate;
 
-use super::model::{Image, Report, ServiceImage, Variant, rfc3339, short_digest};
+use super::model::{Image, Report, ServiceImage, Variant, short_digest};
 use super::text;
 use crate::escape::{markdown as plain, markdown_code as code};
+use crate::timestamp::rfc3339;
 
 /// The most objects that a cell names.
 const MAX_OBJECTS: usize = 5;

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::counted::counted;
 use crate::judge::verdict::{Effect, FailOn};
+use crate::timestamp;
 
 /// The report about the images of manifests, of a cluster or of a swarm.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The time for which deadlines and verdicts hold.
-    #[serde(serialize_with = "timestamp")]
+    #[serde(serialize_with = "timestamp::one")]
     pub time: DateTime<Utc>,
     /// Whether the images are those of manifests, of a cluster or of a swarm.
     pub scope: Scope,
@@ -80,10 +81,10 @@ pub struct Image {
     /// The verdict.
     pub verdict: Verdict,
     /// The build date.
-    #[serde(serialize_with = "optional_timestamp")]
+    #[serde(serialize_with = "timestamp::optional")]
     pub built: Option<DateTime<Utc>>,
     /// The first moment at which the schedule does not accept it.
-    #[serde(serialize_with = "optional_timestamp")]
+    #[serde(serialize_with = "timestamp::optional")]
     pub deadline: Option<DateTime<Utc>>,
     /// The day of the deadline, in the time zone of the schedule.
     pub deadline_day: Option<NaiveDate>,
@@ -278,7 +279,7 @@ pub struct Calendar {
     /// The time zone of the days.
     pub time_zone: String,
     /// The starts of the patch days.
-    #[serde(serialize_with = "timestamps")]
+    #[serde(serialize_with = "timestamp::list")]
     pub patch_days: Vec<DateTime<Utc>>,
     /// The freezes.
     pub freezes: Vec<Freeze>,
@@ -434,11 +435,6 @@ impl Report {
     }
 }
 
-/// The text of a time in all outputs (RFC 3339).
-pub(super) fn rfc3339(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
 /// The first digits of a digest, for people.
 pub(super) fn short_digest(digest: &str) -> String {
     match digest.split_once(':') {
@@ -447,16 +443,4 @@ pub(super) fn short_digest(digest: &str) -> String {
         }
         _ => digest.to_owned(),
     }
-}
-
-fn timestamp<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(time))
-}
-
-fn optional_timestamp<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.as_ref().map(rfc3339).serialize(serializer)
-}
-
-fn timestamps<S: serde::Serializer>(times: &[DateTime<Utc>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(times.iter().map(rfc3339))
 }

@@ -1,6 +1,7 @@
 //! The dates of a schedule between two days.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
+use crate::timestamp::rfc3339;
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use container_patch_policy::config::read::Setting as _;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
@@ -100,14 +101,11 @@ impl Plan {
 
     pub(super) fn to_json(&self) -> Value {
         let Self { schedule, scope, oldest, patch_days, has_more, freezes } = self;
-        let rfc3339 = |time: &DateTime<FixedOffset>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         let (max_age, days) = match schedule.cadence() {
             Cadence::MaxAge(age) => (Some(age), None),
             Cadence::PatchDays(days) => (None, Some(days)),
         };
-        let oldest = oldest.iter().map(|(day, oldest)| {
-            json!({"day": day.to_string(), "builtBefore": oldest.to_rfc3339_opts(SecondsFormat::Secs, true)})
-        });
+        let oldest = oldest.iter().map(|(day, oldest)| json!({"day": day.to_string(), "builtBefore": rfc3339(oldest)}));
         let patch_days = patch_days.iter().map(|PatchDay { at, deadline, warned_from, moved_by }| {
             json!({"at": rfc3339(at), "deadline": rfc3339(deadline), "warnedFrom": rfc3339(warned_from), "movedBy": moved_by})
         });
