@@ -9,6 +9,7 @@
 )]
 
 pub mod admission;
+pub mod calendar;
 pub mod config;
 pub mod enforcement;
 pub mod evidence;

@@ -15,10 +15,11 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
+use crate::calendar::freeze::Freezes;
 use crate::config::read::{Fields, Overridable, Path, Problems, Setting};
 use crate::config::schema::{Key, Schema};
 use crate::evidence::Evidence;
-use crate::evidence::build::Build;
+use crate::evidence::build::{Build, Builds};
 use crate::evidence::registry::ImageAnnotations;
 use crate::finding::{Code, Described, Effect, Finding};
 use crate::workload::site::{ImageSite, Workload};
@@ -54,6 +55,12 @@ impl RuleSettings {
     #[must_use]
     pub fn pins(&self) -> bool {
         self.pinning.action == pinning::settings::PinningAction::Pin
+    }
+
+    /// The freezes of the schedule.
+    #[must_use]
+    pub fn freezes(&self) -> Freezes<'_> {
+        Freezes { all: &self.schedule.freezes, zone: self.schedule.zone() }
     }
 }
 
@@ -158,7 +165,7 @@ macro_rules! rules {
                 ControlFlow::Continue(())
             }
 
-            /// The strictest effect that a finding of stage 3 can have. `None` if no rule judges the content of this image.
+            /// The strictest effect that a finding of stages 3 and 4 can have. `None` if no rule judges the content of this image.
             #[must_use]
             pub fn judges_content(&self, settings: &RuleSettings, image: &Image<'_>) -> Option<Effect> {
                 let mut strictest = None;
@@ -178,6 +185,22 @@ macro_rules! rules {
                 $(
                     if self.$module.judges_content(&settings.$module, image).is_some() {
                         self.$module.judge_content(&settings.$module, image, build, evidence, sink);
+                    }
+                )+
+            }
+
+            /// Stage 4 of each rule, for all images that nodes can choose.
+            pub fn judge_builds(
+                &mut self,
+                settings: &RuleSettings,
+                image: &Image<'_>,
+                builds: &Builds,
+                evidence: &mut Evidence<'_>,
+                sink: &mut dyn Sink,
+            ) {
+                $(
+                    if self.$module.judges_content(&settings.$module, image).is_some() {
+                        self.$module.judge_builds(&settings.$module, image, builds, evidence, sink);
                     }
                 )+
             }

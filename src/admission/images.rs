@@ -91,6 +91,8 @@ impl<'r, 's> ImageJudge<'r, 's> {
                         follows_from_workload: downgrade
                             .is_some_and(|downgrade| downgrade.reason == Reason::Controller),
                         predecessor: self.predecessors.of_site(site),
+                        is_predecessor: false,
+                        freezes: settings.freezes(),
                         waivers: &exceptions,
                     };
                     self.run_rules(settings, &mut image, &exceptions, downgrade, &mut judged);
@@ -191,6 +193,7 @@ fn judge_content(
         sink.next(build.platform.as_deref());
         rules.judge_content(settings, image, build, evidence, &mut sink);
     }
+    rules.judge_builds(settings, image, &builds, evidence, sink.of_image());
     judged.missing_platforms = builds.missing_platforms;
 }
 

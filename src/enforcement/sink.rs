@@ -80,6 +80,11 @@ impl<'s> BuildSink<'s> {
         self.before.append(&mut self.now);
         self.platform = platform;
     }
+
+    /// The sink for findings about all images together.
+    pub fn of_image(self) -> &'s mut dyn Sink {
+        self.sink
+    }
 }
 
 impl Sink for BuildSink<'_> {

@@ -17,8 +17,6 @@ pub struct Build {
     pub facts: Rc<ImageFacts>,
     /// The build date.
     pub built: BuildDate,
-    /// Whether it is the youngest of the images that may run. If several have the same date, one of them is.
-    pub is_youngest: bool,
 }
 
 /// The images that nodes can choose from a reference.
@@ -36,6 +34,12 @@ impl Builds {
     #[must_use]
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         self.builds.iter().filter_map(|build| build.built.date()).min()
+    }
+
+    /// The youngest image. If several have the same date, one of them.
+    #[must_use]
+    pub fn youngest(&self) -> Option<&Build> {
+        self.builds.iter().max_by_key(|build| build.built.claimed())
     }
 }
 
@@ -58,13 +62,9 @@ impl Evidence<'_> {
             platform: platform.as_ref().filter(|_| !is_only).map(sanitized_platform),
             built: build_date(facts, self.now),
             facts: Rc::clone(facts),
-            is_youngest: false,
         };
         let mut builds: Vec<Build> = images.iter().map(build).collect();
         builds.sort_by_key(|build| build.built.date());
-        if let Some(youngest) = builds.iter_mut().max_by_key(|build| build.built.claimed()) {
-            youngest.is_youngest = true;
-        }
         let missing_platforms = missing_platforms.iter().map(sanitized_platform).collect();
         Ok(Builds { builds, missing_platforms, gap: gap.clone() })
     }

@@ -5,9 +5,10 @@ use std::ops::{ControlFlow, Range};
 use serde_json::value::RawValue;
 
 use super::waiver::Waivers;
+use crate::calendar::freeze::Freezes;
 use crate::config::read::Overridable;
 use crate::evidence::Evidence;
-use crate::evidence::build::Build;
+use crate::evidence::build::{Build, Builds};
 use crate::finding::{Code, Effect, Finding, Violation};
 use crate::image::{Platforms, Reference};
 use crate::request::AdmissionRequest;
@@ -16,8 +17,8 @@ use crate::workload::site::{ImageSite, Workload};
 
 /// A rule, for the duration of one request.
 ///
-/// An image passes three stages: its reference, its digest, and the content of each image that nodes can choose (an index has several).
-/// A rule implements the stages that it needs.
+/// An image passes four stages: its reference, its digest, the content of each image that nodes can choose (an index has several), and
+/// all of these together. A rule implements the stages that it needs.
 pub trait Rule: Sized {
     /// The settings section of the rule.
     type Settings: Overridable;
@@ -74,7 +75,7 @@ pub trait Rule: Sized {
         ControlFlow::Continue(())
     }
 
-    /// The strictest effect that a finding of stage 3 can have. `None` if the rule does not judge the content of this image.
+    /// The strictest effect that a finding of stages 3 and 4 can have. `None` if the rule does not judge the content of this image.
     fn judges_content(&self, _settings: &Self::Settings, _image: &Image<'_>) -> Option<Effect> {
         None
     }
@@ -86,6 +87,18 @@ pub trait Rule: Sized {
         _settings: &Self::Settings,
         _image: &Image<'_>,
         _build: &Build,
+        _evidence: &mut Evidence<'_>,
+        _sink: &mut dyn Sink,
+    ) {
+    }
+
+    /// Stage 4: judges all images that nodes can choose together. It is called only if [`judges_content`](Self::judges_content) returns
+    /// an effect.
+    fn judge_builds(
+        &mut self,
+        _settings: &Self::Settings,
+        _image: &Image<'_>,
+        _builds: &Builds,
         _evidence: &mut Evidence<'_>,
         _sink: &mut dyn Sink,
     ) {
@@ -142,8 +155,21 @@ pub struct Image<'s> {
     pub follows_from_workload: bool,
     /// The site of the same container before the UPDATE.
     pub predecessor: Option<&'s ImageSite<'s>>,
+    /// Whether it is the predecessor of a new image. Findings about it can let the new image in, so what requesters write does not count.
+    pub is_predecessor: bool,
+    /// The freezes of the schedule for the image.
+    pub freezes: Freezes<'s>,
     /// The exceptions for this image.
     pub waivers: &'s dyn Waivers,
+}
+
+impl Image<'_> {
+    /// Whether the image is new to its workload. An image is not new if an UPDATE does not change it, if one of Kubernetes' own controllers
+    /// takes it from an admitted workload, or if the audit scanner asks about an object that exists already.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        !self.is_unchanged && !self.follows_from_workload && !self.is_predecessor && !self.context.request.is_audit()
+    }
 }
 
 /// Receives the findings about an image.

@@ -1,9 +1,10 @@
 //! The deadline of an image, which follows from its build date.
 
-use chrono::{DateTime, Days, FixedOffset, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 
-use super::settings::{Freeze, PatchDays, Schedule};
-use super::zone::Zone;
+use super::settings::{PatchDays, Schedule};
+use crate::calendar::freeze::Freeze;
+use crate::calendar::zone::Zone;
 use crate::config::values::Duration;
 
 static UTC: Zone = Zone::UTC;
@@ -26,32 +27,6 @@ pub struct Deadline<'s> {
     pub patch_day: Option<DateTime<FixedOffset>>,
     /// The last freeze that postponed the deadline.
     pub moved_by: Option<&'s Freeze>,
-}
-
-impl Freeze {
-    /// The reason without line breaks, which block scalars in YAML add. Findings are single lines.
-    pub(super) fn reason_on_one_line(&self) -> String {
-        let words = self.reason.split(|c: char| c.is_whitespace() || c.is_control());
-        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-    }
-
-    /// The first moment of the freeze, and the first moment after it.
-    #[must_use]
-    pub fn span(&self, zone: &Zone) -> (DateTime<Utc>, DateTime<Utc>) {
-        let after = self.to.checked_add_days(Days::new(1)).unwrap_or(self.to);
-        (zone.start_of_day(self.from), zone.start_of_day(after))
-    }
-
-    /// The first moment after the freeze if a time is inside it.
-    fn end_after(&self, time: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
-        // Days of any zone start within a day of those of UTC. This skips most freezes without a search in the zone.
-        let day = time.date_naive();
-        if day - self.to > TimeDelta::days(1) || self.from - day > TimeDelta::days(1) {
-            return None;
-        }
-        let (start, end) = self.span(zone);
-        (start <= time && time < end).then_some(end)
-    }
 }
 
 impl Schedule {
@@ -100,7 +75,6 @@ impl PatchDays {
     /// The first patch day after a time, in local time.
     #[must_use]
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<FixedOffset>> {
-        let seconds = self.cron.cron.next_after(time.timestamp(), self.time_zone.time_zone())?;
-        DateTime::from_timestamp(seconds, 0).map(|day| self.time_zone.local(day))
+        self.cron.next_after(time, &self.time_zone)
     }
 }

@@ -5,7 +5,6 @@
 pub mod deadline;
 mod judge;
 pub mod settings;
-pub mod zone;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;

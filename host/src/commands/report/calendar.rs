@@ -39,7 +39,7 @@ pub(super) fn of(schedule: &Schedule, now: DateTime<Utc>, deadlines: &[DateTime<
             time = day;
         }
     }
-    let is_near = |freeze: &&container_patch_policy::rules::schedule::settings::Freeze| {
+    let is_near = |freeze: &&container_patch_policy::calendar::freeze::Freeze| {
         let (from, to) = freeze.span(zone);
         to > begin && from <= end
     };

@@ -2,9 +2,10 @@
 
 use crate::timestamp::rfc3339;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
+use container_patch_policy::calendar::freeze::Freeze;
 use container_patch_policy::config::read::Setting as _;
 use container_patch_policy::rules::schedule::deadline::Cadence;
-use container_patch_policy::rules::schedule::settings::{Freeze, PatchDays, Schedule};
+use container_patch_policy::rules::schedule::settings::{PatchDays, Schedule};
 use serde_json::{Value, json};
 
 /// The maximum number of patch days of a schedule.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveTime, Offset as _, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveTime, Offset as _, SecondsFormat, TimeDelta, Utc};
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -44,6 +44,15 @@ impl Zone {
         let seconds = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
         let offset = self.time_zone.to_offset(Timestamp::from_second(seconds).unwrap_or_default());
         time.with_timezone(&FixedOffset::east_opt(offset.seconds()).unwrap_or_else(|| Utc.fix()))
+    }
+
+    /// A time in RFC 3339, as the clocks of the zone show it, to the second. Messages have times in this form.
+    #[must_use]
+    pub fn rfc3339(&self, time: DateTime<Utc>) -> String {
+        // `chrono` panics if the local time is outside its calendar.
+        let margin = TimeDelta::days(2);
+        let time = time.clamp(DateTime::<Utc>::MIN_UTC + margin, DateTime::<Utc>::MAX_UTC - margin);
+        self.local(time).to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
     /// The first moment of a day. If clocks go forward at midnight, that is the transition.
@@ -181,6 +190,12 @@ mod tests {
             }
         }
         assert_eq!(Zone::UTC.start_of_day(NaiveDate::MAX).date_naive(), NaiveDate::MAX);
+        for zone in ["Pacific/Kiritimati", "Pacific/Niue"].map(|name| Zone::named(name).unwrap()) {
+            assert!(
+                !zone.rfc3339(DateTime::<Utc>::MAX_UTC).is_empty()
+                    && !zone.rfc3339(DateTime::<Utc>::MIN_UTC).is_empty()
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! Settings of calendars: time zones, cron expressions and freezes.
+
+pub mod expression;
+pub mod freeze;
+pub mod zone;
