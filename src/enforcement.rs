@@ -4,6 +4,7 @@ pub mod break_glass;
 pub mod codes;
 pub mod downgrade;
 pub mod exceptions;
+pub mod fixes;
 pub mod scope;
 pub mod settings;
 pub mod sink;

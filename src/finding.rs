@@ -97,6 +97,17 @@ pub struct Violation {
     pub text: String,
 }
 
+impl Violation {
+    /// The violation of one of the images of an index. `platform` is the platform of that image, if the message must name it.
+    #[must_use]
+    pub fn on_platform(mut self, platform: Option<&str>) -> Self {
+        if let Some(platform) = platform {
+            self.text = format!("({platform}) {}", self.text);
+        }
+        self
+    }
+}
+
 /// What is reported about a request or about one of its images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -113,6 +124,9 @@ pub struct Finding {
     /// The setting that turned a denial into a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<&'static str>,
+    /// The digest of the build that the tag of the image points at now, if that build would be accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
     /// The fact, the rule and what to do. It continues the sentence that begins with the image.
     pub text: String,
 }
@@ -120,7 +134,7 @@ pub struct Finding {
 impl Finding {
     /// A finding about the request as a whole. It denies the request.
     pub fn about_request(code: Code, text: impl Into<String>) -> Self {
-        Self { code, effect: Effect::Deny, site: None, image: None, passed: None, text: text.into() }
+        Self { code, effect: Effect::Deny, site: None, image: None, passed: None, fix: None, text: text.into() }
     }
 
     /// A warning about the request as a whole.
@@ -132,7 +146,7 @@ impl Finding {
     #[must_use]
     pub fn about_image(site: String, image: String, violation: Violation) -> Self {
         let Violation { code, effect, text } = violation;
-        Self { code, effect, site: Some(site), image: Some(image), passed: None, text }
+        Self { code, effect, site: Some(site), image: Some(image), passed: None, fix: None, text }
     }
 
     /// Turns the finding into a warning, because of a setting.

@@ -402,6 +402,7 @@ mod tests {
             site: Some("container `app`".to_owned()),
             image: Some("nginx:1".to_owned()),
             passed: None,
+            fix: None,
             text: text.to_owned(),
         }
     }

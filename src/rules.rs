@@ -57,6 +57,18 @@ impl RuleSettings {
         self.pinning.action == pinning::settings::PinningAction::Pin
     }
 
+    /// Whether images may not be deployed by this tag.
+    #[must_use]
+    pub fn forbids_tag(&self, tag: &str) -> bool {
+        self.pinning.action != pinning::settings::PinningAction::Off && self.pinning.forbids(tag)
+    }
+
+    /// Whether a new image that repairs its predecessor is admitted immediately.
+    #[must_use]
+    pub fn admits_fixes(&self) -> bool {
+        self.rollout.fixes == rollout::settings::Fixes::Allow
+    }
+
     /// The freezes of the schedule.
     #[must_use]
     pub fn freezes(&self) -> Freezes<'_> {

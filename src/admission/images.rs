@@ -1,5 +1,7 @@
 //! Judges the images of one object, one after the other.
 
+mod alternatives;
+
 use std::ops::ControlFlow;
 
 use chrono::SecondsFormat;
@@ -32,6 +34,8 @@ pub(super) struct ImageJudge<'r, 's> {
     evidence: Evidence<'r>,
     findings: Vec<Finding>,
     images: Vec<JudgedImage>,
+    /// The number of refused images for which a fix was looked up.
+    named_fixes: usize,
 }
 
 impl<'r, 's> ImageJudge<'r, 's> {
@@ -52,6 +56,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
             evidence,
             findings: Vec::new(),
             images: Vec::with_capacity(workload.sites.len()),
+            named_fixes: 0,
         }
     }
 
@@ -95,7 +100,13 @@ impl<'r, 's> ImageJudge<'r, 's> {
                         freezes: settings.freezes(),
                         waivers: &exceptions,
                     };
-                    self.run_rules(settings, &mut image, &exceptions, downgrade, &mut judged);
+                    let first = self.findings.len();
+                    let content = self.run_rules(settings, &mut image, &exceptions, downgrade, &mut judged);
+                    // Most images have no findings.
+                    if self.findings.len() > first {
+                        self.admit_fix(settings, &image, first);
+                        self.name_fix(settings, &mut image, &exceptions, (first, content));
+                    }
                     judged.digest = image.digest;
                 }
                 judged.image = name;
@@ -105,7 +116,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
         self.images.push(judged);
     }
 
-    /// Runs the stages of the rules for an image.
+    /// Runs the stages of the rules for an image. Returns the index of the first finding about its content.
     fn run_rules(
         &mut self,
         settings: &RuleSettings,
@@ -113,7 +124,7 @@ impl<'r, 's> ImageJudge<'r, 's> {
         exceptions: &Exceptions<'_>,
         downgrade: Option<Downgrade>,
         judged: &mut JudgedImage,
-    ) {
+    ) -> usize {
         let Self { rules, evidence, findings, .. } = self;
         if findings.iter().any(|finding| finding.effect == Effect::Deny) && (image.context.is_denial_final)() {
             evidence.registry.request_is_refused();
@@ -127,14 +138,16 @@ impl<'r, 's> ImageJudge<'r, 's> {
         let strictest = for_digest.max(for_content);
         if let Some(strictest) = strictest.filter(|_| !evidence.registry.may_ask(&image.reference)) {
             sink.report(refusal::unknown_registry(&image.reference, evidence.registry.listed(), strictest));
-            return;
+            return sink.findings.len();
         }
         if rules.judge_digest(settings, image, evidence, sink) == ControlFlow::Break(()) {
-            return;
+            return sink.findings.len();
         }
+        let content = sink.findings.len();
         if let Some(strictest) = for_content {
             judge_content(rules, settings, image, strictest, evidence, sink, judged);
         }
+        content
     }
 
     /// The verdict about all images, with the changed object.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::evaluate;
 use crate::host::in_memory::InMemory;
 
+mod fixes;
 mod forged_records;
 mod questions;
 mod records;
@@ -782,7 +783,7 @@ mod exceptions {
         let response = respond(&host, &request("Pod", &pod(&["a:1"])), &settings);
         assert_eq!(response["codes"], json!(["stale-image Deny", "expired-exception Warn"]));
         let message = response["message"].as_str().unwrap();
-        assert!(message.ends_with("; its exception ended: 2026-11-19 (SEC-42) [stale-image]"), "{message}");
+        assert!(message.contains("; its exception ended: 2026-11-19 (SEC-42); "), "{message}");
         let fresh = world().config("docker.io/library/a:1", image("2026-11-01T00:00:00Z", json!(null)));
         assert_eq!(
             respond(&fresh, &request("Pod", &pod(&["a:1"])), &settings)["codes"],

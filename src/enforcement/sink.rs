@@ -88,16 +88,13 @@ impl<'s> BuildSink<'s> {
 }
 
 impl Sink for BuildSink<'_> {
-    fn report(&mut self, mut violation: Violation) -> bool {
+    fn report(&mut self, violation: Violation) -> bool {
         let key = (violation.code, violation.effect);
         if self.before.contains(&key) {
             return false;
         }
         self.now.push(key);
-        if let Some(platform) = self.platform {
-            violation.text = format!("({platform}) {}", violation.text);
-        }
-        self.sink.report(violation)
+        self.sink.report(violation.on_platform(self.platform))
     }
 
     fn report_image_field(&mut self, violation: Violation) -> bool {

@@ -254,6 +254,12 @@ impl<'a> Reference<'a> {
         }
     }
 
+    /// Whether another image is in the same repository.
+    #[must_use]
+    pub fn has_repository_of(&self, other: &Reference<'_>) -> bool {
+        self.normalized_registry() == other.normalized_registry() && self.repository() == other.repository()
+    }
+
     /// The tag, if one is written.
     #[must_use]
     pub fn tag(&self) -> Option<&'a str> {

@@ -141,9 +141,8 @@ fn many_trivy_operator_reports_do_not_hide_one() {
         if count > 31 {
             let message = response["message"].as_str().unwrap();
             let expected = "has 1 critical (0 allowed) vulnerability that may have a fix; deploy a build without it (by the summary of \
-                VulnerabilityReport `shop/m-bad` of Trivy operator, one of more than 32 reports about the image, 2026-11-10) \
-                [vulnerable-image]";
-            assert!(message.ends_with(expected), "{message}");
+                VulnerabilityReport `shop/m-bad` of Trivy operator, one of more than 32 reports about the image, 2026-11-10); ";
+            assert!(message.contains(expected), "{message}");
         }
         // Overdue vulnerabilities may be among those that are only counted.
         let within =

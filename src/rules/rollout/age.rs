@@ -46,7 +46,7 @@ mod tests {
     }
 
     fn min_age(action: Action) -> Rollout {
-        Rollout { action, min_age: Some(Duration::days(3)) }
+        Rollout { action, min_age: Some(Duration::days(3)), ..Rollout::default() }
     }
 
     #[test]

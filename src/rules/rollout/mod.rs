@@ -4,7 +4,8 @@
 //! own controllers create from admitted workloads, and objects that exist already, which the audit scanner asks about.
 
 mod age;
-mod settings;
+mod older;
+pub mod settings;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;
@@ -16,6 +17,8 @@ use settings::Rollout;
 codes! {
     /// A new image that was built too recently.
     TOO_YOUNG = "too-young", status 465;
+    /// A new image that was built before the image that it replaces.
+    OLDER_BUILD = "older-build", status 465;
 }
 
 /// The codes of findings about the time of a rollout. A fix does not wait for that time.
@@ -39,7 +42,12 @@ impl Rule for RolloutRule {
     }
 
     fn judges_content(&self, settings: &Rollout, image: &Image<'_>) -> Option<Effect> {
-        settings.min_age.and_then(|_| settings.action.effect()).filter(|_| image.is_new())
+        if !image.is_new() {
+            return None;
+        }
+        let of_age = settings.min_age.and_then(|_| settings.action.effect());
+        let of_order = image.predecessor.and_then(|_| settings.effect_of_older_build());
+        of_age.max(of_order)
     }
 
     fn judge_builds(
@@ -51,9 +59,15 @@ impl Rule for RolloutRule {
         sink: &mut dyn Sink,
     ) {
         // The youngest image of an index decides when all of them are old enough.
-        let youngest = builds.youngest();
-        if let Some(violation) =
-            youngest.and_then(|build| settings.judge_age(&build.built, evidence.now, image.freezes.zone))
+        if let Some(youngest) = builds.youngest()
+            && let Some(violation) = settings.judge_age(&youngest.built, evidence.now, image.freezes.zone)
+        {
+            sink.report(violation.on_platform(youngest.platform.as_deref()));
+        }
+        if image.predecessor.is_some()
+            && settings.effect_of_older_build().is_some()
+            && let Some((built, predecessor)) = older::dates(image, builds, evidence)
+            && let Some(violation) = settings.judge_order(built, predecessor, image.freezes.zone)
         {
             sink.report(violation);
         }

@@ -1,17 +1,40 @@
 //! The section `rollout` of the settings.
 
-use crate::config::read::section;
-use crate::config::values::{Action, Duration};
+use crate::config::read::{Keyword, section};
+use crate::config::values::{Action, Duration, Unknown};
 
 section! {
     /// New images are admitted at the right time. The rule judges images that are new to a workload: those of a CREATE, and those that an
-    /// UPDATE changes. It does not judge pods that Kubernetes' own controllers create from admitted workloads.
+    /// UPDATE changes. It does not judge pods that Kubernetes' own controllers create from admitted workloads. See
+    /// [rollouts](rollouts.md).
     pub struct Rollout {
-        /// How a new image that is deployed too early is treated.
+        /// How a new image that is deployed too early is treated. No finding of the rule is stricter.
         "action" action: Action = Action::Deny,
         /// Minimum age of a new image, counted from its build date. It is a cooldown: a poisoned build is often found within days,
         /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date, if the schedule is on. A builder
         /// can backdate an image, so this does not stop an attacker who controls the build. For example `3d`.
         "minAge" min_age: Option<Duration> = None,
+        /// How an UPDATE to an older build is treated: to an image of the same repository, in the same container, that was built before the
+        /// image that it replaces. `warn` shows rollbacks and allows them; with `deny`, they need
+        /// [break-glass](break-glass.md) or an exception.
+        "olderBuild" older_build: Unknown = Unknown::Allow,
+        /// Whether a fix waits for its time. A fix replaces an image of the same repository that is refused as
+        /// [stale](stale-image.md), [outdated](outdated-base-image.md), [flagged](scan-flagged.md) or [vulnerable](vulnerable-image.md), and
+        /// has none of these findings. With `allow`, the findings of this rule about a fix are warnings, except about
+        /// an older build; with `judge`, a fix is judged like other images. See [fixes](rollouts.md#fixes).
+        "fixes" fixes: Fixes = Fixes::Allow,
     }
+}
+
+/// Whether a fix waits for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fixes {
+    /// It is admitted immediately.
+    Allow,
+    /// It is judged like other images.
+    Judge,
+}
+
+impl Keyword for Fixes {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("judge", Self::Judge)];
 }

@@ -68,6 +68,8 @@ struct Key {
     template: String,
     /// The container, if annotations of the pod are about it alone.
     container: Option<String>,
+    /// Whether it is judged as a predecessor.
+    is_predecessor: bool,
 }
 
 impl Rule for ScanRule {
@@ -144,6 +146,7 @@ impl ScanRule {
             waivers: image.waivers.identity(),
             template: image.site.template().to_owned(),
             container: image.site.name.as_deref().filter(|_| is_named).map(str::to_owned),
+            is_predecessor: image.is_predecessor,
         }
     }
 
@@ -158,7 +161,9 @@ impl ScanRule {
         let scanned = ScannedImage::new(&image.reference, image.digest.as_deref(), facts);
         let mut failures = Vec::new();
         let mut scans = ScanEvidence { is_complete: true, ..ScanEvidence::default() };
-        if settings.pod_annotations != PodAnnotations::Ignore {
+        // What requesters can write must not turn a new image into a fix.
+        let believes_requesters = !image.is_predecessor;
+        if settings.pod_annotations != PodAnnotations::Ignore && believes_requesters {
             let (count, annotations) = self.annotations.about(image.site);
             match annotated::about(count, annotations, &scanned, &mut evidence.registry) {
                 Ok(of_pod) => scans.pod = of_pod,
@@ -176,7 +181,8 @@ impl ScanRule {
             let mut all = vec![Rc::new(of_image)];
             all.extend(settings.reports.iter().map(|source| self.reports.of(source, &scanned, evidence)));
             for reported in all {
-                scans.others.extend_from_slice(&reported.scans);
+                let believed = reported.scans.iter().filter(|scan| believes_requesters || !scan.is_own);
+                scans.others.extend(believed.cloned());
                 scans.is_complete &= !reported.is_incomplete;
                 failures.extend(reported.failure.clone().filter(|cause| !failures.contains(cause)));
             }

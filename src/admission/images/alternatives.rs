@@ -1,0 +1,171 @@
+//! Judges other images in place of an image: its predecessor, which it may repair, and the build that its tag points at now, which a
+//! refusal names.
+
+use super::{ImageJudge, judge_content};
+use crate::enforcement::exceptions::Exceptions;
+use crate::enforcement::fixes;
+use crate::enforcement::sink::ImageSink;
+use crate::finding::{Code, Effect, Finding};
+use crate::image::Reference;
+use crate::response::JudgedImage;
+use crate::rules::rule::Image;
+use crate::rules::{self, RuleSettings};
+
+/// The most images of a request for which a refusal names a fix. Each costs questions to its registry.
+const MAX_NAMED_FIXES: usize = 8;
+
+/// The length of a date in RFC 3339.
+const DATE: usize = 10;
+
+/// The findings about an image that is judged in place of another.
+struct Alternative {
+    findings: Vec<Finding>,
+    /// The build date, if it is known.
+    built: Option<String>,
+}
+
+impl ImageJudge<'_, '_> {
+    /// Admits a fix. `first` is the index of the first finding about the image.
+    pub(super) fn admit_fix(&mut self, settings: &RuleSettings, image: &Image<'_>, first: usize) {
+        let found = self.findings.get(first..).unwrap_or_default();
+        if !settings.admits_fixes() || image.predecessor.is_none() || !fixes::only_time_refuses(found) {
+            return;
+        }
+        let Some(repaired) = self.refusal_of_predecessor(image) else { return };
+        fixes::admit(self.findings.get_mut(first..).unwrap_or_default(), repaired);
+    }
+
+    /// The code for which the predecessor of an image is refused. `None` if it is not refused, if it is in another repository, or if it
+    /// cannot be judged.
+    fn refusal_of_predecessor(&mut self, image: &Image<'_>) -> Option<Code> {
+        let site = image.predecessor?;
+        let written =
+            Reference::parse(&site.image).ok().filter(|written| written.has_repository_of(&image.reference))?;
+        let name = written.normalized();
+        if self.settings.general().exempts(&name) {
+            return None;
+        }
+        let settings = self.settings.rules_for(&name);
+        let exceptions = Exceptions::for_image(self.settings, &name, self.evidence.now);
+        let recorded = rules::judged_reference(settings, site, true);
+        let recorded = recorded.as_deref().and_then(|image| Reference::parse(image).ok());
+        let reference = recorded.unwrap_or_else(|| written.clone());
+        let mut predecessor = Image {
+            context: image.context,
+            site,
+            index: image.index,
+            written: &written,
+            digest: reference.digest().map(|digest| digest.as_str().to_owned()),
+            reference,
+            platforms: image.platforms.clone(),
+            is_unchanged: true,
+            follows_from_workload: false,
+            predecessor: None,
+            is_predecessor: true,
+            freezes: settings.freezes(),
+            waivers: &exceptions,
+        };
+        let judged = self.judge_alternative(settings, &mut predecessor, &exceptions)?;
+        fixes::refusal(&judged.findings).map(|finding| finding.code)
+    }
+
+    /// Adds the fix to the refusal of an image: the build that its tag points at now, or that there is no newer one. `first` and `content`
+    /// are the indexes of the first finding about the image, and of the first one about its content.
+    pub(super) fn name_fix(
+        &mut self,
+        settings: &RuleSettings,
+        image: &mut Image<'_>,
+        exceptions: &Exceptions<'_>,
+        (first, content): (usize, usize),
+    ) {
+        let is_refused = fixes::refusal(self.findings.get(first..).unwrap_or_default()).is_some();
+        if !is_refused || self.named_fixes == MAX_NAMED_FIXES {
+            return;
+        }
+        self.named_fixes += 1;
+        let Some((fix, advice)) = self.fix_of(settings, image, exceptions, (first, content)) else { return };
+        if let Some(refusal) = fixes::refusal_mut(self.findings.get_mut(first..).unwrap_or_default()) {
+            refusal.text = format!("{}; {advice}", refusal.text);
+            refusal.fix = fix;
+        }
+    }
+
+    /// The digest of the fix, if there is one, and the advice. `None` if the tag is forbidden, or if the registry does not say what
+    /// it points at.
+    fn fix_of(
+        &mut self,
+        settings: &RuleSettings,
+        image: &mut Image<'_>,
+        exceptions: &Exceptions<'_>,
+        (first, content): (usize, usize),
+    ) -> Option<(Option<String>, String)> {
+        let judged = image.digest.clone()?;
+        let tagged = image.reference.tagged()?;
+        let tagged = Reference::parse(&tagged).ok()?;
+        let tag = tagged.effective_tag().filter(|tag| !settings.forbids_tag(tag))?;
+        let digest = self.evidence.registry.digest_if_known(&tagged.registry_name())?;
+        if digest == judged {
+            return Some((None, format!("there is no newer build under the tag `{tag}`")));
+        }
+        image.digest = Some(digest.clone());
+        let alternative = self.judge_alternative(settings, image, exceptions);
+        image.digest = Some(judged);
+        let Alternative { mut findings, built } = alternative?;
+        // What is judged by the reference is the same for every build.
+        findings.extend(self.findings.get(first..content).unwrap_or_default().iter().cloned());
+        let built = built.map(|built| format!(", built {}", built.get(..DATE).unwrap_or_default())).unwrap_or_default();
+        let target = format!("the tag `{tag}` now points at {digest}{built}");
+        let waits = fixes::only_time_refuses(&findings);
+        let is_accepted = findings.iter().all(|finding| finding.effect != Effect::Deny)
+            || waits && settings.admits_fixes() && self.refusal_of_predecessor(image).is_some();
+        if is_accepted {
+            return Some((Some(digest), format!("{target}: deploy that build")));
+        }
+        let codes = denials(&findings);
+        Some((
+            None,
+            if waits {
+                format!("{target}, which may not be deployed yet ({codes})")
+            } else {
+                format!("there is no better build under its tag: {target}, which is refused too ({codes})")
+            },
+        ))
+    }
+
+    /// Judges the content of an image without effect on the verdict. `None` if its registry may not be asked.
+    fn judge_alternative(
+        &mut self,
+        settings: &RuleSettings,
+        image: &mut Image<'_>,
+        exceptions: &Exceptions<'_>,
+    ) -> Option<Alternative> {
+        let Self { rules, evidence, .. } = self;
+        let strictest =
+            rules.judges_content(settings, image).filter(|_| evidence.registry.may_ask(&image.reference))?;
+        let mut findings = Vec::new();
+        let mut judged = JudgedImage::at(image.site);
+        let sink = &mut ImageSink {
+            site: image.site,
+            written: image.written,
+            judged: image.reference.clone(),
+            predecessor: None,
+            exceptions,
+            downgrade: None,
+            findings: &mut findings,
+        };
+        judge_content(rules, settings, image, strictest, evidence, sink, &mut judged);
+        Some(Alternative { findings, built: judged.built })
+    }
+}
+
+/// The codes of the findings that refuse an image, each once.
+fn denials(findings: &[Finding]) -> String {
+    let mut codes: Vec<String> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.effect == Effect::Deny) {
+        let code = format!("`{}`", finding.code);
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes.join(", ")
+}
