@@ -139,6 +139,7 @@ codes() { annotation findings | jq -r '[.[].code | select(. != "evaluate-at-set"
   ask "$(request v1 Pod "$(pod "$REGISTRY/stale/app:1.4")")" '{}'
   assert_denied stale-image
   local story="was built 2026-07-01 (142 days ago), over the 90-day limit: a rebuild was due by 2026-09-29; deploy a newer build"
+  story+="; there is no newer build under the tag \`1.4\`"
   assert_contains "$(message)" "container \`app\`: image \`$REGISTRY/stale/app:1.4\` $story [stale-image]"
   [ "$(annotation images | jq -r '.[0] | "\(.digest) \(.built)"')" = "$stale 2026-07-01T00:00:00Z" ]
   [ "$(annotation findings | jq -r '.[] | select(.effect == "deny") | "\(.site) \(.code)"')" = 'container `app` stale-image' ]

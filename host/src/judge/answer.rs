@@ -200,6 +200,7 @@ mod tests {
             site: Some("container `app`".to_owned()),
             image: Some("a:1".to_owned()),
             passed: None,
+            fix: None,
             text: text.to_owned(),
             policies: Vec::new(),
         }

@@ -96,6 +96,7 @@ mod tests {
             site: Some((*site).to_owned()).filter(|site| !site.is_empty()),
             image: Some((*image).to_owned()),
             passed: None,
+            fix: None,
             text: "has no digest".to_owned(),
             policies: Vec::new(),
         };

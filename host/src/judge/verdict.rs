@@ -169,6 +169,9 @@ pub struct Finding {
     /// The setting that turned a denial into a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<String>,
+    /// The digest of the build that the tag of the image points at now, if that build would be accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
     /// The fact, the rule and what to do.
     pub text: String,
     /// The policies that have this finding, if there are several policies or if it is of one in monitor mode.
@@ -408,7 +411,7 @@ mod tests {
 
     fn finding(code: &str, effect: Effect) -> Finding {
         let (code, text) = (code.to_owned(), "has a fault".to_owned());
-        Finding { code, effect, site: None, image: None, passed: None, text, policies: Vec::new() }
+        Finding { code, effect, site: None, image: None, passed: None, fix: None, text, policies: Vec::new() }
     }
 
     fn denied(findings: Vec<Finding>) -> JudgedObject {

@@ -51,7 +51,7 @@ const TIMES_TO_PATCH: [f64; 10] =
     [5.0 * MINUTE, 15.0 * MINUTE, HOUR, 4.0 * HOUR, 12.0 * HOUR, DAY, 3.0 * DAY, 7.0 * DAY, 14.0 * DAY, 30.0 * DAY];
 
 /// The settings that turn a refusal into a warning. A finding without one has the empty label.
-const PASSED: [&str; 5] = ["", "controllerPods", "unchangedImages", "unrecordedPods", "breakGlass"];
+const PASSED: [&str; 6] = ["", "controllerPods", "unchangedImages", "unrecordedPods", "fixes", "breakGlass"];
 
 /// The labels of a series.
 type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];

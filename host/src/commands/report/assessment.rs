@@ -164,6 +164,7 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
             code: finding.code.clone(),
             effect: finding.effect,
             passed: finding.passed.clone(),
+            fix: finding.fix.clone(),
             text: finding.text.clone(),
         })
         .collect();
@@ -187,7 +188,7 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
             _ => "could not be verified: the answer of the policy has no room for this image".to_owned(),
         };
         let code = EVIDENCE_UNAVAILABLE.as_str().to_owned();
-        image.findings.push(Finding { code, effect: Effect::Deny, passed: None, text });
+        image.findings.push(Finding { code, effect: Effect::Deny, passed: None, fix: None, text });
     }
     for used in site.uses() {
         image.tags.extend(Reference::parse(&used.image).ok().and_then(|written| tag_of(&written)));

@@ -160,6 +160,8 @@ pub struct Finding {
     pub effect: Effect,
     /// The setting that turned a denial into a warning.
     pub passed: Option<String>,
+    /// The digest of the build that the tag of the image points at now, if that build would be accepted.
+    pub fix: Option<String>,
     /// The fact, the rule and what to do.
     pub text: String,
 }

@@ -21,8 +21,13 @@ pub(super) fn report() -> Report {
         pods: 3,
         image_id: None,
     };
-    let finding =
-        |code: &str, effect, text: &str| Finding { code: code.to_owned(), effect, passed: None, text: text.to_owned() };
+    let finding = |code: &str, effect, text: &str| Finding {
+        code: code.to_owned(),
+        effect,
+        passed: None,
+        fix: None,
+        text: text.to_owned(),
+    };
     let digest = |digit: char| Some(format!("sha256:{}", String::from(digit).repeat(64)));
     let stale = Image {
         repository: "registry.example.com/shop/web".to_owned(),

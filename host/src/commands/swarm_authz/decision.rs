@@ -159,6 +159,7 @@ impl Decision {
             site,
             image,
             passed: None,
+            fix: None,
             text,
             policies: Vec::new(),
         };

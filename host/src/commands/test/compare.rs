@@ -133,6 +133,7 @@ mod tests {
             site: None,
             image: None,
             passed: None,
+            fix: None,
             policies: Vec::new(),
             text: "it is so".to_owned(),
         };

@@ -50,6 +50,11 @@ impl<'a> OfImage<'a> {
         self.findings().filter(move |finding| others.iter().all(|code| code.as_str() != finding.code))
     }
 
+    /// The digest that a refusal of the image names as its fix.
+    pub(super) fn fix(self) -> Option<&'a str> {
+        self.denials().filter_map(|finding| finding.fix.as_deref()).find(|digest| Digest::parse(digest).is_ok())
+    }
+
     /// The finding that the image has no digest.
     pub(super) fn unpinned(self) -> Option<&'a Finding> {
         self.findings().find(|finding| finding.code == UNPINNED_IMAGE.as_str())

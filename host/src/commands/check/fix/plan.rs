@@ -288,6 +288,9 @@ fn first_wish(object: &ManifestObject, judged: &JudgedObject, position: &ImagePo
             _ => Wish::Nothing,
         };
     }
+    if let Some(digest) = of_image.fix() {
+        return Wish::Write(format!("{}@{digest}", name_and_tag(image)));
+    }
     match (of_image.about_build().next(), of_image.denials().next()) {
         (None, None) => Wish::Nothing,
         (None, Some(finding)) => Wish::Unfixable(reason(finding)),

@@ -44,6 +44,7 @@ pub(super) fn finding(code: &str, effect: Effect) -> Finding {
         site: Some("container `app`".to_owned()),
         image: Some("web:1".to_owned()),
         passed: None,
+        fix: None,
         text: "has a fault".to_owned(),
         policies: Vec::new(),
     }
