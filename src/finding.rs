@@ -117,16 +117,16 @@ pub struct Finding {
     pub effect: Effect,
     /// The container or volume that names the image, as messages show it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub site: Option<String>,
+    pub site: Option<Box<str>>,
     /// The image, sanitized.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub image: Option<Box<str>>,
     /// The setting that turned a denial into a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<&'static str>,
     /// The digest of the build that the tag of the image points at now, if that build would be accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub fix: Option<Box<str>>,
     /// The fact, the rule and what to do. It continues the sentence that begins with the image.
     pub text: String,
 }
@@ -146,7 +146,7 @@ impl Finding {
     #[must_use]
     pub fn about_image(site: String, image: String, violation: Violation) -> Self {
         let Violation { code, effect, text } = violation;
-        Self { code, effect, site: Some(site), image: Some(image), passed: None, fix: None, text }
+        Self { code, effect, site: Some(site.into()), image: Some(image.into()), passed: None, fix: None, text }
     }
 
     /// Turns the finding into a warning, because of a setting.

@@ -368,7 +368,7 @@ fn more_findings(count: usize) -> String {
 fn warning(finding: &Finding) -> String {
     let code = format!(" [{}]", finding.code);
     // The digest of the image would take a quarter of a warning, and is in the audit annotations. The advice is not.
-    let short = Finding { image: finding.image.as_deref().map(shortened), ..finding.clone() };
+    let short = Finding { image: finding.image.as_deref().map(|image| shortened(image).into()), ..finding.clone() };
     // Warnings are sent in an HTTP header, which cannot contain line breaks.
     let statement = short.statement().replace('\n', " ");
     let room = MAX_WARNING - code.len();
@@ -399,8 +399,8 @@ mod tests {
         Finding {
             code: crate::rules::pinning::UNPINNED_IMAGE,
             effect,
-            site: Some("container `app`".to_owned()),
-            image: Some("nginx:1".to_owned()),
+            site: Some("container `app`".into()),
+            image: Some("nginx:1".into()),
             passed: None,
             fix: None,
             text: text.to_owned(),
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_warning_shortens_the_digest_and_keeps_the_advice() {
-        let image = Some(format!("registry.example.com/team/app:1@sha256:{}", "0".repeat(64)));
+        let image = Some(format!("registry.example.com/team/app:1@sha256:{}", "0".repeat(64)).into());
         let warnings =
             response(vec![Finding { image, ..finding(Effect::Warn, "is old; rebuild it") }]).warnings.unwrap();
         assert_eq!(

@@ -86,7 +86,7 @@ impl ImageJudge<'_, '_> {
         let Some((fix, advice)) = self.fix_of(settings, image, exceptions, (first, content)) else { return };
         if let Some(refusal) = fixes::refusal_mut(self.findings.get_mut(first..).unwrap_or_default()) {
             refusal.text = format!("{}; {advice}", refusal.text);
-            refusal.fix = fix;
+            refusal.fix = fix.map(String::into_boxed_str);
         }
     }
 
