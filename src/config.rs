@@ -2,6 +2,7 @@
 //! reference. It does not depend on rules or keys.
 
 pub mod images;
+pub mod namespaces;
 pub mod read;
 pub mod schema;
 pub mod values;

@@ -6,7 +6,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::result::Severity;
-use crate::config::read::{Fields, Keyword, Path, Problems, Setting, kind_of, read_string, section};
+use crate::config::namespaces::Namespace;
+use crate::config::read::{Fields, Keyword, Path, Problems, Setting, kind_of, section};
 use crate::config::schema::Schema;
 use crate::config::values::{Action, Duration};
 
@@ -169,7 +170,7 @@ impl ReportSource {
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_ref().map(|Namespace(name)| name.as_str())
+        self.namespace.as_ref().map(Namespace::as_str)
     }
 
     /// Whether its reports may name an image by tag alone.
@@ -212,33 +213,4 @@ impl Keyword for Scanner {
         ("quay", Self::Quay),
         ("kubescape", Self::Kubescape),
     ];
-}
-
-/// The name of a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Namespace(pub(super) String);
-
-impl Setting for Namespace {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let name = read_string(json, at, "the name of a namespace", problems)?;
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let ends = [name.bytes().next(), name.bytes().next_back()];
-        // A DNS label (RFC 1123).
-        if name.len() > 63
-            || !ends.iter().all(|byte| byte.is_some_and(inner))
-            || !name.bytes().all(|byte| inner(byte) || byte == b'-')
-        {
-            problems.push(at, format_args!("invalid namespace name `{name}`; write one such as `sbomscanner`"));
-            return None;
-        }
-        Some(Self(name))
-    }
-
-    fn schema() -> Schema {
-        Schema::text("name of a namespace", "names of namespaces", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.as_str().into()
-    }
 }

@@ -484,7 +484,7 @@ fn invalid_settings_are_rejected_with_their_path() {
             "scan.patchWithin.high: `30` has no unit; write `30d`",
             "scan.reports[0].source: unknown value `trivy`; expected one of sbomscanner, trivyOperator, quay, kubescape; did you mean `trivyOperator`?",
             "scan.reports[1]: `source` is required",
-            "scan.reports[2].namespace: invalid namespace name `Quay_`; write one such as `sbomscanner`",
+            "scan.reports[2].namespace: invalid namespace name `Quay_`; write one such as `team-a`",
             "scan.podAnnotations: unknown value `true`; expected one of flag, trust, ignore",
         ]
     );

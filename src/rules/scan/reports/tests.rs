@@ -1,13 +1,13 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::namespaces::Namespace;
 use crate::evidence::registry::ImageFacts;
 use crate::finding::Effect;
 use crate::host::Host as _;
 use crate::host::in_memory::InMemory;
 use crate::image::Reference;
 use crate::rules::scan::result::Severity;
-use crate::rules::scan::settings::Namespace;
 
 /// The digest that is judged. In most tests it is the digest of an index.
 const INDEX: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -38,7 +38,7 @@ fn single() -> InMemory {
 }
 
 fn source(source: Scanner, namespace: Option<&str>) -> ReportSource {
-    ReportSource { source, namespace: namespace.map(|name| Namespace(name.to_owned())) }
+    ReportSource { source, namespace: namespace.map(Namespace::of_valid) }
 }
 
 fn evidence(host: &InMemory) -> Evidence<'_> {
