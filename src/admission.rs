@@ -33,7 +33,7 @@ pub fn evaluate(payload: &[u8], host: &dyn Host) -> Verdict {
         Ok(payload) => payload,
         Err(_) => return Verdict::refusing(unreadable(payload)),
     };
-    let settings = match RequestSettings::read(settings) {
+    let settings = match RequestSettings::read(settings, request.namespace()) {
         Ok(settings) => settings,
         Err(problems) => return Verdict::refusing(settings::invalid(payload, &problems)),
     };

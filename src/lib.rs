@@ -22,6 +22,7 @@ pub mod response;
 pub mod rules;
 mod sanitized;
 pub mod settings;
+mod wildcard;
 pub mod workload;
 
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;

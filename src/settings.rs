@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::config::INVALID_SETTINGS;
 use crate::config::images::{Images, PlatformList};
+use crate::config::namespaces::Namespaces;
 use crate::config::read::{Fields, Path, Problems, Setting, kind_of, section};
 use crate::config::schema::{Key, Schema, Section};
 use crate::enforcement::break_glass::BreakGlass;
@@ -45,8 +46,8 @@ section! {
         /// Findings that are accepted for a limited time.
         /// For example `[{images: ["*"], rules: [stale-image], until: 2026-12-31, reason: SEC-42 vendor fix pending}]`.
         "exceptions" exceptions: Vec<Exception> = Vec::new(),
-        /// Different settings of rules for some images. The first entry whose `images` match an image applies. Keys that a section
-        /// leaves out are inherited from the section at the top.
+        /// Different settings of rules for some images, or for some namespaces. The first entry that matches the image and the namespace
+        /// of the request applies. Keys that a section leaves out are inherited from the section at the top.
         /// For example `[{images: ["registry.example.com/sandbox/*"], schedule: {maxAge: 180d}}]`.
         "overrides" overrides: Overrides = Overrides::default(),
         /// How strictly findings are enforced in special cases.
@@ -89,6 +90,8 @@ impl PartialEq for Overrides {
 pub struct Override {
     /// The images that it applies to.
     pub images: Images,
+    /// The namespaces that it applies to.
+    pub namespaces: Namespaces,
     /// The settings of rules for these images, including inherited ones.
     pub rules: RuleSettings,
 }
@@ -238,6 +241,14 @@ impl Setting for Overrides {
             schema: Images::schema(),
             default: None,
         };
+        let namespaces = Key {
+            name: Override::NAMESPACES,
+            about: "The namespaces that this entry applies to: names, or patterns with `*` and `?`. By default, it applies to all requests. \
+                    With `namespaces`, it does not apply to a request without a namespace. For example `[staging, staging-*]`."
+                .to_owned(),
+            schema: Namespaces::schema(),
+            default: Some(Value::Null),
+        };
         let rules = RuleSettings::schema().into_iter().map(|key| {
             let (name, page) = (key.name, key.name.to_lowercase());
             Key { about: format!("Changes [`{name}`](#{page}) for these images."), default: Some(Value::Null), ..key }
@@ -247,7 +258,7 @@ impl Setting for Overrides {
             items: Box::new(Schema::Section(Section {
                 name: "Override",
                 about: about.to_owned(),
-                keys: std::iter::once(images).chain(rules).collect(),
+                keys: [images, namespaces].into_iter().chain(rules).collect(),
                 constraints: Vec::new(),
             })),
             least: 0,
@@ -260,17 +271,22 @@ impl Setting for Overrides {
 }
 
 impl Override {
+    /// Whether it applies to the image of this normalised name, in a request for an object in this namespace.
+    #[must_use]
+    pub fn matches(&self, normalized: &str, namespace: Option<&str>) -> bool {
+        self.namespaces.include(namespace) && self.images.matches(normalized)
+    }
+
     const IMAGES: &str = "images";
+    const NAMESPACES: &str = "namespaces";
 
     /// Takes an entry. Keys that its sections leave out are inherited from `base`.
     fn take(mut fields: Fields<'_>, at: Path<'_>, problems: &mut Problems, base: &RuleSettings) -> Option<Self> {
-        if !fields.has(Self::IMAGES) {
-            problems.push(at, format_args!("`{}` is required", Self::IMAGES));
-        }
-        let images = fields.take(Self::IMAGES, at, problems);
+        let images = fields.take_required(Self::IMAGES, at, problems);
+        let namespaces = fields.take(Self::NAMESPACES, at, problems).unwrap_or_default();
         let rules = RuleSettings::take(&mut fields, at, problems, Some(base));
-        fields.finish(&[&[Self::IMAGES], RuleSettings::KEYS].concat(), at, problems);
-        Some(Self { images: images?, rules: rules? })
+        fields.finish(&[&[Self::IMAGES, Self::NAMESPACES], RuleSettings::KEYS].concat(), at, problems);
+        Some(Self { images: images?, namespaces, rules: rules? })
     }
 }
 

@@ -137,6 +137,8 @@ impl Setting for Platform {
 }
 
 impl Setting for Images {
+    const ADVICE: Option<&'static str> = Some("write `[\"*\"]` for every image");
+
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
         if is_empty_list(json) {
             problems.push(at, "the list is empty; write an image pattern, or `*` for every image");

@@ -19,6 +19,9 @@ const MOST_COMPARED: usize = 64;
 
 /// A type that is read from one JSON value of the settings.
 pub trait Setting: Sized {
+    /// What to write if a required key of this type is missing.
+    const ADVICE: Option<&'static str> = None;
+
     /// Reads the value at the path `at`. Returns `None`, and adds a problem, if it is invalid.
     fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self>;
 
@@ -318,6 +321,14 @@ impl<'a> Fields<'a> {
         T::read(self.take_unread(key)?, Path::Key(&at, key), problems)
     }
 
+    /// Takes and reads the value of a key; it is a problem if the key is missing.
+    pub fn take_required<T: Setting>(&mut self, key: &str, at: Path<'_>, problems: &mut Problems) -> Option<T> {
+        if !self.has(key) {
+            missing(key, T::ADVICE, at, problems);
+        }
+        self.take(key, at, problems)
+    }
+
     /// Takes the JSON of the value of a key.
     pub fn take_unread(&mut self, key: &str) -> Option<&'a RawValue> {
         let index = self.entries.iter().position(|(known, _)| known == key)?;
@@ -379,6 +390,12 @@ impl<'a> Fields<'a> {
             problems.push(Path::Key(&at, key), format_args!("unknown key; {advice}"));
         }
     }
+}
+
+#[cold]
+fn missing(key: &str, advice: Option<&str>, at: Path<'_>, problems: &mut Problems) {
+    let (mark, advice) = advice.map_or(("", ""), |advice| ("; ", advice));
+    problems.push(at, format_args!("`{key}` is required{mark}{advice}"));
 }
 
 /// The beginning of a word, as far as it is compared with known words. No known word is longer, and the time of a comparison is
@@ -487,10 +504,7 @@ macro_rules! section {
                 )*)?
                 let replaced = if base.is_some() { fields.replaced(constraints) } else { Vec::new() };
                 $(
-                    if !fields.has($required_key) {
-                        problems.push(at, concat!("`", $required_key, "` is required"));
-                    }
-                    let $required: Option<$required_type> = fields.take($required_key, at, problems);
+                    let $required: Option<$required_type> = fields.take_required($required_key, at, problems);
                 )*
                 $( let $field: Option<$type> = fields.take($key, at, problems); )*
                 let section = Self {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::codes;
 use crate::config::images::Images;
+use crate::config::namespaces::Namespaces;
 use crate::config::read::{Path, Problems, Setting, nearest, read_string, section};
 use crate::config::schema::{Constraint, Schema, StringFormat, Text};
 use crate::config::values::{DAY, TIME_OF_DAY};
@@ -55,6 +56,9 @@ section! {
             /// The reason for the exception. The warning shows it.
             "reason" reason: String,
         }
+        /// The namespaces that the exception applies to: names, or patterns with `*` and `?`. By default, it applies to all requests.
+        /// With `namespaces`, it does not apply to a request without a namespace. For example `[staging, staging-*]`.
+        "namespaces" namespaces: Namespaces = Namespaces::Every,
         /// The codes of the findings that it covers. Every finding about an image can be excepted, except
         /// [`invalid-reference`](invalid-reference.md).
         "rules" rules: Vec<ExceptableCode> = Vec::new(),

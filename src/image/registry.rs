@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Reference;
-use super::pattern::matches;
 use super::reference::{
     DEFAULT_HOST, OFFICIAL_NAMESPACE, ReferenceError, check_host, check_path, is_host, normalize_host,
 };
+use crate::wildcard::matches;
 
 /// A registry, or part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]

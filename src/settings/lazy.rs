@@ -1,20 +1,23 @@
-//! Lists whose entries apply to some images each. Only the entries that a request needs are read.
+//! Lists whose entries apply to some images each, in some namespaces. Only the entries that a request needs are read.
 
 use std::cell::{Cell, OnceCell};
 
+use crate::config::namespaces::Namespaces;
 use crate::config::read::{Fields, Path, Problems};
 use crate::image::{ImagePattern, Name};
 use crate::json::{Entries, JsonStr};
 
-/// A list whose entries apply to some images each.
+/// A list whose entries apply to some images each, in some namespaces.
 #[derive(Debug)]
 pub(super) struct LazyList<'a, T> {
     entries: Vec<Entries<'a>>,
+    /// The namespace of the request.
+    namespace: Option<&'a str>,
     index: OnceCell<Index<'a, T>>,
     is_broken: Cell<bool>,
 }
 
-/// The image patterns of the entries, and the entries that have been read.
+/// The image patterns of the entries for the namespace of the request, and the entries that have been read.
 #[derive(Debug)]
 struct Index<'a, T> {
     /// Each with the index of its entry.
@@ -25,7 +28,7 @@ struct Index<'a, T> {
 
 impl<T> Default for LazyList<'_, T> {
     fn default() -> Self {
-        Self::of(Vec::new())
+        Self::of(Vec::new(), None)
     }
 }
 
@@ -36,8 +39,8 @@ impl<T> Default for Index<'_, T> {
 }
 
 impl<'a, T> LazyList<'a, T> {
-    pub(super) fn of(entries: Vec<Entries<'a>>) -> Self {
-        Self { entries, index: OnceCell::new(), is_broken: Cell::new(false) }
+    pub(super) fn of(entries: Vec<Entries<'a>>, namespace: Option<&'a str>) -> Self {
+        Self { entries, namespace, index: OnceCell::new(), is_broken: Cell::new(false) }
     }
 
     /// Whether anything that has been read so far is invalid.
@@ -52,7 +55,7 @@ impl<'a, T> LazyList<'a, T> {
         read: impl Fn(Fields<'_>, &mut Problems) -> Option<T>,
     ) -> impl Iterator<Item = &'s T> {
         let index = self.index.get_or_init(|| {
-            let index = index(&self.entries);
+            let index = index(&self.entries, self.namespace);
             self.is_broken.set(index.is_none());
             index.unwrap_or_default()
         });
@@ -73,11 +76,17 @@ impl<'a, T> LazyList<'a, T> {
     }
 }
 
-/// Reads the image patterns of each entry, and no other key.
-fn index<'a, T>(entries: &[Entries<'a>]) -> Option<Index<'a, T>> {
+/// Reads the image patterns of each entry for the namespace of the request, and no key but these two.
+fn index<'a, T>(entries: &[Entries<'a>], namespace: Option<&str>) -> Option<Index<'a, T>> {
     let mut patterns = Vec::with_capacity(entries.len());
     for (number, Entries(entry)) in entries.iter().enumerate() {
-        let (_, images) = entry.iter().find(|(key, _)| key == "images")?;
+        let value = |wanted: &str| entry.iter().find(|(key, _)| key == wanted).map(|(_, value)| *value);
+        let images = value("images")?;
+        if let Some(namespaces) = value("namespaces")
+            && !Namespaces::unread_include(namespaces, namespace)?
+        {
+            continue;
+        }
         let images: Vec<JsonStr<'_>> = serde_json::from_str(images.get()).ok()?;
         patterns.extend(images.into_iter().map(|JsonStr(text)| (ImagePattern::of_valid_text(text), number)));
     }

@@ -1,5 +1,5 @@
 //! The settings of one request. policy-server validates settings with `validate_settings` before the first request, and passes
-//! them with each request. Of long lists, only the entries that match images of the request are read.
+//! them with each request. Of long lists, only the entries that match the namespace and images of the request are read.
 
 use chrono::{DateTime, Utc};
 
@@ -21,16 +21,18 @@ pub struct RequestSettings<'a> {
 }
 
 impl<'a> RequestSettings<'a> {
-    /// The settings that came with a request.
+    /// The settings that came with a request for an object in this namespace.
+    ///
+    /// The namespace is that of the request, which the API server has authorized. `metadata.namespace` of the object does not count.
     ///
     /// # Errors
     /// The problems in the keys that are read immediately.
-    pub fn read(raw: Option<RawSettings<'a>>) -> Result<Self, Problems> {
+    pub fn read(raw: Option<RawSettings<'a>>, namespace: Option<&'a str>) -> Result<Self, Problems> {
         let Some(RawSettings { sections, overrides, exceptions }) = raw else { return Ok(Self::default()) };
         let mut problems = Problems::default();
         let Some(fields) = Fields::of(sections, Path::Root, &mut problems) else { return Err(problems) };
-        let overrides = LazyList::of(overrides.unwrap_or_default());
-        let exceptions = LazyList::of(exceptions.unwrap_or_default());
+        let overrides = LazyList::of(overrides.unwrap_or_default(), namespace);
+        let exceptions = LazyList::of(exceptions.unwrap_or_default(), namespace);
         match Settings::take(fields, &mut problems) {
             Some(settings) if problems.is_empty() => Ok(Self { settings, overrides, exceptions }),
             _ => Err(problems),

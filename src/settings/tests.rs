@@ -25,7 +25,8 @@ fn every_problem_is_reported_at_once_with_its_path() {
     let found = problems(&json!({
         "exempt": ["nginx*", 7, "registry.example.com/*"],
         "pinning": {"action": "denny", "templates": "yes", "forbiddenTags": ["-x", 1.1], "actoin": "deny"},
-        "overrides": [{"pinning": {"action": "warn"}}, {"images": [], "pining": {}}, 3],
+        "overrides": [{"pinning": {"action": "warn"}}, {"images": [], "pining": {}}, 3, {"images": ["*"], "namespaces": ["Prod"], "namespace": []}],
+        "exceptions": [{"namespaces": [], "rules": ["stale-image"], "until": "2026-12-31", "reason": "r"}],
         "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout"}],
         "exmpt": [],
         "zzz": 1,
@@ -40,13 +41,17 @@ fn every_problem_is_reported_at_once_with_its_path() {
             "pinning.actoin: unknown key; did you mean `action`?",
             "exempt[0]: `nginx*`: a pattern starts with a registry host or with `*`; write `docker.io/library/nginx*`",
             "exempt[1]: expected an image pattern, found a number; put it in quotes: \"7\"",
+            "exceptions[0]: `images` is required; write `[\"*\"]` for every image",
+            "exceptions[0].namespaces: the list is empty; write a namespace such as `staging`, or leave `namespaces` out for every namespace",
             "customWorkloads[0]: `podTemplate` is required",
             "exmpt: unknown key; did you mean `exempt`?",
             &format!("zzz: unknown key; expected one of {}", keys().join(", ")),
-            "overrides[0]: `images` is required",
+            "overrides[0]: `images` is required; write `[\"*\"]` for every image",
             "overrides[1].images: the list is empty; write an image pattern, or `*` for every image",
             "overrides[1].pining: unknown key; did you mean `pinning`?",
             "overrides[2]: expected an object, found a number",
+            "overrides[3].namespaces[0]: `Prod`: matches no namespace, because names of namespaces are lower case; write `prod`",
+            "overrides[3].namespace: unknown key; did you mean `namespaces`?",
         ]
     );
 }
@@ -87,9 +92,9 @@ fn settings_are_serialised_as_they_were_read() {
             "podAnnotations": "trust",
         },
         "exceptions": [
-            {"images": ["*"], "rules": ["stale-image"], "cves": ["RHSA-2026:1234"], "until": "2026-12-31", "reason": "r"},
+            {"images": ["*"], "namespaces": ["shop-*"], "rules": ["stale-image"], "cves": ["RHSA-2026:1234"], "until": "2026-12-31", "reason": "r"},
         ],
-        "overrides": [{"images": ["*"], "pinning": {}, "scan": {"maxAge": "1d"}}],
+        "overrides": [{"images": ["*"], "namespaces": ["staging"], "pinning": {}, "scan": {"maxAge": "1d"}}],
         "enforcement": {"evidenceErrors": "warn"},
         "customWorkloads": [{"apiVersion": "v1", "kind": "Rollout", "podTemplate": "/spec/template"}],
         "evaluateAt": "2026-11-20T12:00:00Z",

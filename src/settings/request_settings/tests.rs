@@ -8,7 +8,11 @@ use crate::rules::pinning::settings::PinningAction;
 use crate::settings::Settings;
 
 fn read(json: &RawValue) -> Result<RequestSettings<'_>, Problems> {
-    RequestSettings::read(serde_json::from_str(json.get()).map_err(|_| Problems::default())?)
+    read_in(None, json)
+}
+
+fn read_in<'a>(namespace: Option<&'a str>, json: &'a RawValue) -> Result<RequestSettings<'a>, Problems> {
+    RequestSettings::read(serde_json::from_str(json.get()).map_err(|_| Problems::default())?, namespace)
 }
 
 fn raw(settings: &Value) -> Box<RawValue> {
@@ -77,6 +81,68 @@ fn all_exceptions_for_an_image_are_found_once_each() {
     let settings = read(&json).unwrap();
     assert_eq!(settings.exceptions_for("docker.io/library/a:1"), [&all[0], &all[2]]);
     assert_eq!(settings.exceptions_for("registry.example.com/a:1"), [&all[0]]);
+}
+
+#[test]
+fn an_entry_applies_if_an_image_pattern_and_a_namespace_pattern_match() {
+    let json = raw(&json!({
+        "overrides": [
+            {"images": ["quay.io/*"], "namespaces": ["staging"], "pinning": {"action": "off"}},
+            {"images": ["*"], "namespaces": ["staging-*", "test-?"], "pinning": {"action": "warn"}},
+            {"images": ["quay.io/*"], "namespaces": null, "pinning": {"action": "deny"}},
+            {"images": ["*"], "namespaces": ["*"], "schedule": {"action": "warn"}},
+        ],
+        "exceptions": [
+            {"images": ["quay.io/*"], "namespaces": ["staging*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "0"},
+            {"images": ["*"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "1"},
+            {"images": ["*"], "namespaces": ["test-1", "staging"], "rules": ["stale-image"], "until": "2026-12-31", "reason": "2"},
+        ],
+    }));
+    let all = Settings::from_json(&json).unwrap();
+    let overrides = all.overrides();
+    let (quay, other) = ("quay.io/a:1", "registry.example.com/a:1");
+    for (namespace, image, applies, excepted) in [
+        (Some("staging"), quay, Some(0), vec![0, 1, 2]),
+        (Some("staging"), other, Some(3), vec![1, 2]),
+        (Some("staging-eu"), quay, Some(1), vec![0, 1]),
+        (Some("staging-eu"), other, Some(1), vec![1]),
+        (Some("test-1"), quay, Some(1), vec![1, 2]),
+        (Some("test-12"), quay, Some(2), vec![1]),
+        (Some("production"), quay, Some(2), vec![1]),
+        (Some("production"), other, Some(3), vec![1]),
+        (None, quay, Some(2), vec![1]),
+        (None, other, None, vec![1]),
+    ] {
+        let settings = read_in(namespace, &json).unwrap();
+        let expected = applies.map_or(&all.rules, |index: usize| &overrides[index].rules);
+        assert_eq!(settings.rules_for(image), expected, "{namespace:?} {image}");
+        let reasons: Vec<usize> =
+            settings.exceptions_for(image).iter().map(|exception| exception.reason.parse().unwrap()).collect();
+        assert_eq!(reasons, excepted, "{namespace:?} {image}");
+        let found = overrides.iter().position(|entry| entry.matches(image, namespace));
+        assert_eq!(found, applies, "all settings, {namespace:?} {image}");
+        assert!(!settings.is_broken());
+    }
+}
+
+#[test]
+fn an_entry_for_another_namespace_is_not_read() {
+    let json = raw(&json!({"overrides": [{"images": 7, "namespaces": ["staging"], "pining": {}}]}));
+    let settings = read_in(Some("production"), &json).unwrap();
+    let _ = settings.rules_for("quay.io/a:1");
+    assert!(!settings.is_broken());
+    for namespace in [Some("production"), Some("staging"), None] {
+        for wrong in [json!("staging"), json!([7]), json!({})] {
+            let entries = json!([{"images": ["*"], "namespaces": wrong}]);
+            let json = raw(&json!({"overrides": entries, "exceptions": entries}));
+            let settings = read_in(namespace, &json).unwrap();
+            let _ = settings.rules_for("quay.io/a:1");
+            assert!(settings.is_broken(), "overrides: {wrong}");
+            let settings = read_in(namespace, &json).unwrap();
+            settings.exceptions_for("quay.io/a:1");
+            assert!(settings.is_broken(), "exceptions: {wrong}");
+        }
+    }
 }
 
 #[test]
