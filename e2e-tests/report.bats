@@ -118,6 +118,24 @@ shop() {
   [ "$(jq -c '.calendar | [.timeZone, .freezes[0].reason, (.patchDays | length > 2)]' <<< "$output")" = '["Europe/Berlin","year end",true]' ]
 }
 
+@test "an image in several namespaces has the earliest deadline and the strictest finding" {
+  { deployment web "$REGISTRY/shop/web:1.4"; deployment web "$REGISTRY/shop/web:1.4" | sed 's/namespace: shop/namespace: staging-eu/'
+    deployment cart "$REGISTRY/shop/cart:2.0" | sed 's/namespace: shop/namespace: staging-eu/'; } > tiers.yaml
+  printf '%s\n' 'evaluateAt: 2026-11-20T12:00:00Z' 'schedule: {maxAge: 60d}' \
+    'overrides: [{images: ["*"], namespaces: ["staging-*"], schedule: {action: warn, maxAge: 30d}}]' > settings.yaml
+  report tiers.yaml --settings-path settings.yaml --output json
+  [ "$status" -eq 1 ]
+  local found='[.images[] | [.tags[0], .verdict, .deadlineDay, [.findings[] | select(.code == "stale-image").effect], [.usedBy[].namespace]]]'
+  # The one in both namespaces is due when staging warns about it, and production refuses it. Its texts name the two limits.
+  [ "$(jq -c "$found" <<< "$output")" = \
+    '[["1.4","denied","2026-08-31",["deny","warn"],["shop","staging-eu"]],["2.0","warned","2026-10-05",["warn"],["staging-eu"]]]' ]
+  # With the same limit, the texts are the same, and the stricter effect remains.
+  sed -i 's/, maxAge: 30d//' settings.yaml
+  report tiers.yaml --settings-path settings.yaml --output json
+  [ "$(jq -c "$found" <<< "$output")" = \
+    '[["1.4","denied","2026-09-30",["deny"],["shop","staging-eu"]],["2.0","warned","2026-11-04",["warn"],["staging-eu"]]]' ]
+}
+
 @test "the metrics are accepted by promtool" {
   shop
   report shop.yaml --output openmetrics

@@ -462,7 +462,7 @@ class PrometheusAnnotation(AnnotationQuery):
 
     def to_json(self) -> dict[str, object]:
         return super().to_json() | {"useValueForTime": True, "titleFormat": self.title, "textFormat": "{{reason}} {{images}}",
-                                    "tagKeys": "images", "step": "10m"}
+                                    "tagKeys": "images,namespaces", "step": "10m"}
 
     def build(self) -> AnnotationQuery:
         return self
@@ -471,14 +471,14 @@ class PrometheusAnnotation(AnnotationQuery):
 def annotations() -> list[PrometheusAnnotation]:
     metric = "container_patch_schedule_"
     return [
-        PrometheusAnnotation("Patch days", "Patch day", f"max by (images) ({metric}last_patch_day_timestamp_seconds) * 1000", "blue"),
+        PrometheusAnnotation("Patch days", "Patch day", f"max by (images, namespaces) ({metric}last_patch_day_timestamp_seconds) * 1000", "blue"),
         # For time ranges that end in the future. What has passed would be there twice.
-        PrometheusAnnotation("Next patch days", "Patch day", f"max by (images) ({metric}next_patch_day_timestamp_seconds) * 1000", "blue",
+        PrometheusAnnotation("Next patch days", "Patch day", f"max by (images, namespaces) ({metric}next_patch_day_timestamp_seconds) * 1000", "blue",
                              enable=False),
         PrometheusAnnotation("Freezes begin", "Freeze begins",
-                             f"max by (images, reason) ({metric}freeze_start_timestamp_seconds) * 1000", "purple"),
+                             f"max by (images, namespaces, reason) ({metric}freeze_start_timestamp_seconds) * 1000", "purple"),
         PrometheusAnnotation("Freezes end", "Freeze ends",
-                             f"max by (images, reason) ({metric}freeze_end_timestamp_seconds) * 1000", "purple"),
+                             f"max by (images, namespaces, reason) ({metric}freeze_end_timestamp_seconds) * 1000", "purple"),
     ]
 
 

@@ -86,7 +86,22 @@ impl Case {
     /// The outcome of another request, with the same settings and host.
     #[must_use]
     pub fn outcome_of(&self, request: &Value) -> Outcome {
-        let payload = json!({"request": request, "settings": self.settings}).to_string();
+        self.outcome_with(&self.settings, request)
+    }
+
+    /// The outcome of the request with other settings.
+    #[must_use]
+    pub(crate) fn outcome_by(&self, settings: &Value) -> Outcome {
+        self.outcome_with(settings, &self.request)
+    }
+
+    /// Whether the settings are valid.
+    pub(crate) fn has_valid_settings(&self) -> bool {
+        is_valid(&self.settings, &self.host)
+    }
+
+    fn outcome_with(&self, settings: &Value, request: &Value) -> Outcome {
+        let payload = json!({"request": request, "settings": settings}).to_string();
         self.host.take_calls();
         let outcome = Outcome::of(payload.as_bytes(), &self.host);
         Outcome { host_calls: self.host.take_calls(), ..outcome }
@@ -129,6 +144,35 @@ impl Case {
         Some(request)
     }
 
+    /// The request with another namespace in its objects. The namespace of the request stays.
+    pub(crate) fn with_namespace_in_objects(&self, namespace: &str) -> Value {
+        let mut request = self.request.clone();
+        for object in ["object", "oldObject"] {
+            let metadata = request.get_mut(object).and_then(|object| object.get_mut("metadata"));
+            if let Some(metadata) = metadata.and_then(Value::as_object_mut) {
+                metadata.insert("namespace".to_owned(), json!(namespace));
+            }
+        }
+        request
+    }
+
+    /// The settings without the entries for other namespaces than that of the request. The others apply in every namespace.
+    pub(crate) fn settings_of_namespace(&self) -> Value {
+        let namespace = self.request["namespace"].as_str().filter(|name| !name.is_empty());
+        let is_matched = |pattern: &Value| {
+            let pattern = pattern.as_str().unwrap_or_default();
+            namespace.is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()))
+        };
+        let mut settings = self.settings.clone();
+        for list in ["overrides", "exceptions"] {
+            let Some(entries) = settings.get_mut(list).and_then(Value::as_array_mut) else { continue };
+            entries
+                .retain(|entry| entry["namespaces"].as_array().is_none_or(|patterns| patterns.iter().any(is_matched)));
+            entries.iter_mut().filter_map(Value::as_object_mut).for_each(|entry| drop(entry.remove("namespaces")));
+        }
+        settings
+    }
+
     /// The request with another order of containers and volumes. The old object gets the same order, because another order is a
     /// changed pod template.
     pub(crate) fn in_another_order(&self) -> Value {
@@ -161,6 +205,16 @@ fn with_unlisted(settings: &Value, host: &FakeHost, choices: &mut Choices<'_>) -
 fn is_valid(settings: &Value, host: &FakeHost) -> bool {
     let response = validate_settings(settings.to_string().as_bytes(), host);
     serde_json::from_slice::<SettingsValidationResponse>(&response).is_ok_and(|response| response.valid)
+}
+
+/// Whether a pattern with `*` and `?` matches a text, by its definition.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, _) => text.is_empty(),
+        (Some((b'*', rest)), _) => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
+        (Some((wanted, rest)), Some((byte, after))) => (*wanted == b'?' || wanted == byte) && matches(rest, after),
+        (Some(_), None) => false,
+    }
 }
 
 fn object_of<'r>(request: &'r mut Value, template: &str) -> Option<&'r mut Map<String, Value>> {

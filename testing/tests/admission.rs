@@ -66,4 +66,14 @@ proptest! {
     fn only_listed_registries_are_contacted(case in any_case()) {
         check(admission::only_listed_registries_are_contacted(&case))?;
     }
+
+    #[test]
+    fn entries_for_other_namespaces_have_no_effect(case in any_case()) {
+        check(admission::entries_for_other_namespaces_have_no_effect(&case))?;
+    }
+
+    #[test]
+    fn the_namespace_in_the_object_does_not_count(case in any_case()) {
+        check(admission::the_namespace_in_the_object_does_not_count(&case))?;
+    }
 }

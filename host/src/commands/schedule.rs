@@ -12,7 +12,7 @@ use container_patch_policy::settings::Settings;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-use self::plan::Plan;
+use self::plan::{Plan, Scope};
 use crate::settings::SettingsOptions;
 use crate::stdout;
 
@@ -100,8 +100,7 @@ fn plans(settings: &Settings, from: NaiveDate, to: NaiveDate) -> Vec<Plan> {
     let mut plans = vec![Plan::new(schedule, None, from, to)];
     for (index, entry) in settings.overrides().iter().enumerate() {
         if entry.rules.schedule != *schedule {
-            let images = entry.images.patterns().iter().map(ToString::to_string).collect();
-            plans.push(Plan::new(&entry.rules.schedule, Some((index, images)), from, to));
+            plans.push(Plan::new(&entry.rules.schedule, Some(Scope::new(index, entry)), from, to));
         }
     }
     plans

@@ -8,7 +8,7 @@ use super::images::PATTERNS;
 use super::request::BREAK_GLASS;
 use super::scans::VULNERABILITIES;
 use super::schema;
-use super::texts::{CODES, CRONS, DURATIONS, PLATFORMS, REGISTRIES, TIME_ZONES};
+use super::texts::{CODES, CRONS, DURATIONS, NAMESPACES, PLATFORMS, REGISTRIES, TIME_ZONES};
 
 /// Valid settings, with the sections that this generator knows.
 pub fn settings(choices: &mut Choices<'_>) -> Value {
@@ -77,6 +77,17 @@ pub(crate) fn add_unlisted(settings: &mut Value, choices: &mut Choices<'_>) {
                 && let Some(codes) = exception.get_mut("rules").and_then(Value::as_array_mut)
             {
                 codes.push(json!(code));
+            }
+        }
+    }
+    for list in ["overrides", "exceptions"] {
+        for entry in settings.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            if choices.once_in(3)
+                && let Some(entry) = entry.as_object_mut()
+            {
+                let one = choices.one_of(&NAMESPACES);
+                let more = choices.few(1, |choices| choices.one_of(&NAMESPACES));
+                entry.insert("namespaces".to_owned(), json!([&[one][..], &more[..]].concat()));
             }
         }
     }

@@ -47,3 +47,6 @@ pub(super) const REGISTRIES: [&str; 6] =
     ["docker.io", "registry.example.com", "*.example.com/team/*", "localhost:5000", "quay.io/org", "*"];
 
 pub(super) const PLATFORMS: [&str; 3] = ["linux/amd64", "linux/arm64", "windows/amd64"];
+
+/// Patterns of namespaces. The requests are in `shop`.
+pub(super) const NAMESPACES: [&str; 7] = ["shop", "sh*p", "s?op", "*", "staging-*", "shop-*", "???"];

@@ -22,7 +22,7 @@ use crate::response::well_formed;
 pub type Property = fn(&Case) -> Result<(), Failure>;
 
 /// The properties of every case, with their names.
-pub const ALL: [(&str, Property); 9] = [
+pub const ALL: [(&str, Property); 11] = [
     (
         "every response is well-formed and agrees with its findings",
         every_response_is_well_formed_and_agrees_with_its_findings,
@@ -35,6 +35,8 @@ pub const ALL: [(&str, Property); 9] = [
     ("a record on a pod does not count as a digest", a_record_on_a_pod_does_not_count_as_a_digest),
     ("an annotation of the requester hides no denial", an_annotation_of_the_requester_hides_no_denial),
     ("only listed registries are contacted", only_listed_registries_are_contacted),
+    ("entries for other namespaces have no effect", entries_for_other_namespaces_have_no_effect),
+    ("the namespace in the object does not count", the_namespace_in_the_object_does_not_count),
 ];
 
 /// The response to any request is a consistent `ValidationResponse` of Kubewarden, and agrees with the findings. Settings cannot
@@ -301,6 +303,35 @@ pub fn only_listed_registries_are_contacted(case: &Case) -> Result<(), Failure> 
             "a host call for a registry that is not listed: {call}\n{case:?}"
         );
     }
+    Ok(())
+}
+
+/// The response is the one to settings without the entries of overrides and exceptions for other namespaces.
+///
+/// # Errors
+/// If it does not hold.
+pub fn entries_for_other_namespaces_have_no_effect(case: &Case) -> Result<(), Failure> {
+    let settings = case.settings_of_namespace();
+    if settings == case.settings || !case.has_valid_settings() {
+        return Ok(());
+    }
+    let (all, own) = (case.outcome(), &case.outcome_by(&settings));
+    ensure!(all.response == own.response, "the responses differ:\n{all}\n{own}\nsettings: {settings:#}");
+    let (calls, again) = (&all.host_calls, &own.host_calls);
+    ensure!(calls == again, "the host calls differ:\n{calls:#?}\n{again:#?}\nsettings: {settings:#}");
+    Ok(())
+}
+
+/// The requester writes `metadata.namespace` of the object. Only the namespace of the request counts.
+///
+/// # Errors
+/// If it does not hold.
+pub fn the_namespace_in_the_object_does_not_count(case: &Case) -> Result<(), Failure> {
+    let one = case.outcome();
+    let other = &case.outcome_of(&case.with_namespace_in_objects("staging-eu"));
+    ensure!(one.findings == other.findings, "the findings differ:\n{one}\n{other}");
+    let (calls, again) = (&one.host_calls, &other.host_calls);
+    ensure!(calls == again, "the host calls differ:\n{calls:#?}\n{again:#?}");
     Ok(())
 }
 

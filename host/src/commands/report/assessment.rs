@@ -40,12 +40,10 @@ type Key = (String, Result<String, Option<String>>);
 /// What the judged objects say about one image.
 #[derive(Default)]
 struct Collected {
-    /// The name for the settings.
-    normalized: String,
+    /// The names and the namespaces for which rules may have judged it. None for an image that is exempt everywhere.
+    judged_as: BTreeSet<(String, Option<String>)>,
     tags: Vec<String>,
     built: Option<DateTime<Utc>>,
-    /// Whether a rule may have judged it.
-    is_judged: bool,
     findings: Vec<Finding>,
     missing_platforms: Vec<String>,
     uses: BTreeMap<UseKey, Use>,
@@ -59,9 +57,9 @@ impl<'s> Standards<'s> {
         Self { settings, overrides: settings.overrides(), bases, now }
     }
 
-    /// The settings of the rules for an image.
-    fn rules_for(&self, normalized: &str) -> &RuleSettings {
-        let found = self.overrides.iter().find(|entry| entry.images.matches(normalized));
+    /// The settings of the rules for an image in a namespace.
+    fn rules_for(&self, normalized: &str, namespace: Option<&str>) -> &RuleSettings {
+        let found = self.overrides.iter().find(|entry| entry.matches(normalized, namespace));
         found.map_or(&self.settings.rules, |entry| &entry.rules)
     }
 
@@ -91,19 +89,23 @@ impl<'s> Standards<'s> {
     }
 
     fn image(&self, (repository, version): Key, mut collected: Collected) -> Image {
-        let rules = self.rules_for(&collected.normalized);
+        let rules = collected.judged_as.iter().map(|(name, namespace)| self.rules_for(name, namespace.as_deref()));
+        let rules: Vec<_> = rules.collect();
         collected.findings.sort_by(|a, b| (b.effect, &a.code, &a.text).cmp(&(a.effect, &b.code, &b.text)));
         collected.tags.sort();
         collected.tags.dedup();
         let digest = version.ok();
-        let is_scheduled = rules.schedule.action.effect().is_some() && collected.is_judged;
-        let deadline = collected.built.filter(|_| is_scheduled).map(|built| rules.schedule.deadline(built));
+        let scheduled = rules.iter().map(|rules| &rules.schedule).filter(|schedule| schedule.action.effect().is_some());
+        // Namespaces may have different schedules. The deadline is the earliest one.
+        let deadline = collected.built.and_then(|built| {
+            scheduled.map(|schedule| (schedule, schedule.deadline(built))).min_by_key(|(_, deadline)| deadline.at)
+        });
         let has = |codes: &[&str]| collected.findings.iter().any(|finding| codes.contains(&finding.code.as_str()));
-        let is_judged = collected.is_judged && !has(&[EVIDENCE_UNAVAILABLE.as_str()]);
+        let is_judged = !rules.is_empty() && !has(&[EVIDENCE_UNAVAILABLE.as_str()]);
         let base = digest.as_deref().and_then(|digest| self.bases.of(digest)).map(|base| {
             let is_compared = is_judged
                 && collected.built.is_some()
-                && rules.base_image.action.effect().is_some()
+                && rules.iter().any(|rules| rules.base_image.action.effect().is_some())
                 && !has(&[UNKNOWN_BASE_IMAGE.as_str()]);
             let outdated = has(&[OUTDATED_BASE_IMAGE.as_str(), BASE_UPDATE_DUE.as_str()]);
             Base { name: base.name, digest: base.digest, outdated: (is_compared || outdated).then_some(outdated) }
@@ -116,7 +118,7 @@ impl<'s> Standards<'s> {
             Scan::Stale
         } else if has(&[UNSCANNED_IMAGE.as_str()]) {
             Scan::Missing
-        } else if is_judged && digest.is_some() && rules.scan.action.effect().is_some() {
+        } else if is_judged && digest.is_some() && rules.iter().any(|rules| rules.scan.action.effect().is_some()) {
             Scan::NoFindings
         } else {
             Scan::NotJudged
@@ -127,10 +129,10 @@ impl<'s> Standards<'s> {
             tags: collected.tags,
             digest,
             built: collected.built,
-            deadline: deadline.as_ref().map(|deadline| deadline.at),
-            deadline_day: deadline.as_ref().map(|deadline| rules.schedule.zone().local(deadline.at).date_naive()),
-            days_left: deadline.as_ref().map(|deadline| (deadline.at - self.now).num_seconds().div_euclid(86_400)),
-            freeze: deadline.and_then(|deadline| deadline.moved_by).map(|freeze| freeze.reason.clone()),
+            deadline: deadline.as_ref().map(|(_, deadline)| deadline.at),
+            deadline_day: deadline.as_ref().map(|(schedule, deadline)| schedule.zone().local(deadline.at).date_naive()),
+            days_left: deadline.as_ref().map(|(_, deadline)| (deadline.at - self.now).num_seconds().div_euclid(86_400)),
+            freeze: deadline.and_then(|(_, deadline)| deadline.moved_by).map(|freeze| freeze.reason.clone()),
             base,
             scan,
             findings: collected.findings,
@@ -155,23 +157,20 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
     let repository = reference.as_ref().map_or_else(|| site.image.clone(), |image| repository(image));
     let key = (repository, digest.ok_or(tag));
     let image = images.entry(key).or_default();
-    image.normalized = normalized;
-    let mut findings: Vec<Finding> = object
-        .findings
-        .iter()
-        .filter(|finding| finding.site.as_ref() == Some(&site.name))
-        .map(|finding| Finding {
+    let findings =
+        object.findings.iter().filter(|finding| finding.site.as_ref() == Some(&site.name)).map(|finding| Finding {
             code: finding.code.clone(),
             effect: finding.effect,
             passed: finding.passed.clone(),
             fix: finding.fix.clone(),
             text: finding.text.clone(),
-        })
-        .collect();
-    findings.retain(|finding| !image.findings.contains(finding));
-    image.findings.extend(findings);
+        });
+    findings.for_each(|finding| add(finding, &mut image.findings));
     if let Some(judged) = judged {
-        image.is_judged |= !judged.exempt;
+        if !judged.exempt {
+            let namespace = object.object.as_ref().and_then(|object| object.namespace.clone());
+            image.judged_as.insert((normalized, namespace.filter(|name| !name.is_empty())));
+        }
         let built = judged.built.as_deref().and_then(|built| DateTime::parse_from_rfc3339(built).ok());
         let built = built.map(|built| built.to_utc());
         // Pods may select other platforms. The deadline is that of the oldest image that may run.
@@ -197,6 +196,15 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
         let known = known.or_insert_with(|| Use { declared: false, pods: 0, ..used.clone() });
         known.declared |= used.declared;
         known.pods += used.pods;
+    }
+}
+
+/// Adds a finding. Of one that has different effects in different namespaces, the strictest remains.
+fn add(finding: Finding, to: &mut Vec<Finding>) {
+    let key = |finding: &Finding| (finding.code.clone(), finding.text.clone(), finding.passed.clone());
+    match to.iter_mut().find(|known| key(known) == key(&finding)) {
+        Some(known) => known.effect = known.effect.max(finding.effect),
+        None => to.push(finding),
     }
 }
 
@@ -230,7 +238,7 @@ fn verdict(image: &Collected) -> Verdict {
         Verdict::Failed
     } else if !image.findings.is_empty() {
         Verdict::Warned
-    } else if image.is_judged {
+    } else if !image.judged_as.is_empty() {
         Verdict::Accepted
     } else {
         Verdict::Exempt

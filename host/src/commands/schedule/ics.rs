@@ -8,7 +8,7 @@ use container_patch_policy::rules::schedule::deadline::Cadence;
 use sha2::{Digest as _, Sha256};
 
 use super::one_line;
-use super::plan::{PatchDay, Plan};
+use super::plan::{PatchDay, Plan, Scope};
 
 /// The most bytes of a line, without its end.
 const MAX_LINE: usize = 75;
@@ -126,7 +126,13 @@ fn events(plan: &Plan) -> Vec<Event> {
     let (scope, images) = match &plan.scope {
         None => ("all".to_owned(), String::new()),
         // The position of an override changes when others are added.
-        Some((_, images)) => (hash(&images.join("\n")), format!("\nImages: {}", images.join(", "))),
+        Some(Scope { images, namespaces: None, .. }) => {
+            (hash(&images.join("\n")), format!("\nImages: {}", images.join(", ")))
+        }
+        Some(Scope { images, namespaces: Some(namespaces), .. }) => (
+            hash(&[images.join("\n"), namespaces.join("\n")].join("\n\n")),
+            format!("\nImages: {}\nNamespaces: {}", images.join(", "), namespaces.join(", ")),
+        ),
     };
     let mut events = Vec::new();
     if let Cadence::PatchDays(days) = plan.schedule.cadence() {
@@ -204,6 +210,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::str::FromStr as _;
 
     use icalendar::{Calendar, CalendarComponent, Component as _, DatePerhapsTime};
@@ -285,6 +292,19 @@ mod tests {
         // The freeze is that of both schedules.
         assert_eq!(found.iter().filter(|uid| uid.starts_with("freeze-")).count(), 1, "{found:?}");
         assert!(uids(json!([of_override]), "2026-12-06").iter().all(|uid| found.contains(uid)));
+    }
+
+    #[test]
+    fn overrides_for_the_same_images_in_different_namespaces_have_their_own_events() {
+        let entry = |namespaces: Value| json!({"images": ["*"], "namespaces": namespaces, "schedule": {"patchDays": {"cron": "0 0 1 * *", "grace": "1d"}}});
+        let mut settings = monthly();
+        settings["overrides"] =
+            json!([entry(json!(["staging-*", "test"])), entry(json!(["sandbox"])), entry(json!(null))]);
+        let text = calendar(&settings);
+        let uids: HashSet<String> = events(&text).into_iter().map(|[uid, ..]| uid).collect();
+        assert_eq!(uids.iter().filter(|uid| uid.starts_with("patch-day-20261201")).count(), 3, "{uids:?}");
+        let unfolded = text.replace("\r\n ", "");
+        assert!(unfolded.contains("\\nImages: *\\nNamespaces: staging-*\\, test\r\n"), "{unfolded}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use container_patch_policy::rules::schedule::deadline::Cadence;
 
 use super::one_line;
-use super::plan::Plan;
+use super::plan::{Plan, Scope};
 
 /// The metrics for the time after `now`.
 pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
@@ -94,10 +94,14 @@ fn freezes(plan: &Plan, now: DateTime<Utc>) -> Vec<(String, i64, i64)> {
     spans.into_iter().map(with_labels).collect()
 }
 
-/// The label for the images of a schedule.
+/// The labels for the images and the namespaces of a schedule. Without `namespaces`, it applies in every namespace.
 fn labels(plan: &Plan) -> String {
-    let images = plan.scope.as_ref().map_or_else(|| "*".to_owned(), |(_, images)| images.join(","));
-    format!("images=\"{}\"", escape(&images))
+    let Some(Scope { images, namespaces, .. }) = &plan.scope else { return "images=\"*\"".to_owned() };
+    let images = format!("images=\"{}\"", escape(&images.join(",")));
+    match namespaces {
+        None => images,
+        Some(namespaces) => format!("{images},namespaces=\"{}\"", escape(&namespaces.join(","))),
+    }
 }
 
 /// Adds a metric with the samples that have a value, each with its labels.
@@ -128,7 +132,11 @@ mod tests {
     fn the_next_dates_are_gauges() {
         let settings = json!({
             "schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "grace": "14d"}},
-            "overrides": [{"images": ["*a", "*b"], "schedule": {"maxAge": "30d"}}, {"images": ["*c"], "schedule": {"action": "off"}}],
+            "overrides": [
+                {"images": ["*a", "*b"], "schedule": {"maxAge": "30d"}},
+                {"images": ["*c"], "schedule": {"action": "off"}},
+                {"images": ["*"], "namespaces": ["staging", "test-*"], "schedule": {"maxAge": "60d"}},
+            ],
         });
         let plans = plans_of(&settings, "2026-12-01", "2027-12-31");
         let samples = |now: &str| {
@@ -144,6 +152,8 @@ mod tests {
                 format!("container_patch_schedule_next_patch_day_timestamp_seconds{{images=\"*\"}} {patch_day}"),
                 format!("container_patch_schedule_next_deadline_timestamp_seconds{{images=\"*\"}} {deadline}"),
                 "container_patch_schedule_max_age_seconds{images=\"*a,*b\"} 2592000".to_owned(),
+                "container_patch_schedule_max_age_seconds{images=\"*\",namespaces=\"staging,test-*\"} 5184000"
+                    .to_owned(),
             ]
         };
         assert_eq!(samples("2026-12-02T00:00:00Z"), expected(november_10, december_8, december_22));

@@ -1,12 +1,16 @@
 //! The dates of a schedule between two days.
 
-use crate::timestamp::rfc3339;
+use std::fmt;
+
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use container_patch_policy::calendar::freeze::Freeze;
 use container_patch_policy::config::read::Setting as _;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{PatchDays, Schedule};
+use container_patch_policy::settings::Override;
 use serde_json::{Value, json};
+
+use crate::timestamp::rfc3339;
 
 /// The maximum number of patch days of a schedule.
 const MAX_PATCH_DAYS: usize = 500;
@@ -15,8 +19,8 @@ const MAX_PATCH_DAYS: usize = 500;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) schedule: Schedule,
-    /// The position of its entry in `overrides`, and the patterns of its images. `None` for the schedule of all other images.
-    pub(super) scope: Option<(usize, Vec<String>)>,
+    /// The entry of `overrides` that it belongs to. `None` for the schedule at the top.
+    pub(super) scope: Option<Scope>,
     /// For a maximum age: the earliest build date that may be deployed at the start of some days.
     pub(super) oldest: Vec<(NaiveDate, DateTime<Utc>)>,
     /// For a calendar: its patch days.
@@ -24,6 +28,17 @@ pub(super) struct Plan {
     /// Whether there are more patch days.
     pub(super) has_more: bool,
     pub(super) freezes: Vec<Freeze>,
+}
+
+/// An entry of `overrides` with a schedule.
+#[derive(Debug)]
+pub(super) struct Scope {
+    /// Its position in the list, counted from 0.
+    pub(super) index: usize,
+    /// The patterns of its images.
+    pub(super) images: Vec<String>,
+    /// The patterns of its namespaces; `None` for every namespace.
+    pub(super) namespaces: Option<Vec<String>>,
 }
 
 /// A patch day, and what follows from it. Times are local.
@@ -37,13 +52,29 @@ pub(super) struct PatchDay {
     pub(super) moved_by: Option<String>,
 }
 
+impl Scope {
+    pub(super) fn new(index: usize, entry: &Override) -> Self {
+        let images = entry.images.patterns().iter().map(ToString::to_string).collect();
+        let namespaces = entry.namespaces.patterns();
+        let namespaces = namespaces.map(|patterns| patterns.iter().map(ToString::to_string).collect());
+        Self { index, images, namespaces }
+    }
+}
+
+/// The entry as the heading of a text names it.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Images of overrides[{}]", self.index)?;
+        match self.namespaces.as_deref() {
+            None => Ok(()),
+            Some([one]) if !one.contains(['*', '?']) => write!(f, " in the namespace {one}"),
+            Some(several) => write!(f, " in the namespaces {}", several.join(", ")),
+        }
+    }
+}
+
 impl Plan {
-    pub(super) fn new(
-        schedule: &Schedule,
-        scope: Option<(usize, Vec<String>)>,
-        from: NaiveDate,
-        to: NaiveDate,
-    ) -> Self {
+    pub(super) fn new(schedule: &Schedule, scope: Option<Scope>, from: NaiveDate, to: NaiveDate) -> Self {
         let freezes = schedule.freezes.iter().filter(|freeze| freeze.to >= from && freeze.from <= to).cloned();
         let mut plan = Self {
             schedule: schedule.clone(),
@@ -114,8 +145,9 @@ impl Plan {
             |Freeze { from, to, reason }| json!({"from": from.to_string(), "to": to.to_string(), "reason": reason}),
         );
         json!({
-            "override": scope.as_ref().map(|(index, _)| index),
-            "images": scope.as_ref().map(|(_, images)| images),
+            "override": scope.as_ref().map(|scope| scope.index),
+            "images": scope.as_ref().map(|scope| &scope.images),
+            "namespaces": scope.as_ref().and_then(|scope| scope.namespaces.as_ref()),
             "action": schedule.action.to_json(),
             "timeZone": schedule.zone().to_string(),
             "maxAge": max_age.map(|age| age.to_json()),
@@ -159,7 +191,7 @@ mod tests {
         assert_eq!(
             plans[0].to_json(),
             json!({
-                "override": null, "images": null, "action": "deny", "timeZone": "Europe/Berlin",
+                "override": null, "images": null, "namespaces": null, "action": "deny", "timeZone": "Europe/Berlin",
                 "maxAge": null, "refused": [], "cron": "0 0 * * TUE#2", "grace": "14d",
                 "patchDays": [{
                     "at": "2026-12-08T00:00:00+01:00", "deadline": "2027-01-04T00:00:00+01:00",
@@ -178,13 +210,15 @@ mod tests {
             "overrides": [
                 {"images": ["*a"], "scan": {"action": "off"}},
                 {"images": ["*b", "*c"], "schedule": {"action": "off"}},
+                {"images": ["*"], "namespaces": ["staging", "test-*"], "schedule": {"action": "warn"}},
             ],
         });
         let plans = plans_of(&settings, "2026-12-01", "2026-12-31");
-        let [all, others] = &plans[..] else { panic!("{plans:?}") };
-        let (all, others) = (all.to_json(), others.to_json());
+        let [all, others, staging] = &plans[..] else { panic!("{plans:?}") };
+        let (all, others, staging) = (all.to_json(), others.to_json(), staging.to_json());
         assert_eq!(all["refused"][0], json!({"day": "2026-12-01", "builtBefore": "2026-11-01T00:00:00Z"}));
         assert_eq!((&others["override"], &others["images"]), (&json!(1), &json!(["*b", "*c"])));
+        assert_eq!((&others["namespaces"], &staging["namespaces"]), (&json!(null), &json!(["staging", "test-*"])));
         assert_eq!((&others["action"], &others["refused"]), (&json!("off"), &json!([])));
     }
 }

@@ -24,9 +24,9 @@ type Lines = Vec<(Kind, String)>;
 pub(super) fn render(plans: &[Plan], from: NaiveDate, to: NaiveDate, all: bool) -> String {
     let mut lines = Lines::new();
     for plan in plans {
-        if let Some((index, _)) = plan.scope {
+        if let Some(scope) = &plan.scope {
             lines.push((Kind::Other, String::new()));
-            lines.push((Kind::Other, format!("Images of overrides[{index}]:")));
+            lines.push((Kind::Other, format!("{scope}:")));
         }
         add(&mut lines, plan, from, to);
     }
@@ -139,6 +139,20 @@ mod tests {
              Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end\n\n\
              Images of overrides[0]:\nThe schedule is off: images may be of any age.\n"
         );
+    }
+
+    #[test]
+    fn the_heading_of_an_override_has_its_namespaces() {
+        for (namespaces, expected) in [
+            (json!(null), "Images of overrides[0]:"),
+            (json!(["staging"]), "Images of overrides[0] in the namespace staging:"),
+            (json!(["staging-*"]), "Images of overrides[0] in the namespaces staging-*:"),
+            (json!(["staging", "test-?"]), "Images of overrides[0] in the namespaces staging, test-?:"),
+        ] {
+            let entry = json!({"images": ["*"], "namespaces": namespaces, "schedule": {"action": "off"}});
+            let text = text(&json!({"overrides": [entry]}), "2026-12-01", "2026-12-31", false);
+            assert!(text.contains(&format!("\n\n{expected}\nThe schedule is off")), "{expected}\n{text}");
+        }
     }
 
     #[test]
