@@ -171,6 +171,11 @@ impl Judge {
         prepare(&mut self.policies, self.at, &self.policy)
     }
 
+    /// Judges objects of a cluster. One without a namespace is cluster-scoped, and so is its request.
+    pub(crate) fn judge_cluster(&mut self) {
+        self.namespace.clear();
+    }
+
     /// Judges with a module that is loaded, and with answers that do not come from live registries. The caller starts the clock.
     ///
     /// # Errors
@@ -187,7 +192,7 @@ impl Judge {
         Ok(Self { parallel: 1, ..Self::new(Arc::clone(policy), policies, at, namespace, session) })
     }
 
-    /// The namespace for objects without one. Empty for services of a swarm.
+    /// The namespace for objects without one. Empty for objects of a cluster and services of a swarm.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }

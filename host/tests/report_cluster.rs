@@ -459,3 +459,59 @@ fn deployed_policies_judge_the_namespaces_that_they_select() {
     assert_ne!(verdicts["docker.io/library/web"], "exempt", "{report}");
     assert_eq!(report["failures"], json!([]));
 }
+
+#[test]
+fn overrides_for_namespaces_apply_to_the_namespaces_of_the_workloads() {
+    let in_namespace = |name: &str, image: &str, namespace: Option<&str>| {
+        let mut object = workload(name, image);
+        object["metadata"]["namespace"] = json!(namespace);
+        object
+    };
+    let deployments = vec![
+        in_namespace("web", "web:1", Some("production")),
+        in_namespace("web", "web:1", Some("staging-eu")),
+        in_namespace("tool", "tool:1", Some("staging-eu")),
+    ];
+    let runners = json!([in_namespace("ci", "runner:1", None)]);
+    let objects = BTreeMap::from([("Deployment", deployments)]);
+    let server = ApiServer::with_answers(move |asked| {
+        Some(match asked.line.as_str() {
+            "GET /apis/example.com/v1" => {
+                let resources = json!([served("runners", "Runner", false)]);
+                (200, json!({"kind": "APIResourceList", "groupVersion": "example.com/v1", "resources": resources}))
+            }
+            "GET /apis/example.com/v1/runners limit=500" => (
+                200,
+                json!({"kind": "RunnerList", "apiVersion": "example.com/v1", "metadata": {}, "items": runners.clone()}),
+            ),
+            _ => cluster(asked, &objects),
+        })
+    });
+    let mut settings: Value = serde_json::from_str(ONLY_PINNING).unwrap();
+    settings["pinning"]["action"] = json!("deny");
+    settings["customWorkloads"] =
+        json!([{"apiVersion": "example.com/v1", "kind": "Runner", "podTemplate": "/spec/template"}]);
+    settings["overrides"] =
+        json!([{"images": ["*"], "namespaces": ["staging-*", "default"], "pinning": {"action": "warn"}}]);
+    let report = json_of(&report(&server, &["--settings-json", &settings.to_string()]));
+    assert_eq!(report["failures"], json!([]));
+    let found: BTreeMap<&str, Vec<&str>> = report["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| {
+            let effects =
+                image["findings"].as_array().unwrap().iter().map(|finding| finding["effect"].as_str().unwrap());
+            let verdict = image["verdict"].as_str().unwrap();
+            (image["repository"].as_str().unwrap(), std::iter::once(verdict).chain(effects).collect())
+        })
+        .collect();
+    let expected = BTreeMap::from([
+        // In production it is refused.
+        ("docker.io/library/web", vec!["denied", "deny"]),
+        ("docker.io/library/tool", vec!["warned", "warn"]),
+        // Without a namespace, its request matches no entry with `namespaces`.
+        ("docker.io/library/runner", vec!["denied", "deny"]),
+    ]);
+    assert_eq!(found, expected);
+}

@@ -422,6 +422,31 @@ fn images_are_judged_at_the_time_in_the_settings_with_a_warning() {
 }
 
 /// A JSON value with fields that are unknown to Kubernetes.
+#[test]
+fn the_namespace_of_the_request_counts_and_not_that_of_the_object() {
+    let overrides = json!([{"images": ["*"], "namespaces": ["staging-*"], "pinning": {"action": "warn"}}]);
+    let mut settings = only("pinning", json!({"action": "deny"}));
+    settings["overrides"] = overrides;
+    for (of_request, of_object, expected) in [
+        (json!("staging-eu"), json!("staging-eu"), "unpinned-image Warn"),
+        (json!("staging-eu"), json!("production"), "unpinned-image Warn"),
+        (json!("staging-eu"), Value::Null, "unpinned-image Warn"),
+        (json!("production"), json!("staging-eu"), "unpinned-image Deny"),
+        (Value::Null, json!("staging-eu"), "unpinned-image Deny"),
+        (json!(""), json!("staging-eu"), "unpinned-image Deny"),
+    ] {
+        for metadata in [json!({"name": "web"}), json!({"generateName": "web-"})] {
+            let mut pod = pod(&["nginx:1"]);
+            pod["metadata"] = metadata;
+            pod["metadata"]["namespace"] = of_object.clone();
+            let mut request = request("Pod", &pod);
+            request["namespace"] = of_request.clone();
+            let codes = &respond(&world(), &request, &settings)["codes"];
+            assert_eq!(codes, &json!([expected]), "request: {of_request}, object: {of_object}");
+        }
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

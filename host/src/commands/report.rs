@@ -128,6 +128,8 @@ impl Options {
         let mut judge = Judge::open(&self.judge)?;
         if self.swarm {
             judge.judge_services()?;
+        } else if self.cluster {
+            judge.judge_cluster();
         }
         let settings = settings(judge.policies().with_schedule()?)?;
         let bases = Arc::new(Bases::new(judge.capabilities()));

@@ -698,6 +698,18 @@ mod tests {
     }
 
     #[test]
+    fn entries_for_namespaces_do_not_apply_whatever_the_name_of_the_stack() {
+        let mut spec = service(&image(STALE));
+        spec["Labels"] = json!({"com.docker.stack.namespace": "staging"});
+        for (namespaces, expected) in [(json!(["*"]), "denied stale-image"), (Value::Null, "allowed stale-image")] {
+            let more =
+                json!({"overrides": [{"images": ["*"], "namespaces": namespaces, "schedule": {"action": "warn"}}]});
+            let decision = decided("/services/create", &spec, &Stored::default(), &more, None);
+            assert_eq!(outcome(&decision), expected, "{namespaces}");
+        }
+    }
+
+    #[test]
     fn an_image_by_tag_is_refused_with_the_digest_to_use() {
         let decision = decided("/services/create", &service("example.com/app:1"), &Stored::default(), &json!({}), None);
         assert_eq!(outcome(&decision), "denied unpinned-image");
