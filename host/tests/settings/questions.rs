@@ -25,6 +25,8 @@ struct Question {
     description: String,
     #[serde(default)]
     tooltip: String,
+    /// Empty for a question about an entry of a list.
+    #[serde(default)]
     group: String,
     r#type: String,
     default: Value,
@@ -36,6 +38,12 @@ struct Question {
     hide_input: bool,
     #[serde(default)]
     value_multiline: bool,
+    /// About an entry of a list. The default is that of an entry that is added.
+    #[serde(default)]
+    sequence_questions: Vec<Question>,
+    /// About the keys of a map in an entry.
+    #[serde(default)]
+    subquestions: Vec<Question>,
 }
 
 fn questions() -> Vec<Question> {
@@ -45,7 +53,12 @@ fn questions() -> Vec<Question> {
 
 /// What the code says of a variable, by its path: its schema and its default.
 fn described(variable: &str) -> (Schema, Value) {
-    let start = (Settings::schema(), json!({}));
+    described_in(Settings::schema(), variable)
+}
+
+/// The same for a variable of an entry with this schema.
+fn described_in(entry: Schema, variable: &str) -> (Schema, Value) {
+    let start = (entry, json!({}));
     variable.split('.').fold(start, |(schema, value), part| {
         let known = match &schema {
             Schema::Section(section) => section.key(part).map(|key| {
@@ -61,23 +74,29 @@ fn described(variable: &str) -> (Schema, Value) {
     })
 }
 
+/// The type of a question about a value of this schema, and the words to choose from.
+fn kind_of(schema: &Schema) -> (&'static str, Option<Vec<&'static str>>) {
+    match schema {
+        Schema::Boolean => ("boolean", None),
+        Schema::Number => ("int", None),
+        Schema::Keyword(words) => ("enum", Some(words.clone())),
+        Schema::Text(text) => match &text.format {
+            StringFormat::OneOf(words) => ("enum", Some(words.clone())),
+            StringFormat::Pattern(_) => ("string", None),
+        },
+        Schema::List { items, .. } if matches!(**items, Schema::Section(_)) => ("sequence[", None),
+        // As Kubewarden's policies write them.
+        Schema::List { .. } => ("array[", None),
+        Schema::Each { .. } | Schema::Section(_) => ("map[", None),
+    }
+}
+
 #[test]
 fn every_question_is_about_a_setting_and_has_its_type_its_words_and_its_default() {
     let mut variables = BTreeSet::new();
     for question in questions() {
         let (schema, default) = described(&question.variable);
-        let (kind, words) = match &schema {
-            Schema::Boolean => ("boolean", None),
-            Schema::Number => ("int", None),
-            Schema::Keyword(words) => ("enum", Some(words.clone())),
-            Schema::Text(text) => match &text.format {
-                StringFormat::OneOf(words) => ("enum", Some(words.clone())),
-                StringFormat::Pattern(_) => ("string", None),
-            },
-            // As Kubewarden's policies write them.
-            Schema::List { .. } => ("array[", None),
-            Schema::Each { .. } | Schema::Section(_) => ("map[", None),
-        };
+        let (kind, words) = kind_of(&schema);
         let Question { variable, .. } = &question;
         assert_eq!(question.r#type, kind, "{variable}");
         assert_eq!(
@@ -97,8 +116,52 @@ fn every_question_is_about_a_setting_and_has_its_type_its_words_and_its_default(
         assert_eq!(question.hide_input, kind == "map[", "{variable}");
         assert!(!question.value_multiline || kind == "array[", "{variable}");
         assert!(question.tooltip.is_empty() || question.tooltip.ends_with('.'), "{variable}");
+        assert_eq!(question.sequence_questions.is_empty(), kind != "sequence[", "{variable}");
+        assert!(question.subquestions.is_empty(), "{variable}");
         assert!(variables.insert(variable.clone()), "{variable} is asked for twice");
     }
+}
+
+#[test]
+fn every_question_about_an_entry_has_its_type_and_its_words() {
+    for list in questions().into_iter().filter(|question| question.r#type == "sequence[") {
+        let (Schema::List { items, .. }, _) = described(&list.variable) else { panic!("{}", list.variable) };
+        let mut variables = BTreeSet::new();
+        let of_maps = list.sequence_questions.iter().flat_map(|question| &question.subquestions);
+        for question in list.sequence_questions.iter().chain(of_maps) {
+            let variable = format!("{}[].{}", list.variable, question.variable);
+            let (schema, _) = described_in((*items).clone(), &question.variable);
+            let (kind, words) = kind_of(&schema);
+            assert_eq!(question.r#type, kind, "{variable}");
+            let options = question.options.as_ref().map(|words| words.iter().map(String::as_str).collect());
+            assert_eq!(options, words, "{variable}");
+            assert!(!question.label.is_empty() && question.description.ends_with('.'), "{variable} is explained");
+            assert!(question.group.is_empty() && question.show_if.is_none(), "{variable}");
+            // The form shows a map with questions as YAML, and one without as an input for any keys.
+            assert_eq!(question.subquestions.is_empty(), kind != "map[", "{variable}");
+            assert!(variables.insert(variable.clone()), "{variable} is asked for twice");
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_is_added_and_filled_in_is_valid() {
+    let mut settings = json!({});
+    for list in questions().into_iter().filter(|question| question.r#type == "sequence[") {
+        let mut entry = json!({});
+        for Question { variable, default, .. } in list.sequence_questions {
+            entry[&variable] = match (variable.as_str(), default) {
+                ("rules", _) => json!(["stale-image"]),
+                ("until", _) => json!("2026-12-31"),
+                ("reason", _) => json!("SEC-42"),
+                (_, default) => default,
+            };
+        }
+        settings[&list.variable] = json!([entry]);
+    }
+    assert!(settings["overrides"][0]["namespaces"].is_array() && settings["exceptions"][0]["namespaces"].is_array());
+    let read = Settings::from_json(&to_raw_value(&settings).unwrap());
+    assert!(read.is_ok(), "{settings}\n{}", read.unwrap_err());
 }
 
 #[test]
