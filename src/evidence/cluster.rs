@@ -26,8 +26,11 @@ pub struct Resource {
     pub rbac: &'static str,
 }
 
-/// The group and version, kind, namespace and name of a resource.
-type ResourceKey = (&'static str, &'static str, String, String);
+/// The manifest with the permissions to read the ConfigMaps that the settings name.
+const CONFIG_MAP_RBAC: &str = "deploy/soak/reader.yaml";
+
+/// The group and version, kind, namespace and name of a resource, and the fields.
+type ResourceKey = (&'static str, &'static str, String, String, String);
 
 /// A resource in JSON. `None` if it does not exist.
 type GetAnswer = Answer<Option<Rc<[u8]>>>;
@@ -49,12 +52,31 @@ impl<'h> Cluster<'h> {
     ///
     /// # Errors
     /// What to do, and the reason why the resource cannot be read.
-    pub fn get(&mut self, resource: &Resource, namespace: &str, name: &str, fields: &[&'static str]) -> GetAnswer {
+    pub fn get(&mut self, resource: &Resource, namespace: &str, name: &str, fields: &[&str]) -> GetAnswer {
+        let Resource { api_version, kind, .. } = resource;
+        self.ask((api_version, kind), (namespace, name), fields, |error| resource.unavailable(error))
+    }
+
+    /// A ConfigMap in JSON, with only these fields and its metadata. `None` if it does not exist.
+    ///
+    /// # Errors
+    /// What to do, and the reason why the ConfigMap cannot be read.
+    pub fn config_map(&mut self, namespace: &str, name: &str, fields: &[&str]) -> GetAnswer {
+        self.ask(("v1", "ConfigMap"), (namespace, name), fields, |error| config_map_unavailable(namespace, name, error))
+    }
+
+    fn ask(
+        &mut self,
+        (api_version, kind): (&'static str, &'static str),
+        (namespace, name): (&str, &str),
+        fields: &[&str],
+        unavailable: impl FnOnce(&str) -> String,
+    ) -> GetAnswer {
         let host = self.host;
         let ask = || {
             let request = GetResource {
-                api_version: resource.api_version,
-                kind: resource.kind,
+                api_version,
+                kind,
                 name,
                 namespace: Some(namespace),
                 disable_cache: false,
@@ -63,10 +85,11 @@ impl<'h> Cluster<'h> {
             match host.get_resource(&request) {
                 Ok(json) => Ok(Some(json.into())),
                 Err(error) if is_missing(&error) => Ok(None),
-                Err(error) => Err(resource.unavailable(&error)),
+                Err(error) => Err(unavailable(&error)),
             }
         };
-        let key = (resource.api_version, resource.kind, namespace.to_owned(), name.to_owned());
+        // Answers with other fields are other answers.
+        let key = (api_version, kind, namespace.to_owned(), name.to_owned(), fields.join(" "));
         self.answers.entry(key).or_insert_with(ask).clone()
     }
 
@@ -98,21 +121,43 @@ impl Resource {
         if reason.starts_with(CONTAINER_PATCH_NEEDS) {
             return format!("{kind} of {product} cannot be read: {reason}");
         }
-        // Long warnings lose their end, so what to do comes first.
-        let advice = if error.contains("host capability") {
-            format!(
-                "grant the policy the host capabilities in its metadata ({rbac} grants permissions in the cluster only)"
-            )
-        } else if error.contains("has not been granted access") {
-            format!("add `{{apiVersion: {api_version}, kind: {kind}}}` to `contextAwareResources` of the policy")
-        } else if error.contains("orbidden") || error.contains("nauthorized") {
-            format!("let policy-server read it, kubectl apply -f {rbac}")
+        let advice = if let Some(advice) = missing_permission(error, (api_version, kind), rbac) {
+            advice
         } else if error.contains("annot find resource") || error.contains("404 page not found") {
             format!("install {product}, or take it out of `scan.reports`")
         } else {
             format!("check that {product} is installed, and that policy-server may read its reports ({rbac})")
         };
         format!("{advice}: {kind} of {product} cannot be read: {reason}")
+    }
+}
+
+/// The message for a failure to read a ConfigMap.
+fn config_map_unavailable(namespace: &str, name: &str, error: &str) -> String {
+    let reason = host_error(error);
+    let fact = format!("ConfigMap `{namespace}/{name}` cannot be read: {reason}");
+    if reason.starts_with(CONTAINER_PATCH_NEEDS) {
+        return fact;
+    }
+    let advice = missing_permission(error, ("v1", "ConfigMap"), CONFIG_MAP_RBAC).unwrap_or_else(|| {
+        format!("check that the API server can be reached, and that policy-server may read it ({CONFIG_MAP_RBAC})")
+    });
+    format!("{advice}: {fact}")
+}
+
+/// What to do about a permission that the policy or policy-server lacks. `None` for another error. Long warnings lose their end, so
+/// messages begin with what to do.
+fn missing_permission(error: &str, (api_version, kind): (&str, &str), rbac: &str) -> Option<String> {
+    if error.contains("host capability") {
+        Some(format!(
+            "grant the policy the host capabilities in its metadata ({rbac} grants permissions in the cluster only)"
+        ))
+    } else if error.contains("has not been granted access") {
+        Some(format!("add `{{apiVersion: {api_version}, kind: {kind}}}` to `contextAwareResources` of the policy"))
+    } else if error.contains("orbidden") || error.contains("nauthorized") {
+        Some(format!("let policy-server read it, kubectl apply -f {rbac}"))
+    } else {
+        None
     }
 }
 
@@ -147,6 +192,53 @@ mod tests {
             assert_eq!(cluster.get(&REPORT, "shop", "a", &["x"]), Ok(None));
         }
         assert_eq!(host.asked(), ["get Report shop/a"]);
+    }
+
+    #[test]
+    fn two_questions_about_a_resource_with_other_fields_have_an_answer_each() {
+        let record = json!({"metadata": {"name": "record"}, "data": {"a": "1", "b": "2"}});
+        let host = world().answer("get", "ConfigMap staging/record", Ok(record));
+        let mut cluster = Cluster::new(&host);
+        for (fields, expected) in [
+            (&["data.a"][..], json!({"a": "1"})),
+            (&["data.b"], json!({"b": "2"})),
+            (&["data.a", "data.b"], json!({"a": "1", "b": "2"})),
+            (&["data.a"], json!({"a": "1"})),
+        ] {
+            let answer = cluster.config_map("staging", "record", fields).unwrap().unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["data"], expected);
+        }
+        assert_eq!(host.asked().len(), 3);
+    }
+
+    #[test]
+    fn a_config_map_that_cannot_be_read_is_reported_with_what_to_do() {
+        let fact = "ConfigMap `staging/record` cannot be read: ";
+        for (error, advice) in [
+            (
+                "Policy has not been granted access to Kubernetes v1/ConfigMap resources. The violation has been reported.",
+                "add `{apiVersion: v1, kind: ConfigMap}` to `contextAwareResources` of the policy: ",
+            ),
+            (
+                "ApiError: configmaps \"record\" is forbidden: User \"x\" cannot get resource",
+                "let policy-server read it, kubectl apply -f deploy/soak/reader.yaml: ",
+            ),
+            (
+                "Policy has not been granted access to the 'kubernetes/get_resource' host capability.",
+                "grant the policy the host capabilities in its metadata (deploy/soak/reader.yaml grants permissions in the cluster \
+                 only): ",
+            ),
+            (
+                "connection refused",
+                "check that the API server can be reached, and that policy-server may read it (deploy/soak/reader.yaml): ",
+            ),
+            ("container-patch needs access to a cluster: Failed to infer configuration", ""),
+        ] {
+            let host = world().answer("get", "ConfigMap staging/record", Err(format!("Host error: {error}")));
+            let found = Cluster::new(&host).config_map("staging", "record", &[]).unwrap_err();
+            assert_eq!(found, format!("{advice}{fact}{error}"));
+        }
     }
 
     #[test]

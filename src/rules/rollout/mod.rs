@@ -6,6 +6,7 @@
 mod age;
 mod older;
 pub mod settings;
+pub mod soak;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;
@@ -13,19 +14,24 @@ use crate::evidence::build::Builds;
 use crate::finding::{Code, Effect, Finding, codes};
 use crate::workload::site::Workload;
 use settings::Rollout;
+use soak::Soaks;
 
 codes! {
     /// A new image that was built too recently.
     TOO_YOUNG = "too-young", status 465;
+    /// A new image that has not run in staging for long enough.
+    NOT_SOAKED = "not-soaked", status 465;
     /// A new image that was built before the image that it replaces.
     OLDER_BUILD = "older-build", status 465;
 }
 
 /// The codes of findings about the time of a rollout. A fix does not wait for that time.
-pub const CODES_OF_TIME: [Code; 1] = [TOO_YOUNG];
+pub const CODES_OF_TIME: [Code; 2] = [TOO_YOUNG, NOT_SOAKED];
 
 /// The rule, for the duration of one request.
-pub struct RolloutRule;
+pub struct RolloutRule {
+    soaks: Soaks,
+}
 
 impl Rule for RolloutRule {
     type Settings = Rollout;
@@ -38,7 +44,7 @@ impl Rule for RolloutRule {
         _: &dyn SettingsByImage<Rollout>,
         _: &mut Evidence<'_>,
     ) -> Result<Self, Finding> {
-        Ok(Self)
+        Ok(Self { soaks: Soaks::default() })
     }
 
     fn judges_content(&self, settings: &Rollout, image: &Image<'_>) -> Option<Effect> {
@@ -46,8 +52,9 @@ impl Rule for RolloutRule {
             return None;
         }
         let of_age = settings.min_age.and_then(|_| settings.action.effect());
+        let of_soak = settings.soak.as_ref().and_then(|_| settings.action.effect());
         let of_order = image.predecessor.and_then(|_| settings.effect_of_older_build());
-        of_age.max(of_order)
+        of_age.max(of_soak).max(of_order)
     }
 
     fn judge_builds(
@@ -63,6 +70,10 @@ impl Rule for RolloutRule {
             && let Some(violation) = settings.judge_age(&youngest.built, evidence.now, image.freezes.zone)
         {
             sink.report(violation.on_platform(youngest.platform.as_deref()));
+        }
+        let (digest, zone) = (image.digest.as_deref(), image.freezes.zone);
+        if let Some(violation) = self.soaks.judge(settings, digest, builds, zone, evidence) {
+            sink.report(violation);
         }
         if image.predecessor.is_some()
             && settings.effect_of_older_build().is_some()

@@ -1,5 +1,6 @@
 //! The section `rollout` of the settings.
 
+use super::soak::Soak;
 use crate::config::read::{Keyword, section};
 use crate::config::values::{Action, Duration, Unknown};
 
@@ -14,6 +15,9 @@ section! {
         /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date, if the schedule is on. A builder
         /// can backdate an image, so this does not stop an attacker who controls the build. For example `3d`.
         "minAge" min_age: Option<Duration> = None,
+        /// Images must have run in staging. A ConfigMap has the digests that run there, and since when: see
+        /// [`not-soaked`](not-soaked.md). For example `{configMaps: [{namespace: container-patch, name: soaked-images}], for: 24h}`.
+        "soak" soak: Option<Soak> = None,
         /// How an UPDATE to an older build is treated: to an image of the same repository, in the same container, that was built before the
         /// image that it replaces. `warn` shows rollbacks and allows them; with `deny`, they need
         /// [break-glass](break-glass.md) or an exception.
