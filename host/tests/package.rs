@@ -110,8 +110,9 @@ fn one_policy_in_deploy_pins_all_that_may_be_written_and_one_enforces_on_everyth
 #[test]
 fn what_the_policy_may_read_there_is_a_role_to_read() {
     let mut readable = Vec::new();
-    for file in std::fs::read_dir(root().join("deploy/rbac")).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    let reports = std::fs::read_dir(root().join("deploy/rbac")).unwrap().map(|file| file.unwrap().path());
+    for file in reports.chain([root().join("deploy/soak/reader.yaml")]) {
+        let text = std::fs::read_to_string(file).unwrap();
         if text.contains("breakGlass") {
             continue;
         }
@@ -120,7 +121,7 @@ fn what_the_policy_may_read_there_is_a_role_to_read() {
         assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
         assert_eq!(binding["subjects"][0]["name"], "policy-server");
         for rule in role["rules"].as_array().unwrap() {
-            let by_name = text.contains("secscan.quay.redhat.com");
+            let by_name = text.contains("secscan.quay.redhat.com") || text.contains("configmaps");
             assert_eq!(rule["verbs"], if by_name { json!(["get"]) } else { json!(["get", "list", "watch"]) }, "{text}");
             let group = rule["apiGroups"][0].as_str().unwrap();
             let resources = rule["resources"].as_array().unwrap().iter();
@@ -135,13 +136,24 @@ fn what_the_policy_may_read_there_is_a_role_to_read() {
         .unwrap()
         .iter()
         .map(|resource| {
-            let group = resource["apiVersion"].as_str().unwrap().split('/').next().unwrap();
+            let (group, _) = resource["apiVersion"].as_str().unwrap().split_once('/').unwrap_or_default();
             format!("{group}/{}", plural(resource["kind"].as_str().unwrap()))
         })
         .collect();
     readable.sort();
     declared.sort();
     assert_eq!(readable, declared);
+}
+
+#[test]
+fn policy_server_may_read_the_record_of_staging_alone() {
+    let objects = manifest::read(&read("deploy/soak/reader.yaml"));
+    let role = objects[0].object.as_ref().unwrap();
+    assert_eq!(role["kind"], "Role", "other ConfigMaps are not readable");
+    assert_eq!(
+        role["rules"],
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["soaked-images"], "verbs": ["get"]}])
+    );
 }
 
 #[test]

@@ -33,11 +33,15 @@ pub(crate) fn of(mut settings: Value) -> Result<Value, Vec<String>> {
 fn needs_cluster(settings: &Value) -> Vec<String> {
     let reads_reports =
         |section: &Value| section["scan"]["reports"].as_array().is_some_and(|reports| !reports.is_empty());
-    let overrides = settings["overrides"].as_array().into_iter().flatten().enumerate();
-    let overrides = overrides.filter(|(_, entry)| reads_reports(entry));
-    let mut paths: Vec<String> = overrides.map(|(index, _)| format!("overrides[{index}].scan.reports")).collect();
-    if reads_reports(settings) {
-        paths.push("scan.reports".to_owned());
+    let reads_record = |section: &Value| !section["rollout"]["soak"].is_null();
+    let mut paths = Vec::new();
+    let mut check = |section: &Value, at: &str| {
+        paths.extend(reads_reports(section).then(|| format!("{at}scan.reports")));
+        paths.extend(reads_record(section).then(|| format!("{at}rollout.soak")));
+    };
+    check(settings, "");
+    for (index, entry) in settings["overrides"].as_array().into_iter().flatten().enumerate() {
+        check(entry, &format!("overrides[{index}]."));
     }
     if settings["breakGlass"]["rbac"] == true {
         paths.push("breakGlass.rbac".to_owned());
@@ -45,6 +49,7 @@ fn needs_cluster(settings: &Value) -> Vec<String> {
     paths.sort();
     let advice = |path: &String| match path.as_str() {
         "breakGlass.rbac" => "list the names of users in `breakGlass.users`",
+        path if path.ends_with("rollout.soak") => "remove it, or use `rollout.minAge`",
         _ => "remove it, and pass scan results as labels of services",
     };
     paths
@@ -82,6 +87,18 @@ mod tests {
         let paths: Vec<_> =
             problems.unwrap_err().iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect();
         assert_eq!(paths, ["breakGlass.rbac", "overrides[1].scan.reports", "scan.reports"]);
+        let soak = json!({"soak": {"configMaps": [{"namespace": "staging", "name": "images"}]}});
+        assert_eq!(
+            of(json!({"rollout": soak, "overrides": [{"images": ["a"], "rollout": soak}]})),
+            Err(vec![
+                "overrides[0].rollout.soak: needs a Kubernetes cluster, which an engine does not have; remove it, or use \
+                 `rollout.minAge`"
+                    .to_owned(),
+                "rollout.soak: needs a Kubernetes cluster, which an engine does not have; remove it, or use `rollout.minAge`"
+                    .to_owned(),
+            ])
+        );
+        assert!(of(json!({"rollout": {"minAge": "3d", "soak": null}})).is_ok());
         assert!(of(json!({"scan": {"reports": []}, "breakGlass": {"rbac": false}})).is_ok());
     }
 }
