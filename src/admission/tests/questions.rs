@@ -243,3 +243,80 @@ fn the_digest_of_a_tag_is_not_looked_up_if_the_message_names_that_of_the_record(
     assert!(response.to_string().contains("the pinning policy has to pin this pod"), "{response}");
     assert_eq!(asked(&host), [""; 0]);
 }
+
+#[test]
+fn a_new_image_that_must_have_run_in_staging_costs_one_question_more() {
+    let record = |digests: &[&str]| {
+        let entry = json!({"since": "2026-11-01T00:00:00Z"}).to_string();
+        let data: serde_json::Map<String, Value> =
+            digests.iter().map(|digest| (digest.replace(':', "-"), json!(entry))).collect();
+        json!({"metadata": {"name": "images"}, "data": data})
+    };
+    let image = format!("r.test/a@{DIGEST}");
+    let config = "config r.test/a@DIGEST";
+    let get = "get ConfigMap staging/images";
+    let maps = json!([{"namespace": "staging", "name": "images"}, {"namespace": "other", "name": "images"}]);
+    let soak = |change: Value| {
+        let mut settings = json!({"registries": ["r.test"], "rollout": {"soak": {"configMaps": maps}}});
+        settings["rollout"].as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        settings
+    };
+    let unchanged = |mut request: Value| {
+        request["operation"] = json!("UPDATE");
+        request["oldObject"] = request["object"].clone();
+        request
+    };
+    let audit = |mut request: Value| {
+        request["userInfo"] = json!({"username": ""});
+        request["resource"] = json!({"resource": "Pod"});
+        request
+    };
+    let create = || request("Pod", &pod(&[&image]));
+    let cases: [(Value, Value, &[&str]); 8] = [
+        (json!({"registries": ["r.test"]}), create(), &[config]),
+        (json!({"registries": ["r.test"], "rollout": {}}), create(), &[config]),
+        (soak(json!({"action": "off"})), create(), &[config]),
+        (soak(json!({})), create(), &[config, get]),
+        (soak(json!({"minAge": "1d"})), create(), &[config, get]),
+        // One image in two containers.
+        (soak(json!({})), request("Pod", &pod(&[&image, &image])), &[config, get]),
+        // An image that an UPDATE does not change, and a pod that runs.
+        (soak(json!({})), unchanged(create()), &[config]),
+        (soak(json!({})), audit(create()), &[config]),
+    ];
+    for (settings, request, expected) in cases {
+        let host = registry(OTHER).answer("get", "ConfigMap staging/images", Ok(record(&[DIGEST])));
+        let response = respond(&host, &request, &settings);
+        assert_eq!(response["codes"], json!([]), "{settings}");
+        assert_eq!(asked(&host), expected, "{settings} {request}");
+    }
+    // Two images, and an image that is not in the first ConfigMap.
+    let host = registry(OTHER).answer("get", "ConfigMap staging/images", Ok(record(&[DIGEST]))).answer(
+        "get",
+        "ConfigMap other/images",
+        Ok(record(&[OTHER])),
+    );
+    let both = pod(&[&image, &format!("r.test/index@{OTHER}")]);
+    assert_eq!(respond(&host, &request("Pod", &both), &soak(json!({})))["codes"], json!([]));
+    let of_index = ["config r.test/index@OTHER", "manifest r.test/index@OTHER", get, "get ConfigMap other/images"];
+    assert_eq!(asked(&host), [&[config, get][..], &of_index].concat());
+}
+
+#[test]
+fn an_index_of_which_not_all_images_are_known_has_not_soaked_whatever_evidence_errors_says() {
+    let record = json!({"metadata": {"name": "images"}, "data": {
+        AMD64.replace(':', "-"): json!({"since": "2026-11-01T00:00:00Z"}).to_string(),
+    }});
+    let soak = json!({"configMaps": [{"namespace": "staging", "name": "images"}]});
+    let mut settings = only("rollout", json!({ "soak": soak }));
+    settings["platforms"] = json!(["linux/amd64", "linux/arm64"]);
+    settings["enforcement"] = json!({"evidenceErrors": "warn"});
+    // The builder of an index can name an image that is pushed later.
+    let host = registry(OTHER).answer("get", "ConfigMap staging/images", Ok(record)).answer(
+        "config",
+        &format!("r.test/index@{ARM64}"),
+        Err("manifest unknown".to_owned()),
+    );
+    let response = respond(&host, &request("Pod", &pod(&[&format!("r.test/index@{OTHER}")])), &settings);
+    assert_eq!(response["codes"], json!(["evidence-unavailable Warn", "not-soaked Deny"]), "{response}");
+}
