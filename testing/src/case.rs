@@ -61,10 +61,11 @@ impl Case {
         if choices.once_in(20) {
             settings = corrupted(settings, choices);
         }
-        let host = FakeHost::new(choices);
+        let mut host = FakeHost::new(choices);
         // Additions to the generators come last, so that the bytes of stored cases keep their meaning.
         records::add(&mut request, templates, choices);
         let complete = with_unlisted(&settings, &host, choices);
+        host.add_records(choices);
         Self {
             request,
             settings: complete.unwrap_or(settings),

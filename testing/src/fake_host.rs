@@ -13,6 +13,7 @@ use crate::generators::corruption::{any_json, corrupted};
 use crate::generators::images::digest;
 use crate::generators::reports::{self, Scanner};
 use crate::generators::scans::{self, TIMES};
+use crate::generators::soaks;
 
 /// What the clock of the host can show.
 const CLOCK_TIMES: [&str; 8] = [
@@ -101,6 +102,7 @@ pub struct FakeHost {
     lists: Vec<Response<Vec<ListedReport>>>,
     resources: Vec<Response<ReportContent>>,
     permission: Response<bool>,
+    records: Vec<Response<Value>>,
     calls: RefCell<Vec<String>>,
 }
 
@@ -117,8 +119,14 @@ impl FakeHost {
             lists: some(choices, |choices| Response::generate(choices, |choices| choices.few(4, listed_report))),
             resources: some(choices, |choices| Response::generate(choices, report_content)),
             permission: Response::generate(choices, |choices| choices.once_in(2)),
+            records: Vec::new(),
             calls: RefCell::default(),
         }
+    }
+
+    /// Adds the records of the images that run in staging.
+    pub fn add_records(&mut self, choices: &mut Choices<'_>) {
+        self.records = some(choices, |choices| Response::generate(choices, soaks::record));
     }
 
     /// The host calls since the last call of this function.
@@ -244,11 +252,16 @@ impl Host for FakeHost {
     }
 
     fn get_resource(&self, request: &GetResource<'_>) -> Result<Vec<u8>, String> {
-        let GetResource { api_version, kind, name, namespace, .. } = request;
-        let call = self.record(format!("get {api_version} {kind} {namespace:?} {name}"));
+        let GetResource { api_version, kind, name, namespace, field_masks, .. } = request;
+        let call = format!("get {api_version} {kind} {namespace:?} {name}");
+        // The question for other fields is another one.
+        self.record(format!("{call} {field_masks:?}"));
         // The policy probes for a name that ends with `-` before it lists, and that resource never exists.
         if name.ends_with('-') || call.len().is_multiple_of(7) {
             return Err(format!("Cannot find {api_version}/{kind} named '{name}' inside of namespace {namespace:?}"));
+        }
+        if *kind == "ConfigMap" && !self.records.is_empty() {
+            return pick(&self.records, &call).to_result(Value::clone);
         }
         pick(&self.resources, &call)
             .to_result(|found| reports::report((*api_version, *kind), name, found.at, &found.vulnerabilities))
@@ -309,6 +322,7 @@ impl fmt::Debug for FakeHost {
         show(f, "resource, shown as a report of Quay", &self.resources, |found| {
             reports::report(Scanner::Quay.kind(), "…", found.at, &found.vulnerabilities)
         })?;
+        show(f, "record of staging", &self.records, Value::clone)?;
         show(f, "permission", std::slice::from_ref(&self.permission), |allowed| json!(allowed))
     }
 }

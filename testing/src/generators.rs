@@ -10,4 +10,5 @@ pub(crate) mod request;
 pub(crate) mod scans;
 pub mod schema;
 pub mod settings;
+pub mod soaks;
 pub(crate) mod texts;

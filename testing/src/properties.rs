@@ -5,3 +5,4 @@ pub mod cron;
 pub mod references;
 pub mod scans;
 pub mod settings;
+pub mod soaks;
