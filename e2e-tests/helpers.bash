@@ -64,6 +64,22 @@ judge() {
   [ "$status" -eq 0 ]
 }
 
+# exchange CALL FIELDS PAYLOAD [TYPE]: adds a host call and its answer to the file SESSION. FIELDS is YAML, with one field per line.
+exchange() {
+  {
+    echo '- type: Exchange'
+    echo '  request: |'
+    echo "    !$1"
+    sed 's/^/    /' <<< "$2"
+    echo '  response:'
+    echo "    type: ${4:-Success}"
+    jq -nr --arg text "$3" --arg key "$([ "${4:-Success}" = Success ] && echo payload || echo message)" '"    \($key): \($text | tojson)"'
+  } >> "$SESSION"
+}
+
+# masks FIELD…: prints the mask of these fields for `exchange`.
+masks() { printf 'field_masks:\n'; printf -- '- %s\n' "$@"; }
+
 response() { jq -r "$1" <<< "$output"; }
 message() { response '.status.message // ""'; }
 warnings() { response '.warnings // [] | join("\n")'; }

@@ -117,3 +117,137 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   [ "$status" -ne 0 ]
   assert_contains "$stderr" 'rollout.minAge: `3` has no unit; write `3d`'
 }
+
+# The image of the tests about staging. Answers of its registry and of the cluster are in a session.
+INDEX="sha256:1111111111111111111111111111111111111111111111111111111111111111"
+CONFIG="sha256:2222222222222222222222222222222222222222222222222222222222222222"
+ARM="sha256:3333333333333333333333333333333333333333333333333333333333333333"
+ARM_CONFIG="sha256:4444444444444444444444444444444444444444444444444444444444444444"
+SOAK='{"soak": {"configMaps": [{"namespace": "container-patch", "name": "soaked-images"}], "for": "24h"}}'
+FORBIDDEN='configmaps "soaked-images" is forbidden: User "system:serviceaccount:kubewarden:policy-server" cannot get resource "configmaps"'
+
+# answers DIGEST MANIFEST CONFIG: adds an answer of the registry about the digest to the session: the image with this manifest.
+answers() {
+  exchange OciManifestAndConfig "image: registry.example.com/app@$1" "$(jq -nc --arg digest "$2" --arg config "$3" '{
+    $digest, config: {}, manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: $config}}}')"
+}
+
+# record DATA DIGEST…: adds the ConfigMap with this data to the session, with the question for these digests. Data that is not JSON is the
+# error of the host.
+record() {
+  local data="$1" answer type=Success digests
+  shift
+  mapfile -t digests < <(printf 'data.%s\n' "${@/:/-}" | sort)
+  answer="$(jq -c '{apiVersion: "v1", kind: "ConfigMap", metadata: {name: "soaked-images"}, data: map_values(tojson)}' <<< "$data" 2> /dev/null)" \
+    || { answer="$data"; type=Error; }
+  exchange KubernetesGetResource "$(printf 'api_version: v1\nkind: ConfigMap\nname: soaked-images\nnamespace: container-patch\ndisable_cache: false\n'
+    masks "${digests[@]}")" "$answer" "$type"
+}
+
+# soaked DATA [ENFORCEMENT]: judges a new image by a record with this data, in which $DIGEST and $CONFIG name the image.
+soaked() {
+  : > "$SESSION"
+  answers "$DIGEST" "$DIGEST" "$CONFIG"
+  record "$1" "$CONFIG" "$DIGEST"
+  judge_with_session "$DIGEST" "${2:-{\}}"
+}
+
+# judge_with_session DIGEST [ENFORCEMENT [PLATFORMS [ROLLOUT [AT]]]]: judges a pod with the image by the rule `rollout` only.
+judge_with_session() {
+  policy_run --request-path "$(request v1 Pod "$(pod "registry.example.com/app@$1")")" --allow-context-aware \
+    --replay-host-capabilities-interactions "$SESSION" --settings-json "$(jq -nc --argjson enforcement "${2:-{\}}" \
+      --argjson platforms "${3:-null}" --argjson rollout "${4:-$SOAK}" --arg at "${5:-2026-11-20T12:00:00Z}" '{evaluateAt: $at,
+      pinning: {action: "off"}, schedule: {action: "off"}, baseImage: {action: "off"}, scan: {action: "off"}, $rollout, $enforcement, $platforms}')"
+  [ "$status" -eq 0 ]
+  [[ "$stderr" != *"was not replayed"* ]]
+}
+
+# entry DIGEST SINCE [UNTIL]: prints a record with an entry about this digest.
+entry() {
+  jq -nc --arg key "${1/:/-}" --arg since "$2" --arg until "${3:-}" \
+    '{($key): ({$since, where: "staging/Deployment/app"} + if $until == "" then {} else {$until} end)}'
+}
+
+@test "an image is admitted after it has run in staging for the required time" {
+  SESSION="$BATS_TEST_TMPDIR/session.yml"
+  soaked "$(entry "$DIGEST" 2026-11-19T12:00:00Z)"
+  assert_warned evaluate-at-set
+  soaked "$(entry "$CONFIG" 2026-11-19T12:00:00Z)"
+  assert_warned evaluate-at-set
+  soaked "$(entry "$DIGEST" 2026-11-20T08:00:00Z)"
+  assert_denied not-soaked
+  [ "$(response .status.code)" = 465 ]
+  assert_contains "$(message)" "has run in staging for 4 hours and must run there for 1 day; deploy it on or after 2026-11-21T08:00:00Z (ConfigMap \`container-patch/soaked-images\`: \`staging/Deployment/app\`)"
+  # That moment.
+  : > "$SESSION"
+  answers "$DIGEST" "$DIGEST" "$CONFIG"
+  record "$(entry "$DIGEST" 2026-11-20T08:00:00Z)" "$CONFIG" "$DIGEST"
+  judge_with_session "$DIGEST" '{}' null "$SOAK" 2026-11-21T08:00:00Z
+  assert_warned evaluate-at-set
+  # It has left staging.
+  soaked "$(entry "$DIGEST" 2026-11-01T08:00:00Z 2026-11-02T08:00:00Z)"
+  assert_warned evaluate-at-set
+  soaked "$(entry "$DIGEST" 2026-11-01T08:00:00Z 2026-11-02T07:00:00Z)"
+  assert_denied not-soaked
+  assert_contains "$(message)" "ran in staging for 23 hours until 2026-11-02T07:00:00Z and must run there for 1 day; deploy it there again"
+}
+
+@test "an image that staging has not run is denied, and so is one whose entry cannot be true" {
+  SESSION="$BATS_TEST_TMPDIR/session.yml"
+  soaked '{}'
+  assert_denied not-soaked
+  assert_contains "$(message)" "has not run in staging, where it must run for 1 day; deploy it there first (ConfigMap \`container-patch/soaked-images\` has no entry for it)"
+  soaked "$(entry "$DIGEST" 2027-01-01T00:00:00Z)"
+  assert_denied not-soaked
+  assert_contains "$(message)" "does not count: \`since\` is in the future: 2027-01-01T00:00:00Z"
+  soaked "$(jq -nc --arg key "${DIGEST/:/-}" '{($key): 3}')"
+  assert_denied not-soaked
+  assert_contains "$(message)" "does not count: it is invalid"
+}
+
+@test "a new index around an image that has run in staging is denied" {
+  SESSION="$BATS_TEST_TMPDIR/session.yml"
+  local index='{"manifests": [
+    {"digest": "DIGEST", "platform": {"os": "linux", "architecture": "amd64"}},
+    {"digest": "ARM", "platform": {"os": "linux", "architecture": "arm64"}}]}'
+  index="${index/DIGEST/$DIGEST}"
+  for data in "$(entry "$DIGEST" 2026-11-01T00:00:00Z)" "$(entry "$INDEX" 2026-11-01T00:00:00Z)"; do
+    : > "$SESSION"
+    answers "$INDEX" "$DIGEST" "$CONFIG"
+    exchange OciManifest "image: registry.example.com/app@$INDEX" "$(jq -c . <<< "${index/ARM/$ARM}")"
+    answers "$ARM" "$ARM" "$ARM_CONFIG"
+    record "$data" "$DIGEST" "$CONFIG" "$ARM" "$ARM_CONFIG" "$INDEX"
+    judge_with_session "$INDEX" '{}' '["linux/amd64", "linux/arm64"]'
+    if [[ "$data" == *"${INDEX/:/-}"* ]]; then
+      assert_warned evaluate-at-set
+    else
+      assert_denied not-soaked
+      assert_contains "$(message)" "(linux/arm64) has not run in staging"
+    fi
+  done
+}
+
+@test "a missing ConfigMap denies the image whatever evidenceErrors says, and a missing permission names the RBAC file" {
+  SESSION="$BATS_TEST_TMPDIR/session.yml"
+  for errors in deny warn; do
+    soaked "Cannot find v1/ConfigMap named 'soaked-images' inside of namespace 'Some(\"container-patch\")'" "{\"evidenceErrors\": \"$errors\"}"
+    assert_denied not-soaked
+    assert_contains "$(message)" "(ConfigMap \`container-patch/soaked-images\` does not exist)"
+  done
+  soaked "$FORBIDDEN"
+  assert_denied evidence-unavailable
+  assert_contains "$(message)" "let policy-server read it, kubectl apply -f deploy/soak/reader.yaml: ConfigMap \`container-patch/soaked-images\` cannot be read"
+  soaked "$FORBIDDEN" '{"evidenceErrors": "warn"}'
+  assert_warned evaluate-at-set evidence-unavailable
+}
+
+@test "invalid ConfigMaps and a time of zero are rejected with their paths" {
+  run_rule Pod app:1.2 '{"soak": {"configMaps": []}}'
+  [ "$status" -ne 0 ]
+  assert_contains "$stderr" 'rollout.soak.configMaps: the list is empty; write a ConfigMap such as `{namespace: container-patch, name: soaked-images}`'
+  run_rule Pod app:1.2 '{"soak": {"configMaps": [{"namespace": "a_b", "name": "c_d"}], "for": "0h"}}'
+  [ "$status" -ne 0 ]
+  assert_contains "$stderr" 'rollout.soak.configMaps[0].namespace: invalid namespace name `a_b`; write one such as `team-a`'
+  assert_contains "$stderr" 'rollout.soak.configMaps[0].name: invalid ConfigMap name `c_d`; write one such as `soaked-images`'
+  assert_contains "$stderr" 'rollout.soak.for: `0h` is zero; write at least `1s`'
+}

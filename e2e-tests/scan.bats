@@ -11,19 +11,6 @@ NAMESPACE=scans
 
 setup() { SESSION="$BATS_TEST_TMPDIR/session.yml"; : > "$SESSION"; }
 
-# exchange CALL FIELDS PAYLOAD [TYPE]: adds a host call and its answer to the session. FIELDS is YAML, with one field per line.
-exchange() {
-  {
-    echo '- type: Exchange'
-    echo '  request: |'
-    echo "    !$1"
-    sed 's/^/    /' <<< "$2"
-    echo '  response:'
-    echo "    type: ${4:-Success}"
-    jq -nr --arg text "$3" --arg key "$([ "${4:-Success}" = Success ] && echo payload || echo message)" '"    \($key): \($text | tojson)"'
-  } >> "$SESSION"
-}
-
 # registry_says [ANNOTATIONS]: adds the manifest, with these annotations, and the configuration of the image to the session.
 registry_says() {
   local answer
@@ -31,8 +18,6 @@ registry_says() {
     manifest: {config: {mediaType: "application/vnd.oci.image.config.v1+json", digest: "sha256:c"}, annotations: $annotations}}')"
   exchange OciManifestAndConfig "image: $IMAGE" "$answer"
 }
-
-masks() { printf 'field_masks:\n'; printf -- '- %s\n' "$@"; }
 
 # get API_VERSION KIND NAME MASK… <<< ANSWER: adds the answer to a request for a resource in the namespace. An answer that is not valid
 # JSON is an error.
