@@ -128,6 +128,30 @@ impl FakeHost {
         self.add("get_resource", &format!("VulnerabilityReport {namespace}/report"), &resource("report", report));
     }
 
+    /// Adds a record of the images that run in staging. `digests` are those that the policy requests, each in a question of its own. With
+    /// the metadata, which no mask of fields removes, the fields of all `images` reach the policy.
+    pub(crate) fn add_record(&mut self, namespace: &str, name: &str, digests: &[String], images: usize) {
+        let key = |digest: &str| digest.replace(':', "-");
+        let managed = |digest: &str| (format!("f:{}", key(digest)), json!({}));
+        let fields: serde_json::Map<String, Value> =
+            (0..images).map(|image| managed(&digest_of(2_000_000 + image))).collect();
+        let entry = json!({"since": "2026-01-01T08:00:00Z", "where": "staging/Deployment/app"}).to_string();
+        let data: serde_json::Map<String, Value> = digests.iter().map(|digest| (key(digest), json!(entry))).collect();
+        let record = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name, "namespace": namespace, "uid": "6a2c1f1e-7c3a-4b46-9c3c-0d5f6a7b8c9d",
+                "managedFields": [{
+                    "manager": "container-patch-soak", "operation": "Apply", "apiVersion": "v1",
+                    "fieldsType": "FieldsV1", "fieldsV1": {"f:data": fields},
+                }],
+            },
+            "data": data,
+        });
+        self.add("get_resource", &format!("ConfigMap {namespace}/{name}"), &record);
+    }
+
     fn add(&mut self, operation: &'static str, payload: &str, response: &Value) {
         let responses = Arc::make_mut(&mut self.0).entry(operation).or_default();
         responses.insert(payload.as_bytes().to_vec(), response.to_string().into_bytes());

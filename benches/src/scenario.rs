@@ -322,6 +322,39 @@ pub(crate) fn all() -> Vec<Scenario> {
         scanned,
         AdmissionResult::Accepted,
     ));
+    let rollout_only = |soak: Value| {
+        let off = json!({"action": "off"});
+        json!({"pinning": {"action": "deny"}, "schedule": {"maxAge": "3660d"}, "baseImage": off, "scan": off, "rollout": soak})
+    };
+    let soak = json!({"soak": {"configMaps": [{"namespace": "staging", "name": "images"}]}});
+    let recorded = |images: usize| {
+        let mut host = registry(3);
+        host.add_record("staging", "images", &[0, 1, 2].map(digest_of), images);
+        host
+    };
+    scenarios.extend([
+        scenario(
+            "3 pinned containers, `rollout: {}`",
+            &pod(3, Spelling::Pinned),
+            &rollout_only(json!({})),
+            registry(3),
+            AdmissionResult::Accepted,
+        ),
+        scenario(
+            "the same, in a record of 100 images",
+            &pod(3, Spelling::Pinned),
+            &rollout_only(soak.clone()),
+            recorded(100),
+            AdmissionResult::Accepted,
+        ),
+        scenario(
+            "the same, in a record of 5000 images",
+            &pod(3, Spelling::Pinned),
+            &rollout_only(soak),
+            recorded(5000),
+            AdmissionResult::Accepted,
+        ),
+    ]);
     scenarios.extend([1, 10, 100, 1000].map(|containers| {
         let name = format!("Deployment, {containers} container{}", if containers == 1 { "" } else { "s" });
         let object = deployment(containers, Spelling::Pinned);

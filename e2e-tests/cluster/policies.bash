@@ -17,6 +17,8 @@ declare -A VARIANTS=(
   [break-glass]='.breakGlass.rbac = true'
   # Reports are read from the namespace of the workload. Images below required/ must have one.
   [reports]='.scan.reports = [{source: "trivyOperator"}] | .overrides = [{images: ["\($registry)/required/*"], scan: (.scan + {require: true})}]'
+  # New images must have run in staging for a day.
+  [soak]='.rollout = {soak: {configMaps: [{namespace: "container-patch", name: "soaked-images"}], for: "24h"}}'
   # Stale images are warnings, but denied from one registry. Some images of Docker Hub are exempt.
   [strict-registry]='del(.registries) | .exempt = ["docker.io/e2e/*"] | .schedule.action = "warn" | .overrides = [{images: ["\($registry)/*"], schedule: {action: "deny"}}]'
 )
