@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Answer, host_error, without_urls};
 use crate::host::Host;
@@ -21,6 +22,9 @@ const IMAGE_CONFIGS: [&str; 2] =
 
 /// The annotation, or label, of the OCI image specification for the build date.
 pub const CREATED: &str = "org.opencontainers.image.created";
+
+/// The maximum length of BuildKit's build information, as the configuration has it. The builder of an image chooses it.
+const MAX_BUILD_INFO: usize = 64 * 1024;
 
 /// The maximum number of judged images of an index. Each costs a host call, and the builder of an index chooses their number.
 const MAX_IMAGES_PER_INDEX: usize = 16;
@@ -162,9 +166,18 @@ pub struct ImageFacts {
     pub created: Option<String>,
     /// The `created` of each entry of the configuration's history, as written.
     pub history: Vec<String>,
+    /// The configuration's `moby.buildkit.buildinfo.v1`, as written. `None` if it is too long, or if BuildKit also wrote the first entry of
+    /// the history: the image may then be built from scratch.
+    pub build_info: Option<String>,
 }
 
 impl ImageFacts {
+    /// The facts in a host's answer with manifest and configuration. `None` if it cannot be read.
+    #[must_use]
+    pub fn of_answer<A: ImageAnnotations>(answer: &[u8]) -> Option<Self> {
+        image_facts::<A>(answer).ok()
+    }
+
     /// An annotation of the manifest.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
@@ -588,13 +601,13 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
 fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure> {
     #[derive(Deserialize)]
     #[serde(bound = "A: ImageAnnotations")]
-    struct Response<A> {
+    struct Response<'a, A> {
         #[serde(default)]
         digest: Option<String>,
         #[serde(deserialize_with = "json::object")]
         manifest: Manifest<A>,
-        #[serde(deserialize_with = "json::object")]
-        config: Config<A>,
+        #[serde(borrow, deserialize_with = "json::object")]
+        config: Config<'a, A>,
     }
     #[derive(Deserialize)]
     #[serde(bound = "A: ImageAnnotations")]
@@ -613,13 +626,16 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
     }
     #[derive(Deserialize)]
     #[serde(bound = "A: ImageAnnotations")]
-    struct Config<A> {
+    struct Config<'a, A> {
         #[serde(default)]
         created: Option<String>,
         #[serde(default, deserialize_with = "json::optional_object")]
         config: Option<Container<A>>,
-        #[serde(default)]
-        history: Option<Vec<Option<Layer>>>,
+        #[serde(borrow, default)]
+        history: Option<Vec<Option<Layer<'a>>>>,
+        // Only one source of the base uses this field and the comments, so whatever they contain, the image can be judged.
+        #[serde(rename = "moby.buildkit.buildinfo.v1", borrow, default)]
+        build_info: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", bound = "A: ImageAnnotations")]
@@ -628,9 +644,11 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
         labels: Option<Annotations<A>>,
     }
     #[derive(Deserialize)]
-    struct Layer {
+    struct Layer<'a> {
         #[serde(default)]
         created: Option<String>,
+        #[serde(borrow, default)]
+        comment: Option<&'a RawValue>,
     }
     /// The part that decides how to read the rest.
     #[derive(Deserialize)]
@@ -646,7 +664,7 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
             format!("it is not a container image: its configuration has the media type `{}`", Sanitized(media_type))
         })
     };
-    let response: Response<A> = match read(bytes) {
+    let response: Response<'_, A> = match read(bytes) {
         Ok(response) => response,
         // Configurations of other artifacts can have another structure.
         Err(error) => {
@@ -660,6 +678,10 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
     if let Some(Err(error)) = response.digest.as_deref().map(Digest::parse) {
         return Err(unusable_digest(&error));
     }
+    let text =
+        |json: &RawValue| serde_json::from_str::<JsonStr<'_>>(json.get()).ok().map(|JsonStr(text)| text.into_owned());
+    let layers: Vec<Layer<'_>> = response.config.history.into_iter().flatten().flatten().collect();
+    let is_of_base = |layer: &Layer<'_>| layer.comment.is_none_or(|json| !json.get().starts_with("\"buildkit"));
     Ok(ImageFacts {
         digest: response.digest,
         config_digest: response.manifest.config.digest,
@@ -671,7 +693,12 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
             .map(|labels| labels.entries)
             .unwrap_or_default(),
         created: response.config.created.filter(|created| !created.is_empty()),
-        history: response.config.history.into_iter().flatten().flatten().filter_map(|layer| layer.created).collect(),
+        build_info: response
+            .config
+            .build_info
+            .filter(|json| json.get().len() <= MAX_BUILD_INFO && layers.first().is_some_and(is_of_base))
+            .and_then(text),
+        history: layers.into_iter().filter_map(|layer| layer.created).collect(),
     })
 }
 
@@ -712,7 +739,7 @@ impl<'de, A: ImageAnnotations> Deserialize<'de> for Annotations<A> {
     }
 }
 
-fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, Failure> {
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| Failure::Answer("the registry's answer is not text".to_owned()))?;
     json::read(text).map_err(|error| Failure::Answer(format!("the registry's answer cannot be read: {error}")))
@@ -1087,7 +1114,7 @@ mod tests {
             let host = world().config("a", json!({
                 "digest": DIGEST,
                 "manifest": {"schemaVersion": 2, "config": {"mediaType": media_type, "digest": DIGEST, "size": 1}, "layers": [], "annotations": {"k": "v", BASE_NAME: "debian:12"}},
-                "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m", CREATED: "2026-07-02", "Images.OpenShift.io/deny-execution": "true"}}, "history": [{"created": "x"}, {"empty_layer": true}]},
+                "config": {"created": "2026-07-01T00:00:00Z", "config": {"Labels": {"l": "m", CREATED: "2026-07-02", "Images.OpenShift.io/deny-execution": "true"}}, "history": [{"created": "x"}, {"empty_layer": true}], "moby.buildkit.buildinfo.v1": "e30="},
             }));
             let facts = Registry::new::<Known>(&host, &any()).image("a");
             assert_eq!(
@@ -1099,8 +1126,29 @@ mod tests {
                     labels: entries(&[("Images.OpenShift.io/deny-execution", "true"), (CREATED, "2026-07-02")]),
                     created: Some("2026-07-01T00:00:00Z".to_owned()),
                     history: vec!["x".to_owned()],
+                    build_info: Some("e30=".to_owned()),
                 })
             );
+        }
+    }
+
+    #[test]
+    fn what_buildkit_writes_is_bounded_and_never_makes_an_image_unreadable() {
+        let (foreign, own) = (json!({"created_by": "/bin/sh"}), json!({"comment": "buildkit.dockerfile.v0"}));
+        let build_info = |value: serde_json::Value, history: serde_json::Value| {
+            let manifest = json!({"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}});
+            let config = json!({"moby.buildkit.buildinfo.v1": value, "history": history});
+            let answer = json!({"manifest": manifest, "config": config}).to_string();
+            super::image_facts::<Known>(answer.as_bytes()).unwrap().build_info
+        };
+        for history in [json!([foreign, own]), json!([null, {"comment": 7}, own])] {
+            assert_eq!(build_info(json!("a/b="), history), Some("a/b=".to_owned()));
+        }
+        for history in [json!([own, foreign]), json!([]), json!(null)] {
+            assert_eq!(build_info(json!("a/b="), history), None, "the image may be built from scratch");
+        }
+        for ignored in [json!(null), json!(7), json!({"sources": []}), json!("a".repeat(super::MAX_BUILD_INFO))] {
+            assert_eq!(build_info(ignored, json!([foreign, own])), None);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Rule `baseImage`: every image uses the newest build of its base. Patches of a base reach an image only by a rebuild.
+//! Rule `baseImage`: every image uses the newest build of an allowed base. Patches of a base reach an image only by a rebuild.
 
 pub mod base;
 mod judge;
@@ -12,11 +12,13 @@ use crate::finding::{Code, Effect, Finding, codes};
 use crate::image::Reference;
 use crate::sanitized::Sanitized;
 use crate::workload::site::Workload;
-use base::{BASE_DIGEST, BASE_NAME, BUILDPACKS, Base, base_of};
+use base::{BASE_DIGEST, BASE_NAME, BUILDPACKS, Base, named_base};
 use judge::BaseStatus;
 use settings::BaseImage;
 
 codes! {
+    /// An image on a base that is not allowed.
+    DISALLOWED_BASE_IMAGE = "disallowed-base-image", status 463;
     /// An image with an outdated base, whose grace period is over.
     OUTDATED_BASE_IMAGE = "outdated-base-image", status 463;
     /// An image with an outdated base, whose grace period is not over.
@@ -26,7 +28,10 @@ codes! {
 }
 
 /// The rule, for the duration of one request.
-pub struct BaseImageRule;
+pub struct BaseImageRule {
+    /// The index of the site whose image was refused last because of the name of its base.
+    refused: Option<usize>,
+}
 
 impl Rule for BaseImageRule {
     type Settings = BaseImage;
@@ -39,7 +44,7 @@ impl Rule for BaseImageRule {
         _: &dyn SettingsByImage<BaseImage>,
         _: &mut Evidence<'_>,
     ) -> Result<Self, Finding> {
-        Ok(Self)
+        Ok(Self { refused: None })
     }
 
     fn reads_image_annotation(key: &str) -> bool {
@@ -59,7 +64,19 @@ impl Rule for BaseImageRule {
         sink: &mut dyn Sink,
     ) {
         let Some(strictest) = settings.action.effect() else { return };
-        let status = match base_of(&build.facts).map(|base| status(&base, &image.reference, settings, evidence)) {
+        let base = named_base(&build.facts);
+        if let Some(violation) = base.as_ref().ok().and_then(|base| settings.judge_name(base)) {
+            if sink.report(violation) {
+                self.refused = Some(image.index);
+            }
+            // One refusal is enough. A finding that is a warning, or that an exception covers, does not replace the others. The sink reports
+            // a finding once for all images of an index, so the site is what counts.
+            if self.refused == Some(image.index) {
+                return;
+            }
+        }
+        let base = base.and_then(|base| base.comparable());
+        let status = match base.map(|base| status(&base, &image.reference, settings, evidence)) {
             Ok(Ok(status)) => status,
             Ok(Err(cause)) => {
                 sink.report(unverified(strictest, &format!("its base is unknown: {cause}"), evidence));

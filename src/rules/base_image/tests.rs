@@ -1,12 +1,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::base::base_of;
 use super::*;
 use crate::config::values::{Action, Unknown};
 use crate::evidence::build_date::BuildDate;
 use crate::evidence::registry::ImageFacts;
 use crate::finding::{Code, Effect};
-use crate::image::Reference;
+use crate::image::{ImagePattern, Reference};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
@@ -186,4 +187,148 @@ fn a_message_names_the_base_the_newer_build_and_the_deadline() {
         text(&unknown, &unknown, "2026-11-20T00:00:00Z"),
         "uses an outdated base `debian:12` (there is another build); rebuild the image"
     );
+}
+
+fn named(name: &str, digest: &str) -> ImageFacts {
+    ImageFacts { annotations: entries(&[(BASE_NAME, name), (BASE_DIGEST, digest)]), ..ImageFacts::default() }
+}
+
+fn allowing(patterns: &[&str]) -> BaseImage {
+    let allowed = patterns.iter().map(|pattern| ImagePattern::parse(pattern).unwrap().into_owned()).collect();
+    BaseImage { action: Action::Deny, allowed, ..BaseImage::default() }
+}
+
+#[test]
+fn an_allowed_base_is_allowed_in_every_way_in_which_images_name_it() {
+    let by_digest = |name: &str| format!("{name}@{OTHER}");
+    for name in ["debian:12", "docker.io/debian:12", "Docker.io/library/debian:12", &by_digest("debian:12")] {
+        for digest in [DIGEST, "", "sha256:1"] {
+            for pattern in [
+                "docker.io/library/debian:12",
+                "docker.io/library/debian:*",
+                "docker.io/library/debian*",
+                "docker.io/*",
+                "*",
+            ] {
+                let base = named_base(&named(name, digest)).unwrap();
+                assert!(allowing(&["quay.io/*", pattern]).allows(&base), "{name} {digest} {pattern}");
+            }
+        }
+    }
+    for (name, digest, pattern) in [
+        (&*by_digest("debian"), DIGEST, "docker.io/library/debian:*"),
+        (&by_digest("debian"), "", "docker.io/library/debian@*"),
+        (&by_digest("cgr.dev/chainguard/static"), OTHER, "cgr.dev/*"),
+        ("localhost:5000/base", "", "localhost:5000/base:latest"),
+        ("debian:12", DIGEST, &format!("docker.io/library/debian@{DIGEST}")),
+        ("debian:12", DIGEST, &format!("docker.io/library/debian:12@{DIGEST}")),
+        (&by_digest("debian:12"), DIGEST, &format!("docker.io/library/debian:12@{OTHER}")),
+    ] {
+        let base = named_base(&named(name, digest)).unwrap();
+        assert!(allowing(&[pattern]).allows(&base), "{name} {digest} {pattern}");
+    }
+}
+
+#[test]
+fn a_base_that_no_pattern_matches_is_not_allowed() {
+    for (name, pattern) in [
+        ("debian:11", "docker.io/library/debian:12*"),
+        (&*format!("debian@{DIGEST}"), "docker.io/library/debian:12*"),
+        (&format!("debian@{DIGEST}"), "docker.io/library/debian:?*"),
+        (&format!("debian@{DIGEST}"), "docker.io/library/debian:*-slim"),
+        ("evil.test/docker.io/library/debian:12", "docker.io/*"),
+        ("registry.example.com.evil.test/base/os:1", "registry.example.com/base/*"),
+        ("registry.example.com/base", "registry.example.com/base/*"),
+        ("debian:12", &format!("docker.io/library/debian:12@{OTHER}")),
+    ] {
+        let base = named_base(&named(name, DIGEST)).unwrap();
+        assert!(!allowing(&[pattern]).allows(&base), "{name} {pattern}");
+    }
+    let base = named_base(&named("debian:12", DIGEST)).unwrap();
+    assert!(BaseImage::default().allows(&base), "an empty list allows every base");
+}
+
+#[test]
+fn a_disallowed_base_is_treated_by_the_action_and_the_message_names_what_is_allowed() {
+    let base = named_base(&named("ubuntu:22.04", "")).unwrap();
+    let judged = |action, patterns: &[&str]| BaseImage { action, ..allowing(patterns) }.judge_name(&base);
+    let violation = judged(Action::Deny, &["index.docker.io/library/debian:*", "cgr.dev/*"]).unwrap();
+    assert_eq!((violation.code, violation.effect), (DISALLOWED_BASE_IMAGE, Effect::Deny));
+    assert_eq!(
+        violation.text,
+        "is built on `ubuntu:22.04`, which `baseImage.allowed` does not list; build it on `docker.io/library/debian:*` or \
+         `cgr.dev/*`, or ask the cluster admin to add that base"
+    );
+    let many = judged(Action::Warn, &["a.test/*", "b.test/*", "c.test/*", "d.test/*", "e.test/*"]).unwrap();
+    assert_eq!(many.effect, Effect::Warn);
+    assert!(many.text.contains("build it on `a.test/*`, `b.test/*`, `c.test/*` or 2 others, or ask"), "{}", many.text);
+    let four = judged(Action::Warn, &["a.test/*", "b.test/*", "c.test/*", "d.test/*"]).unwrap();
+    assert!(four.text.contains("`c.test/*` or 1 other, or ask"), "{}", four.text);
+    assert_eq!(judged(Action::Off, &["a.test/*"]), None);
+    assert_eq!(judged(Action::Deny, &[]), None);
+}
+
+#[test]
+fn the_name_of_a_base_without_a_digest_is_known() {
+    let buildpacks = |reference: &str| json!({"runImage": {"image": "run:base", "reference": reference}}).to_string();
+    for (image, name) in [
+        (named("debian:12", ""), "debian:12"),
+        (named("debian:12", "sha256:1"), "debian:12"),
+        (named(&format!("debian@{DIGEST}"), ""), &*format!("debian@{DIGEST}")),
+        (ImageFacts { labels: entries(&[(BUILDPACKS, &buildpacks("5f1b"))]), ..ImageFacts::default() }, "run:base"),
+        (
+            ImageFacts { labels: entries(&[(BUILDPACKS, "{}"), (BASE_NAME, "alpine:3")]), ..ImageFacts::default() },
+            "alpine:3",
+        ),
+    ] {
+        assert_eq!(named_base(&image).map(|base| base.name), Ok(name.to_owned()));
+        assert!(base_of(&image).is_err(), "{name}");
+    }
+    for image in [ImageFacts::default(), named("", ""), named("Debian", DIGEST), named("", DIGEST)] {
+        let reason = named_base(&image).unwrap_err();
+        assert!(
+            reason.ends_with(&format!("; set the annotations `{BASE_NAME}` and `{BASE_DIGEST}` in its build")),
+            "{reason}"
+        );
+    }
+}
+
+fn built_by_buildkit(info: &Value) -> ImageFacts {
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, info.to_string());
+    ImageFacts { build_info: Some(encoded), ..ImageFacts::default() }
+}
+
+#[test]
+fn buildkit_names_the_base_if_its_build_information_leaves_no_doubt() {
+    let source = |reference: &str, pin: &str| json!({"type": "docker-image", "ref": reference, "pin": pin});
+    let debian = source("docker.io/library/debian:12", DIGEST);
+    let git = json!({"type": "git", "ref": "https://git.example.com/app.git#main", "pin": "259a5aa5aa5b"});
+    let only = json!({"frontend": "dockerfile.v0", "sources": [git, debian]});
+    assert_eq!(base_of(&built_by_buildkit(&only)), on("docker.io/library/debian:12", DIGEST));
+
+    let other = source("docker.io/library/golang:1.19", OTHER);
+    for (case, info) in [
+        ("two stages", json!({"sources": [debian, other]})),
+        ("an image of another build", json!({"sources": [debian], "deps": {"base": {"sources": [other]}}})),
+        ("no image", json!({"sources": [git]})),
+        ("nothing", json!({})),
+        ("another structure", json!({"sources": "debian"})),
+        ("an invalid reference", json!({"sources": [source("Debian", DIGEST)]})),
+        ("an invalid digest", json!({"sources": [source("debian:12", "sha256:1")]})),
+    ] {
+        let reason = base_of(&built_by_buildkit(&info)).unwrap_err();
+        assert!(reason.starts_with("does not say what it was built on"), "{case}: {reason}");
+    }
+    let garbage = ImageFacts { build_info: Some("{}".to_owned()), ..ImageFacts::default() };
+    assert!(base_of(&garbage).is_err());
+}
+
+#[test]
+fn an_explicit_base_comes_before_build_information_and_one_without_a_digest_after_it() {
+    let info = json!({"sources": [{"type": "docker-image", "ref": "docker.io/library/debian:12", "pin": DIGEST}]});
+    let complete =
+        ImageFacts { labels: entries(&[(BASE_NAME, "alpine:3"), (BASE_DIGEST, OTHER)]), ..built_by_buildkit(&info) };
+    assert_eq!(base_of(&complete), on("alpine:3", OTHER));
+    let incomplete = ImageFacts { labels: entries(&[(BASE_NAME, "alpine:3")]), ..built_by_buildkit(&info) };
+    assert_eq!(base_of(&incomplete), on("docker.io/library/debian:12", DIGEST));
 }

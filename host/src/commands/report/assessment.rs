@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use container_patch_policy::evidence::EVIDENCE_UNAVAILABLE;
 use container_patch_policy::image::Reference;
 use container_patch_policy::rules::RuleSettings;
-use container_patch_policy::rules::base_image::{BASE_UPDATE_DUE, OUTDATED_BASE_IMAGE, UNKNOWN_BASE_IMAGE};
+use container_patch_policy::rules::base_image::{
+    BASE_UPDATE_DUE, DISALLOWED_BASE_IMAGE, OUTDATED_BASE_IMAGE, UNKNOWN_BASE_IMAGE,
+};
 use container_patch_policy::rules::scan::{
     PATCH_WINDOW_OPEN, SCAN_FLAGGED, STALE_SCAN, UNSCANNED_IMAGE, VULNERABLE_IMAGE,
 };
@@ -103,12 +105,23 @@ impl<'s> Standards<'s> {
         let has = |codes: &[&str]| collected.findings.iter().any(|finding| codes.contains(&finding.code.as_str()));
         let is_judged = !rules.is_empty() && !has(&[EVIDENCE_UNAVAILABLE.as_str()]);
         let base = digest.as_deref().and_then(|digest| self.bases.of(digest)).map(|base| {
+            // The policy does not ask about a base for whose name it refuses the image.
+            let is_refused = collected
+                .findings
+                .iter()
+                .any(|finding| finding.code == DISALLOWED_BASE_IMAGE.as_str() && finding.effect == Effect::Deny);
             let is_compared = is_judged
                 && collected.built.is_some()
                 && rules.iter().any(|rules| rules.base_image.action.effect().is_some())
+                && base.comparable().is_ok()
+                && !is_refused
                 && !has(&[UNKNOWN_BASE_IMAGE.as_str()]);
             let outdated = has(&[OUTDATED_BASE_IMAGE.as_str(), BASE_UPDATE_DUE.as_str()]);
-            Base { name: base.name, digest: base.digest, outdated: (is_compared || outdated).then_some(outdated) }
+            Base {
+                digest: base.digest().map(str::to_owned),
+                outdated: (is_compared || outdated).then_some(outdated),
+                name: base.name,
+            }
         });
         let scan = if has(&[SCAN_FLAGGED.as_str(), VULNERABLE_IMAGE.as_str()]) {
             Scan::Flagged

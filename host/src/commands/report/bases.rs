@@ -1,11 +1,11 @@
 //! The bases of images, from the answers that the policy gets. The report asks registries nothing of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use container_patch_policy::evidence::registry::ImageFacts;
-use container_patch_policy::rules::base_image::base::{Base, base_of};
-use serde::Deserialize;
+use container_patch_policy::rules::RuleAnnotations;
+use container_patch_policy::rules::base_image::base::{NamedBase, named_base};
 
 use crate::capabilities::{Answer, Capabilities, HostCall};
 
@@ -13,7 +13,7 @@ use crate::capabilities::{Answer, Capabilities, HostCall};
 pub(super) struct Bases {
     inner: Arc<dyn Capabilities>,
     /// By the digest in the question. `None` for an image that does not name its base.
-    known: Mutex<HashMap<String, Option<Base>>>,
+    known: Mutex<HashMap<String, Option<NamedBase>>>,
 }
 
 impl Bases {
@@ -23,7 +23,7 @@ impl Bases {
     }
 
     /// The base of the image with this digest. For an index, that of the image that the host chooses.
-    pub(super) fn of(&self, digest: &str) -> Option<Base> {
+    pub(super) fn of(&self, digest: &str) -> Option<NamedBase> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().flatten()
     }
 
@@ -48,35 +48,8 @@ impl Capabilities for Bases {
 }
 
 /// The base that an answer with manifest and configuration names.
-fn base_in(answer: &[u8]) -> Option<Base> {
-    #[derive(Deserialize)]
-    struct Image {
-        manifest: Manifest,
-        config: Config,
-    }
-    #[derive(Deserialize)]
-    struct Manifest {
-        #[serde(default)]
-        annotations: Option<BTreeMap<String, String>>,
-    }
-    #[derive(Deserialize)]
-    struct Config {
-        #[serde(default)]
-        config: Option<Container>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Container {
-        #[serde(default)]
-        labels: Option<BTreeMap<String, String>>,
-    }
-    let Image { manifest, config } = serde_json::from_slice(answer).ok()?;
-    let facts = ImageFacts {
-        annotations: manifest.annotations.unwrap_or_default(),
-        labels: config.config.and_then(|config| config.labels).unwrap_or_default(),
-        ..ImageFacts::default()
-    };
-    base_of(&facts).ok()
+fn base_in(answer: &[u8]) -> Option<NamedBase> {
+    named_base(&ImageFacts::of_answer::<RuleAnnotations>(answer)?).ok()
 }
 
 #[cfg(test)]
@@ -90,13 +63,14 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         let named =
             json!({"org.opencontainers.image.base.name": "alpine:3", "org.opencontainers.image.base.digest": digest});
-        let annotated = json!({"manifest": {"annotations": named}, "config": {}});
-        let labelled = json!({"manifest": {}, "config": {"config": {"Labels": named}}});
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json"});
+        let annotated = json!({"manifest": {"config": config, "annotations": named}, "config": {}});
+        let labelled = json!({"manifest": {"config": config}, "config": {"config": {"Labels": named}}});
         for answer in [annotated, labelled] {
             let base = base_in(answer.to_string().as_bytes()).unwrap();
-            assert_eq!((base.name.as_str(), &base.digest), ("alpine:3", &digest));
+            assert_eq!((base.name.as_str(), base.digest()), ("alpine:3", Some(digest.as_str())));
         }
-        assert_eq!(base_in(json!({"manifest": {}, "config": {}}).to_string().as_bytes()), None);
+        assert_eq!(base_in(json!({"manifest": {"config": config}, "config": {}}).to_string().as_bytes()), None);
         assert_eq!(base_in(b"{}"), None);
     }
 }

@@ -47,7 +47,7 @@ fn row(image: &Image) -> [String; HEADER.len()] {
         image.days_left.map(|days| days.to_string()).unwrap_or_default(),
         text(image.freeze.as_deref().unwrap_or_default()),
         text(base.map_or("", |base| &base.name)),
-        text(base.map_or("", |base| &base.digest)),
+        text(base.and_then(|base| base.digest.as_deref()).unwrap_or_default()),
         base.and_then(|base| base.outdated).map(|outdated| outdated.to_string()).unwrap_or_default(),
         image.scan.as_str().to_owned(),
         text(&codes.join("; ")),

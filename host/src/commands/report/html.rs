@@ -148,8 +148,8 @@ fn row(image: &Image) -> [(String, String); COLUMNS.len()] {
             Some(false) => "<br><span class=\"muted\">current</span>",
             None => "",
         };
-        let [name, digest] = [&base.name, &base.digest].map(|text| escaped(text));
-        (base.name.clone(), format!("<code title=\"{digest}\">{name}</code>{status}"))
+        let title = base.digest.as_ref().map(|digest| format!(" title=\"{}\"", escaped(digest))).unwrap_or_default();
+        (base.name.clone(), format!("<code{title}>{}</code>{status}", escaped(&base.name)))
     });
     [
         (deadline_key, deadline),

@@ -127,8 +127,8 @@ pub enum Verdict {
 pub struct Base {
     /// The reference of the base.
     pub name: String,
-    /// The digest of the base at the time of the build.
-    pub digest: String,
+    /// The digest of the base at the time of the build. `None` if it is unknown.
+    pub digest: Option<String>,
     /// Whether there is a newer build of the base. `None` if it was not compared.
     pub outdated: Option<bool>,
 }

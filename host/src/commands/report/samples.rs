@@ -39,11 +39,7 @@ pub(super) fn report() -> Report {
         deadline_day: "2026-10-30".parse().ok(),
         days_left: Some(-22),
         freeze: None,
-        base: Some(Base {
-            name: "docker.io/library/alpine:3".to_owned(),
-            digest: digest('b').unwrap(),
-            outdated: Some(true),
-        }),
+        base: Some(Base { name: "docker.io/library/alpine:3".to_owned(), digest: digest('b'), outdated: Some(true) }),
         scan: Scan::Flagged,
         findings: vec![
             finding("stale-image", Effect::Deny, "was built 2026-08-01 (111 days ago), over the 90-day limit"),
