@@ -252,6 +252,44 @@ on() { printf '.annotations = {"org.opencontainers.image.base.name": "%s", "org.
   assert_denied unknown-base-image
 }
 
+@test "a base that is not allowed is refused by its name, in each way in which images name their base" {
+  local base digest buildkit tag allowed other
+  base="$REGISTRY/bases/os:12"
+  digest="$(push_image bases/os 12 2026-11-01T00:00:00Z)"
+  buildkit="({sources: [{type: \"docker-image\", ref: \"$base\", pin: \"$digest\"}]} | tojson | @base64)"
+  push_image bases/app by-annotation 2026-11-02T00:00:00Z . "$(on "$base" "$digest")"
+  push_image bases/app by-tag 2026-11-02T00:00:00Z . "$(on "$base" "")"
+  push_image bases/app by-digest 2026-11-02T00:00:00Z . "$(on "${base%:12}@$digest" "$digest")"
+  push_image bases/app by-label 2026-11-02T00:00:00Z ".config.Labels = {\"org.opencontainers.image.base.name\": \"$base\"}"
+  push_image bases/app by-buildpacks 1980-01-01T00:00:01Z ".config.Labels[\"io.buildpacks.lifecycle.metadata\"] = ({runImage: {image: \"$base\", reference: \"5f1b\"}} | tojson)"
+  push_image bases/app by-buildkit 2026-11-02T00:00:00Z ".history = [{created_by: \"ADD rootfs\"}, {comment: \"buildkit.dockerfile.v0\"}]
+    | .[\"moby.buildkit.buildinfo.v1\"] = $buildkit"
+  allowed="$(jq -nc --argjson only "$ONLY_BASE" --arg base "$REGISTRY/bases/os:*" '$only * {baseImage: {allowed: [$base]}}')"
+  other="$(jq -nc --argjson only "$ONLY_BASE" '$only * {baseImage: {allowed: ["cgr.dev/*"]}}')"
+  for tag in by-annotation by-tag by-digest by-label by-buildpacks by-buildkit; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/bases/app:$tag")")" "$allowed"
+    assert_warned evaluate-at-set
+    ask "$(request v1 Pod "$(pod "$REGISTRY/bases/app:$tag")")" "$other"
+    assert_denied disallowed-base-image
+    assert_contains "$(message)" "is built on \`$REGISTRY/bases/os"
+    assert_contains "$(message)" 'which `baseImage.allowed` does not list; build it on `cgr.dev/*`, or ask the cluster admin to add that base'
+  done
+}
+
+@test "an image that names no base is admitted with allowed bases unless unknown bases are denied" {
+  local settings tag
+  push_image bases/app scratch 2026-11-02T00:00:00Z ".history = [{comment: \"buildkit.dockerfile.v0\"}]
+    | .[\"moby.buildkit.buildinfo.v1\"] = ({sources: [{type: \"docker-image\", ref: \"docker.io/library/golang:1.19\", pin: \"sha256:$(printf '0%.0s' {1..64})\"}]} | tojson | @base64)"
+  push_image bases/app silent 2026-11-02T00:00:00Z
+  settings="$(jq -nc --argjson only "$ONLY_BASE" '$only * {baseImage: {allowed: ["cgr.dev/*"]}}')"
+  for tag in scratch silent; do
+    ask "$(request v1 Pod "$(pod "$REGISTRY/bases/app:$tag")")" "$settings"
+    assert_warned evaluate-at-set
+    ask "$(request v1 Pod "$(pod "$REGISTRY/bases/app:$tag")")" "$(jq -c '.baseImage.unknown = "deny"' <<< "$settings")"
+    assert_denied unknown-base-image
+  done
+}
+
 @test "docker credentials of the user are sent to a private repository" {
   (
     REGISTRY="$PRIVATE_REGISTRY" REGISTRY_USER=robot:secret

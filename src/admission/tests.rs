@@ -378,6 +378,79 @@ fn a_base_is_current_by_the_digest_of_its_index_or_of_one_of_its_manifests() {
     assert_eq!(respond(&by_manifest, &request("Pod", &pod(&["a:1"])), &settings)["codes"], json!([]));
 }
 
+/// A host with the image `a:1`, whose base `debian:12` was rebuilt on 2026-11-01.
+fn on_outdated_debian() -> InMemory {
+    let newest = format!("docker.io/library/debian@{OTHER}");
+    world()
+        .config("docker.io/library/a:1", on_debian(DIGEST))
+        .digest("docker.io/library/debian:12", OTHER)
+        .manifest(&newest, json!({"layers": []}))
+        .config(&newest, image("2026-11-01T00:00:00Z", json!(null)))
+}
+
+#[test]
+fn a_base_that_is_not_allowed_is_refused_without_a_question_about_it() {
+    let settings =
+        |allowed: &str| only("baseImage", json!({"action": "deny", "unknown": "deny", "allowed": [allowed]}));
+    let judged = |host: &InMemory, allowed| respond(host, &request("Pod", &pod(&["a:1", "a:1"])), &settings(allowed));
+    let host = on_outdated_debian();
+    let response = judged(&host, "cgr.dev/*");
+    assert_eq!(response["codes"], json!(["disallowed-base-image Deny", "disallowed-base-image Deny"]));
+    assert_eq!(response["code"], json!(463));
+    assert_eq!(host.asked(), ["digest docker.io/library/a:1", &format!("config docker.io/library/a@{DIGEST}")]);
+    let response = judged(&on_outdated_debian(), "docker.io/library/debian:*");
+    assert_eq!(response["codes"], json!(["outdated-base-image Deny", "outdated-base-image Deny"]));
+}
+
+#[test]
+fn a_base_whose_name_is_only_warned_about_or_excepted_must_also_be_current() {
+    let mut settings = only("baseImage", json!({"action": "warn", "allowed": ["cgr.dev/*"]}));
+    let judged = |settings: &Value| respond(&on_outdated_debian(), &request("Pod", &pod(&["a:1"])), settings);
+    assert_eq!(judged(&settings)["codes"], json!(["disallowed-base-image Warn", "outdated-base-image Warn"]));
+    settings["baseImage"]["action"] = json!("deny");
+    settings["exceptions"] = json!([
+        {"images": ["*"], "rules": ["disallowed-base-image"], "until": "2026-11-20", "reason": "SEC-42"}
+    ]);
+    assert_eq!(judged(&settings)["codes"], json!(["excepted Warn", "outdated-base-image Deny"]));
+}
+
+#[test]
+fn an_allowed_base_without_a_digest_is_unknown_by_the_settings() {
+    let annotations = json!({"org.opencontainers.image.base.name": "debian:12"});
+    for (base, unknown, expected) in [
+        (&annotations, "allow", json!([])),
+        (&annotations, "deny", json!(["unknown-base-image Deny"])),
+        (&json!(null), "allow", json!([])),
+        (&json!(null), "deny", json!(["unknown-base-image Deny"])),
+    ] {
+        let host = world().config("docker.io/library/a:1", image("2026-10-01T00:00:00Z", base.clone()));
+        let rule = json!({"action": "deny", "unknown": unknown, "allowed": ["docker.io/library/debian:*"]});
+        let response = respond(&host, &request("Pod", &pod(&["a:1"])), &only("baseImage", rule));
+        assert_eq!(response["codes"], expected, "{base} {unknown}");
+    }
+}
+
+#[test]
+fn a_base_of_all_images_of_an_index_that_is_not_allowed_is_refused_once() {
+    let entry = |digest: &str, architecture: &str| json!({"digest": digest, "platform": {"os": "linux", "architecture": architecture}});
+    let built = |digest: &str| {
+        let mut image = on_debian(DIGEST);
+        image["digest"] = json!(digest);
+        image
+    };
+    let arm = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    let index = format!("docker.io/library/a@{OTHER}");
+    let host = world()
+        .config(&index, built(DIGEST))
+        .manifest(&index, json!({"manifests": [entry(DIGEST, "amd64"), entry(arm, "arm64")]}))
+        .config(&format!("docker.io/library/a@{arm}"), built(arm));
+    let mut settings = only("baseImage", json!({"action": "deny", "allowed": ["cgr.dev/*"]}));
+    settings["platforms"] = json!(["linux/amd64", "linux/arm64"]);
+    let response = respond(&host, &request("Pod", &pod(&[&format!("a@{OTHER}")])), &settings);
+    assert_eq!(response["codes"], json!(["disallowed-base-image Deny"]));
+    assert!(host.asked().iter().all(|question| !question.contains("debian")), "{:?}", host.asked());
+}
+
 #[test]
 fn an_outdated_base_is_due_and_then_denied() {
     let settings = only("baseImage", json!({"action": "deny"}));

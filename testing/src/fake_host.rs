@@ -141,6 +141,9 @@ impl FakeHost {
     }
 }
 
+/// BuildKit's build information of an image on `docker.io/library/debian:12`.
+const BUILD_INFO: &str = "eyJzb3VyY2VzIjpbeyJ0eXBlIjoiZG9ja2VyLWltYWdlIiwicmVmIjoiZG9ja2VyLmlvL2xpYnJhcnkvZGViaWFuOjEyIiwicGluIjoic2hhMjU2OjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYifV19";
+
 /// One to four values.
 fn some<T>(choices: &mut Choices<'_>, mut make: impl FnMut(&mut Choices<'_>) -> T) -> Vec<T> {
     (0..1 + choices.up_to(3)).map(|_| make(choices)).collect()
@@ -183,7 +186,7 @@ fn image(choices: &mut Choices<'_>) -> Value {
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.cncf.helm.config.v1+json",
     ];
-    json!({
+    let mut answer = json!({
         "digest": digest(choices),
         "manifest": {
             "schemaVersion": 2,
@@ -196,7 +199,12 @@ fn image(choices: &mut Choices<'_>) -> Value {
             "config": {"Labels": labels},
             "history": choices.few(2, |choices| json!({"created": choices.one_of(&TIMES)})),
         },
-    })
+    });
+    // This reads no choice of its own, either.
+    if answer["config"]["created"] == answer["config"]["history"][0]["created"] {
+        answer["config"]["moby.buildkit.buildinfo.v1"] = json!(BUILD_INFO);
+    }
+    answer
 }
 
 fn scan_annotations(choices: &mut Choices<'_>) -> Value {

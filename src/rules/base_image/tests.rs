@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::base::base_of;
 use super::*;
+use crate::config::read::{Path, Problems, Setting};
 use crate::config::values::{Action, Unknown};
 use crate::evidence::build_date::BuildDate;
 use crate::evidence::registry::ImageFacts;
@@ -331,4 +332,30 @@ fn an_explicit_base_comes_before_build_information_and_one_without_a_digest_afte
     assert_eq!(base_of(&complete), on("alpine:3", OTHER));
     let incomplete = ImageFacts { labels: entries(&[(BASE_NAME, "alpine:3")]), ..built_by_buildkit(&info) };
     assert_eq!(base_of(&incomplete), on("docker.io/library/debian:12", DIGEST));
+}
+
+#[test]
+fn settings_that_images_avoid_by_not_naming_their_base_are_warned_about() {
+    let warnings = |section: Value| {
+        let json = serde_json::value::to_raw_value(&section).unwrap();
+        let mut problems = Problems::default();
+        BaseImage::read(&json, Path::Key(&Path::Root, "baseImage"), &mut problems).unwrap();
+        assert!(problems.is_empty(), "a warning is not an error: {problems}");
+        problems.warnings().to_vec()
+    };
+    let text = "images that do not name their base are admitted; set `unknown` to `deny`, or to `warn` to find them";
+    for leaky in
+        [json!({"allowed": ["cgr.dev/*"]}), json!({"allowed": ["cgr.dev/*"], "unknown": "allow", "action": "deny"})]
+    {
+        assert_eq!(warnings(leaky), [format!("baseImage.allowed: {text}")]);
+    }
+    for fine in [
+        json!({}),
+        json!({"allowed": []}),
+        json!({"allowed": ["cgr.dev/*"], "unknown": "deny"}),
+        json!({"allowed": ["cgr.dev/*"], "unknown": "warn"}),
+        json!({"allowed": ["cgr.dev/*"], "action": "off"}),
+    ] {
+        assert_eq!(warnings(fine), [""; 0]);
+    }
 }

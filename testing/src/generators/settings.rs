@@ -71,6 +71,12 @@ pub(crate) fn add_unlisted(settings: &mut Value, choices: &mut Choices<'_>) {
             }
         }
     }
+    // The generator of the section reads no choice about this key, so that stored inputs keep their meaning.
+    if choices.once_in(3)
+        && let Some(section) = settings.get_mut("baseImage").and_then(Value::as_object_mut)
+    {
+        section.insert("allowed".to_owned(), json!(images(choices)));
+    }
     for code in schema::unlisted_codes() {
         for exception in settings.get_mut("exceptions").and_then(Value::as_array_mut).into_iter().flatten() {
             if choices.once_in(4)
