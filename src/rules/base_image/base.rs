@@ -12,7 +12,7 @@
 //! These are not read: the attestations of newer BuildKits, since each is a manifest of its own that lists the images of all stages;
 //! the labels `io.buildpacks.base.*` and `io.buildpacks.stack.*`, which identify a distribution and have no reference; and the label
 //! `io.openshift.s2i.build.image` of Source-to-Image, which names the builder, also if the image is built on another runtime image. Jib
-//! and Kaniko write nothing of their own.
+//! and Kaniko do not name the base; Kaniko copies the annotations of the base.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ use super::base::NamedBase;
 section! {
     /// Every image uses the newest build of an allowed base.
     pub struct BaseImage {
-        /// How images are treated whose base is not allowed, or was rebuilt more than `grace` ago.
+        /// How images with a base that is not allowed, or that was rebuilt more than `grace` ago, are treated.
         "action" action: Action = Action::Warn,
         /// How long an image may use an outdated base. The grace period starts at the build date of the newer base, or at that of the
         /// image if that is later.

@@ -63,6 +63,7 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         let named =
             json!({"org.opencontainers.image.base.name": "alpine:3", "org.opencontainers.image.base.digest": digest});
+        let without_digest = json!({"org.opencontainers.image.base.name": "alpine:3"});
         let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json"});
         let annotated = json!({"manifest": {"config": config, "annotations": named}, "config": {}});
         let labelled = json!({"manifest": {"config": config}, "config": {"config": {"Labels": named}}});
@@ -70,6 +71,9 @@ mod tests {
             let base = base_in(answer.to_string().as_bytes()).unwrap();
             assert_eq!((base.name.as_str(), base.digest()), ("alpine:3", Some(digest.as_str())));
         }
+        let answer = json!({"manifest": {"config": config, "annotations": without_digest}, "config": {}});
+        let base = base_in(answer.to_string().as_bytes()).unwrap();
+        assert_eq!((base.name.as_str(), base.digest()), ("alpine:3", None));
         assert_eq!(base_in(json!({"manifest": {"config": config}, "config": {}}).to_string().as_bytes()), None);
         assert_eq!(base_in(b"{}"), None);
     }
