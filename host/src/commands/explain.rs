@@ -125,7 +125,7 @@ mod tests {
     fn every_code_is_listed_with_its_description() {
         let text = list(false);
         assert_eq!(text.lines().count(), PAGES.len());
-        assert!(text.contains("stale-image           An image that is past its deadline.\n"), "{text}");
+        assert!(text.contains("stale-image            An image that is past its deadline.\n"), "{text}");
     }
 
     /// The words of a page, without the characters that Markdown uses and the targets of links.
