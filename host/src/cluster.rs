@@ -3,6 +3,7 @@
 //! The answers have the same content as those of policy-server, and most errors the same beginning, so that a policy gets the
 //! same answers everywhere. Errors about the user's own access begin with advice for the user.
 
+pub(crate) mod config_map;
 mod kubeconfig;
 pub mod list;
 
@@ -274,6 +275,11 @@ impl Connection {
             _ => refusal,
         }
     }
+}
+
+/// Whether a question has no answer because the user lacks a permission.
+pub(crate) fn is_missing_permission(reason: &str) -> bool {
+    reason.strip_prefix(CONTAINER_PATCH_NEEDS).is_some_and(|needed| needed.starts_with("permission to "))
 }
 
 /// Why there is no answer.

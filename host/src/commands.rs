@@ -10,6 +10,7 @@ pub mod man;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod soak;
 pub mod swarm_authz;
 pub mod test;
 pub mod validate;

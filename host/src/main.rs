@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use container_patch::commands::{
-    annotate, check, completions, explain, history, init, man, report, run, schedule, swarm_authz, test, validate,
+    annotate, check, completions, explain, history, init, man, report, run, schedule, soak, swarm_authz, test, validate,
 };
 use container_patch::{configuration, printable_error};
 
@@ -30,6 +30,7 @@ enum Command {
     Report(report::Options),
     Run(run::Options),
     Schedule(schedule::Options),
+    Soak(soak::Options),
     SwarmAuthz(swarm_authz::Options),
     Test(test::Options),
     Validate(validate::Options),
@@ -59,6 +60,7 @@ fn execute(command: &Command) -> Result<ExitCode> {
         Command::Report(options) => report::exec(options),
         Command::Run(options) => run::exec(options).map(done),
         Command::Schedule(options) => schedule::exec(options).map(done),
+        Command::Soak(options) => soak::exec(options).map(done),
         Command::SwarmAuthz(options) => swarm_authz::exec(options).map(done),
         Command::Test(options) => test::exec(options),
         Command::Validate(options) => validate::exec(options),

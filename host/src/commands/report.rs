@@ -14,7 +14,6 @@ pub mod model;
 mod openmetrics;
 #[cfg(test)]
 mod samples;
-mod selector;
 mod swarm;
 mod text;
 
@@ -32,7 +31,6 @@ use self::assessment::{Assessment, Standards};
 use self::bases::Bases;
 use self::inventory::Inventory;
 use self::model::{Failure, Image, Report, Scope, Summary};
-use self::selector::Selector;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
 use crate::engine::{Engine, EngineOptions};
@@ -40,6 +38,7 @@ use crate::input::{InputOptions, Manifests};
 use crate::judge::verdict::FailOnOptions;
 use crate::judge::{Judge, JudgeOptions};
 use crate::policies::{Origin, Policies};
+use crate::selector::Selector;
 use crate::stdout;
 use crate::terminal::Style;
 

@@ -11,12 +11,13 @@ use container_patch_policy::workload::kinds::{KINDS, Kind, Layout};
 use indicatif::ProgressBar;
 use serde_json::Value;
 
-use super::inventory::{Inventory, ObjectName};
+use super::inventory::Inventory;
 use super::model::Failure;
 use crate::cluster::Cluster;
 use crate::cluster::list::Selection;
 use crate::input::{ManifestFile, ManifestObject, Source};
 use crate::judge::Judge;
+use crate::object_name::ObjectName;
 use crate::policies::{Origin, Policies};
 
 /// The longest chain of owners that is followed. A Pod of a CronJob has a chain of two.
@@ -121,20 +122,11 @@ impl Found {
             return None;
         }
         let name = ObjectName::of(&object, "");
-        let owner = controller(&object, &name.namespace);
+        let owner = ObjectName::of_controller(&object);
         // The objects that a controller creates from a workload have the images of its template.
         let object = (is_pod || owner.is_none()).then_some(object);
         Some(Self { name, owner, object })
     }
-}
-
-/// The controller of an object, but for nodes, which own the pods of their own manifests.
-fn controller(object: &Value, namespace: &str) -> Option<ObjectName> {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    let owner = owners.into_iter().flatten().find(|owner| owner["controller"] == true)?;
-    let text = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
-    let owner = ObjectName { namespace: namespace.to_owned(), kind: text("kind"), name: text("name") };
-    (owner.kind != "Node").then_some(owner)
 }
 
 /// The workload at the end of the chain of owners. An owner that is not listed ends the chain.

@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 use super::model::Use;
 use crate::compose;
 use crate::input::{ManifestFile, ManifestObject, Source};
+use crate::object_name::ObjectName;
+use crate::running::Running;
 
 /// The part of the keys of this policy's annotations that all of them have.
 const OWN_ANNOTATIONS: &str = "container-patch.dev/";
@@ -65,25 +67,6 @@ struct UseKey {
 struct Count {
     declared: bool,
     pods: usize,
-}
-
-/// An object of a cluster or manifest, as the inventory names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ObjectName {
-    pub(super) namespace: String,
-    pub(super) kind: String,
-    pub(super) name: String,
-}
-
-/// What a container runs, from the status of its pod or task.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Running {
-    /// The container has not started, or its digest is unknown.
-    Nothing,
-    /// The digest in the registry.
-    Digest(String),
-    /// An image of the node without a digest in a registry.
-    Local(String),
 }
 
 impl Site {
@@ -325,20 +308,6 @@ impl UseKey {
     }
 }
 
-impl ObjectName {
-    /// The name of an object. `namespace` is for objects without one.
-    pub(super) fn of(object: &Value, namespace: &str) -> Self {
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let metadata = &object["metadata"];
-        let prefix = || text(&metadata["generateName"]).map(|prefix| prefix + "…");
-        Self {
-            namespace: text(&metadata["namespace"]).unwrap_or_else(|| namespace.to_owned()),
-            kind: text(&object["kind"]).unwrap_or_default(),
-            name: text(&metadata["name"]).or_else(prefix).unwrap_or_default(),
-        }
-    }
-}
-
 /// Kubernetes' own kind of an object, if it is of one.
 fn own_kind(object: &Value) -> Option<&'static Kind> {
     let GroupVersionKind { group, kind, .. } = kind_of(object);
@@ -398,12 +367,5 @@ fn with_digest(image: &mut String, running: &Running) {
 /// What a container runs, from the statuses of its pod.
 fn running(statuses: &Value, name: &Value) -> Running {
     let status = statuses.as_array().into_iter().flatten().find(|status| status["name"] == *name);
-    let id = status.and_then(|status| status["imageID"].as_str()).unwrap_or_default();
-    // Docker's prefix: `docker-pullable://nginx@sha256:…`, `docker://sha256:…`.
-    let id = id.split_once("://").map_or(id, |(_, id)| id);
-    match id.split_once('@') {
-        _ if id.is_empty() => Running::Nothing,
-        Some((_, digest)) => Running::Digest(digest.to_owned()),
-        None => Running::Local(id.to_owned()),
-    }
+    Running::of_image_id(status.and_then(|status| status["imageID"].as_str()).unwrap_or_default())
 }

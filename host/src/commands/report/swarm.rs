@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use container_patch_policy::image::Reference;
 use serde_json::{Value, json};
 
-use super::inventory::{Inventory, ObjectName, Running};
+use super::inventory::Inventory;
 use super::model::Failure;
-use super::selector::Selector;
 use crate::counted::counted;
 use crate::engine::swarm::{Container, LocalImage, Service, Task, TaskSpec};
 use crate::engine::{Engine, EngineError, segment};
+use crate::object_name::ObjectName;
+use crate::running::Running;
+use crate::selector::Selector;
 use crate::swarm::pod::{STACK, pod_of_service};
 
 /// Which services to report.

@@ -8,19 +8,19 @@ use serde_json::Value;
 
 /// A label selector, such as `app=web,tier in (a,b),!canary`.
 #[derive(Debug, Clone)]
-pub(super) struct Selector {
+pub(crate) struct Selector {
     text: String,
     expressions: Expressions,
 }
 
 impl Selector {
     /// The selector as it was written.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Whether the labels of an object match.
-    pub(super) fn matches(&self, object: &Value) -> bool {
+    pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = object["metadata"]["labels"].as_object();
         let labels =
             labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
