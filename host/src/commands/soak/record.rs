@@ -115,7 +115,7 @@ impl Record {
         }
         let mut oldest: Vec<_> =
             self.entries.iter().map(|entry| (entry.0.clone(), entry.1.age(), size(entry))).collect();
-        oldest.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+        oldest.sort_by_key(|(_, age, _)| *age);
         let mut dropped = 0;
         for (digest, _, size) in oldest {
             if bytes <= MAX_BYTES {
