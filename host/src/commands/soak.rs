@@ -100,7 +100,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let dropped = record.shorten();
     if dropped > 0 {
         let digests = counted(dropped, "digest");
-        warn([format!("the record is larger than {} bytes: it is without the oldest {digests}", record::MAX_BYTES)]);
+        warn([format!("the record is too large for a ConfigMap: it is without the oldest {digests}")]);
     }
     let config_map = record.config_map(&options.config_map.namespace, &options.config_map.name, version.as_deref());
     if options.apply {

@@ -11,9 +11,15 @@ use super::pods::{MAX_PLACE, is_sha256};
 use crate::json_type::json_type;
 use crate::timestamp::{self, rfc3339};
 
-/// The most bytes of keys and values in a record. A ConfigMap can have 1 MiB of them. etcd stores 1.5 MiB of an object, and the names of
-/// the keys are once more in its `managedFields`.
-pub(super) const MAX_BYTES: usize = 1_000_000;
+/// The most bytes of keys and values in a record. A ConfigMap can have 1 MiB of them.
+const MAX_DATA: usize = 1_000_000;
+
+/// The most bytes of a record as it is stored. etcd refuses objects from 1.5 MiB on.
+const MAX_STORED: usize = 1_450_000;
+
+/// What an entry adds to its key and value as it is stored: for each field manager, the key once more. There are two if the record began
+/// in Git.
+const STORED_BESIDE: usize = 2 * 80;
 
 /// The annotation with the time of the last run, when the digests without `until` were last seen.
 const RECORDED_AT: &str = "container-patch.dev/recorded-at";
@@ -109,23 +115,23 @@ impl Record {
     /// longest. Returns their number.
     pub(super) fn shorten(&mut self) -> usize {
         let size = |(digest, entry): (&String, &Entry)| digest.len() + entry.to_json().len();
-        let mut bytes: usize = self.entries.iter().map(size).sum();
-        if bytes <= MAX_BYTES {
+        let mut data: usize = self.entries.iter().map(size).sum();
+        let is_too_large = |data, entries| data > MAX_DATA || data + entries * STORED_BESIDE > MAX_STORED;
+        if !is_too_large(data, self.len()) {
             return 0;
         }
         let mut oldest: Vec<_> =
-            self.entries.iter().map(|entry| (entry.0.clone(), entry.1.age(), size(entry))).collect();
-        oldest.sort_by_key(|(_, age, _)| *age);
-        let mut dropped = 0;
-        for (digest, _, size) in oldest {
-            if bytes <= MAX_BYTES {
+            self.entries.iter().map(|entry| (entry.1.age(), entry.0.clone(), size(entry))).collect();
+        oldest.sort();
+        let before = self.len();
+        for (_, digest, size) in oldest {
+            if !is_too_large(data, self.len()) {
                 break;
             }
             self.entries.remove(&digest);
-            bytes -= size;
-            dropped += 1;
+            data -= size;
         }
-        dropped
+        before - self.len()
     }
 
     /// The ConfigMap with this name. `version` is the one that it replaces in the cluster.
@@ -212,7 +218,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use serde_json::{Value, json};
 
-    use super::{Entry, MAX_BYTES, Record};
+    use super::{Entry, MAX_DATA, MAX_STORED, Record, STORED_BESIDE};
     use crate::manifest;
 
     fn now() -> DateTime<Utc> {
@@ -325,9 +331,12 @@ mod tests {
         let mut record =
             Record { entries: (0..8_000).map(|number| (digest(number), entry(number))).collect(), recorded_at: None };
         let dropped = record.shorten();
-        let size: usize =
-            record.config_map("a", "b", None).data.iter().map(|(key, value)| key.len() + value.len()).sum();
-        assert!((MAX_BYTES - 300..=MAX_BYTES).contains(&size), "{size}");
+        let data = |record: &Record| {
+            let config_map = record.config_map("a", "b", None);
+            config_map.data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+        };
+        let stored = data(&record) + record.len() * STORED_BESIDE;
+        assert!((MAX_STORED - 500..=MAX_STORED).contains(&stored), "{stored}");
         assert_eq!(record.len(), 8_000 - dropped);
         assert!(record.entries.keys().all(|key| key != &digest(7_999)));
         assert!(record.entries.contains_key(&digest(1)) && record.entries.contains_key(&digest(7_998)));
@@ -335,9 +344,10 @@ mod tests {
         // All of them run.
         for entry in record.entries.values_mut() {
             entry.until = None;
-            entry.place.push_str(&"a".repeat(60));
+            entry.place.push_str(&"a".repeat(400));
         }
         assert!(record.shorten() > 0);
+        assert!((MAX_DATA - 800..=MAX_DATA).contains(&data(&record)), "{}", data(&record));
         assert!(record.entries.contains_key(&digest(0)) && !record.entries.contains_key(&digest(7_998)));
     }
 }
