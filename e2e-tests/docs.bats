@@ -62,9 +62,28 @@ EOF
   printf '#!/bin/sh\ncat "%s"\n' "$DESK/settings.yaml" > "$BATS_FILE_TMPDIR/bin/git"
   for program in docker crane; do printf '#!/bin/sh\n' > "$BATS_FILE_TMPDIR/bin/$program"; done
   chmod +x "$BATS_FILE_TMPDIR"/bin/*
+
+  # The cluster of `container-patch soak`, with one pod in staging.
+  export STAGING="$BATS_FILE_TMPDIR/staging"
+  mkdir "$STAGING"
+  jq -n --arg image "registry.example.com/shop/web@$web" --arg since "$(ago 2)" '[{
+      metadata: {name: "web-6d4c-x1", namespace: "staging", creationTimestamp: $since, labels: {"pod-template-hash": "6d4c"},
+        ownerReferences: [{kind: "ReplicaSet", name: "web-6d4c", controller: true}]},
+      status: {conditions: [{type: "Ready", status: "True", lastTransitionTime: $since}],
+        containerStatuses: [{name: "app", imageID: $image, ready: true, restartCount: 0, state: {running: {startedAt: $since}}}]}
+    }]' > "$STAGING/pods.json"
+  "$ROOT/e2e-tests/api-server" "$STAGING" > "$STAGING/log" 2>&1 3>&- &
+  export API_SERVER_PID=$!
+  for _ in {1..100}; do
+    [ ! -e "$STAGING/kubeconfig" ] || break
+    sleep 0.1
+  done
 }
 
-teardown_file() { stop_registry; }
+teardown_file() {
+  kill "$API_SERVER_PID"
+  stop_registry
+}
 
 # blocks FILE FOLDER: writes the commands of each console block to NUMBER.COMMAND, and their output to NUMBER.COMMAND.out. A line with
 # `$ ` is a command, and its output follows; without such a line, every line is a command.
@@ -124,7 +143,7 @@ missing() {
 
 # shell FOLDER FILE: runs the commands of a file in a folder.
 shell() {
-  (cd "$1" && PATH="$BATS_FILE_TMPDIR/bin:$PATH" CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" \
+  (cd "$1" && PATH="$BATS_FILE_TMPDIR/bin:$PATH" CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" KUBECONFIG="$STAGING/kubeconfig" \
     bash -c "$(sed "s#registry.example.com#$REGISTRY#g" "$2")" < /dev/null)
 }
 

@@ -195,6 +195,11 @@ EOF
     [ ! -e "$RECORD" ]
   done
   rm cluster/forbidden
+  touch cluster/conflict
+  soak 20T12:00 --apply
+  [ "$status" -eq 2 ]
+  [ "$stderr" = "Error: the ConfigMap container-patch/soaked-images was changed at the same time; run the command again" ]
+  [ ! -e "$RECORD" ]
   : > empty.yaml
   soak 20T12:00 --merge empty.yaml
   [ "$status" -eq 2 ]
