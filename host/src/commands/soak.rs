@@ -44,6 +44,7 @@ const MAX_WARNINGS: usize = 10;
 ///
 /// A user who can write the record decides which images production takes.
 #[derive(Debug, Args)]
+#[command(mut_arg("kubeconfig", |arg| arg.help("Kubeconfig of the cluster of staging [default: that of kubectl]")))]
 pub struct Options {
     /// Namespace of staging; can be given several times
     #[arg(short, long, value_name = "NAME", value_parser = namespace, required_unless_present = "all_namespaces")]
