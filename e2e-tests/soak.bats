@@ -213,12 +213,14 @@ EOF
   assert_contains "$stderr" "expected NAMESPACE/NAME, such as container-patch/soaked-images"
 }
 
-@test "images without a digest of a registry are counted" {
-  runs "$(pod web "$(digest 1)" 19T08:00)" "$(pod local "$(digest 2)" 19T08:00 '.status.containerStatuses[0].imageID |= ltrimstr("registry.example.com/web@")')"
+@test "images without a digest are counted" {
+  # The ID of an image that was loaded into a node is the digest of its configuration.
+  runs "$(pod web "$(digest 1)" 19T08:00)" "$(pod local "$(digest 2)" 19T08:00 '.status.containerStatuses[0].imageID |= ltrimstr("registry.example.com/web@")')" \
+    "$(pod volume "$(digest 1)" 19T08:00 '.spec.volumes = [{name: "data", image: {reference: "registry.example.com/data:1"}}]')"
   soak 20T12:00
   [ "$status" -eq 0 ]
-  assert_contains "$stderr" "Warning: 1 container not recorded: the node has their image without the digest of a registry"
-  assert_contains "$stderr" "1 digest: 1 running, 0 left; 1 new"
+  assert_contains "$stderr" "Warning: left out 1 image without a sha256 digest"
+  assert_contains "$stderr" "2 digests: 2 running, 0 left; 2 new"
 }
 
 @test "the CronJob is accepted by the policy, with an image of a listed registry" {

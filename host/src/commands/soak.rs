@@ -142,8 +142,7 @@ impl Options {
             }
         }
         if staging.without_digest > 0 {
-            let containers = counted(staging.without_digest, "container");
-            warn([format!("{containers} not recorded: the node has their image without the digest of a registry")]);
+            warn([format!("left out {} without a sha256 digest", counted(staging.without_digest, "image"))]);
         }
         Ok(staging)
     }

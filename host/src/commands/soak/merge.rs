@@ -14,7 +14,7 @@ const MAX_UNNOTICED: TimeDelta = TimeDelta::hours(1);
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     digests: BTreeMap<String, Staged>,
-    /// The number of containers and volumes whose image has no digest of a registry.
+    /// The number of containers and volumes whose image has no digest.
     pub(super) without_digest: usize,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Limits {
 pub(super) struct Seen {
     /// Its containers and image volumes.
     pub(super) digests: Vec<SeenDigest>,
-    /// The number of containers and volumes whose image has no digest of a registry.
+    /// The number of containers and volumes whose image has no digest.
     pub(super) without_digest: usize,
 }
 
@@ -76,8 +76,8 @@ pub(super) fn read(pod: &Value, limits: Limits) -> Seen {
             let spec = items(&pod.spec[list]).find(|spec| spec["name"] == status["name"]).unwrap_or(&Value::Null);
             let digest = match Running::of_image_id(status["imageID"].as_str().unwrap_or_default()) {
                 Running::Nothing => continue,
-                Running::Digest(digest) if is_sha256(&digest) => digest,
-                // The ID of an image on a node is the digest of its configuration, which production cannot name.
+                // The ID of an image that its node has from no registry is the digest of its configuration.
+                Running::Digest(digest) | Running::Local(digest) if is_sha256(&digest) => digest,
                 Running::Digest(_) | Running::Local(_) => {
                     seen.without_digest += 1;
                     continue;
@@ -542,8 +542,8 @@ mod tests {
             (format!("registry.example.com/web@{DIGEST}"), DIGEST, 0),
             (format!("docker-pullable://registry.example.com/web@{DIGEST}"), DIGEST, 0),
             (format!("docker-pullable://registry.example.com:5000/web@{DIGEST}"), DIGEST, 0),
-            (format!("docker://{DIGEST}"), "", 1),
-            (DIGEST.to_owned(), "", 1),
+            (format!("docker://{DIGEST}"), DIGEST, 0),
+            (DIGEST.to_owned(), DIGEST, 0),
             (format!("web@{short}"), "", 1),
             (format!("web@{upper}"), "", 1),
             (format!("web@sha512:{}", "1".repeat(128)), "", 1),
