@@ -678,8 +678,8 @@ fn image_facts<A: ImageAnnotations>(bytes: &[u8]) -> Result<ImageFacts, Failure>
     if let Some(Err(error)) = response.digest.as_deref().map(Digest::parse) {
         return Err(unusable_digest(&error));
     }
-    let text =
-        |json: &RawValue| serde_json::from_str::<JsonStr<'_>>(json.get()).ok().map(|JsonStr(text)| text.into_owned());
+    // Base64 needs no escapes, so the text is what is between the quotes.
+    let text = |json: &RawValue| Some(json.get().strip_prefix('"')?.strip_suffix('"')?.to_owned());
     let layers: Vec<Layer<'_>> = response.config.history.into_iter().flatten().flatten().collect();
     let is_of_base = |layer: &Layer<'_>| layer.comment.is_none_or(|json| !json.get().starts_with("\"buildkit"));
     Ok(ImageFacts {

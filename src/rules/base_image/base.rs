@@ -14,12 +14,10 @@
 //! `io.openshift.s2i.build.image` of Source-to-Image, which names the builder, also if the image is built on another runtime image. Jib
 //! and Kaniko do not name the base; Kaniko copies the annotations of the base.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::evidence::registry::ImageFacts;
 use crate::image::{Digest, Reference};
@@ -195,11 +193,11 @@ fn of_buildpacks(metadata: &str) -> Result<NamedBase, String> {
 /// also have only one image, of which it copies files; [`ImageFacts`] has no build information of such a build.
 fn of_build_info(image: &ImageFacts) -> Option<NamedBase> {
     #[derive(Deserialize)]
-    struct BuildInfo {
+    struct BuildInfo<'a> {
         #[serde(default)]
         sources: Vec<Source>,
-        #[serde(default)]
-        deps: Option<BTreeMap<String, IgnoredAny>>,
+        #[serde(borrow, default)]
+        deps: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Source {
@@ -211,8 +209,9 @@ fn of_build_info(image: &ImageFacts) -> Option<NamedBase> {
         pin: String,
     }
     let json = STANDARD.decode(image.build_info.as_deref()?).ok()?;
-    let build: BuildInfo = serde_json::from_slice(&json).ok()?;
-    if build.deps.is_some_and(|deps| !deps.is_empty()) {
+    // From a text, as all other JSON is read: the reader of bytes would be a second one in the module.
+    let build: BuildInfo<'_> = serde_json::from_str(std::str::from_utf8(&json).ok()?).ok()?;
+    if build.deps.is_some_and(|deps| deps.get() != "{}") {
         return None;
     }
     let mut images = build.sources.into_iter().filter(|source| source.kind == "docker-image");
