@@ -274,3 +274,17 @@ fn an_unknown_fix_does_not_change_the_refusal() {
     assert!(message.ends_with("deploy a newer build [stale-image]"), "{message}");
     assert_eq!(response["codes"], json!(["stale-image Deny"]));
 }
+
+#[test]
+fn a_fix_need_not_have_run_in_staging_unless_the_record_cannot_be_read() {
+    let mut settings = cooldown();
+    settings["rollout"] = json!({"soak": {"configMaps": [{"namespace": "staging", "name": "images"}]}});
+    settings["enforcement"] = json!({"evidenceErrors": "deny"});
+    let record = json!({"metadata": {"name": "images"}});
+    let host = || registry(THIRD).answer("get", "ConfigMap staging/images", Ok(record.clone()));
+    let fix = update(&app(DIGEST), &app(THIRD));
+    assert_eq!(respond(&host(), &fix, &settings)["codes"], json!(["not-soaked Warn"]));
+    assert_eq!(respond(&host(), &update(&app(OTHER), &app(THIRD)), &settings)["codes"], json!(["not-soaked Deny"]));
+    let down = registry(THIRD).answer("get", "ConfigMap staging/images", Err("connection refused".to_owned()));
+    assert_eq!(respond(&down, &fix, &settings)["codes"], json!(["evidence-unavailable Deny"]));
+}
