@@ -177,6 +177,16 @@ later() { date -u -d "+$1" +%FT%TZ; }
   [ "$status" -ne 0 ]
 }
 
+@test "the metadata of the record does not grow with it" {
+  accepted create admin "$(pod web registry.example.com/web:1)"
+  runs web "$(digest 1)"
+  soak --apply
+  soak --apply
+  [ "$status" -eq 0 ]
+  [ "$(entry "$(digest 1)" .where)" = "$NAMESPACE/web" ]
+  [ "$(kubectl get --raw /api/v1/namespaces/container-patch/configmaps/soaked-images | jq '.metadata | has("managedFields")')" = false ]
+}
+
 @test "a dry run is checked by the API server, and changes nothing" {
   accepted create admin "$(pod web registry.example.com/web:1)"
   runs web "$(digest 1)"

@@ -29,7 +29,8 @@ impl Cluster {
         found.map(|object| serde_json::to_value(object).map_err(|error| error.to_string())).transpose()
     }
 
-    /// Writes a ConfigMap by server-side apply, so that its `data` has exactly these keys. It is created if it does not exist.
+    /// Writes a ConfigMap by server-side apply, so that its `data` has exactly these keys, and removes its `managedFields`. It is created if
+    /// it does not exist.
     ///
     /// # Errors
     /// When it cannot be written, or `config_map` has a `resourceVersion` and the stored object has another one.
@@ -54,10 +55,14 @@ impl Cluster {
         let is_wanted = |key: &str| wanted.is_some_and(|wanted| wanted.contains_key(key));
         let others = stored.into_iter().flatten().filter(|(key, _)| !is_wanted(key));
         let removed: Map<String, Value> = others.map(|(key, _)| (key.clone(), Value::Null)).collect();
-        if removed.is_empty() || apply.dry_run {
+        let is_tracked = applied.metadata.managed_fields.is_some_and(|fields| !fields.is_empty());
+        if apply.dry_run || removed.is_empty() && !is_tracked {
             return Ok(());
         }
-        let patch = json!({"metadata": {"resourceVersion": applied.metadata.resource_version}, "data": removed});
+        // The API server lists every key in `managedFields`, and policy-server passes all metadata to a policy. A list with one empty entry
+        // removes it (Kubernetes documentation, "Server-Side Apply", "Clearing managedFields").
+        let metadata = json!({"resourceVersion": applied.metadata.resource_version, "managedFields": [{}]});
+        let patch = json!({"metadata": metadata, "data": removed});
         let parameters = PatchParams { field_manager: Some(apply.manager.to_owned()), ..PatchParams::default() };
         connection.ask(api.patch(name, &parameters, &Patch::Merge(&patch))).map_err(explain)?;
         Ok(())
