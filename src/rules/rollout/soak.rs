@@ -22,7 +22,8 @@ use crate::evidence::Evidence;
 use crate::evidence::build::{Build, Builds};
 use crate::finding::Violation;
 use crate::rules::rule::unverified;
-use record::{Ready, Run};
+pub use record::RECORDED_AT;
+use record::{Ready, Record, Run};
 
 /// The maximum number of ConfigMaps. Each costs a host call for an image that has not soaked.
 const MAX_CONFIG_MAPS: usize = 8;
@@ -232,12 +233,12 @@ impl Soak {
         for config_map in config_maps {
             let called = config_map.called();
             let answer = evidence.cluster.config_map(config_map.namespace.as_str(), &config_map.name.0, &fields);
-            let entries = answer.and_then(|answer| {
-                let entries = answer.map(|answer| record::entries(&answer));
-                entries.transpose().map_err(|cause| format!("{called} cannot be read: {cause}"))
+            let record = answer.and_then(|answer| {
+                let record = answer.map(|answer| Record::read(&answer));
+                record.transpose().map_err(|cause| format!("{called} cannot be read: {cause}"))
             });
-            match entries {
-                Ok(entries) => known.add(&called, entries),
+            match record {
+                Ok(record) => known.add(&called, record),
                 // Another ConfigMap may have the image.
                 Err(cause) => drop(failure.get_or_insert(cause)),
             }
@@ -262,17 +263,17 @@ struct Known<'s> {
 }
 
 impl Known<'_> {
-    /// Adds the entries of a ConfigMap. `None` if it does not exist.
-    fn add(&mut self, called: &str, entries: Option<BTreeMap<String, String>>) {
-        let Some(entries) = entries else {
+    /// Adds the record in a ConfigMap. `None` if it does not exist.
+    fn add(&mut self, called: &str, record: Option<Record>) {
+        let Some(record) = record else {
             self.gaps.push(format!("{called} does not exist"));
             return;
         };
         let (mut is_named, mut fault) = (false, None);
         for key in self.sought.own.iter().chain(self.sought.builds.iter().flat_map(|build| &build.keys)) {
-            let Some(entry) = entries.get(key) else { continue };
+            let Some(run) = record.run(key, called, self.now) else { continue };
             is_named = true;
-            match Run::read(entry, called, self.now) {
+            match run {
                 Ok(run) => {
                     let is_better = |known: &Run| self.ready(&run) < self.ready(known);
                     if self.runs.get(key).is_none_or(is_better) {
@@ -355,6 +356,11 @@ impl Known<'_> {
                     "{platform}has run in staging for {ran} and must run there for {required}; deploy it on or after {time}{details}"
                 )
             }
+            (Ready::Never(_), _) if let Some(last_record) = run.last_record => format!(
+                "{platform}ran in staging for {ran} when that was last recorded, {}, and must run there for {required}; renew the record \
+                 with `container-patch soak`{details}",
+                zone.rfc3339(last_record)
+            ),
             (Ready::Never(_), until) => {
                 let until = until.map(|until| format!(" until {}", zone.rfc3339(until))).unwrap_or_default();
                 format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
+use container_patch_policy::rules::rollout::soak::RECORDED_AT;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,9 +21,6 @@ const MAX_STORED: usize = 1_450_000;
 /// What an entry adds to its key and value as it is stored: for each field manager, the key once more. There are two if the record began
 /// in Git.
 const STORED_BESIDE: usize = 2 * 80;
-
-/// The annotation with the time of the last run, when the digests without `until` were last seen.
-const RECORDED_AT: &str = "container-patch.dev/recorded-at";
 
 /// How far ahead the clock of another machine may be.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);

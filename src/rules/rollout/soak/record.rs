@@ -10,6 +10,13 @@ use crate::evidence::{Answer, time};
 use crate::json::{self, Object};
 use crate::sanitized::Sanitized;
 
+/// The annotation of a record with the time at which it was written last (RFC 3339).
+pub const RECORDED_AT: &str = "container-patch.dev/recorded-at";
+
+/// How long a record counts after it was written last. What runs is recorded every few minutes. An image of which nothing has been heard
+/// for longer may have failed since.
+const MAX_AGE: TimeDelta = TimeDelta::hours(1);
+
 /// How far the clock of the recorder may be ahead.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
@@ -29,6 +36,9 @@ pub(super) struct Run {
     since: DateTime<Utc>,
     /// When it was last seen, if it does not run any more.
     pub(super) until: Option<DateTime<Utc>>,
+    /// When the record was written last, if that is too long ago to know whether it still runs. `until` is then the end of the time that
+    /// counts.
+    pub(super) last_record: Option<DateTime<Utc>>,
     /// The workload, sanitized.
     place: Option<String>,
     /// The record, as messages show it.
@@ -44,19 +54,55 @@ pub(super) enum Ready {
     Never(Reverse<TimeDelta>),
 }
 
-/// The entries of a record, by their keys.
-///
-/// # Errors
-/// Why the answer of the cluster is not a ConfigMap.
-pub(super) fn entries(config_map: &[u8]) -> Answer<BTreeMap<String, String>> {
-    #[derive(Deserialize)]
-    struct ConfigMap {
-        #[serde(default)]
-        data: Option<BTreeMap<String, String>>,
+/// A record.
+pub(super) struct Record {
+    /// The entries, by their keys.
+    pub(super) entries: BTreeMap<String, String>,
+    /// When it was written last, as its annotation says. A record that people write may not have it.
+    recorded_at: Option<String>,
+}
+
+impl Record {
+    /// Reads a ConfigMap.
+    ///
+    /// # Errors
+    /// Why the answer of the cluster is not a ConfigMap.
+    pub(super) fn read(config_map: &[u8]) -> Answer<Self> {
+        #[derive(Deserialize)]
+        struct ConfigMap {
+            #[serde(default)]
+            metadata: Metadata,
+            #[serde(default)]
+            data: Option<BTreeMap<String, String>>,
+        }
+        #[derive(Default, Deserialize)]
+        struct Metadata {
+            #[serde(default)]
+            annotations: Option<Annotations>,
+        }
+        #[derive(Deserialize)]
+        struct Annotations {
+            #[serde(default, rename = "container-patch.dev/recorded-at")]
+            recorded_at: Option<String>,
+        }
+        match serde_json::from_slice(config_map) {
+            Ok(Object(ConfigMap { metadata, data })) => Ok(Self {
+                entries: data.unwrap_or_default(),
+                recorded_at: metadata.annotations.and_then(|annotations| annotations.recorded_at),
+            }),
+            Err(error) => Err(Sanitized(&error.to_string()).to_string()),
+        }
     }
-    match serde_json::from_slice(config_map) {
-        Ok(Object(ConfigMap { data })) => Ok(data.unwrap_or_default()),
-        Err(error) => Err(Sanitized(&error.to_string()).to_string()),
+
+    /// Reads the entry with a key. `None` if there is none.
+    pub(super) fn run(&self, key: &str, called: &str, now: DateTime<Utc>) -> Option<Result<Run, String>> {
+        let run = |entry| {
+            let run = Run::read(entry, called, now)?;
+            let recorded_at = self.recorded_at.as_deref();
+            let recorded_at = recorded_at.map(|time| parsed(RECORDED_AT, time, now)).transpose()?;
+            Ok(run.counted_until(recorded_at.filter(|time| now - *time > MAX_AGE)))
+        };
+        self.entries.get(key).map(|entry| run(entry))
     }
 }
 
@@ -65,7 +111,7 @@ impl Run {
     ///
     /// # Errors
     /// Why the entry does not count.
-    pub(super) fn read(entry: &str, record: &str, now: DateTime<Utc>) -> Result<Self, String> {
+    fn read(entry: &str, record: &str, now: DateTime<Utc>) -> Result<Self, String> {
         let Object(Entry { since, until, place }) = serde_json::from_str(entry)
             .map_err(|error| format!("it is invalid: {}", Sanitized(json::without_position(&error.to_string()))))?;
         let since = parsed("since", &since, now)?;
@@ -74,7 +120,15 @@ impl Run {
             return Err("`until` is before `since`".to_owned());
         }
         let place = place.filter(|place| !place.is_empty()).map(|place| Sanitized(&place).to_string());
-        Ok(Self { since, until, place, record: record.to_owned() })
+        Ok(Self { since, until, last_record: None, place, record: record.to_owned() })
+    }
+
+    /// Ends the run some time after the record was written last, if it was written too long ago.
+    fn counted_until(self, last_record: Option<DateTime<Utc>>) -> Self {
+        match last_record.filter(|_| self.until.is_none()) {
+            Some(time) => Self { until: Some((time + MAX_AGE).max(self.since)), last_record, ..self },
+            None => self,
+        }
     }
 
     /// How long the image has run.

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::Soaks;
+use super::{RECORDED_AT, Soaks};
 use crate::calendar::zone::Zone;
 use crate::config::read::{Path, Problems, Setting};
 use crate::evidence::Evidence;
@@ -224,6 +224,27 @@ fn an_entry_that_cannot_be_true_does_not_count_and_the_message_has_the_reason() 
         let soaked = json!({"since": "2026-11-01T00:00:00Z"});
         let host = world().answer("get", RECORD, record(&[('a', entry.clone()), ('b', soaked)]));
         assert_eq!(message(&host, &single()), None, "{entry}");
+    }
+}
+
+#[test]
+fn a_record_that_is_not_renewed_counts_for_an_hour_only() {
+    let recorded = |at: &str, entry: Value| {
+        let mut record = record(&[('a', entry)]).unwrap();
+        record["metadata"]["annotations"] = json!({RECORDED_AT: at});
+        message(&world().answer("get", RECORD, Ok(record)), &single())
+    };
+    let running = |since: &str| json!({"since": since, "where": "shop/Deployment/web"});
+    assert_eq!(recorded("2026-11-20T11:00:00Z", running("2026-11-19T12:00:00Z")), None);
+    assert_eq!(recorded("2026-11-19T12:00:00Z", running("2026-11-18T13:00:00Z")), None, "24 hours until 13:00");
+    let expected = "ran in staging for 22 hours when that was last recorded, 2026-11-20T10:59:59Z, and must run there for 1 day; \
+        renew the record with `container-patch soak` (ConfigMap `staging/images`: `shop/Deployment/web`)";
+    assert_eq!(recorded("2026-11-20T10:59:59Z", running("2026-11-19T13:00:00Z")).as_deref(), Some(expected));
+    let left = json!({"since": "2026-11-10T12:00:00Z", "until": "2026-11-12T12:00:00Z"});
+    assert_eq!(recorded("2026-11-13T12:00:00Z", left), None, "it ran for two days");
+    for at in ["2026-11-20T12:06:00Z", "yesterday", ""] {
+        let message = recorded(at, running("2026-11-01T00:00:00Z")).unwrap();
+        assert!(message.contains("does not count: `container-patch.dev/recorded-at` is "), "{message}");
     }
 }
 
