@@ -225,6 +225,12 @@ fn inputs_of_admins() -> Vec<Input> {
     });
     let freezes =
         format!(r#"{{"evaluateAt":"2026-11-20T12:00:00Z","schedule":{{"maxAge":"1d","freezes":[{freezes}]}}}}"#);
+    // A dated freeze on the only day of each year that yearly ones leave free.
+    let free_days = list(5000, |index| format!(r#"{{"from":"{}-01-02","to":"{0}-01-02","reason":"x"}}"#, 7000 - index));
+    let yearly = list(5000, |_| r#"{"from":"01-03","to":"01-01","reason":"x"}"#.to_owned());
+    let yearly_freezes = format!(
+        r#"{{"evaluateAt":"2026-11-20T12:00:00Z","schedule":{{"maxAge":"1d","freezes":[{yearly},{free_days}]}}}}"#
+    );
     let refused = |name: &'static str, keys: String| -> Input {
         (name, create("", &list(3, small)), format!("{{{keys}}}"), Box::new(sound), r#""accepted":false"#)
     };
@@ -237,6 +243,13 @@ fn inputs_of_admins() -> Vec<Input> {
             r#""accepted":true"#,
         ),
         ("a freeze on every day", create("", &list(30, small)), freezes, Box::new(sound), r#""accepted":true"#),
+        (
+            "yearly freezes on nearly every day, and dated ones on the others",
+            create("", &list(30, small)),
+            yearly_freezes,
+            Box::new(sound),
+            r#""accepted":true"#,
+        ),
         refused("unknown keys", list(90_000, |index| format!(r#""key{index}":1"#))),
         refused("keys that are given twice", list(90_000, |_| r#""pinning":1"#.to_owned())),
         refused("wrong values", format!(r#""exempt":[{}]"#, list(500_000, |_| "1".to_owned()))),

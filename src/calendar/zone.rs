@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveTime, Offset as _, SecondsFormat, TimeDelta, Utc};
+use chrono::{
+    DateTime, Datelike as _, Days, FixedOffset, NaiveDate, NaiveTime, Offset as _, SecondsFormat, TimeDelta, Utc,
+};
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -60,6 +62,18 @@ impl Zone {
     pub fn start_of_day(&self, day: NaiveDate) -> DateTime<Utc> {
         let start = self.transition_or_midnight(day).and_then(|start| DateTime::from_timestamp(start.as_second(), 0));
         start.unwrap_or_else(|| day.and_time(NaiveTime::MIN).and_utc())
+    }
+
+    /// The day that a time is in: the last one that has started.
+    #[must_use]
+    pub fn day_of(&self, time: DateTime<Utc>) -> NaiveDate {
+        // `chrono` panics if the local time is outside its calendar.
+        let margin = TimeDelta::days(2);
+        let time = time.clamp(DateTime::<Utc>::MIN_UTC + margin, DateTime::<Utc>::MAX_UTC - margin);
+        let day = self.local(time).date_naive();
+        // Clocks that go back at midnight show the day before again.
+        let next = day.checked_add_days(Days::new(1));
+        next.filter(|next| self.start_of_day(*next) <= time).unwrap_or(day)
     }
 
     /// `None` outside the years of `jiff`, which end with 9999.

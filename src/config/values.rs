@@ -1,6 +1,6 @@
 //! Types of values that several sections of the settings use.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -20,6 +20,9 @@ const INEXACT_UNITS: [&str; 8] = ["M", "month", "months", "y", "yr", "yrs", "yea
 
 /// A calendar date, as a regular expression.
 pub(crate) const DAY: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+
+/// The month and the day of a calendar date, as a regular expression.
+pub(crate) const MONTH_AND_DAY: &str = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
 
 /// The part of an RFC 3339 time after the date, as a regular expression.
 pub(crate) const TIME_OF_DAY: &str = r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+\u2212-][0-9]{2}:[0-9]{2})";
@@ -181,26 +184,6 @@ impl Setting for String {
 
     fn to_json(&self) -> Value {
         self.as_str().into()
-    }
-}
-
-impl Setting for NaiveDate {
-    fn read(json: &RawValue, at: Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = read_string(json, at, "a date such as `2026-12-18`", problems)?;
-        let midnight = DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z"));
-        let date = midnight.ok().map(|midnight| midnight.date_naive());
-        if date.is_none() {
-            problems.push(at, format_args!("invalid date `{text}`; write one such as `2026-12-18`"));
-        }
-        date
-    }
-
-    fn schema() -> Schema {
-        Schema::text("date", "dates", format!("^{DAY}$"))
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_string().into()
     }
 }
 

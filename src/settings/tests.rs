@@ -80,7 +80,7 @@ fn settings_are_serialised_as_they_were_read() {
         "schedule": {
             "patchDays": {"cron": "0 0 2 * *", "timeZone": "Europe/Berlin", "grace": "36h"},
             "warnBefore": "90s",
-            "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}],
+            "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}, {"from": "12-18", "to": "01-03", "reason": "r"}],
             "unknownBuildDate": "allow",
         },
         "baseImage": {"registries": ["quay.io"]},

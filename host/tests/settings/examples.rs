@@ -105,6 +105,7 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         patch_days(json!({"cron": "@monthly", "timeZone": "America/Argentina/Buenos_Aires", "grace": null})),
         patch_days(json!({"cron": " 0  0 1,15 * ? ", "timeZone": "Etc/GMT+1"})),
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "12-18", "to": "01-03", "reason": "r"}, {"from": "02-29", "to": "02-29", "reason": "r"}]}}),
         json!({"baseImage": {"registries": ["localhost", "docker.io", "registry.example.com:5000", "[::1]", "A"]}}),
         json!({"baseImage": {"registries": ["index.docker.io", "Docker.IO:443", "registry-1.docker.io", "127.0.0.1:5000"]}}),
         json!({"scan": {"maxAllowed": {"critical": 0, "high": null}, "patchWithin": {"unknown": "7d"}}}),
@@ -149,6 +150,8 @@ fn what_the_code_accepts_and_what_it_refuses_the_schema_does_too() {
         json!({"schedule": {"maxAge": "90d", "patchDays": {"cron": "0 0 * * TUE#2"}}}),
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2026-12-19"}]}}),
         json!({"schedule": {"freezes": [{"from": "18.12.2026", "to": "2026-12-19", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "12-18", "to": "13-01", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "1-3", "to": "01-10", "reason": "r"}]}}),
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2026-13-01", "reason": "r"}]}}),
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2026-12-19", "reason": " "}]}}),
         patch_days(json!({})),
@@ -197,6 +200,9 @@ fn what_a_schema_cannot_say_is_left_to_the_code() {
     let validator = validator();
     for settings in [
         json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "2026-12-17", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "2026-12-18", "to": "01-03", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "02-30", "to": "03-01", "reason": "r"}]}}),
+        json!({"schedule": {"freezes": [{"from": "01-04", "to": "01-03", "reason": "r"}]}}),
         json!({"schedule": {"patchDays": {"cron": "0 0 30 2 *"}}}),
         json!({"schedule": {"patchDays": {"cron": "0 0 * * *", "timeZone": "Europe/Atlantis"}}}),
         json!({"schedule": {"maxAge": "0d"}}),
@@ -235,6 +241,8 @@ fn any_text() -> impl Strategy<Value = Value> {
         r"(/?[a-z0-9~é]{0,3}){0,3}".prop_map(
             |pointer| json!({"customWorkloads": [{"apiVersion": "v1", "kind": "A", "podTemplate": pointer}]})
         ),
+        r"(20[0-9]{2}-)?[01]?[0-9]-[0-3]?[0-9]"
+            .prop_map(|day| json!({"schedule": {"freezes": [{"from": day, "to": day, "reason": "r"}]}})),
         r"[ \t\u{a0}a]{0,3}".prop_map(
             |reason| json!({"schedule": {"freezes": [{"from": "2026-01-01", "to": "2026-01-02", "reason": reason}]}})
         ),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset, Utc};
 
 use super::settings::{PatchDays, Schedule};
-use crate::calendar::freeze::Freeze;
+use crate::calendar::freeze::{Freeze, Freezes};
 use crate::calendar::zone::Zone;
 use crate::config::values::Duration;
 
@@ -47,17 +47,12 @@ impl Schedule {
                 (patch_day.to_utc() + days.grace.delta(), Some(patch_day))
             }
         };
-        let zone = self.zone();
-        let mut moved_by = None;
-        let mut freezes: Vec<&Freeze> = self.freezes.iter().collect();
-        // A deadline only moves forward, so one pass over the freezes in order of their start is enough.
-        freezes.sort_unstable_by_key(|freeze| freeze.from);
-        for freeze in freezes {
-            if let Some(end) = freeze.end_after(at, zone) {
-                at = end;
-                moved_by = Some(freeze);
-            }
-        }
+        let freezes = Freezes { all: &self.freezes, zone: self.zone() };
+        let moved = freezes.end_after(at, |_| true);
+        let moved_by = moved.map(|(end, freeze)| {
+            at = end;
+            freeze
+        });
         Deadline { at, patch_day, moved_by }
     }
 

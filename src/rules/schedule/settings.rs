@@ -1,9 +1,9 @@
 //! The section `schedule` of the settings.
 
 use crate::calendar::expression::CronExpression;
-use crate::calendar::freeze::Freeze;
+use crate::calendar::freeze::{Freeze, Freezes};
 use crate::calendar::zone::Zone;
-use crate::config::read::section;
+use crate::config::read::{Path, Problems, section};
 use crate::config::schema::Constraint;
 use crate::config::values::{Action, Duration, Unknown};
 
@@ -20,8 +20,9 @@ section! {
         "patchDays" patch_days: Option<PatchDays> = None,
         /// How long before the deadline warnings begin.
         "warnBefore" warn_before: Duration = Duration::days(14),
-        /// Periods during which deadlines are postponed: a deadline inside a freeze moves to its end.
-        /// For example `[{from: 2026-12-18, to: 2027-01-03, reason: year-end change freeze}]`.
+        /// Periods during which deadlines are postponed: a deadline inside a freeze moves to its end. Days without a
+        /// year, such as `12-18`, are those of every year.
+        /// For example `[{from: 12-18, to: 01-03, reason: year-end change freeze}]`.
         "freezes" freezes: Vec<Freeze> = Vec::new(),
         /// How images without a plausible build date are treated.
         "unknownBuildDate" unknown_build_date: Unknown = Unknown::Warn,
@@ -29,6 +30,13 @@ section! {
     constraints {
         Constraint::NotBoth(["maxAge", "patchDays"])
             => "give `maxAge` (a maximum age) or `patchDays` (a calendar), not both",
+    }
+    check Schedule::check_freezes;
+}
+
+impl Schedule {
+    fn check_freezes(&self, at: Path<'_>, problems: &mut Problems) {
+        Freezes::check_whole_year(&self.freezes, Path::Key(&at, "freezes"), problems);
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::settings::Schedule;
 use super::*;
+use crate::calendar::freeze::Period;
 use crate::config::read::{Path, Problems, Setting};
 use crate::evidence::build_date::BuildDate;
 use crate::finding::Effect;
@@ -143,6 +144,52 @@ fn a_deadline_follows_from_the_build_date_the_cadence_and_the_freezes() {
             "2026-11-03T00:00:00Z",
             "2026-12-02T15:00:00Z",
         ),
+        (
+            "a yearly freeze",
+            with_freezes(json!([freeze("12-18", "01-03")])),
+            "2026-09-25T12:00:00Z",
+            "2027-01-04T00:00:00Z",
+        ),
+        (
+            "a yearly freeze that began in the year before",
+            with_freezes(json!([freeze("12-18", "01-03")])),
+            "2029-10-05T23:59:59Z",
+            "2030-01-04T00:00:00Z",
+        ),
+        (
+            "a deadline right after a yearly freeze",
+            with_freezes(json!([freeze("12-18", "01-03")])),
+            "2029-10-06T00:00:00Z",
+            "2030-01-04T00:00:00Z",
+        ),
+        (
+            "a yearly freeze between two dated ones",
+            with_freezes(json!([
+                freeze("2027-01-04", "2027-01-10"),
+                freeze("12-18", "01-03"),
+                freeze("2026-12-01", "2026-12-17")
+            ])),
+            "2026-09-03T00:00:00Z",
+            "2027-01-11T00:00:00Z",
+        ),
+        (
+            "a yearly freeze to a 29 February that the year does not have",
+            with_freezes(json!([freeze("02-20", "02-29")])),
+            "2026-11-25T00:00:00Z",
+            "2027-03-01T00:00:00Z",
+        ),
+        (
+            "a yearly freeze from a 29 February that the year does not have",
+            with_freezes(json!([freeze("02-29", "03-05")])),
+            "2026-12-01T00:00:00Z",
+            "2027-03-06T00:00:00Z",
+        ),
+        (
+            "a yearly freeze from a 29 February that the year has",
+            with_freezes(json!([freeze("02-29", "03-05")])),
+            "2027-12-01T00:00:00Z",
+            "2028-03-06T00:00:00Z",
+        ),
         // Clocks in Cairo go forward at midnight: 2027-04-30 begins at 01:00.
         (
             "a freeze that ends on a day without midnight",
@@ -259,6 +306,15 @@ fn invalid_schedules_are_rejected_with_the_path() {
             "schedule.freezes[0]: the freeze ends on 2026-12-17, before it starts on 2026-12-18",
         ),
         (freeze("2026-02-30", "2026-12-17"), "schedule.freezes[0].from: invalid date `2026-02-30`"),
+        (
+            freeze("02-30", "12-17"),
+            "schedule.freezes[0].from: invalid date `02-30`; write one such as `2026-12-18`, or",
+        ),
+        (
+            freeze("2026-12-18", "01-03"),
+            "schedule.freezes[0]: give both `from` and `to` with a year, such as `2026-12-18`, or",
+        ),
+        (freeze("01-04", "01-03"), "schedule.freezes: the yearly freezes cover the whole year, so every deadline is"),
         (json!({"freezes": [{"from": "2026-12-18", "to": "2026-12-19"}]}), "schedule.freezes[0]: `reason` is required"),
         (json!({"maxAge": "0d"}), "schedule.maxAge: `0d` is zero; write at least `1s`"),
         (json!({"warnBefore": "0s"}), "schedule.warnBefore: `0s` is zero; write at least `1s`"),
@@ -309,12 +365,17 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
         (cron, zone, period.clone())
             .prop_map(|(cron, zone, grace)| json!({"patchDays": {"cron": cron, "timeZone": zone, "grace": grace}})),
     ];
-    let freezes = prop::collection::vec((0_i64..2000, 0_i64..60), 0..4);
+    let freezes = prop::collection::vec((0_i64..2000, 0_i64..60, any::<bool>()), 0..4);
     (cadence, freezes, period).prop_map(|(mut settings, freezes, warn_before)| {
         let day = |offset: i64| (time("2024-01-01T00:00:00Z") + TimeDelta::days(offset)).date_naive().to_string();
         let freezes: Vec<Value> = freezes
             .into_iter()
-            .map(|(start, length)| json!({"from": day(start), "to": day(start + length), "reason": "r"}))
+            .map(|(start, length, is_yearly)| {
+                let [from, to] = [day(start), day(start + length)];
+                let of_year = |day: &str| day[5..].to_owned();
+                let [from, to] = if is_yearly { [of_year(&from), of_year(&to)] } else { [from, to] };
+                json!({"from": from, "to": to, "reason": "r"})
+            })
             .collect();
         settings["freezes"] = json!(freezes);
         settings["warnBefore"] = json!(warn_before);
@@ -351,9 +412,9 @@ proptest! {
     fn a_deadline_is_after_the_build_and_outside_freezes(schedule in any_schedule(), built in any_time()) {
         let deadline = schedule.deadline(built).at;
         prop_assert!(deadline > built);
+        let day = schedule.zone().day_of(deadline);
         for freeze in &schedule.freezes {
-            let (start, end) = freeze.span(schedule.zone());
-            prop_assert!(deadline < start || end <= deadline, "{deadline} is in {freeze:?}");
+            prop_assert_eq!(freeze.periods(Period { from: day, to: day }), [], "{} is in {:?}", deadline, freeze);
         }
     }
 }

@@ -148,7 +148,14 @@ fn pinning(choices: &mut Choices<'_>) -> Value {
 
 fn schedule(choices: &mut Choices<'_>) -> Value {
     let freeze = |choices: &mut Choices<'_>| {
-        let days = [("2026-12-18", "2027-01-03"), ("2026-11-01", "2026-11-30"), ("0001-01-01", "9999-12-31")];
+        let days = [
+            ("2026-12-18", "2027-01-03"),
+            ("2026-11-01", "2026-11-30"),
+            ("0001-01-01", "9999-12-31"),
+            ("12-18", "01-03"),
+            ("02-29", "02-29"),
+            ("11-15", "11-20"),
+        ];
         let (from, to) = choices.one_of(&days);
         let reasons = ["year-end change freeze", "audit:\n  until\r\nit is over\n", "\u{202e}\u{7}"];
         json!({"from": from, "to": to, "reason": choices.one_of(&reasons)})

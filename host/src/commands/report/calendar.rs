@@ -1,6 +1,7 @@
 //! The patch days and freezes around the deadlines of a report.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use container_patch_policy::calendar::freeze::Period;
 use container_patch_policy::config::read::Setting as _;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::Schedule;
@@ -39,14 +40,10 @@ pub(super) fn of(schedule: &Schedule, now: DateTime<Utc>, deadlines: &[DateTime<
             time = day;
         }
     }
-    let is_near = |freeze: &&container_patch_policy::calendar::freeze::Freeze| {
-        let (from, to) = freeze.span(zone);
-        to > begin && from <= end
-    };
-    let freezes = schedule.freezes.iter().filter(is_near).map(|freeze| Freeze {
-        from: freeze.from,
-        to: freeze.to,
-        reason: freeze.reason.split_whitespace().collect::<Vec<_>>().join(" "),
+    let days = Period { from: zone.day_of(begin), to: zone.day_of(end) };
+    let freezes = schedule.freezes.iter().flat_map(|freeze| {
+        let of = |Period { from, to }| Freeze { from, to, reason: freeze.reason_on_one_line() };
+        freeze.periods(days).into_iter().map(of)
     });
     Calendar { time_zone, patch_days, freezes: freezes.collect() }
 }
@@ -67,6 +64,7 @@ mod tests {
             "freezes": [
                 {"from": "2026-12-18", "to": "2027-01-03", "reason": "year\nend"},
                 {"from": "2028-12-18", "to": "2029-01-03", "reason": "far"},
+                {"from": "12-31", "to": "01-01", "reason": "every year"},
             ],
         }});
         let settings = Settings::from_json(&to_raw_value(&settings).unwrap()).unwrap();
@@ -83,7 +81,9 @@ mod tests {
                 "2027-01-11T23:00:00+00:00"
             ]
         );
-        assert_eq!(calendar.freezes.iter().map(|freeze| freeze.reason.as_str()).collect::<Vec<_>>(), ["year end"]);
+        let freezes: Vec<_> =
+            calendar.freezes.iter().map(|freeze| (freeze.reason.as_str(), freeze.from.to_string())).collect();
+        assert_eq!(freezes, [("year end", "2026-12-18".to_owned()), ("every year", "2026-12-31".to_owned())]);
         assert_eq!(calendar.time_zone, "Europe/Berlin");
     }
 

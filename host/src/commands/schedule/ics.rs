@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, Utc};
+use container_patch_policy::calendar::freeze::Period;
 use container_patch_policy::finding::Effect;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use sha2::{Digest as _, Sha256};
@@ -141,11 +142,11 @@ fn events(plan: &Plan) -> Vec<Event> {
         }
     }
     for freeze in &plan.freezes {
-        let reason = one_line(&freeze.reason);
+        let (Period { from, to }, reason) = (freeze.days, one_line(&freeze.reason));
         events.push(Event {
-            uid: format!("freeze-{}-{}", freeze.from.format("%Y%m%d"), hash(&reason)),
-            start: Start::Day(freeze.from),
-            end: Some(freeze.to.checked_add_days(Days::new(1)).unwrap_or(freeze.to)),
+            uid: format!("freeze-{}-{}", from.format("%Y%m%d"), hash(&reason)),
+            start: Start::Day(from),
+            end: Some(to.checked_add_days(Days::new(1)).unwrap_or(to)),
             category: "Freeze",
             summary: format!("Freeze: {reason}"),
             description: "A patch deadline during the freeze moves to the day after it.".to_owned(),

@@ -82,7 +82,7 @@ fn last_patch_day(plan: &Plan, now: DateTime<Utc>) -> Option<i64> {
 /// The current and coming freezes, each with its labels, start and end. Of several with the same reason, only the first.
 fn freezes(plan: &Plan, now: DateTime<Utc>) -> Vec<(String, i64, i64)> {
     let zone = plan.schedule.zone();
-    let spans = plan.freezes.iter().map(|freeze| (freeze.span(zone), one_line(&freeze.reason)));
+    let spans = plan.freezes.iter().map(|freeze| (freeze.days.span(zone), one_line(&freeze.reason)));
     let mut spans: Vec<_> = spans.filter(|((_, end), _)| *end > now).collect();
     spans.sort();
     let mut reasons = HashSet::new();

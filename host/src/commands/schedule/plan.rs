@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
-use container_patch_policy::calendar::freeze::Freeze;
+use chrono::{DateTime, Days, FixedOffset, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
+use container_patch_policy::calendar::freeze::{Freeze, Period};
 use container_patch_policy::config::read::Setting as _;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{PatchDays, Schedule};
@@ -27,7 +27,15 @@ pub(super) struct Plan {
     pub(super) patch_days: Vec<PatchDay>,
     /// Whether there are more patch days.
     pub(super) has_more: bool,
-    pub(super) freezes: Vec<Freeze>,
+    /// The freezes, of a yearly one those of each year.
+    pub(super) freezes: Vec<PlannedFreeze>,
+}
+
+/// A freeze on certain days.
+#[derive(Debug)]
+pub(super) struct PlannedFreeze {
+    pub(super) days: Period,
+    pub(super) reason: String,
 }
 
 /// An entry of `overrides` with a schedule.
@@ -75,7 +83,10 @@ impl fmt::Display for Scope {
 
 impl Plan {
     pub(super) fn new(schedule: &Schedule, scope: Option<Scope>, from: NaiveDate, to: NaiveDate) -> Self {
-        let freezes = schedule.freezes.iter().filter(|freeze| freeze.to >= from && freeze.from <= to).cloned();
+        let freezes = schedule.freezes.iter().flat_map(|freeze| {
+            let planned = |days| PlannedFreeze { days, reason: freeze.reason.clone() };
+            freeze.periods(Period { from, to }).into_iter().map(planned)
+        });
         let mut plan = Self {
             schedule: schedule.clone(),
             scope,
@@ -108,9 +119,8 @@ impl Plan {
         let zone = schedule.zone();
         let start = zone.start_of_day(from);
         // The deadline of an earlier patch day may be after the start, because of the grace period and of freezes.
-        let frozen: TimeDelta =
-            schedule.freezes.iter().map(|freeze| freeze.to - freeze.from + TimeDelta::days(1)).sum();
-        let mut time = start.checked_sub_signed(days.grace.delta() + frozen).unwrap_or(start) - TimeDelta::seconds(1);
+        let first = zone.start_of_day(first_day_of_freezes(&schedule.freezes, from));
+        let mut time = first.checked_sub_signed(days.grace.delta()).unwrap_or(first) - TimeDelta::seconds(1);
         while let Some(day) = days.next_after(time).filter(|day| day.date_naive() <= to) {
             time = day.to_utc();
             // The newest image that this patch day concerns was built just before it.
@@ -141,9 +151,9 @@ impl Plan {
         let patch_days = patch_days.iter().map(|PatchDay { at, deadline, warned_from, moved_by }| {
             json!({"at": rfc3339(at), "deadline": rfc3339(deadline), "warnedFrom": rfc3339(warned_from), "movedBy": moved_by})
         });
-        let freezes = freezes.iter().map(
-            |Freeze { from, to, reason }| json!({"from": from.to_string(), "to": to.to_string(), "reason": reason}),
-        );
+        let freezes = freezes.iter().map(|PlannedFreeze { days: Period { from, to }, reason }| {
+            json!({"from": from.to_string(), "to": to.to_string(), "reason": reason})
+        });
         json!({
             "override": scope.as_ref().map(|scope| scope.index),
             "images": scope.as_ref().map(|scope| &scope.images),
@@ -164,15 +174,24 @@ impl Plan {
 /// The earliest build date that may be deployed at a time, for a maximum age.
 fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<Utc> {
     let zone = schedule.zone();
-    let mut oldest = now - age;
-    // A freeze that postpones deadlines allows images that are older by its length.
-    for _ in &schedule.freezes {
-        let earlier = schedule.freezes.iter().map(|freeze| freeze.span(zone).0 - age);
-        let allowed = earlier.filter(|built| *built < oldest && schedule.deadline(*built).at > now).min();
-        let Some(built) = allowed else { break };
-        oldest = built;
-    }
-    oldest
+    let tomorrow = zone.day_of(now).checked_add_days(Days::new(1));
+    let first = tomorrow.map(|day| zone.start_of_day(first_day_of_freezes(&schedule.freezes, day)));
+    // During a freeze, the deadlines since its start are postponed.
+    first.filter(|first| *first < now).unwrap_or(now) - age
+}
+
+/// The first day of the freezes that end on the day before another one or later, and that follow each other without a gap. The other day
+/// itself if there are none.
+fn first_day_of_freezes(freezes: &[Freeze], day: NaiveDate) -> NaiveDate {
+    // No chain of freezes is longer in practice.
+    let within = day.checked_sub_months(Months::new(100 * 12)).zip(day.checked_sub_days(Days::new(1)));
+    let Some((from, to)) = within else { return day };
+    let mut periods: Vec<Period> = freezes.iter().flat_map(|freeze| freeze.periods(Period { from, to })).collect();
+    periods.sort_unstable_by_key(|period| std::cmp::Reverse(period.to));
+    periods.into_iter().fold(day, |first, period| {
+        let follows = period.to.checked_add_days(Days::new(1)).is_none_or(|after| first <= after);
+        if follows { first.min(period.from) } else { first }
+    })
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ fn add(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
         lines.push((Kind::Other, String::new()));
         lines.push((Kind::Other, "Freezes (a deadline during a freeze moves to the day after it):".to_owned()));
         let freezes = plan.freezes.iter();
-        let freezes = freezes.map(|freeze| format!("  {} to {}  {}", freeze.from, freeze.to, one_line(&freeze.reason)));
+        let freezes =
+            freezes.map(|freeze| format!("  {} to {}  {}", freeze.days.from, freeze.days.to, one_line(&freeze.reason)));
         lines.extend(freezes.map(|line| (Kind::Freeze, line)));
     }
 }
