@@ -2,4 +2,5 @@
 
 pub mod expression;
 pub mod freeze;
+pub mod window;
 pub mod zone;

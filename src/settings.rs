@@ -113,7 +113,7 @@ impl Settings {
         if json.get() == "null" {
             return Ok((Self::default(), Vec::new()));
         }
-        let mut problems = Problems::default();
+        let mut problems = Problems::with_warnings();
         let settings = Self::read(json, Path::Root, &mut problems);
         if let Some(settings) = &settings {
             settings.general.find_contradictions(&mut problems);

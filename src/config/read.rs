@@ -55,9 +55,22 @@ pub struct Problems {
     more: usize,
     /// Values that are valid, but probably not intended.
     warnings: Vec<String>,
+    wants_warnings: bool,
 }
 
 impl Problems {
+    /// Without problems yet, for settings that an admin reads about. Each request reads its settings, too, and its warnings are not shown.
+    #[must_use]
+    pub fn with_warnings() -> Self {
+        Self { wants_warnings: true, ..Self::default() }
+    }
+
+    /// Whether the warnings are read. If not, a warning that takes long to find is not searched for.
+    #[must_use]
+    pub fn wants_warnings(&self) -> bool {
+        self.wants_warnings
+    }
+
     /// Adds a problem of the value at a path.
     pub fn push(&mut self, at: Path<'_>, problem: impl fmt::Display) {
         if self.is_full() {
@@ -70,6 +83,13 @@ impl Problems {
     /// Adds a warning about the value at a path. The settings stay valid.
     pub fn warn(&mut self, at: Path<'_>, text: impl fmt::Display) {
         self.warnings.push(line(at, text));
+    }
+
+    /// Adds a warning about the value at a path, if there is none with this text. An override inherits the values that it leaves out.
+    pub fn warn_once(&mut self, at: Path<'_>, text: &str) {
+        if !self.warnings.iter().any(|warning| warning.ends_with(text)) {
+            self.warn(at, text);
+        }
     }
 
     /// The warnings; each begins with the path of its value.

@@ -7,6 +7,7 @@ mod age;
 mod older;
 pub mod settings;
 pub mod soak;
+mod windows;
 
 use super::rule::{Context, Image, Rule, SettingsByImage, Sink};
 use crate::evidence::Evidence;
@@ -19,6 +20,8 @@ use soak::Soaks;
 codes! {
     /// A new image that was built too recently.
     TOO_YOUNG = "too-young", status 465;
+    /// A new image outside of the windows for rollouts.
+    OUTSIDE_WINDOW = "outside-window", status 465;
     /// A new image that has not run in staging for long enough.
     NOT_SOAKED = "not-soaked", status 465;
     /// A new image that was built before the image that it replaces.
@@ -26,7 +29,7 @@ codes! {
 }
 
 /// The codes of findings about the time of a rollout. A fix does not wait for that time.
-pub const CODES_OF_TIME: [Code; 2] = [TOO_YOUNG, NOT_SOAKED];
+pub const CODES_OF_TIME: [Code; 3] = [TOO_YOUNG, OUTSIDE_WINDOW, NOT_SOAKED];
 
 /// The rule, for the duration of one request.
 pub struct RolloutRule {
@@ -45,6 +48,21 @@ impl Rule for RolloutRule {
         _: &mut Evidence<'_>,
     ) -> Result<Self, Finding> {
         Ok(Self { soaks: Soaks::default() })
+    }
+
+    fn judge_reference(
+        &mut self,
+        settings: &Rollout,
+        image: &Image<'_>,
+        evidence: &Evidence<'_>,
+        sink: &mut dyn Sink,
+    ) -> Option<Effect> {
+        if is_deployed_now(image) {
+            if let Some(violation) = settings.judge_windows(evidence.now) {
+                sink.report(violation);
+            }
+        }
+        None
     }
 
     fn judges_content(&self, settings: &Rollout, image: &Image<'_>) -> Option<Effect> {
@@ -83,4 +101,11 @@ impl Rule for RolloutRule {
             sink.report(violation);
         }
     }
+}
+
+/// Whether a new image is deployed by the request, so that its time counts. A controller creates objects of workloads that were
+/// deployed before, whenever nodes are drained or a CronJob is due.
+fn is_deployed_now(image: &Image<'_>) -> bool {
+    let request = image.context.request;
+    image.is_new() && !(request.is_by_controller() && request.operation == "CREATE")
 }

@@ -1,6 +1,7 @@
 //! The section `rollout` of the settings.
 
 use super::soak::Soak;
+use crate::calendar::window::Window;
 use crate::config::read::{Keyword, section};
 use crate::config::values::{Action, Duration, Unknown};
 
@@ -15,6 +16,11 @@ section! {
         /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date, if the schedule is on. A builder
         /// can backdate an image, so this does not stop an attacker who controls the build. For example `3d`.
         "minAge" min_age: Option<Duration> = None,
+        /// Windows in which new images are admitted. Outside of all windows they are treated by `action`, as
+        /// [`outside-window`](outside-window.md). With an empty list, new images are admitted at any time. The windows do not apply to objects
+        /// that Kubernetes' own controllers create, whatever their image.
+        /// For example `[{cron: "0 9 * * MON-THU", timeZone: Europe/Berlin, for: 8h}]`.
+        "windows" windows: Vec<Window> = Vec::new(),
         /// Images must have run in staging. A ConfigMap has the digests that run there, and since when: see
         /// [`not-soaked`](not-soaked.md). For example `{configMaps: [{namespace: container-patch, name: soaked-images}], for: 24h}`.
         "soak" soak: Option<Soak> = None,
@@ -28,6 +34,7 @@ section! {
         /// an older build; with `judge`, a fix is judged like other images. See [fixes](rollouts.md#fixes).
         "fixes" fixes: Fixes = Fixes::Allow,
     }
+    check Rollout::check_windows;
 }
 
 /// Whether a fix waits for its time.
