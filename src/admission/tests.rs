@@ -9,6 +9,7 @@ mod forged_records;
 mod questions;
 mod records;
 mod reports;
+mod rollout_calendar;
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const OTHER: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::zone::Zone;
 use crate::config::read::{Path, Problems, Setting, read_string, section};
 use crate::config::schema::Schema;
-use crate::config::values::{DAY, MONTH_AND_DAY};
+use crate::config::values::{DAY, MONTH_AND_DAY, Unknown};
 
 section! {
     /// A period during which deadlines are postponed: a deadline inside it moves to its end.
@@ -21,6 +21,9 @@ section! {
             /// The reason for the freeze, which messages repeat.
             "reason" reason: String,
         }
+        /// How [new images](#rollout) are treated during the freeze: `deny` refuses them as [`rollout-freeze`](rollout-freeze.md), but not more
+        /// strictly than `rollout.action`. With `allow`, the freeze only postpones deadlines.
+        "rollouts" rollouts: Unknown = Unknown::Allow,
     }
     check Freeze::check_days;
 }

@@ -4,6 +4,7 @@
 //! own controllers create from admitted workloads, and objects that exist already, which the audit scanner asks about.
 
 mod age;
+mod freezes;
 mod older;
 pub mod settings;
 pub mod soak;
@@ -22,6 +23,8 @@ codes! {
     TOO_YOUNG = "too-young", status 465;
     /// A new image outside of the windows for rollouts.
     OUTSIDE_WINDOW = "outside-window", status 465;
+    /// A new image during a freeze that stops rollouts.
+    ROLLOUT_FREEZE = "rollout-freeze", status 465;
     /// A new image that has not run in staging for long enough.
     NOT_SOAKED = "not-soaked", status 465;
     /// A new image that was built before the image that it replaces.
@@ -29,7 +32,7 @@ codes! {
 }
 
 /// The codes of findings about the time of a rollout. A fix does not wait for that time.
-pub const CODES_OF_TIME: [Code; 3] = [TOO_YOUNG, OUTSIDE_WINDOW, NOT_SOAKED];
+pub const CODES_OF_TIME: [Code; 4] = [TOO_YOUNG, OUTSIDE_WINDOW, ROLLOUT_FREEZE, NOT_SOAKED];
 
 /// The rule, for the duration of one request.
 pub struct RolloutRule {
@@ -58,7 +61,9 @@ impl Rule for RolloutRule {
         sink: &mut dyn Sink,
     ) -> Option<Effect> {
         if is_deployed_now(image) {
-            if let Some(violation) = settings.judge_windows(evidence.now) {
+            let violations =
+                [settings.judge_windows(evidence.now), settings.judge_freezes(image.freezes, evidence.now)];
+            for violation in violations.into_iter().flatten() {
                 sink.report(violation);
             }
         }
