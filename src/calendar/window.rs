@@ -71,6 +71,19 @@ pub fn open_until(windows: &[Window], time: DateTime<Utc>, limit: usize) -> Opti
     ends.take(limit).last()
 }
 
+/// The start of the time in which windows are open without a gap, up to a time. `None` if no window is open at that time. A search ends
+/// after this number of openings, with the start of the last one.
+#[must_use]
+pub fn open_since(windows: &[Window], time: DateTime<Utc>, limit: usize) -> Option<(DateTime<Utc>, &Window)> {
+    let start_at = |time: DateTime<Utc>| {
+        let open = windows.iter().filter_map(|window| Some((window.first_from(time)?.start, window)));
+        open.filter(|(start, _)| *start <= time).min_by_key(|(start, _)| *start)
+    };
+    let before = |start: DateTime<Utc>| start_at(start.checked_sub_signed(TimeDelta::seconds(1))?);
+    let starts = std::iter::successors(start_at(time), |(start, _)| before(*start));
+    starts.take(limit).last()
+}
+
 /// Whether windows are open all the time. This is found by a search that is limited: windows with more than
 /// [`MAX_OPENINGS`] openings in two years are looked at once an hour after these.
 #[must_use]
@@ -112,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{Window, are_always_open, next_opening, open_until};
+    use super::{Window, are_always_open, next_opening, open_since, open_until};
     use crate::config::read::{Path, Problems, Setting};
 
     fn window(json: &Value) -> Window {
@@ -220,6 +233,10 @@ mod tests {
         assert_eq!(open_until(&windows, time("2026-11-20T09:00:00Z"), 1), Some(time("2026-11-20T12:00:00Z")));
         let (opening, _) = next_opening(&windows, time("2026-11-20T14:00:00Z")).unwrap();
         assert_eq!(opening.start, time("2026-11-20T16:00:00Z"));
+        let since = |at| open_since(&windows, time(at), 10).map(|(start, _)| start);
+        assert_eq!(since("2026-11-20T13:59:59Z"), Some(time("2026-11-20T09:00:00Z")));
+        assert_eq!(since("2026-11-20T09:00:00Z"), Some(time("2026-11-20T09:00:00Z")));
+        assert_eq!(since("2026-11-20T14:00:00Z"), None);
         // A window that is longer than the time to its next opening never closes.
         let daily = in_zone("0 9 * * *", "UTC", "36h");
         assert!(daily.is_open_at(time("2026-11-20T08:59:59Z")) && daily.is_open_at(time("2026-11-20T22:00:00Z")));

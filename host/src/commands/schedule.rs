@@ -6,7 +6,7 @@ mod plan;
 mod text;
 
 use anyhow::{Context, Result, bail};
-use chrono::{Datelike as _, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
 use clap::{Args, ValueEnum};
 use container_patch_policy::settings::Settings;
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::stdout;
 /// The most months to look ahead.
 const MAX_MONTHS: u32 = 120;
 
-/// Print the next patch days, deadlines and freezes of the schedule in the settings
+/// Print the next patch days, deadlines, freezes and rollout windows of the settings
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
@@ -69,7 +69,8 @@ pub fn exec(options: &Options) -> Result<()> {
     // The next patch day can be years ahead.
     let months = if options.output == Output::Openmetrics { MAX_MONTHS } else { options.months };
     let to = from.checked_add_months(Months::new(months)).context("--months is too large")?;
-    let plans = plans(&settings, from, to);
+    let start = options.from.map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc());
+    let plans = plans(&settings, Range { from, to, start });
     stdout::print(&match options.output {
         Output::Text => text::render(&plans, from, to, options.all),
         Output::Json => {
@@ -78,10 +79,7 @@ pub fn exec(options: &Options) -> Result<()> {
             serde_json::to_string_pretty(&calendar)? + "\n"
         }
         Output::Ics => ics::render(&plans, now),
-        Output::Openmetrics => {
-            let start = options.from.map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc());
-            openmetrics::render(&plans, start)
-        }
+        Output::Openmetrics => openmetrics::render(&plans, start),
     })
 }
 
@@ -94,13 +92,23 @@ fn first_day(text: &str) -> Result<NaiveDate, String> {
     }
 }
 
-/// The schedule of the settings, and those of overrides that differ from it.
-fn plans(settings: &Settings, from: NaiveDate, to: NaiveDate) -> Vec<Plan> {
-    let schedule = &settings.rules.schedule;
-    let mut plans = vec![Plan::new(schedule, None, from, to)];
+/// The days that are shown.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    from: NaiveDate,
+    to: NaiveDate,
+    /// The time on the first day at which it is said whether a window is open.
+    start: DateTime<Utc>,
+}
+
+/// The schedule and the rollout windows of the settings, and those of overrides that differ from them.
+fn plans(settings: &Settings, range: Range) -> Vec<Plan> {
+    let all = &settings.rules;
+    let mut plans = vec![Plan::new(all, None, range)];
     for (index, entry) in settings.overrides().iter().enumerate() {
-        if entry.rules.schedule != *schedule {
-            plans.push(Plan::new(&entry.rules.schedule, Some(Scope::new(index, entry)), from, to));
+        let scope = Scope::new(index, entry, all);
+        if scope.has_own_schedule || scope.has_own_rollouts {
+            plans.push(Plan::new(&entry.rules, Some(scope), range));
         }
     }
     plans
@@ -119,7 +127,7 @@ mod tests {
     use serde_json::Value;
     use serde_json::value::to_raw_value;
 
-    use super::{Plan, first_day, plans};
+    use super::{Plan, Range, first_day, plans};
 
     pub(super) fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
@@ -140,6 +148,7 @@ mod tests {
 
     pub(super) fn plans_of(settings: &Value, from: &str, to: &str) -> Vec<Plan> {
         let settings = Settings::from_json(&to_raw_value(settings).unwrap()).unwrap();
-        plans(&settings, day(from), day(to))
+        let start = day(from).and_time(chrono::NaiveTime::MIN).and_utc();
+        plans(&settings, Range { from: day(from), to: day(to), start })
     }
 }

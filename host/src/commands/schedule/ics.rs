@@ -9,7 +9,7 @@ use container_patch_policy::rules::schedule::deadline::Cadence;
 use sha2::{Digest as _, Sha256};
 
 use super::one_line;
-use super::plan::{PatchDay, Plan, Scope};
+use super::plan::{PatchDay, Plan, PlannedFreeze, Scope};
 
 /// The most bytes of a line, without its end.
 const MAX_LINE: usize = 75;
@@ -26,7 +26,7 @@ const NO_EVENTS: [&str; 8] = [
     "END:VTIMEZONE",
 ];
 
-/// The calendar with the patch days, deadlines and freezes of all schedules, made at this time.
+/// The calendar with the patch days, deadlines, freezes and windows of all schedules, made at this time.
 pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
     let mut events: Vec<Event> = plans.iter().flat_map(events).collect();
     events.sort_by(|a, b| (a.start.key(), &a.uid).cmp(&(b.start.key(), &b.uid)));
@@ -71,26 +71,34 @@ impl Lines {
 
 struct Event {
     uid: String,
-    start: Start,
-    /// The first day after the event. `None` for a day or a moment.
-    end: Option<NaiveDate>,
+    start: Moment,
+    /// The first day or moment after the event. `None` for a day or a moment.
+    end: Option<Moment>,
     category: &'static str,
     summary: String,
     description: String,
 }
 
-/// When an event begins.
+/// When an event begins or ends.
 #[derive(Clone, Copy)]
-enum Start {
+enum Moment {
     /// A day, whatever the time zone of the reader.
     Day(NaiveDate),
     Time(DateTime<Utc>),
 }
 
-impl Start {
+impl Moment {
     fn of(time: DateTime<FixedOffset>, plan: &Plan) -> Self {
         let day = time.date_naive();
         if plan.schedule.zone().start_of_day(day) == time { Self::Day(day) } else { Self::Time(time.to_utc()) }
+    }
+
+    /// The value of a property, with the parameter for its type.
+    fn value(self) -> String {
+        match self {
+            Self::Day(day) => format!(";VALUE=DATE:{}", day.format("%Y%m%d")),
+            Self::Time(time) => format!(":{}", basic(time)),
+        }
     }
 
     fn key(self) -> DateTime<Utc> {
@@ -103,16 +111,12 @@ impl Start {
 
 impl Event {
     fn add_to(&self, calendar: &mut Lines, now: DateTime<Utc>) {
-        let basic = |time: DateTime<Utc>| time.format("%Y%m%dT%H%M%SZ").to_string();
         calendar.add("BEGIN:VEVENT");
         calendar.add(&format!("UID:{}@container-patch.dev", self.uid));
         calendar.add(&format!("DTSTAMP:{}", basic(now)));
-        calendar.add(&match self.start {
-            Start::Day(day) => format!("DTSTART;VALUE=DATE:{}", day.format("%Y%m%d")),
-            Start::Time(time) => format!("DTSTART:{}", basic(time)),
-        });
+        calendar.add(&format!("DTSTART{}", self.start.value()));
         if let Some(end) = self.end {
-            calendar.add(&format!("DTEND;VALUE=DATE:{}", end.format("%Y%m%d")));
+            calendar.add(&format!("DTEND{}", end.value()));
         }
         calendar.add(&format!("SUMMARY:{}", escape(&self.summary)));
         calendar.add(&format!("DESCRIPTION:{}", escape(&self.description)));
@@ -121,6 +125,11 @@ impl Event {
         calendar.add("TRANSP:TRANSPARENT");
         calendar.add("END:VEVENT");
     }
+}
+
+/// A time in UTC, as a value of the type DATE-TIME.
+fn basic(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
 fn events(plan: &Plan) -> Vec<Event> {
@@ -136,37 +145,66 @@ fn events(plan: &Plan) -> Vec<Event> {
         ),
     };
     let mut events = Vec::new();
-    if let Cadence::PatchDays(days) = plan.schedule.cadence() {
+    if let Cadence::PatchDays(days) = plan.schedule.cadence()
+        && plan.has_own_schedule()
+    {
         for day in &plan.patch_days {
             events.extend(patch_day(plan, day, &scope, &days.grace.to_string(), &images));
         }
     }
-    for freeze in &plan.freezes {
-        let (Period { from, to }, reason) = (freeze.days, one_line(&freeze.reason));
+    for PlannedFreeze { days: Period { from, to }, reason, rollouts } in &plan.freezes {
+        let reason = one_line(reason);
+        let (id, description) = match rollouts {
+            None => (hash(&reason), String::new()),
+            // An override can treat new images in another way during the same freeze.
+            Some(effect) => {
+                let treated = treated(*effect);
+                (hash(&format!("{reason}\n{treated}")), format!(" New images are {treated} during the freeze."))
+            }
+        };
+        let deadlines =
+            if plan.is_off() { "" } else { "A patch deadline during the freeze moves to the day after it." };
         events.push(Event {
-            uid: format!("freeze-{}-{}", from.format("%Y%m%d"), hash(&reason)),
-            start: Start::Day(from),
-            end: Some(to.checked_add_days(Days::new(1)).unwrap_or(to)),
+            uid: format!("freeze-{}-{id}", from.format("%Y%m%d")),
+            start: Moment::Day(*from),
+            end: Some(Moment::Day(to.checked_add_days(Days::new(1)).unwrap_or(*to))),
             category: "Freeze",
             summary: format!("Freeze: {reason}"),
-            description: "A patch deadline during the freeze moves to the day after it.".to_owned(),
+            description: format!("{deadlines}{description}").trim_start().to_owned(),
+        });
+    }
+    let windows = plan.windows.as_ref().filter(|_| plan.has_own_rollouts());
+    for (windows, opening) in windows.iter().flat_map(|windows| windows.openings.iter().map(move |one| (windows, one)))
+    {
+        let [start, end] = [opening.start, opening.end].map(|time| time.to_utc());
+        events.push(Event {
+            uid: format!("window-{}-{scope}", basic(start)),
+            start: Moment::Time(start),
+            end: Some(Moment::Time(end)),
+            category: "Rollout window",
+            summary: "Rollout window".to_owned(),
+            description: format!("New images outside of the windows are {}.{images}", treated(windows.effect)),
         });
     }
     events
 }
 
+fn treated(effect: Effect) -> &'static str {
+    if effect == Effect::Deny { "refused" } else { "reported" }
+}
+
 /// The patch day and its deadline. The deadline keeps its UID when a freeze moves it.
 fn patch_day(plan: &Plan, day: &PatchDay, scope: &str, grace: &str, images: &str) -> [Event; 2] {
-    let id = format!("{}-{scope}", day.at.to_utc().format("%Y%m%dT%H%M%SZ"));
-    let start = Start::of(day.at, plan);
-    let end = Start::of(day.deadline, plan);
+    let id = format!("{}-{scope}", basic(day.at.to_utc()));
+    let start = Moment::of(day.at, plan);
+    let end = Moment::of(day.deadline, plan);
     let zone = plan.schedule.zone();
-    let text = |time: DateTime<FixedOffset>, start: Start| match start {
-        Start::Day(day) => day.to_string(),
-        Start::Time(_) => format!("{} ({zone})", time.format("%Y-%m-%d %H:%M")),
+    let text = |time: DateTime<FixedOffset>, start: Moment| match start {
+        Moment::Day(day) => day.to_string(),
+        Moment::Time(_) => format!("{} ({zone})", time.format("%Y-%m-%d %H:%M")),
     };
     let (patch_day, deadline) = (text(day.at, start), text(day.deadline, end));
-    let refused = if plan.schedule.action.effect() == Some(Effect::Deny) { "refused" } else { "reported" };
+    let refused = treated(plan.schedule.action.effect().unwrap_or(Effect::Warn));
     let mut reason = format!("The first patch day after their build is {patch_day}, and the grace period is {grace}.");
     if let Some(freeze) = &day.moved_by {
         let _ = write!(reason, " The freeze `{}` moved the deadline.", one_line(freeze));
@@ -322,6 +360,49 @@ mod tests {
         lines.add(&"a".repeat(75));
         lines.add(&"b".repeat(76));
         assert_eq!(lines.0, format!("{}\r\n{}\r\n b\r\n", "a".repeat(75), "b".repeat(75)));
+    }
+
+    #[test]
+    fn windows_are_events_from_their_opening_to_their_end() {
+        let windows = |cron: &str| json!([{"cron": cron, "timeZone": "Europe/Berlin", "for": "8h"}]);
+        let settings = json!({
+            "schedule": {"freezes": [{"from": "12-18", "to": "01-03", "reason": "year-end", "rollouts": "deny"}]},
+            "rollout": {"windows": windows("0 9 * * MON")},
+            "overrides": [{"images": ["*a"], "rollout": {"action": "warn", "windows": windows("0 9 * * MON#1")}}],
+        });
+        let text = calendar(&settings);
+        let found = events(&text);
+        let of = |start: &str| found.iter().filter(|[uid, ..]| uid.starts_with(start)).collect::<Vec<_>>();
+        // The first Monday is a window of both.
+        let mondays = of("window-20261207T080000Z-");
+        assert_eq!(mondays.len(), 2, "{found:?}");
+        assert_ne!(mondays[0][0], mondays[1][0]);
+        assert_eq!(of("window-").len(), 5, "{found:?}");
+        for [_, start, end, summary] in &mondays {
+            assert!(start.contains("2026-12-07T08:00:00Z") && end.contains("2026-12-07T16:00:00Z"), "{start} {end}");
+            assert_eq!(summary, "Rollout window");
+        }
+        assert!(text.contains("DTSTART:20261207T080000Z\r\nDTEND:20261207T160000Z\r\n"), "{text}");
+        let unfolded = text.replace("\r\n ", "");
+        assert!(unfolded.contains("DESCRIPTION:New images outside of the windows are refused.\r\n"), "{unfolded}");
+        assert!(unfolded.contains("New images outside of the windows are reported.\\nImages: *a\r\n"), "{unfolded}");
+        assert!(unfolded.contains("after it. New images are refused during the freeze.\r\n"), "{unfolded}");
+        // The freeze of the override only warns.
+        assert_eq!(of("freeze-20261218-").len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn an_override_with_other_windows_does_not_repeat_the_patch_days() {
+        let mut settings = monthly();
+        settings["overrides"] =
+            json!([{"images": ["*a"], "rollout": {"windows": [{"cron": "0 9 * * MON", "for": "8h"}]}}]);
+        let found = events(&calendar(&settings));
+        let count = |start: &str| found.iter().filter(|[uid, ..]| uid.starts_with(start)).count();
+        assert_eq!(
+            (count("patch-day-"), count("deadline-"), count("freeze-"), count("window-")),
+            (1, 1, 1, 4),
+            "{found:?}"
+        );
     }
 
     #[test]

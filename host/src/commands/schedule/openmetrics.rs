@@ -7,11 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use container_patch_policy::rules::schedule::deadline::Cadence;
 
 use super::one_line;
-use super::plan::{Plan, Scope};
+use super::plan::{Plan, PlannedWindows, Scope};
 
 /// The metrics for the time after `now`.
 pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
     let mut text = String::new();
+    let schedules = || plans.iter().filter(|plan| plan.has_own_schedule());
     let patch_days = |plan: &Plan| plan.patch_days.iter().map(|day| day.at.timestamp()).collect::<Vec<_>>();
     let deadlines = |plan: &Plan| plan.patch_days.iter().map(|day| day.deadline.timestamp()).collect::<Vec<_>>();
     let next = |times: Vec<i64>| times.into_iter().filter(|time| *time > now.timestamp()).min();
@@ -23,27 +24,27 @@ pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
         &mut text,
         "container_patch_schedule_last_patch_day_timestamp_seconds",
         "Latest patch day that has begun, in seconds since 1970.",
-        plans.iter().map(|plan| (labels(plan), last_patch_day(plan, now))),
+        schedules().map(|plan| (labels(plan), last_patch_day(plan, now))),
     );
     add(
         &mut text,
         "container_patch_schedule_next_patch_day_timestamp_seconds",
         "Next patch day, in seconds since 1970.",
-        plans.iter().map(|plan| (labels(plan), next(patch_days(plan)))),
+        schedules().map(|plan| (labels(plan), next(patch_days(plan)))),
     );
     add(
         &mut text,
         "container_patch_schedule_next_deadline_timestamp_seconds",
         "Next time from which older images are refused, in seconds since 1970.",
-        plans.iter().map(|plan| (labels(plan), next(deadlines(plan)))),
+        schedules().map(|plan| (labels(plan), next(deadlines(plan)))),
     );
     add(
         &mut text,
         "container_patch_schedule_max_age_seconds",
         "Maximum age of images, for schedules without patch days.",
-        plans.iter().map(|plan| (labels(plan), max_age(plan))),
+        schedules().map(|plan| (labels(plan), max_age(plan))),
     );
-    let freezes: Vec<_> = plans.iter().flat_map(|plan| freezes(plan, now)).collect();
+    let freezes: Vec<_> = schedules().flat_map(|plan| freezes(plan, now)).collect();
     add(
         &mut text,
         "container_patch_schedule_freeze_start_timestamp_seconds",
@@ -55,6 +56,32 @@ pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
         "container_patch_schedule_freeze_end_timestamp_seconds",
         "First time after the current or next freeze with this reason, in seconds since 1970.",
         freezes.iter().map(|(labels, _, end)| (labels.clone(), Some(*end))),
+    );
+    let windows = |of: fn(&PlannedWindows, DateTime<Utc>) -> Option<i64>| {
+        let plans = plans.iter().filter(|plan| plan.has_own_rollouts());
+        plans.map(move |plan| (labels(plan), plan.windows.as_ref().and_then(|windows| of(windows, now))))
+    };
+    add_without_unit(
+        &mut text,
+        "container_patch_schedule_window_open",
+        "Whether new images are admitted by the rollout windows: 1 in a window, otherwise 0.",
+        windows(|windows, _| Some(i64::from(windows.is_open))),
+    );
+    add(
+        &mut text,
+        "container_patch_schedule_next_window_start_timestamp_seconds",
+        "Next time at which a rollout window opens, in seconds since 1970.",
+        windows(|windows, now| {
+            windows.openings.iter().map(|opening| opening.start.timestamp()).find(|start| *start > now.timestamp())
+        }),
+    );
+    add(
+        &mut text,
+        "container_patch_schedule_next_window_end_timestamp_seconds",
+        "Next time at which the rollout windows close, in seconds since 1970.",
+        windows(|windows, now| {
+            windows.openings.iter().map(|opening| opening.end.timestamp()).find(|end| *end > now.timestamp())
+        }),
     );
     text + "# EOF\n"
 }
@@ -104,8 +131,16 @@ fn labels(plan: &Plan) -> String {
     }
 }
 
-/// Adds a metric with the samples that have a value, each with its labels.
+/// Adds a metric in seconds with the samples that have a value, each with its labels.
 fn add(text: &mut String, name: &str, help: &str, values: impl Iterator<Item = (String, Option<i64>)>) {
+    add_metric(text, name, &format!("# UNIT {name} seconds\n# HELP {name} {help}\n"), values);
+}
+
+fn add_without_unit(text: &mut String, name: &str, help: &str, values: impl Iterator<Item = (String, Option<i64>)>) {
+    add_metric(text, name, &format!("# HELP {name} {help}\n"), values);
+}
+
+fn add_metric(text: &mut String, name: &str, about: &str, values: impl Iterator<Item = (String, Option<i64>)>) {
     let mut samples = String::new();
     for (labels, value) in values {
         let Some(value) = value else { continue };
@@ -113,7 +148,7 @@ fn add(text: &mut String, name: &str, help: &str, values: impl Iterator<Item = (
         let _ = writeln!(samples, "{name}{{{labels}}} {value}");
     }
     if !samples.is_empty() {
-        let _ = write!(text, "# TYPE {name} gauge\n# UNIT {name} seconds\n# HELP {name} {help}\n{samples}");
+        let _ = write!(text, "# TYPE {name} gauge\n{about}{samples}");
     }
 }
 
@@ -124,9 +159,11 @@ fn escape(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use serde_json::value::to_raw_value;
 
     use super::{escape, render};
-    use crate::commands::schedule::tests::{plans_of, time};
+    use crate::commands::schedule::tests::{day, plans_of, time};
+    use crate::commands::schedule::{Range, plans};
 
     #[test]
     fn the_next_dates_are_gauges() {
@@ -186,6 +223,37 @@ mod tests {
                 r#"container_patch_schedule_freeze_end_timestamp_seconds{images="*",reason="year-end"} 1799017200"#,
             ]
         );
+    }
+
+    #[test]
+    fn the_next_opening_and_end_of_windows_are_gauges() {
+        let settings = json!({
+            "schedule": {"maxAge": "30d"},
+            "rollout": {"windows": [{"cron": "0 9 * * MON-THU", "for": "8h"}, {"cron": "0 17 * * MON", "for": "1h"}]},
+            "overrides": [{"images": ["*a"], "rollout": {"windows": [{"cron": "* * * * *", "for": "1m"}]}}],
+        });
+        let settings =
+            container_patch_policy::settings::Settings::from_json(&to_raw_value(&settings).unwrap()).unwrap();
+        let samples = |now: &str| {
+            let (from, to, start) = (day("2026-11-20"), day("2036-11-20"), time(now));
+            let text = render(&plans(&settings, Range { from, to, start }), start);
+            let of_windows = |line: &&str| line.contains("window") && !line.starts_with('#');
+            text.lines().filter(of_windows).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let expected = |open: i64, start: &str, end: &str| {
+            let [start, end] = [start, end].map(|at| time(at).timestamp());
+            vec![
+                format!("container_patch_schedule_window_open{{images=\"*\"}} {open}"),
+                "container_patch_schedule_window_open{images=\"*a\"} 1".to_owned(),
+                format!("container_patch_schedule_next_window_start_timestamp_seconds{{images=\"*\"}} {start}"),
+                format!("container_patch_schedule_next_window_end_timestamp_seconds{{images=\"*\"}} {end}"),
+            ]
+        };
+        let monday = expected(0, "2026-11-23T09:00:00Z", "2026-11-23T18:00:00Z");
+        assert_eq!(samples("2026-11-20T12:00:00Z"), monday);
+        let open = expected(1, "2026-11-24T09:00:00Z", "2026-11-23T18:00:00Z");
+        assert_eq!(samples("2026-11-23T09:00:00Z"), open);
+        assert_eq!(samples("2026-11-23T17:59:59Z"), open);
     }
 
     #[test]

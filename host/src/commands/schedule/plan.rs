@@ -4,16 +4,27 @@ use std::fmt;
 
 use chrono::{DateTime, Days, FixedOffset, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use container_patch_policy::calendar::freeze::{Freeze, Period};
+use container_patch_policy::calendar::window::{self, Window};
+use container_patch_policy::calendar::zone::Zone;
 use container_patch_policy::config::read::Setting as _;
+use container_patch_policy::finding::Effect;
+use container_patch_policy::rules::RuleSettings;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 use container_patch_policy::rules::schedule::settings::{PatchDays, Schedule};
 use container_patch_policy::settings::Override;
 use serde_json::{Value, json};
 
+use super::Range;
 use crate::timestamp::rfc3339;
 
 /// The maximum number of patch days of a schedule.
 const MAX_PATCH_DAYS: usize = 500;
+
+/// The maximum number of periods with open windows.
+const MAX_OPENINGS: usize = 500;
+
+/// The most openings of windows that are searched for the end of a period with open windows.
+const MAX_SEARCHED: usize = 1_000_000;
 
 /// A schedule with its dates.
 #[derive(Debug)]
@@ -29,6 +40,7 @@ pub(super) struct Plan {
     pub(super) has_more: bool,
     /// The freezes, of a yearly one those of each year.
     pub(super) freezes: Vec<PlannedFreeze>,
+    pub(super) windows: Option<PlannedWindows>,
 }
 
 /// A freeze on certain days.
@@ -36,9 +48,54 @@ pub(super) struct Plan {
 pub(super) struct PlannedFreeze {
     pub(super) days: Period,
     pub(super) reason: String,
+    /// How new images are treated during the freeze. `None` if they are admitted.
+    pub(super) rollouts: Option<Effect>,
 }
 
-/// An entry of `overrides` with a schedule.
+/// Windows in which new images are admitted.
+#[derive(Debug)]
+pub(super) struct PlannedWindows {
+    /// How new images outside of the windows are treated.
+    pub(super) effect: Effect,
+    /// The time that `is_open` is about.
+    pub(super) start: DateTime<Utc>,
+    /// Whether a window is open at that time.
+    pub(super) is_open: bool,
+    /// Whether a window is open at all times.
+    pub(super) is_always_open: bool,
+    /// The periods with open windows, unless one is always open.
+    pub(super) openings: Vec<PlannedOpening>,
+    /// Whether there are more openings.
+    pub(super) has_more: bool,
+}
+
+/// A period in which windows are open. Times are local.
+#[derive(Debug)]
+pub(super) struct PlannedOpening {
+    pub(super) start: DateTime<FixedOffset>,
+    pub(super) end: DateTime<FixedOffset>,
+    /// The name of the time zone.
+    pub(super) zone: String,
+}
+
+/// When new images are admitted.
+#[derive(Debug, PartialEq)]
+struct Rollouts<'s> {
+    effect: Effect,
+    windows: &'s [Window],
+    freezes: bool,
+}
+
+impl<'s> Rollouts<'s> {
+    /// `None` if new images are admitted at any time.
+    fn of(rules: &'s RuleSettings) -> Option<Self> {
+        let freezes = rules.schedule.freezes.iter().any(|freeze| freeze.rollouts.effect().is_some());
+        let rollouts = Self { effect: rules.rollout.action.effect()?, windows: &rules.rollout.windows, freezes };
+        (freezes || !rollouts.windows.is_empty()).then_some(rollouts)
+    }
+}
+
+/// An entry of `overrides`.
 #[derive(Debug)]
 pub(super) struct Scope {
     /// Its position in the list, counted from 0.
@@ -47,6 +104,10 @@ pub(super) struct Scope {
     pub(super) images: Vec<String>,
     /// The patterns of its namespaces; `None` for every namespace.
     pub(super) namespaces: Option<Vec<String>>,
+    /// Whether its schedule is not the one at the top.
+    pub(super) has_own_schedule: bool,
+    /// Whether its windows, and the freezes that stop rollouts, are not those at the top.
+    pub(super) has_own_rollouts: bool,
 }
 
 /// A patch day, and what follows from it. Times are local.
@@ -61,11 +122,13 @@ pub(super) struct PatchDay {
 }
 
 impl Scope {
-    pub(super) fn new(index: usize, entry: &Override) -> Self {
+    pub(super) fn new(index: usize, entry: &Override, top: &RuleSettings) -> Self {
         let images = entry.images.patterns().iter().map(ToString::to_string).collect();
         let namespaces = entry.namespaces.patterns();
         let namespaces = namespaces.map(|patterns| patterns.iter().map(ToString::to_string).collect());
-        Self { index, images, namespaces }
+        let has_own_schedule = entry.rules.schedule != top.schedule;
+        let has_own_rollouts = Rollouts::of(&entry.rules) != Rollouts::of(top);
+        Self { index, images, namespaces, has_own_schedule, has_own_rollouts }
     }
 }
 
@@ -82,9 +145,13 @@ impl fmt::Display for Scope {
 }
 
 impl Plan {
-    pub(super) fn new(schedule: &Schedule, scope: Option<Scope>, from: NaiveDate, to: NaiveDate) -> Self {
+    pub(super) fn new(rules: &RuleSettings, scope: Option<Scope>, range: Range) -> Self {
+        let schedule = &rules.schedule;
+        let Range { from, to, .. } = range;
+        let of_rule = rules.rollout.action.effect();
         let freezes = schedule.freezes.iter().flat_map(|freeze| {
-            let planned = |days| PlannedFreeze { days, reason: freeze.reason.clone() };
+            let rollouts = freeze.rollouts.effect().zip(of_rule).map(|(of_freeze, of_rule)| of_freeze.min(of_rule));
+            let planned = move |days| PlannedFreeze { days, reason: freeze.reason.clone(), rollouts };
             freeze.periods(Period { from, to }).into_iter().map(planned)
         });
         let mut plan = Self {
@@ -94,9 +161,10 @@ impl Plan {
             patch_days: Vec::new(),
             has_more: false,
             freezes: freezes.collect(),
+            windows: of_rule.and_then(|effect| PlannedWindows::of(&rules.rollout.windows, effect, range)),
         };
         if plan.is_off() {
-            plan.freezes.clear();
+            plan.freezes.retain(|freeze| freeze.rollouts.is_some());
             return plan;
         }
         match schedule.cadence() {
@@ -107,6 +175,16 @@ impl Plan {
             Cadence::PatchDays(days) => plan.add_patch_days(days, from, to),
         }
         plan
+    }
+
+    /// Whether its schedule is not that of all images.
+    pub(super) fn has_own_schedule(&self) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.has_own_schedule)
+    }
+
+    /// Whether its windows, and the freezes that stop rollouts, are not those of all images.
+    pub(super) fn has_own_rollouts(&self) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.has_own_rollouts)
     }
 
     /// Whether images may be of any age.
@@ -142,7 +220,7 @@ impl Plan {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let Self { schedule, scope, oldest, patch_days, has_more, freezes } = self;
+        let Self { schedule, scope, oldest, patch_days, has_more, freezes, windows } = self;
         let (max_age, days) = match schedule.cadence() {
             Cadence::MaxAge(age) => (Some(age), None),
             Cadence::PatchDays(days) => (None, Some(days)),
@@ -151,8 +229,9 @@ impl Plan {
         let patch_days = patch_days.iter().map(|PatchDay { at, deadline, warned_from, moved_by }| {
             json!({"at": rfc3339(at), "deadline": rfc3339(deadline), "warnedFrom": rfc3339(warned_from), "movedBy": moved_by})
         });
-        let freezes = freezes.iter().map(|PlannedFreeze { days: Period { from, to }, reason }| {
-            json!({"from": from.to_string(), "to": to.to_string(), "reason": reason})
+        let freezes = freezes.iter().map(|PlannedFreeze { days: Period { from, to }, reason, rollouts }| {
+            let rollouts = rollouts.map_or_else(|| "allow".into(), |effect| effect.to_json());
+            json!({"from": from.to_string(), "to": to.to_string(), "reason": reason, "rollouts": rollouts})
         });
         json!({
             "override": scope.as_ref().map(|scope| scope.index),
@@ -167,8 +246,64 @@ impl Plan {
             "patchDays": patch_days.collect::<Vec<_>>(),
             "hasMore": has_more,
             "freezes": freezes.collect::<Vec<_>>(),
+            "windows": windows.as_ref().map(PlannedWindows::to_json),
         })
     }
+}
+
+impl PlannedWindows {
+    /// `None` without windows: new images are then admitted at any time.
+    fn of(windows: &[Window], effect: Effect, range: Range) -> Option<Self> {
+        if windows.is_empty() {
+            return None;
+        }
+        let Range { to, start, .. } = range;
+        let last = Zone::UTC.start_of_day(to.checked_add_days(Days::new(1)).unwrap_or(to));
+        let mut planned = Self {
+            effect,
+            start,
+            is_open: windows.iter().any(|window| window.is_open_at(start)),
+            is_always_open: window::are_always_open(windows),
+            openings: Vec::new(),
+            has_more: false,
+        };
+        if planned.is_always_open {
+            return Some(planned);
+        }
+        let mut next = window::open_since(windows, start, MAX_SEARCHED).or_else(|| next_start(windows, start));
+        while let Some((start, window)) = next.filter(|(start, _)| *start < last) {
+            let Some(end) = window::open_until(windows, start, MAX_SEARCHED) else { break };
+            if planned.openings.len() == MAX_OPENINGS {
+                planned.has_more = true;
+                break;
+            }
+            let zone = &window.time_zone;
+            let opening = PlannedOpening { start: zone.local(start), end: zone.local(end), zone: zone.to_string() };
+            planned.openings.push(opening);
+            next = next_start(windows, end);
+        }
+        Some(planned)
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { effect, start, is_open, is_always_open, openings, has_more } = self;
+        let openings = openings.iter().map(|PlannedOpening { start, end, zone }| {
+            json!({"start": rfc3339(start), "end": rfc3339(end), "timeZone": zone})
+        });
+        json!({
+            "action": effect.to_json(),
+            "checkedAt": rfc3339(start),
+            "isOpen": is_open,
+            "isAlwaysOpen": is_always_open,
+            "openings": openings.collect::<Vec<_>>(),
+            "hasMore": has_more,
+        })
+    }
+}
+
+/// The start of the next opening after a time, and the window.
+fn next_start(windows: &[Window], time: DateTime<Utc>) -> Option<(DateTime<Utc>, &Window)> {
+    window::next_opening(windows, time).map(|(opening, window)| (opening.start, window))
 }
 
 /// The earliest build date that may be deployed at a time, for a maximum age.
@@ -196,7 +331,7 @@ fn first_day_of_freezes(freezes: &[Freeze], day: NaiveDate) -> NaiveDate {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use crate::commands::schedule::tests::plans_of;
 
@@ -217,9 +352,79 @@ mod tests {
                     "warnedFrom": "2026-12-21T00:00:00+01:00", "movedBy": "year-end",
                 }],
                 "hasMore": false,
-                "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end"}],
+                "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end", "rollouts": "allow"}],
+                "windows": null,
             })
         );
+    }
+
+    #[test]
+    fn windows_that_follow_each_other_are_one_opening() {
+        let window = |cron: &str, length: &str| json!({"cron": cron, "timeZone": "Europe/Berlin", "for": length});
+        let windows = |windows: Value| {
+            let settings = json!({"rollout": {"windows": windows}});
+            plans_of(&settings, "2026-11-24", "2026-11-25").remove(0).to_json()["windows"].clone()
+        };
+        let two = windows(json!([window("0 22 * * *", "2h"), window("0 0 * * *", "2h")]));
+        let opening = |start: &str, end: &str| json!({"start": start, "end": end, "timeZone": "Europe/Berlin"});
+        assert_eq!(
+            two,
+            json!({
+                "action": "deny", "checkedAt": "2026-11-24T00:00:00Z", "isOpen": true, "isAlwaysOpen": false, "hasMore": false,
+                // The first one began on the day before.
+                "openings": [
+                    opening("2026-11-23T22:00:00+01:00", "2026-11-24T02:00:00+01:00"),
+                    opening("2026-11-24T22:00:00+01:00", "2026-11-25T02:00:00+01:00"),
+                    opening("2026-11-25T22:00:00+01:00", "2026-11-26T02:00:00+01:00"),
+                ],
+            })
+        );
+        let always = windows(json!([window("* * * * *", "1m")]));
+        assert_eq!((&always["isAlwaysOpen"], &always["openings"]), (&json!(true), &json!([])));
+        let many = windows(json!([window("* * * * *", "1s")]));
+        assert_eq!((many["openings"].as_array().unwrap().len(), &many["hasMore"]), (super::MAX_OPENINGS, &json!(true)));
+        assert_eq!(windows(json!([])), Value::Null);
+    }
+
+    #[test]
+    fn freezes_have_their_days_in_each_year_and_how_they_treat_rollouts() {
+        let freeze =
+            |from: &str, to: &str, rollouts: &str| json!({"from": from, "to": to, "reason": "r", "rollouts": rollouts});
+        let settings = json!({
+            "schedule": {"action": "off", "freezes": [freeze("12-18", "01-03", "deny"), freeze("06-01", "06-02", "allow")]},
+            "overrides": [
+                {"images": ["*a"], "rollout": {"action": "warn"}},
+                {"images": ["*b"], "rollout": {"action": "off"}},
+                {"images": ["*c"], "rollout": {"minAge": "3d"}},
+            ],
+        });
+        let plans = plans_of(&settings, "2026-01-01", "2027-12-31");
+        let freezes: Vec<Value> = plans.iter().map(|plan| plan.to_json()["freezes"].clone()).collect();
+        let expected = |rollouts: &str| {
+            let days = [("2025-12-18", "2026-01-03"), ("2026-12-18", "2027-01-03"), ("2027-12-18", "2028-01-03")];
+            days.map(|(from, to)| freeze(from, to, rollouts)).to_vec()
+        };
+        assert_eq!(freezes, [json!(expected("deny")), json!(expected("warn")), json!([])]);
+    }
+
+    #[test]
+    fn the_patch_days_whose_deadlines_yearly_freezes_move_are_found() {
+        let settings = json!({"schedule": {
+            "patchDays": {"cron": "0 0 1 * *", "grace": "1d"},
+            "freezes": [
+                {"from": "12-18", "to": "01-03", "reason": "year-end"},
+                {"from": "2026-11-20", "to": "2026-12-17", "reason": "sale"},
+                {"from": "2026-01-04", "to": "2026-01-10", "reason": "audit"},
+            ],
+        }});
+        let days = |from: &str, to: &str| {
+            let json = plans_of(&settings, from, to)[0].to_json();
+            let days = json["patchDays"].as_array().unwrap().iter();
+            days.map(|day| [&day["at"], &day["deadline"]].map(|time| time.as_str().unwrap()[..10].to_owned()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(days("2027-01-04", "2027-01-31"), [["2026-12-01", "2027-01-04"], ["2027-01-01", "2027-01-04"]]);
+        assert_eq!(days("2026-01-11", "2026-01-20"), [["2026-01-01", "2026-01-11"]]);
     }
 
     #[test]

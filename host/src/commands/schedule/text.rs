@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use container_patch_policy::finding::Effect;
 use container_patch_policy::rules::schedule::deadline::Cadence;
 
 use super::one_line;
-use super::plan::{PatchDay, Plan};
+use super::plan::{PatchDay, Plan, PlannedFreeze, PlannedOpening, PlannedWindows};
+use crate::timestamp::rfc3339;
 
 /// The most lines without `--all`.
 const MAX_LINES: usize = 60;
@@ -15,6 +17,7 @@ const MAX_LINES: usize = 60;
 enum Kind {
     PatchDay,
     Freeze,
+    Window,
     Other,
 }
 
@@ -44,7 +47,11 @@ fn cut(lines: &mut Lines) {
     let rest = lines.split_off(MAX_LINES - 1);
     let count = |kind| rest.iter().filter(|(found, _)| *found == kind).count();
     let mut left_out = format!("… {} more lines", rest.len());
-    for (kind, one, many) in [(Kind::PatchDay, "patch day", "patch days"), (Kind::Freeze, "freeze", "freezes")] {
+    for (kind, one, many) in [
+        (Kind::PatchDay, "patch day", "patch days"),
+        (Kind::Freeze, "freeze", "freezes"),
+        (Kind::Window, "window", "windows"),
+    ] {
         match count(kind) {
             0 => {}
             // Writing to a `String` cannot fail.
@@ -58,6 +65,26 @@ fn cut(lines: &mut Lines) {
 }
 
 fn add(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
+    if plan.has_own_schedule() {
+        add_schedule(lines, plan, from, to);
+    } else {
+        lines.push((Kind::Other, "The schedule is the same as for all images.".to_owned()));
+    }
+    if plan.has_own_schedule() || plan.has_own_rollouts() {
+        add_freezes(lines, plan);
+    }
+    match &plan.windows {
+        _ if !plan.has_own_rollouts() => {}
+        Some(windows) => add_windows(lines, windows, from, to),
+        None if plan.scope.is_some() => {
+            lines.push((Kind::Other, String::new()));
+            lines.push((Kind::Other, "New images are admitted outside of windows, too.".to_owned()));
+        }
+        None => {}
+    }
+}
+
+fn add_schedule(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
     let mut other = |line: String| lines.push((Kind::Other, line));
     if plan.is_off() {
         other("The schedule is off: images may be of any age.".to_owned());
@@ -87,13 +114,52 @@ fn add(lines: &mut Lines, plan: &Plan, from: NaiveDate, to: NaiveDate) {
             }
         }
     }
-    if !plan.freezes.is_empty() {
-        lines.push((Kind::Other, String::new()));
-        lines.push((Kind::Other, "Freezes (a deadline during a freeze moves to the day after it):".to_owned()));
-        let freezes = plan.freezes.iter();
-        let freezes =
-            freezes.map(|freeze| format!("  {} to {}  {}", freeze.days.from, freeze.days.to, one_line(&freeze.reason)));
-        lines.extend(freezes.map(|line| (Kind::Freeze, line)));
+}
+
+fn add_freezes(lines: &mut Lines, plan: &Plan) {
+    if plan.freezes.is_empty() {
+        return;
+    }
+    let title = match plan.is_off() {
+        true => "Freezes:",
+        false => "Freezes (a deadline during a freeze moves to the day after it):",
+    };
+    lines.push((Kind::Other, String::new()));
+    lines.push((Kind::Other, title.to_owned()));
+    lines.extend(plan.freezes.iter().map(|PlannedFreeze { days, reason, rollouts }| {
+        let rollouts = match rollouts {
+            Some(Effect::Deny) => "  (no rollouts)",
+            Some(Effect::Warn) => "  (rollouts cause warnings)",
+            None => "",
+        };
+        (Kind::Freeze, format!("  {} to {}  {}{rollouts}", days.from, days.to, one_line(reason)))
+    }));
+}
+
+fn add_windows(lines: &mut Lines, windows: &PlannedWindows, from: NaiveDate, to: NaiveDate) {
+    lines.push((Kind::Other, String::new()));
+    let rule = match windows.effect {
+        Effect::Deny => "New images are admitted only in windows.",
+        Effect::Warn => "New images outside of windows cause warnings.",
+    };
+    if windows.is_always_open {
+        lines.push((Kind::Other, format!("{rule} A window is always open.")));
+        return;
+    }
+    let state = if windows.is_open { "A window is open" } else { "All windows are closed" };
+    lines.push((Kind::Other, format!("{rule} {state} at {}.", rfc3339(&windows.start))));
+    if windows.openings.is_empty() {
+        lines.push((Kind::Other, format!("No window opens from {from} to {to}.")));
+        return;
+    }
+    lines.push((Kind::Other, String::new()));
+    lines.push((Kind::Other, format!("{:<26}{:<26}TIME ZONE", "WINDOW OPENS", "CLOSES")));
+    lines.extend(windows.openings.iter().map(|PlannedOpening { start, end, zone }| {
+        let [start, end] = [start, end].map(|time| time.format("%a %Y-%m-%d %H:%M").to_string());
+        (Kind::Window, format!("{start:<26}{end:<26}{zone}"))
+    }));
+    if windows.has_more {
+        lines.push((Kind::Other, "… and more; choose fewer --months".to_owned()));
     }
 }
 
@@ -154,6 +220,48 @@ mod tests {
             let text = text(&json!({"overrides": [entry]}), "2026-12-01", "2026-12-31", false);
             assert!(text.contains(&format!("\n\n{expected}\nThe schedule is off")), "{expected}\n{text}");
         }
+    }
+
+    #[test]
+    fn windows_and_freezes_that_stop_rollouts_are_listed() {
+        let settings = json!({
+            "schedule": {
+                "maxAge": "30d",
+                "freezes": [{"from": "12-18", "to": "01-03", "reason": "year-end", "rollouts": "deny"}],
+            },
+            "rollout": {"windows": [{"cron": "0 9 * * MON", "timeZone": "Europe/Berlin", "for": "8h"}]},
+            "overrides": [
+                {"images": ["*a"], "rollout": {"action": "warn", "windows": [{"cron": "* * * * *", "for": "1m"}]}},
+                {"images": ["*b"], "rollout": {"windows": []}},
+                {"images": ["*c"], "schedule": {"action": "off"}},
+            ],
+        });
+        assert_eq!(
+            text(&settings, "2026-12-14", "2026-12-21", false),
+            "Images may be at most 30 days old. Days begin and end in UTC.\n\n\
+             On 2026-12-14, images built before 2026-11-14 00:00 are too old.\n\
+             On 2026-12-21, images built before 2026-11-18 00:00 are too old.\n\n\
+             Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (no rollouts)\n\n\
+             New images are admitted only in windows. All windows are closed at 2026-12-14T00:00:00Z.\n\n\
+             WINDOW OPENS              CLOSES                    TIME ZONE\n\
+             Mon 2026-12-14 09:00      Mon 2026-12-14 17:00      Europe/Berlin\n\
+             Mon 2026-12-21 09:00      Mon 2026-12-21 17:00      Europe/Berlin\n\n\
+             Images of overrides[0]:\nThe schedule is the same as for all images.\n\n\
+             Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (rollouts cause warnings)\n\n\
+             New images outside of windows cause warnings. A window is always open.\n\n\
+             Images of overrides[1]:\nThe schedule is the same as for all images.\n\n\
+             Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (no rollouts)\n\n\
+             New images are admitted outside of windows, too.\n\n\
+             Images of overrides[2]:\nThe schedule is off: images may be of any age.\n\n\
+             Freezes:\n  2026-12-18 to 2027-01-03  year-end  (no rollouts)\n"
+        );
+    }
+
+    #[test]
+    fn a_window_that_does_not_open_in_the_period_is_mentioned() {
+        let settings = json!({"rollout": {"windows": [{"cron": "0 0 1 6 *", "for": "1d"}]}});
+        let text = text(&settings, "2026-12-01", "2026-12-31", false);
+        assert!(text.ends_with("\nNo window opens from 2026-12-01 to 2026-12-31.\n"), "{text}");
     }
 
     #[test]
