@@ -502,6 +502,25 @@ EOF
   assert_contains "$stderr" 'schedule.maxAge: `0d` is zero; write at least `1s`'
 }
 
+@test "schedule prints windows, yearly freezes and freezes without rollouts" {
+  cat > settings.yaml <<EOF
+schedule:
+  freezes: [{from: 12-18, to: 01-03, reason: year-end change freeze, rollouts: deny}]
+rollout:
+  windows: [{cron: "0 9 * * MON-THU", timeZone: Europe/Berlin, for: 8h}]
+overrides:
+  - {images: ["registry.example.com/batch/*"], rollout: {windows: [{cron: "0 1 * * *", for: 2h}]}}
+EOF
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-12-14 --months 13 --all
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "2026-12-18 to 2027-01-03  year-end change freeze  (no rollouts)"
+  assert_contains "$output" "2027-12-18 to 2028-01-03  year-end change freeze  (no rollouts)"
+  assert_contains "$output" "All windows are closed at 2026-12-14T00:00:00Z."
+  assert_contains "$output" "Mon 2026-12-14 09:00      Mon 2026-12-14 17:00      Europe/Berlin"
+  assert_contains "$output" "Images of overrides[0]:"
+  assert_contains "$output" "Mon 2026-12-14 01:00      Mon 2026-12-14 03:00      UTC"
+}
+
 @test "warnings about valid settings are printed once, by check, run and schedule" {
   pinned_pod a > a.yaml
   pinned_pod b > b.yaml

@@ -337,7 +337,7 @@ pod_of() { printf '{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {con
   assert_contains "$output" '<failure message='
 }
 
-MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin", "grace": "14d"}, "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end, really"}]}}'
+MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europe/Berlin", "grace": "14d"}, "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "year-end, really"}]}, "rollout": {"windows": [{"cron": "0 9 * * MON-THU", "timeZone": "Europe/Berlin", "for": "8h"}]}}'
 
 @test "schedule prints at most 60 lines without --all" {
   cmd schedule --settings-json '{"schedule": {"patchDays": {"cron": "0 0 * * *", "grace": "1d"}}}' --from 2026-12-01 --months 6
@@ -359,6 +359,10 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   grep -q '^SUMMARY:Freeze: year-end\\, really' calendar.ics
   # The deadline of 2026-12-22 is after the freeze.
   grep -q '^DTSTART;VALUE=DATE:20270104' calendar.ics
+  # A window from 09:00 to 17:00 in Berlin.
+  grep -q '^UID:window-20261207T080000Z-all@' calendar.ics
+  grep -q '^DTSTART:20261207T080000Z' calendar.ics
+  grep -q '^DTEND:20261207T160000Z' calendar.ics
   # A second run has the same events.
   "$CONTAINER_PATCH" schedule --settings-json "$MONTHLY" --from 2026-12-01 --months 1 --output ics > again.ics
   diff <(grep -v ^DTSTAMP calendar.ics) <(grep -v ^DTSTAMP again.ics)
@@ -370,6 +374,10 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   # 2026-12-08 and 2027-01-04, midnight in Berlin.
   assert_contains "$output" 'next_patch_day_timestamp_seconds{images="*"} 1796684400'
   assert_contains "$output" 'next_deadline_timestamp_seconds{images="*"} 1799017200'
+  # 2026-12-01, 09:00 and 17:00 in Berlin.
+  assert_contains "$output" 'window_open{images="*"} 0'
+  assert_contains "$output" 'next_window_start_timestamp_seconds{images="*"} 1796112000'
+  assert_contains "$output" 'next_window_end_timestamp_seconds{images="*"} 1796140800'
   [ "${lines[-1]}" = "# EOF" ]
   command -v promtool > /dev/null || skip "promtool is required for the rest"
   promtool check metrics <<< "$output"
@@ -380,7 +388,7 @@ MONTHLY='{"schedule": {"patchDays": {"cron": "0 0 * * TUE#2", "timeZone": "Europ
   [ "$status" -eq 0 ]
   [ "$(jq -c '[.from, .to, (.schedules[0].patchDays[0] | .at, .deadline, .movedBy)]' <<< "$output")" = \
     '["2026-12-01","2027-01-01","2026-12-08T00:00:00+01:00","2027-01-04T00:00:00+01:00","year-end, really"]' ]
-  for key in $(jq -r '.schedules[0] | keys[], (.patchDays[0] | keys[]), (.freezes[0] | keys[])' <<< "$output"); do
+  for key in $(jq -r '.schedules[0] | keys[], (.patchDays[0] | keys[]), (.freezes[0] | keys[]), (.windows | keys[]), (.windows.openings[0] | keys[])' <<< "$output"); do
     grep -q "\`$key\`" "$ROOT/docs/commands.md" || { echo "docs/commands.md does not have $key"; return 1; }
   done
 }

@@ -112,6 +112,137 @@ updates() { printf '.operation = "UPDATE" | .oldObject = (.object | .spec.templa
   assert_warned evaluate-at-set
 }
 
+# The time is a Friday.
+WORKING_DAYS='{"windows": [{"cron": "0 9 * * MON-THU", "timeZone": "Europe/Berlin", "for": "8h"}]}'
+NEXT_WINDOW='is new, and the rollout windows are closed; deploy it on or after 2026-11-23T09:00:00+01:00, when the next window opens for 8 hours'
+CONTROLLER='.userInfo.username = "system:serviceaccount:kube-system:replicaset-controller"'
+
+# calendar KIND IMAGE SETTINGS [JQ]: runs the policy for a new workload, with only this rule enabled and with these settings. No host call
+# has an answer.
+calendar() {
+  local api=apps/v1 object
+  object="$(pod "$2")"
+  case "$1" in
+    Pod) api=v1 ;;
+    Job) api=batch/v1 object="$(jq -c '{spec: {template: .}}' <<< "$object")" ;;
+    *) object="$(jq -c '{spec: {template: .}}' <<< "$object")" ;;
+  esac
+  policy_run --request-path "$(request "$api" "$1" "$object" "${4:-.}")" --replay-host-capabilities-interactions "$(silence)" \
+    --settings-json "$(jq -nc --argjson settings "$3" '{evaluateAt: "2026-11-20T12:00:00Z", pinning: {action: "off"}, schedule: {action: "off"},
+      baseImage: {action: "off"}, scan: {action: "off"}} * $settings')"
+  [ "$status" -eq 0 ]
+}
+
+# rolled_out [JQ]: prints settings with WORKING_DAYS, changed by a jq program.
+rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}"; }
+
+@test "outside of all windows a new image waits for the next one, and no registry is asked" {
+  calendar Deployment app:1 "$(rolled_out)"
+  assert_denied outside-window
+  assert_contains "$(message)" "container \`app\`: image \`app:1\` $NEXT_WINDOW"
+  calendar Deployment app:1 "$(rolled_out '.evaluateAt = "2026-11-23T08:00:00Z"')"
+  assert_warned evaluate-at-set
+  calendar Deployment app:1 "$(rolled_out '.evaluateAt = "2026-11-23T16:00:00Z"')"
+  assert_denied outside-window
+  assert_contains "$(message)" "on or after 2026-11-24T09:00:00+01:00"
+  calendar Deployment app:1 "$(rolled_out '.rollout.action = "warn"')"
+  assert_warned evaluate-at-set outside-window
+  calendar Deployment app:1 "$(rolled_out '.rollout.action = "off"')"
+  assert_warned evaluate-at-set
+}
+
+@test "a window keeps its length when clocks change" {
+  local nights='.rollout.windows = [{cron: "0 22 * * SAT", timeZone: "Europe/Berlin", for: "8h"}]' time
+  # Clocks in Berlin go back on 2026-10-25 and forward on 2027-03-28.
+  for time in 2026-10-24T20:00:00Z 2026-10-25T03:59:59Z 2027-03-27T21:00:00Z 2027-03-28T04:59:59Z; do
+    calendar Pod app:1 "$(rolled_out "$nights | .evaluateAt = \"$time\"")"
+    assert_warned evaluate-at-set
+  done
+  for time in 2026-10-24T19:59:59Z 2026-10-25T04:00:00Z 2027-03-27T20:59:59Z 2027-03-28T05:00:00Z; do
+    calendar Pod app:1 "$(rolled_out "$nights | .evaluateAt = \"$time\"")"
+    assert_denied outside-window
+  done
+}
+
+@test "outside of the windows, scaling and deletions are admitted, and an UPDATE to another image is denied" {
+  local update='.operation = "UPDATE" | .oldObject = .object'
+  calendar Deployment app:1 "$(rolled_out)" "$update | .object.spec.replicas = 3"
+  assert_warned evaluate-at-set
+  calendar Deployment app:1 "$(rolled_out)" '.operation = "DELETE" | .oldObject = .object | .object = null'
+  assert_warned evaluate-at-set
+  calendar Deployment app:1 "$(rolled_out)" "$update | .object.spec.template.spec.containers[0].image = \"app:2\""
+  assert_denied outside-window
+  calendar Pod app:1 "$(rolled_out)" '.userInfo = {} | .resource.resource = "Pod"'
+  assert_warned evaluate-at-set
+}
+
+@test "outside of the windows and in a freeze, controllers create pods and Jobs, whatever their images" {
+  local closed='.enforcement = {unrecordedPods: "deny"} | .schedule.freezes = [{from: "11-19", to: "11-22", reason: "sale", rollouts: "deny"}]'
+  closed="$(rolled_out "$closed")"
+  # A node drain: the digest was judged with the workload, or there is only a tag.
+  calendar Pod "app@$YOUNG" "$closed" "$CONTROLLER"
+  assert_warned evaluate-at-set
+  calendar Pod app:1 "$closed" "$CONTROLLER"
+  assert_warned evaluate-at-set
+  # A webhook has added a container, whose digest the pinning policy resolved for the pod.
+  calendar Pod "app@$YOUNG" "$closed" "$CONTROLLER | .object.spec.containers += [{name: \"mesh\", image: \"mesh@$YOUNG\"}]
+    | .object.metadata.annotations = {\"container-patch.dev/resolved\": \"mesh\"}"
+  assert_warned evaluate-at-set
+  calendar Job app:1 "$closed" '.userInfo.username = "system:serviceaccount:kube-system:cronjob-controller"'
+  assert_warned evaluate-at-set
+  # Only the authenticated user makes a request one of a controller; an owner reference does not.
+  calendar Pod "app@$YOUNG" "$closed" '.object.metadata.ownerReferences = [{apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "1", controller: true}]'
+  assert_denied outside-window rollout-freeze
+}
+
+@test "a freeze with rollouts: deny stops new images, also if the schedule is off" {
+  local freeze='{schedule: {patchDays: {cron: "0 0 1 * *", timeZone: "Europe/Berlin"}, freezes: [{from: "11-19", to: "11-22", reason: "winter\n sale", rollouts: "deny"}]}}'
+  frozen() { jq -nc "$freeze | ${1:-.}"; }
+  calendar Deployment app:1 "$(frozen)"
+  assert_denied rollout-freeze
+  assert_contains "$(message)" "image \`app:1\` is new, and rollouts are frozen; deploy it on or after 2026-11-23T00:00:00+01:00, after the freeze \`winter sale\`; if it has an urgent fix, ask the cluster admin for an exception"
+  calendar Deployment app:1 "$(frozen '.evaluateAt = "2030-11-22T22:59:59Z"')"
+  assert_denied rollout-freeze
+  calendar Deployment app:1 "$(frozen '.evaluateAt = "2030-11-22T23:00:00Z"')"
+  assert_warned evaluate-at-set
+  calendar Deployment app:1 "$(frozen '.schedule.freezes[0].rollouts = "warn"')"
+  assert_warned evaluate-at-set rollout-freeze
+  calendar Deployment app:1 "$(frozen '.rollout.action = "warn"')"
+  assert_warned evaluate-at-set rollout-freeze
+  calendar Deployment app:1 "$(frozen '.rollout.action = "off"')"
+  assert_warned evaluate-at-set
+  calendar Deployment app:1 "$(frozen 'del(.schedule.freezes[0].rollouts)')"
+  assert_warned evaluate-at-set
+  # The next freeze follows on the next day, the one after it does not.
+  calendar Deployment app:1 "$(frozen '.schedule.freezes += [{from: "2026-11-23", to: "2026-11-24", reason: "audit", rollouts: "deny"},
+    {from: "2026-11-26", to: "2026-11-30", reason: "later", rollouts: "deny"}]')"
+  assert_denied rollout-freeze
+  assert_contains "$(message)" "on or after 2026-11-25T00:00:00+01:00, after the freeze \`audit\`"
+}
+
+@test "an exception lets a new image in outside of the windows" {
+  local excepted='.exceptions = [{images: ["docker.io/library/app:*"], rules: ["outside-window"], until: "2026-11-20", reason: "SEC-61"}]'
+  calendar Deployment app:1 "$(rolled_out "$excepted")"
+  assert_warned evaluate-at-set excepted
+}
+
+@test "invalid windows and freezes are rejected with their path, and windows that cover all time cause a warning" {
+  validates() { run "$CONTAINER_PATCH" validate --settings-json "$1"; }
+  validates '{"rollout": {"windows": [{"cron": "0 9 30 2 *", "for": "8h"}, {"cron": "0 9 * * *", "for": "0h"}, {"cron": "0 9 * * *"}]},
+    "schedule": {"freezes": [{"from": "12-18", "to": "2027-01-03", "reason": "r"}]}}'
+  [ "$status" -ne 0 ]
+  assert_contains "$output" 'rollout.windows[0].cron: `0 9 30 2 *` never fires'
+  assert_contains "$output" 'rollout.windows[1].for: `0h` is zero; write at least `1s`'
+  assert_contains "$output" 'rollout.windows[2]: `for` is required'
+  assert_contains "$output" 'schedule.freezes[0]: give both `from` and `to` with a year, such as `2026-12-18`, or both without, such as `12-18`'
+  validates '{"schedule": {"freezes": [{"from": "07-01", "to": "06-30", "reason": "r"}]}}'
+  [ "$status" -ne 0 ]
+  assert_contains "$output" 'schedule.freezes: the yearly freezes cover the whole year, so every deadline is postponed for ever; leave some days free'
+  validates '{"rollout": {"windows": [{"cron": "* * * * *", "for": "1m"}]}}'
+  [ "$status" -eq 0 ]
+  assert_contains "$output" 'rollout.windows: the windows cover all time, so new images are admitted at any time; shorten `for`, or remove the windows'
+}
+
 @test "an invalid minimum age is rejected with its path" {
   run_rule Pod app:1.2 '{"minAge": "3"}'
   [ "$status" -ne 0 ]
