@@ -226,7 +226,7 @@ rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}";
   assert_warned evaluate-at-set excepted
 }
 
-@test "invalid windows and freezes are rejected with their path, and windows that cover all time cause a warning" {
+@test "invalid windows and freezes are rejected with their path, and windows that are always open cause a warning" {
   validates() { run "$CONTAINER_PATCH" validate --settings-json "$1"; }
   validates '{"rollout": {"windows": [{"cron": "0 9 30 2 *", "for": "8h"}, {"cron": "0 9 * * *", "for": "0h"}, {"cron": "0 9 * * *"}]},
     "schedule": {"freezes": [{"from": "12-18", "to": "2027-01-03", "reason": "r"}]}}'
@@ -240,7 +240,7 @@ rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}";
   assert_contains "$output" 'schedule.freezes: the yearly freezes cover the whole year, so every deadline is postponed for ever; leave some days free'
   validates '{"rollout": {"windows": [{"cron": "* * * * *", "for": "1m"}]}}'
   [ "$status" -eq 0 ]
-  assert_contains "$output" 'rollout.windows: the windows cover all time, so new images are admitted at any time; shorten `for`, or remove the windows'
+  assert_contains "$output" 'rollout.windows: apart from changes of clocks, a window is always open, so the windows have no effect; shorten `for`, or remove the windows'
 }
 
 @test "an invalid minimum age is rejected with its path" {

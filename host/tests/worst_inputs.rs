@@ -231,6 +231,13 @@ fn inputs_of_admins() -> Vec<Input> {
     let yearly_freezes = format!(
         r#"{{"evaluateAt":"2026-11-20T12:00:00Z","schedule":{{"maxAge":"1d","freezes":[{yearly},{free_days}]}}}}"#
     );
+    // The next opening is more than a year ahead. The images are not pinned, so that the registry is not asked.
+    let windows = |count| {
+        let windows = list(count, |_| r#"{"cron":"0 0 29 2 SUN#L","timeZone":"Europe/Berlin","for":"90m"}"#.to_owned());
+        format!(
+            r#"{{"evaluateAt":"2026-11-20T12:00:00Z","pinning":{{"action":"off"}},"rollout":{{"windows":[{windows}]}}}}"#
+        )
+    };
     let refused = |name: &'static str, keys: String| -> Input {
         (name, create("", &list(3, small)), format!("{{{keys}}}"), Box::new(sound), r#""accepted":false"#)
     };
@@ -249,6 +256,20 @@ fn inputs_of_admins() -> Vec<Input> {
             yearly_freezes,
             Box::new(sound),
             r#""accepted":true"#,
+        ),
+        (
+            "many windows that are closed",
+            create("", &list(30, small)),
+            windows(1000),
+            Box::new(sound),
+            "[outside-window]",
+        ),
+        (
+            "many images outside of the windows",
+            create("", &list(MOST_IMAGES, small)),
+            windows(10),
+            Box::new(sound),
+            "[outside-window]",
         ),
         refused("unknown keys", list(90_000, |index| format!(r#""key{index}":1"#))),
         refused("keys that are given twice", list(90_000, |_| r#""pinning":1"#.to_owned())),
@@ -383,6 +404,21 @@ fn the_worst_requests_do_not_take_long() {
 #[test]
 fn the_worst_settings_do_not_take_long() {
     assert_none_takes_long(inputs_of_admins());
+}
+
+#[test]
+fn the_search_for_windows_that_are_always_open_does_not_take_long() {
+    let every_minute = r#"{"cron":"* * * * *","for":"1m","timeZone":"Europe/Berlin"}"#;
+    let windows = list(10, |_| every_minute.to_owned());
+    let overrides = list(20, |_| format!(r#"{{"images":["*"],"rollout":{{"windows":[{windows}]}}}}"#));
+    let settings = format!(r#"{{"rollout":{{"windows":[{windows}]}},"overrides":[{overrides}]}}"#);
+    let allowed = Policy::embedded().unwrap().declared_resources();
+    let host = Arc::new(FakeHost(Box::new(silent)));
+    let (executed, response) = metered::execute("validate_settings", settings.as_bytes(), host, allowed)
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    let response = String::from_utf8(response).unwrap();
+    assert!(response.contains(r#""valid":true"#), "{response}");
+    assert!(executed < BOUND, "{executed} instructions, expected fewer than {BOUND}");
 }
 
 #[test]

@@ -84,37 +84,44 @@ pub fn open_since(windows: &[Window], time: DateTime<Utc>, limit: usize) -> Opti
     starts.take(limit).last()
 }
 
-/// Whether windows are open all the time. This is found by a search that is limited: windows with more than
-/// [`MAX_OPENINGS`] openings in two years are looked at once an hour after these.
+/// Whether windows are open all the time, with clocks that do not change: a closed hour once a year does not make them useful. Windows
+/// with more than [`MAX_OPENINGS`] openings are looked at once an hour after these.
 #[must_use]
 pub fn are_always_open(windows: &[Window]) -> bool {
-    // A common year and a leap year, with all changes of clocks.
-    const YEARS: TimeDelta = TimeDelta::days(365 + 366);
+    // 2027-01-01, the start of a common year and a leap year.
     const START: i64 = 1_798_761_600;
-    if windows.is_empty() || windows.len() > MAX_COMPARED {
+    const YEARS: TimeDelta = TimeDelta::days(365 + 366);
+    let Some(start) = DateTime::from_timestamp(START, 0).filter(|_| windows.len() <= MAX_COMPARED) else {
         return false;
-    }
-    let Some(start) = DateTime::from_timestamp(START, 0) else { return false };
-    let end = start + YEARS;
-    let mut at = match open_until(windows, start, MAX_OPENINGS) {
-        Some(until) => until,
-        None => return false,
     };
-    let is_open = |time| windows.iter().any(|window| window.is_open_at(time));
-    while at < end {
-        if !is_open(at) {
-            return false;
+    let with_fixed_clocks = |window: &Window| {
+        let offset = TimeDelta::seconds(window.time_zone.local(start).offset().local_minus_utc().into());
+        (offset, Window { time_zone: Zone::UTC, ..window.clone() })
+    };
+    let windows: Vec<(TimeDelta, Window)> = windows.iter().map(with_fixed_clocks).collect();
+    let open_until = |time: DateTime<Utc>| {
+        let openings = windows.iter().filter_map(|(offset, window)| {
+            let opening = window.first_from(time + *offset)?;
+            (opening.start <= time + *offset).then(|| opening.end - *offset)
+        });
+        openings.max()
+    };
+    let mut at = start;
+    for opening in 0.. {
+        let Some(until) = open_until(at) else { return false };
+        at = if opening < MAX_OPENINGS { until } else { at + TimeDelta::hours(1) };
+        if start + YEARS <= at {
+            break;
         }
-        at += TimeDelta::hours(1);
     }
     true
 }
 
 /// The most openings that are searched one after the other for a time at which all windows are closed.
-const MAX_OPENINGS: usize = 10_000;
+const MAX_OPENINGS: usize = 3000;
 
 /// The most windows that are searched for a time at which all are closed.
-const MAX_COMPARED: usize = 20;
+const MAX_COMPARED: usize = 10;
 
 #[cfg(test)]
 mod tests {

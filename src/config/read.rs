@@ -85,11 +85,10 @@ impl Problems {
         self.warnings.push(line(at, text));
     }
 
-    /// Adds a warning about the value at a path, if there is none with this text. An override inherits the values that it leaves out.
-    pub fn warn_once(&mut self, at: Path<'_>, text: &str) {
-        if !self.warnings.iter().any(|warning| warning.ends_with(text)) {
-            self.warn(at, text);
-        }
+    /// Whether there is a warning with this text. An override inherits the values that it leaves out.
+    #[must_use]
+    pub fn has_warning(&self, text: &str) -> bool {
+        self.warnings.iter().any(|warning| warning.ends_with(text))
     }
 
     /// The warnings; each begins with the path of its value.

@@ -54,7 +54,8 @@ impl Keyword for Action {
     const KEYWORDS: &'static [(&'static str, Self)] = &[("deny", Self::Deny), ("warn", Self::Warn), ("off", Self::Off)];
 }
 
-/// What a rule does about an image for which a fact that it needs is unknown.
+/// What a rule does about an image that is not a violation as such: a fact that the rule needs is unknown, or the image is new during a
+/// freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// The request is refused.
@@ -66,7 +67,7 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// The effect of the finding; `None` if the unknown is allowed.
+    /// The effect of the finding; `None` if it is allowed.
     #[must_use]
     pub fn effect(self) -> Option<Effect> {
         match self {

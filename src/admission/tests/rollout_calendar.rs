@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIGEST, OTHER, deployment, only, pod, request, respond, update, world};
+use super::{DIGEST, OTHER, deployment, image, only, pod, request, respond, update, world};
 
 const REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-controller";
 
@@ -112,6 +112,24 @@ fn the_time_of_the_settings_decides() {
         with_warning.extend(expected.as_array().unwrap().clone());
         assert_eq!(codes(&create, &settings), json!(with_warning), "{time}");
     }
+}
+
+#[test]
+fn a_fix_does_not_wait() {
+    let host = world().config("r.test/app:old", image("2026-01-01T00:00:00Z", json!({}))).config("r.test/app:new", {
+        let mut image = image("2026-11-01T00:00:00Z", json!({}));
+        image["digest"] = json!(OTHER);
+        image
+    });
+    let codes = |old: &str, maximum_age: &str| {
+        let mut settings = closed();
+        settings["schedule"]["action"] = json!("deny");
+        settings["schedule"]["maxAge"] = json!(maximum_age);
+        let [old, new] = [old, "new"].map(|tag| deployment(&[&format!("r.test/app:{tag}")]));
+        respond(&host, &by("jane", update(old, new)), &settings)["codes"].clone()
+    };
+    assert_eq!(codes("old", "90d"), json!(["outside-window Warn", "rollout-freeze Warn"]));
+    assert_eq!(codes("old", "400d"), both(), "the image that it replaces is not refused");
 }
 
 #[test]

@@ -9,8 +9,7 @@ use crate::config::read::{Path, Problems};
 use crate::finding::Violation;
 
 /// The warning about windows that do not limit anything.
-const ALWAYS_OPEN: &str =
-    "the windows cover all time, so new images are admitted at any time; shorten `for`, or remove the windows";
+const ALWAYS_OPEN: &str = "apart from changes of clocks, a window is always open, so the windows have no effect; shorten `for`, or remove the windows";
 
 impl Rollout {
     /// Judges the time at which a new image is deployed.
@@ -35,8 +34,9 @@ impl Rollout {
 
     /// Warns about windows that are always open.
     pub(super) fn check_windows(&self, at: Path<'_>, problems: &mut Problems) {
-        if problems.wants_warnings() && window::are_always_open(&self.windows) {
-            problems.warn_once(Path::Key(&at, "windows"), ALWAYS_OPEN);
+        let is_searched = problems.wants_warnings() && !problems.has_warning(ALWAYS_OPEN);
+        if is_searched && window::are_always_open(&self.windows) {
+            problems.warn(Path::Key(&at, "windows"), ALWAYS_OPEN);
         }
     }
 }
@@ -143,6 +143,7 @@ mod tests {
     fn windows_that_are_always_open_cause_a_warning() {
         let warnings = |windows: Value| read(&json!({ "windows": windows })).1.warnings().to_vec();
         let window = |cron: &str, time: &str| json!({"cron": cron, "for": time});
+        let in_berlin = |cron: &str, time: &str| json!({"cron": cron, "for": time, "timeZone": "Europe/Berlin"});
         let warning = [format!("rollout.windows: {ALWAYS_OPEN}")];
         for windows in [
             json!([window("* * * * *", "1m")]),
@@ -151,6 +152,9 @@ mod tests {
             json!([window("0 0 1 1 *", "366d")]),
             json!([window("0 0 * * *", "12h"), window("0 12 * * *", "12h")]),
             json!([window("0 0 * * SAT,SUN", "24h"), window("* * * * MON-FRI", "1m")]),
+            // Apart from the day of 25 hours.
+            json!([in_berlin("0 0 * * *", "24h")]),
+            json!([in_berlin("0 0 * * *", "12h"), window("0 11 * * *", "12h")]),
         ] {
             assert_eq!(warnings(windows.clone()), warning, "{windows}");
         }
@@ -162,8 +166,7 @@ mod tests {
             json!([window("* * * * MON-FRI", "1m")]),
             json!([window("* * * 1-11 *", "1m")]),
             json!([window("* * 1-30 * *", "1m")]),
-            // A day of 25 hours.
-            json!([{"cron": "0 0 * * *", "for": "24h", "timeZone": "Europe/Berlin"}]),
+            json!([in_berlin("0 0 * * *", "12h"), window("0 12 * * *", "12h")]),
         ] {
             assert_eq!(warnings(windows.clone()), [""; 0], "{windows}");
         }

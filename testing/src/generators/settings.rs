@@ -158,7 +158,11 @@ fn schedule(choices: &mut Choices<'_>) -> Value {
         ];
         let (from, to) = choices.one_of(&days);
         let reasons = ["year-end change freeze", "audit:\n  until\r\nit is over\n", "\u{202e}\u{7}"];
-        json!({"from": from, "to": to, "reason": choices.one_of(&reasons)})
+        let mut freeze = json!({"from": from, "to": to, "reason": choices.one_of(&reasons)});
+        if choices.once_in(2) {
+            freeze["rollouts"] = json!(choices.one_of(&UNKNOWN));
+        }
+        freeze
     };
     let mut schedule = some_of(
         choices,

@@ -61,7 +61,7 @@ pub(super) struct PlannedWindows {
     pub(super) start: DateTime<Utc>,
     /// Whether a window is open at that time.
     pub(super) is_open: bool,
-    /// Whether a window is open at all times.
+    /// Whether a window is open at all times, apart from changes of clocks.
     pub(super) is_always_open: bool,
     /// The periods with open windows, unless one is always open.
     pub(super) openings: Vec<PlannedOpening>,
