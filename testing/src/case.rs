@@ -66,16 +66,10 @@ impl Case {
         records::add(&mut request, templates, choices);
         let complete = with_unlisted(&settings, &host, choices);
         host.add_records(choices);
-        Self {
-            request,
-            settings: complete.unwrap_or(settings),
-            host,
-            templates,
-            addition,
-            annotation,
-            order,
-            outcome: OnceCell::new(),
-        }
+        request::replace_builds(&mut request, templates, choices);
+        let mut settings = complete.unwrap_or(settings);
+        settings::add_older_build(&mut settings, choices);
+        Self { request, settings, host, templates, addition, annotation, order, outcome: OnceCell::new() }
     }
 
     /// The outcome of the request. It is evaluated once.

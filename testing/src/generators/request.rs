@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::choices::Choices;
 use super::corruption::corrupted;
+use super::images::digest;
 use super::pods;
 use crate::pod_template::LISTS;
 
@@ -129,6 +130,23 @@ fn place(object: &mut Value, pointer: &str, template: Value) {
         };
     }
     *at = template;
+}
+
+/// Gives some images of the object before an UPDATE another digest, so that the request replaces builds of their repositories.
+pub(crate) fn replace_builds(request: &mut Value, templates: &[&str], choices: &mut Choices<'_>) {
+    for template in templates {
+        for list in LISTS {
+            let entries = request.pointer_mut(&format!("/oldObject{template}/spec/{list}"));
+            for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(Value::String(image)) = entry.get_mut("image")
+                    && choices.once_in(3)
+                {
+                    let name = image.split('@').next().unwrap_or_default();
+                    *image = format!("{name}@{}", digest(choices));
+                }
+            }
+        }
+    }
 }
 
 /// The object before an UPDATE. In most cases only some of the images differ.

@@ -99,6 +99,16 @@ pub(crate) fn add_unlisted(settings: &mut Value, choices: &mut Choices<'_>) {
     }
 }
 
+/// Adds `rollout.olderBuild`, which few requests reach otherwise: they replace a build by an older one, and have no other problem.
+pub(crate) fn add_older_build(settings: &mut Value, choices: &mut Choices<'_>) {
+    if choices.once_in(4)
+        && let Some(settings) = settings.as_object_mut()
+        && let Some(rollout) = settings.entry("rollout").or_insert_with(|| json!({})).as_object_mut()
+    {
+        rollout.insert("olderBuild".to_owned(), json!(choices.one_of(&UNKNOWN)));
+    }
+}
+
 fn maybe(choices: &mut Choices<'_>, make: impl FnOnce(&mut Choices<'_>) -> Value) -> Option<Value> {
     choices.once_in(2).then(|| make(choices))
 }
