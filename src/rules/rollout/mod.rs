@@ -95,7 +95,9 @@ impl Rule for RolloutRule {
             sink.report(violation.on_platform(youngest.platform.as_deref()));
         }
         let (digest, zone) = (image.digest.as_deref(), image.freezes.zone);
-        if let Some(violation) = self.soaks.judge(settings, digest, builds, zone, evidence) {
+        if let (Some(soak), Some(effect)) = (&settings.soak, settings.action.effect())
+            && let Some(violation) = self.soaks.judge((soak, effect), digest, builds, zone, evidence)
+        {
             sink.report(violation);
         }
         if image.predecessor.is_some()

@@ -12,7 +12,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::NOT_SOAKED;
-use super::settings::Rollout;
 use crate::calendar::zone::Zone;
 use crate::config::namespaces::Namespace;
 use crate::config::read::{Path, Problems, Setting, is_empty_list, read_string, section};
@@ -20,7 +19,7 @@ use crate::config::schema::Schema;
 use crate::config::values::{Duration, days};
 use crate::evidence::Evidence;
 use crate::evidence::build::{Build, Builds};
-use crate::finding::Violation;
+use crate::finding::{Effect, Violation};
 use crate::rules::rule::unverified;
 pub use record::RECORDED_AT;
 use record::{Ready, Record, Run};
@@ -142,13 +141,12 @@ impl Soaks {
     /// Judges a new image by the time that it has run in staging.
     pub(super) fn judge(
         &mut self,
-        settings: &Rollout,
+        (soak, effect): (&Soak, Effect),
         digest: Option<&str>,
         builds: &Builds,
         zone: &Zone,
         evidence: &mut Evidence<'_>,
     ) -> Option<Violation> {
-        let (soak, effect) = (settings.soak.as_ref()?, settings.action.effect()?);
         // The zone, too, is part of the settings with this address.
         let key = (std::ptr::from_ref(soak), Sought::new(digest, builds));
         let outcome = match self.0.get(&key) {

@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use container_patch_policy::image::ImagePattern;
+use container_patch_policy::rules::waiver::EXCEPTED;
 use serde_json::{Map, Value};
 
 use super::record::{Finding, Image, Outcome, Request};
-use super::summary::EXCEPTED;
 use crate::at::At;
 use crate::commands::explain;
 use crate::commands::report::duration;
@@ -271,7 +271,7 @@ impl Filter {
             Only::Denied => request.outcome == Outcome::Denied,
             Only::Monitored => request.outcome == Outcome::Monitored,
             Only::BreakGlass => request.break_glass.is_some(),
-            Only::Excepted => has(&|finding| finding.code == EXCEPTED),
+            Only::Excepted => has(&|finding| finding.code == EXCEPTED.as_str()),
             Only::Passed => has(&|finding| finding.passed.is_some()),
         };
         (self.only.is_empty() || self.only.iter().any(is_like))

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use chrono::{DateTime, Utc};
 use container_patch_policy::enforcement::codes;
+use container_patch_policy::rules::waiver::EXCEPTED;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -23,7 +24,6 @@ use prometheus_client::registry::{Metric, Registry};
 use super::line::Skipped;
 use super::patches::Patch;
 use super::record::{Finding, Request};
-use super::summary::EXCEPTED;
 use crate::commands::swarm_authz;
 use crate::terminal::printable;
 
@@ -194,7 +194,7 @@ impl Metrics {
             self.break_glass.get(labels(), |uses| _ = uses.inc());
             self.break_glass_last_use.get(labels(), |last| raise(last, time));
         }
-        for _ in findings.iter().filter(|finding| finding.code == EXCEPTED) {
+        for _ in findings.iter().filter(|finding| finding.code == EXCEPTED.as_str()) {
             self.exceptions.get([namespace()], |uses| _ = uses.inc());
             self.exceptions_last_use.get([namespace()], |last| raise(last, time));
         }

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use container_patch_policy::rules::waiver::EXCEPTED;
 
 use super::entry::Entry;
 use super::filter::Given;
 use super::line::Skipped;
 use super::record::{Outcome, Request};
 use crate::timestamp::rfc3339;
-
-/// The code of a finding that an exception covers.
-pub(super) const EXCEPTED: &str = "excepted";
 
 /// The totals of the requests that the filters select.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -77,7 +75,7 @@ impl Summary {
         *self.requests.entry(request.outcome).or_default() += 1;
         self.entries += entries.len();
         self.break_glass += usize::from(request.break_glass.is_some());
-        let is_excepted = |entry: &Entry| entry.findings.iter().any(|finding| finding.code == EXCEPTED);
+        let is_excepted = |entry: &Entry| entry.findings.iter().any(|finding| finding.code == EXCEPTED.as_str());
         self.excepted += usize::from(entries.iter().any(is_excepted));
         // Files of several API servers are not exactly in order.
         self.first = Some(self.first.map_or(request.time, |first| first.min(request.time)));

@@ -90,10 +90,15 @@ fn judged(
 ) -> Option<Violation> {
     let now = crate::host::Host::now(host);
     let mut evidence = Evidence::new::<RuleAnnotations>(host, &[], now, failures);
+    let (soak, effect) = (settings.soak.as_ref()?, settings.action.effect()?);
     let mut soaks = Soaks::default();
-    let first = soaks.judge(settings, Some(digest), builds, &Zone::UTC, &mut evidence);
+    let first = soaks.judge((soak, effect), Some(digest), builds, &Zone::UTC, &mut evidence);
     let asked = host.asked().len();
-    assert_eq!(soaks.judge(settings, Some(digest), builds, &Zone::UTC, &mut evidence), first, "another container");
+    assert_eq!(
+        soaks.judge((soak, effect), Some(digest), builds, &Zone::UTC, &mut evidence),
+        first,
+        "another container"
+    );
     assert_eq!(host.asked().len(), asked, "the image of another container is not asked for again");
     first
 }
@@ -433,7 +438,9 @@ fn times_in_messages_are_those_of_the_calendar() {
     let json = serde_json::value::to_raw_value("Europe/Berlin").unwrap();
     let berlin = Zone::read(&json, Path::Root, &mut Problems::default()).unwrap();
     let (own, builds) = single();
-    let violation = Soaks::default().judge(&one_record(), Some(&own), &builds, &berlin, &mut evidence).unwrap();
+    let settings = one_record();
+    let soak = (settings.soak.as_ref().unwrap(), Effect::Deny);
+    let violation = Soaks::default().judge(soak, Some(&own), &builds, &berlin, &mut evidence).unwrap();
     assert!(violation.text.contains("deploy it on or after 2026-11-21T09:00:00+01:00"), "{}", violation.text);
 }
 
