@@ -11,7 +11,7 @@ TIERS='{"overrides": [
 # in_namespace NAMESPACE [NAMESPACE_OF_OBJECT]: prints a jq program that moves a request, and perhaps its object, to a namespace.
 in_namespace() { printf '.namespace = "%s" | .object.metadata.namespace = "%s"' "$1" "${2-$1}"; }
 
-@test "staging is warned and production is refused, by one policy" {
+@test "one policy warns in staging and denies in production" {
   for namespace in staging staging-eu staging-; do
     judge v1 Pod "$(pod nginx:1)" "$TIERS" "$(in_namespace "$namespace")"
     assert_warned unpinned-image

@@ -200,7 +200,7 @@ rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}";
   frozen() { jq -nc "$freeze | ${1:-.}"; }
   calendar Deployment app:1 "$(frozen)"
   assert_denied rollout-freeze
-  assert_contains "$(message)" "image \`app:1\` is new, and rollouts are frozen; deploy it on or after 2026-11-23T00:00:00+01:00, after the freeze \`winter sale\`; if it has an urgent fix, ask the cluster admin for an exception"
+  assert_contains "$(message)" "image \`app:1\` is new, and rollouts are frozen; deploy it on or after 2026-11-23T00:00:00+01:00, when the freeze \`winter sale\` has ended; if it is urgent, ask the cluster admin for an exception"
   calendar Deployment app:1 "$(frozen '.evaluateAt = "2030-11-22T22:59:59Z"')"
   assert_denied rollout-freeze
   calendar Deployment app:1 "$(frozen '.evaluateAt = "2030-11-22T23:00:00Z"')"
@@ -217,10 +217,10 @@ rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}";
   calendar Deployment app:1 "$(frozen '.schedule.freezes += [{from: "2026-11-23", to: "2026-11-24", reason: "audit", rollouts: "deny"},
     {from: "2026-11-26", to: "2026-11-30", reason: "later", rollouts: "deny"}]')"
   assert_denied rollout-freeze
-  assert_contains "$(message)" "on or after 2026-11-25T00:00:00+01:00, after the freeze \`audit\`"
+  assert_contains "$(message)" "on or after 2026-11-25T00:00:00+01:00, when the freeze \`audit\` has ended"
 }
 
-@test "an exception lets a new image in outside of the windows" {
+@test "an exception admits a new image outside of the windows" {
   local excepted='.exceptions = [{images: ["docker.io/library/app:*"], rules: ["outside-window"], until: "2026-11-20", reason: "SEC-61"}]'
   calendar Deployment app:1 "$(rolled_out "$excepted")"
   assert_warned evaluate-at-set excepted
@@ -240,7 +240,7 @@ rolled_out() { jq -nc --argjson rollout "$WORKING_DAYS" "{\$rollout} | ${1:-.}";
   assert_contains "$output" 'schedule.freezes: the yearly freezes cover the whole year, so every deadline is postponed for ever; leave some days free'
   validates '{"rollout": {"windows": [{"cron": "* * * * *", "for": "1m"}]}}'
   [ "$status" -eq 0 ]
-  assert_contains "$output" 'rollout.windows: apart from changes of clocks, a window is always open, so the windows have no effect; shorten `for`, or remove the windows'
+  assert_contains "$output" 'rollout.windows: apart from clock changes, a window is always open, so the windows have no effect; shorten `for`, or remove the windows'
 }
 
 @test "an invalid minimum age is rejected with its path" {
@@ -323,7 +323,7 @@ entry() {
   assert_contains "$(message)" "ran in staging for 23 hours until 2026-11-02T07:00:00Z and must run there for 1 day; deploy it there again"
 }
 
-@test "an image that staging has not run is denied, and so is one whose entry cannot be true" {
+@test "an image without an entry, or with an impossible entry, is denied" {
   SESSION="$BATS_TEST_TMPDIR/session.yml"
   soaked '{}'
   assert_denied not-soaked

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# container-patch soak: the record of what runs in staging, from an API server that the test plays, and the files in deploy/soak/.
+# container-patch soak: the record of what runs in staging, from a simulated API server, and the files in deploy/soak/.
 # e2e-tests/cluster/soak.bats tests them in a real control plane.
 
 load helpers
@@ -67,7 +67,7 @@ entry() { jq -r --arg key "${1/:/-}" '.data[$key] // "none"' "$RECORD"; }
   [ "$status" -eq 0 ]
   [ "$stderr" = "1 digest: 1 running, 0 left; 1 new" ]
   diff - <(printf '%s\n' "$output") <<EOF
-# Written by container-patch soak. Production takes the images in this record, so a change of it is a decision about production.
+# Written by container-patch soak. Production admits the images in this record, so review each change to it.
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -252,6 +252,6 @@ EOF
 @test "the files of deploy/soak warn about who can write the record" {
   local file
   for file in "$ROOT"/deploy/soak/*.yaml; do
-    grep -q '^# WARNING: an account that can write .* decides which images production takes' "$file"
+    grep -q '^# WARNING: an account that can write .* decides which images production admits' "$file"
   done
 }

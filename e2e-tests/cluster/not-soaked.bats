@@ -68,7 +68,7 @@ is_admitted() { ann create --dry-run=server --filename - <<< "$(deployment probe
   accepted ann scale deployment web --replicas 2
 }
 
-@test "policy-server reads this ConfigMap alone, and without the permission the message names the RBAC file" {
+@test "policy-server can read only this ConfigMap, and without the permission the message names the RBAC file" {
   local image
   image="$(image app 1 3)"
   refused evidence-unavailable create ann "$(deployment web "$image")"

@@ -91,7 +91,7 @@ later() { date -u -d "+$1" +%FT%TZ; }
   runs "$(pod_of web)" "$(digest 1)"
   soak
   [ "$status" -eq 0 ]
-  # The admin begins the record, with an entry by hand that is garbage.
+  # The admin starts the record by hand, with an invalid entry.
   { printf '%s\n' "$output"; echo '  note: by hand'; } | kubectl apply --server-side --filename - > /dev/null
   soak --apply
   [ "$status" -eq 0 ]
@@ -113,7 +113,7 @@ later() { date -u -d "+$1" +%FT%TZ; }
         until: (($now | tonumber) + $number | todate), where: "staging/Deployment/web"} | tojson | @json)")' > "$BATS_TEST_TMPDIR/record.yaml"
   soak --merge "$BATS_TEST_TMPDIR/record.yaml"
   [ "$status" -eq 0 ]
-  assert_contains "$stderr" "Warning: the record is too large for a ConfigMap: it is without the oldest "
+  assert_contains "$stderr" "Warning: the record is too large for a ConfigMap: dropped the oldest "
   "$CONTAINER_PATCH" soak --namespace "$NAMESPACE" --kubeconfig "$CLUSTER/recorder.kubeconfig" --merge "$BATS_TEST_TMPDIR/record.yaml" \
     > "$BATS_TEST_TMPDIR/soaked.yaml" 2> /dev/null
   # `kubectl apply` without --server-side would copy it into an annotation, which can have 256 KiB.
@@ -164,7 +164,7 @@ later() { date -u -d "+$1" +%FT%TZ; }
   assert_contains "$stderr" "; deploy/soak/recorder.yaml grants it"
 }
 
-@test "policy-server may get the record, and nothing else beside it" {
+@test "policy-server can get the record and nothing else" {
   kubectl apply --filename "$ROOT/deploy/soak/reader.yaml" > /dev/null
   may() { [ "$(kubectl auth can-i "$@" --namespace container-patch --as "$POLICY_SERVER_USER" 2> /dev/null)" = yes ]; }
   may get configmap/soaked-images

@@ -23,7 +23,7 @@ impl ObjectName {
         }
     }
 
-    /// The controller of an object, but for nodes, which own the pods of their own manifests.
+    /// The controller of an object. Nodes do not count: they own mirror pods.
     pub(crate) fn of_controller(object: &Value) -> Option<Self> {
         let metadata = &object["metadata"];
         let owners = metadata["ownerReferences"].as_array();

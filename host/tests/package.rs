@@ -146,7 +146,7 @@ fn what_the_policy_may_read_there_is_a_role_to_read() {
 }
 
 #[test]
-fn policy_server_may_read_the_record_of_staging_alone() {
+fn policy_server_may_read_only_the_record_of_staging() {
     let objects = manifest::read(&read("deploy/soak/reader.yaml"));
     let role = objects[0].object.as_ref().unwrap();
     assert_eq!(role["kind"], "Role", "other ConfigMaps are not readable");

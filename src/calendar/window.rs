@@ -13,8 +13,8 @@ section! {
         required {
             /// The cron expression for the times at which the window opens: minute, hour, day of month, month, day of week.
             "cron" cron: CronExpression,
-            /// How long the window stays open. Elapsed time counts: where clocks change, a window that opens at 22:00 for `8h` closes at 05:00 or
-            /// 07:00.
+            /// How long the window stays open. This is elapsed time: when clocks change, a window that opens at 22:00 for `8h` closes at 05:00
+            /// or 07:00.
             "for" duration: Duration,
         }
         /// The time zone of the cron expression, an IANA name as in a CronJob.
@@ -84,8 +84,8 @@ pub fn open_since(windows: &[Window], time: DateTime<Utc>, limit: usize) -> Opti
     starts.take(limit).last()
 }
 
-/// Whether windows are open all the time, with clocks that do not change: a closed hour once a year does not make them useful. Windows
-/// with more than [`MAX_OPENINGS`] openings are looked at once an hour after these.
+/// Whether windows are open all the time, with clocks that do not change: a closed hour once a year does not make them useful. After
+/// [`MAX_OPENINGS`] openings, the windows are checked only once an hour.
 #[must_use]
 pub fn are_always_open(windows: &[Window]) -> bool {
     // 2027-01-01, the start of a common year and a leap year.

@@ -59,7 +59,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Without problems yet, for settings that an admin reads about. Each request reads its settings, too, and its warnings are not shown.
+    /// An empty list, for a validation that shows its warnings. A request also reads its settings, and does not show their warnings.
     #[must_use]
     pub fn with_warnings() -> Self {
         Self { wants_warnings: true, ..Self::default() }

@@ -1,4 +1,5 @@
-//! Fixes: new images that repair what the images that they replace are refused for. A fix does not wait for the time of rollouts.
+//! Fixes: new images that replace refused images and are not refused for the same reasons. Findings about the time of a rollout do not
+//! stop a fix.
 
 use crate::evidence::EVIDENCE_UNAVAILABLE;
 use crate::finding::{Code, Effect, Finding};
@@ -7,7 +8,7 @@ use crate::rules::rollout::CODES_OF_TIME;
 use crate::rules::scan::{SCAN_FLAGGED, VULNERABLE_IMAGE};
 use crate::rules::schedule::STALE_IMAGE;
 
-/// The codes of findings that another build of the image may not have.
+/// The codes of findings that another build of the image can repair.
 pub const REPAIRABLE: [Code; 4] = [STALE_IMAGE, OUTDATED_BASE_IMAGE, SCAN_FLAGGED, VULNERABLE_IMAGE];
 
 /// Whether the time of rollouts is the only reason to refuse a new image. If something about the image could not be verified, it may not
@@ -20,7 +21,7 @@ pub fn only_time_refuses(findings: &[Finding]) -> bool {
         && findings.iter().all(|finding| finding.code != EVIDENCE_UNAVAILABLE)
 }
 
-/// The finding for which an image is refused, and which another build may not have.
+/// The finding for which an image is refused, and which another build can repair.
 #[must_use]
 pub fn refusal(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|finding| is_refusal(finding))
@@ -37,8 +38,8 @@ fn is_refusal(finding: &Finding) -> bool {
 
 /// Turns the findings about the time of the rollout of a fix into warnings. `repaired` is the code of what it repairs.
 pub fn admit(findings: &mut [Finding], repaired: Code) {
-    let held_up = findings.iter_mut().filter(|finding| finding.effect == Effect::Deny);
-    for finding in held_up.filter(|finding| CODES_OF_TIME.contains(&finding.code)) {
+    let denials = findings.iter_mut().filter(|finding| finding.effect == Effect::Deny);
+    for finding in denials.filter(|finding| CODES_OF_TIME.contains(&finding.code)) {
         let text = format!(
             "{}; allowed because the image that it replaces is refused as `{repaired}`",
             std::mem::take(&mut finding.text)

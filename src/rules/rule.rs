@@ -155,7 +155,7 @@ pub struct Image<'s> {
     pub follows_from_workload: bool,
     /// The site of the same container before the UPDATE.
     pub predecessor: Option<&'s ImageSite<'s>>,
-    /// Whether it is the predecessor of a new image. Findings about it can let the new image in, so what requesters write does not count.
+    /// Whether it is the predecessor of a new image. Findings about it can admit the new image, so what requesters write does not count.
     pub is_predecessor: bool,
     /// The freezes of the schedule for the image.
     pub freezes: Freezes<'s>,

@@ -1,4 +1,4 @@
-//! Lists whose entries apply to some images each, in some namespaces. Only the entries that a request needs are read.
+//! Lists whose entries each apply to some images in some namespaces. Only the entries that a request needs are read.
 
 use std::cell::{Cell, OnceCell};
 
@@ -7,7 +7,7 @@ use crate::config::read::{Fields, Path, Problems};
 use crate::image::{ImagePattern, Name};
 use crate::json::{Entries, JsonStr};
 
-/// A list whose entries apply to some images each, in some namespaces.
+/// A list whose entries each apply to some images in some namespaces.
 #[derive(Debug)]
 pub(super) struct LazyList<'a, T> {
     entries: Vec<Entries<'a>>,

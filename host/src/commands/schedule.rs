@@ -97,7 +97,7 @@ fn first_day(text: &str) -> Result<NaiveDate, String> {
 struct Range {
     from: NaiveDate,
     to: NaiveDate,
-    /// The time on the first day at which it is said whether a window is open.
+    /// The time on the first day for which the output says whether a window is open.
     start: DateTime<Utc>,
 }
 

@@ -38,13 +38,13 @@ const MAX_WARNINGS: usize = 10;
 
 /// Record which images run in staging, and since when, for `rollout.soak` in the settings of production
 ///
-/// It reads the pods of staging namespaces, and adds the digests of their images to the record: a ConfigMap with the time since
-/// when each digest has been ready. Without --apply, the ConfigMap is printed as YAML. docs/promotion.md describes when an
-/// image counts as ready, and how to use the record.
+/// It reads the pods of staging namespaces, and writes the digests of their images to the record: a ConfigMap that says since when
+/// each digest has been ready. Without --apply, it prints the ConfigMap as YAML. docs/promotion.md describes when an image counts
+/// as ready, and how to use the record.
 ///
-/// A user who can write the record decides which images production takes.
+/// A user who can write the record decides which images production admits.
 #[derive(Debug, Args)]
-#[command(mut_arg("kubeconfig", |arg| arg.help("Kubeconfig of the cluster of staging [default: that of kubectl]")))]
+#[command(mut_arg("kubeconfig", |arg| arg.help("Kubeconfig of the staging cluster [default: that of kubectl]")))]
 pub struct Options {
     /// Namespace of staging; can be given several times
     #[arg(short, long, value_name = "NAME", value_parser = namespace, required_unless_present = "all_namespaces")]
@@ -67,7 +67,7 @@ pub struct Options {
     /// File with the earlier record; it may not exist yet [default: the ConfigMap in the cluster]
     #[arg(long, value_name = "FILE", conflicts_with = "apply")]
     merge: Option<PathBuf>,
-    /// Most restarts of a container that counts as ready
+    /// Maximum number of restarts of a container that counts as ready
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_restarts: u64,
     /// How long digests that have left staging are kept
@@ -101,7 +101,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let dropped = record.shorten();
     if dropped > 0 {
         let digests = counted(dropped, "digest");
-        warn([format!("the record is too large for a ConfigMap: it is without the oldest {digests}")]);
+        warn([format!("the record is too large for a ConfigMap: dropped the oldest {digests}")]);
     }
     let config_map = record.config_map(&options.config_map.namespace, &options.config_map.name, version.as_deref());
     if options.apply {

@@ -1,4 +1,4 @@
-//! Judges other images in place of an image: its predecessor, which it may repair, and the build that its tag points at now, which a
+//! Judges other images that matter for a new image: its predecessor, which it may fix, and the build that its tag points at now, which a
 //! refusal names.
 
 use super::{ImageJudge, judge_content};

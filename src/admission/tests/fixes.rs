@@ -143,7 +143,7 @@ fn a_new_image_with_its_own_findings_is_not_a_fix() {
 }
 
 #[test]
-fn predecessors_are_asked_about_only_if_time_alone_refuses() {
+fn predecessors_are_judged_only_if_all_refusals_are_about_the_time() {
     let config = |digest: &str| format!("config r.test/app@{digest}");
     let asked = |request: &Value, settings: &Value| {
         let host = registry(THIRD);

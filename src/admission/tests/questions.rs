@@ -303,7 +303,7 @@ fn a_new_image_that_must_have_run_in_staging_costs_one_question_more() {
 }
 
 #[test]
-fn an_index_of_which_not_all_images_are_known_has_not_soaked_whatever_evidence_errors_says() {
+fn an_index_with_an_unknown_image_has_not_soaked_whatever_evidence_errors_says() {
     let record = json!({"metadata": {"name": "images"}, "data": {
         AMD64.replace(':', "-"): json!({"since": "2026-11-01T00:00:00Z"}).to_string(),
     }});

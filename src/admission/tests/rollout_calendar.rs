@@ -49,7 +49,7 @@ fn an_image_of_a_create_or_a_change_waits() {
 }
 
 #[test]
-fn what_brings_in_no_new_image_does_not_wait() {
+fn a_request_without_a_new_image_does_not_wait() {
     let old = deployment(&["app:1"]);
     let mut scaled = old.clone();
     scaled["spec"]["replicas"] = json!(7);
@@ -133,7 +133,7 @@ fn a_fix_does_not_wait() {
 }
 
 #[test]
-fn overrides_and_exceptions_let_an_image_in() {
+fn overrides_and_exceptions_admit_an_image() {
     let create = by("jane", request("Pod", &pod(&["app:1"])));
     let with = |key: &str, value: Value| {
         let mut settings = closed();

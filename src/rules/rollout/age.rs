@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_comes_in_as_soon_as_it_has_the_minimum_age() {
+    fn an_image_is_admitted_as_soon_as_it_has_the_minimum_age() {
         let settings = min_age(Action::Deny);
         let built = |text: &str| judged(&settings, BuildDate::At(time(text)));
         assert_eq!(built("2026-11-17T12:00:00Z"), None);

@@ -16,7 +16,7 @@ impl Rollout {
         [Effect::Deny, Effect::Warn].into_iter().find_map(|effect| {
             let (end, last) = freezes.end_after(now, |freeze| of_freeze(freeze) >= Some(effect))?;
             let text = format!(
-                "is new, and rollouts are frozen; deploy it on or after {}, after the freeze `{}`; if it has an urgent fix, ask the \
+                "is new, and rollouts are frozen; deploy it on or after {}, when the freeze `{}` has ended; if it is urgent, ask the \
                  cluster admin for an exception",
                 freezes.zone.rfc3339(end),
                 last.reason_on_one_line(),
@@ -62,8 +62,8 @@ mod tests {
             "freezes": [freeze("12-18", "01-03", "deny")],
         }));
         assert_eq!(judged(Action::Deny, &schedule, "2026-12-17T22:59:59Z"), None);
-        let text = "is new, and rollouts are frozen; deploy it on or after 2027-01-04T00:00:00+01:00, after the freeze `deny 12-18`; \
-                    if it has an urgent fix, ask the cluster admin for an exception";
+        let text = "is new, and rollouts are frozen; deploy it on or after 2027-01-04T00:00:00+01:00, when the freeze `deny 12-18` has ended; \
+                    if it is urgent, ask the cluster admin for an exception";
         let expected = Violation { code: ROLLOUT_FREEZE, effect: Effect::Deny, text: text.to_owned() };
         assert_eq!(judged(Action::Deny, &schedule, "2026-12-17T23:00:00Z"), Some(expected));
         assert!(judged(Action::Deny, &schedule, "2027-01-03T22:59:59Z").is_some());

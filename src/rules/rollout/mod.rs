@@ -21,7 +21,7 @@ use soak::Soaks;
 codes! {
     /// A new image that was built too recently.
     TOO_YOUNG = "too-young", status 465;
-    /// A new image outside of the windows for rollouts.
+    /// A new image outside of the rollout windows.
     OUTSIDE_WINDOW = "outside-window", status 465;
     /// A new image during a freeze that stops rollouts.
     ROLLOUT_FREEZE = "rollout-freeze", status 465;

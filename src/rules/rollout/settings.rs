@@ -10,25 +10,25 @@ section! {
     /// UPDATE changes. It does not judge pods that Kubernetes' own controllers create from admitted workloads. See
     /// [rollouts](rollouts.md).
     pub struct Rollout {
-        /// How a new image that is deployed too early is treated. No finding of the rule is stricter.
+        /// How a new image with a finding of this rule is treated. `olderBuild` and freezes can be milder, but not stricter.
         "action" action: Action = Action::Deny,
         /// Minimum age of a new image, counted from its build date. It is a cooldown: a poisoned build is often found within days,
         /// and a younger image is refused. `schedule.unknownBuildDate` decides about images without a build date, if the schedule is on. A builder
         /// can backdate an image, so this does not stop an attacker who controls the build. For example `3d`.
         "minAge" min_age: Option<Duration> = None,
-        /// Windows in which new images are admitted. Outside of all windows they are treated by `action`, as
+        /// Windows in which new images are admitted. Outside of all windows, `action` decides, and the finding is
         /// [`outside-window`](outside-window.md). With an empty list, new images are admitted at any time. The windows do not apply to objects
         /// that Kubernetes' own controllers create, whatever their image.
         /// For example `[{cron: "0 9 * * MON-THU", timeZone: Europe/Berlin, for: 8h}]`.
         "windows" windows: Vec<Window> = Vec::new(),
-        /// Images must have run in staging. A ConfigMap has the digests that run there, and since when: see
+        /// New images must have run in staging. ConfigMaps record which digests run there, and since when: see
         /// [`not-soaked`](not-soaked.md). For example `{configMaps: [{namespace: container-patch, name: soaked-images}], for: 24h}`.
         "soak" soak: Option<Soak> = None,
-        /// How an UPDATE to an older build is treated: to an image of the same repository, in the same container, that was built before the
-        /// image that it replaces. `warn` shows rollbacks and allows them; with `deny`, they need
+        /// How an UPDATE that replaces an image with an older build of the same repository, in the same container, is treated.
+        /// `warn` shows rollbacks and allows them; with `deny`, they need
         /// [break-glass](break-glass.md) or an exception.
         "olderBuild" older_build: Unknown = Unknown::Allow,
-        /// Whether a fix waits for its time. A fix replaces an image of the same repository that is refused as
+        /// Whether a fix is admitted immediately. A fix replaces an image of the same repository that is refused as
         /// [stale](stale-image.md), [outdated](outdated-base-image.md), [flagged](scan-flagged.md) or [vulnerable](vulnerable-image.md), and
         /// has none of these findings. With `allow`, the findings of this rule about a fix are warnings, except about
         /// an older build; with `judge`, a fix is judged like other images. See [fixes](rollouts.md#fixes).
@@ -37,7 +37,7 @@ section! {
     check Rollout::check_windows;
 }
 
-/// Whether a fix waits for its time.
+/// How a fix is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fixes {
     /// It is admitted immediately.

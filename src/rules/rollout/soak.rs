@@ -47,9 +47,9 @@ section! {
     /// A ConfigMap with the images that run in staging.
     pub struct ConfigMap {
         required {
-            /// Its namespace.
+            /// The namespace of the ConfigMap.
             "namespace" namespace: Namespace,
-            /// Its name.
+            /// The name of the ConfigMap.
             "name" name: ConfigMapName,
         }
     }
@@ -168,7 +168,7 @@ impl Soaks {
 /// The keys under which a record can name an image.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Sought {
-    /// The key of the digest that is judged. `None` for a digest that is no key.
+    /// The key of the digest that is judged. `None` if it is not a sha256 digest.
     own: Option<String>,
     /// The images that nodes can choose.
     builds: Vec<SoughtBuild>,
@@ -211,7 +211,7 @@ impl Sought {
     }
 }
 
-/// The key of a digest in a record. `None` for a digest that is no key: the builder of an image chooses the text in its manifest.
+/// The key of a digest in a record. `None` if it is not a sha256 digest: the builder of an image chooses the text in its manifest.
 fn key_of(digest: &str) -> Option<String> {
     let hex = digest.strip_prefix("sha256:")?;
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -355,8 +355,8 @@ impl Known<'_> {
                 )
             }
             (Ready::Never(_), _) if let Some(last_record) = run.last_record => format!(
-                "{platform}ran in staging for {ran} when that was last recorded, {}, and must run there for {required}; renew the record \
-                 with `container-patch soak`{details}",
+                "{platform}has run in staging for {ran}, according to the record of {}, and must run there for {required}; renew the record with \
+                 `container-patch soak`{details}",
                 zone.rfc3339(last_record)
             ),
             (Ready::Never(_), until) => {

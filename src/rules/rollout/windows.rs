@@ -9,7 +9,7 @@ use crate::config::read::{Path, Problems};
 use crate::finding::Violation;
 
 /// The warning about windows that do not limit anything.
-const ALWAYS_OPEN: &str = "apart from changes of clocks, a window is always open, so the windows have no effect; shorten `for`, or remove the windows";
+const ALWAYS_OPEN: &str = "apart from clock changes, a window is always open, so the windows have no effect; shorten `for`, or remove the windows";
 
 impl Rollout {
     /// Judges the time at which a new image is deployed.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_action_is_the_effect_and_without_windows_every_time_is_good() {
+    fn the_action_is_the_effect_and_without_windows_images_are_admitted_at_any_time() {
         let effect = |settings: &Value| judged(settings, "2026-11-20T12:00:00Z").map(|violation| violation.effect);
         assert_eq!(effect(&working_days("warn")), Some(Effect::Warn));
         assert_eq!(effect(&working_days("off")), None);

@@ -21,7 +21,7 @@ section! {
         /// How long before the deadline warnings begin.
         "warnBefore" warn_before: Duration = Duration::days(14),
         /// Periods during which deadlines are postponed: a deadline inside a freeze moves to its end. Days without a
-        /// year, such as `12-18`, are those of every year.
+        /// year, such as `12-18`, apply to every year.
         /// For example `[{from: 12-18, to: 01-03, reason: year-end change freeze}]`.
         "freezes" freezes: Vec<Freeze> = Vec::new(),
         /// How images without a plausible build date are treated.

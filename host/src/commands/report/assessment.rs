@@ -42,7 +42,7 @@ type Key = (String, Result<String, Option<String>>);
 /// What the judged objects say about one image.
 #[derive(Default)]
 struct Collected {
-    /// The names and the namespaces for which rules may have judged it. None for an image that is exempt everywhere.
+    /// The names and the namespaces for which rules may have judged it. Empty for an image that is exempt everywhere.
     judged_as: BTreeSet<(String, Option<String>)>,
     tags: Vec<String>,
     built: Option<DateTime<Utc>>,

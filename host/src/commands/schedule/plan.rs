@@ -38,7 +38,7 @@ pub(super) struct Plan {
     pub(super) patch_days: Vec<PatchDay>,
     /// Whether there are more patch days.
     pub(super) has_more: bool,
-    /// The freezes, of a yearly one those of each year.
+    /// The freezes. A yearly freeze has one for each year.
     pub(super) freezes: Vec<PlannedFreeze>,
     pub(super) windows: Option<PlannedWindows>,
 }
@@ -61,7 +61,7 @@ pub(super) struct PlannedWindows {
     pub(super) start: DateTime<Utc>,
     /// Whether a window is open at that time.
     pub(super) is_open: bool,
-    /// Whether a window is open at all times, apart from changes of clocks.
+    /// Whether a window is open at all times, apart from clock changes.
     pub(super) is_always_open: bool,
     /// The periods with open windows, unless one is always open.
     pub(super) openings: Vec<PlannedOpening>,
@@ -315,8 +315,8 @@ fn oldest(schedule: &Schedule, now: DateTime<Utc>, age: TimeDelta) -> DateTime<U
     first.filter(|first| *first < now).unwrap_or(now) - age
 }
 
-/// The first day of the freezes that end on the day before another one or later, and that follow each other without a gap. The other day
-/// itself if there are none.
+/// The first day of the freezes that follow each other without a gap and end on the day before `day`, or later. `day` itself if it follows
+/// no freeze.
 fn first_day_of_freezes(freezes: &[Freeze], day: NaiveDate) -> NaiveDate {
     // No chain of freezes is longer in practice.
     let within = day.checked_sub_months(Months::new(100 * 12)).zip(day.checked_sub_days(Days::new(1)));

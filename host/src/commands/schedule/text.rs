@@ -143,7 +143,7 @@ fn add_windows(lines: &mut Lines, windows: &PlannedWindows, from: NaiveDate, to:
         Effect::Warn => "New images outside of windows cause warnings.",
     };
     if windows.is_always_open {
-        lines.push((Kind::Other, format!("{rule} Apart from changes of clocks, a window is always open.")));
+        lines.push((Kind::Other, format!("{rule} Apart from clock changes, a window is always open.")));
         return;
     }
     let state = if windows.is_open { "A window is open" } else { "All windows are closed" };
@@ -248,7 +248,7 @@ mod tests {
              Mon 2026-12-21 09:00      Mon 2026-12-21 17:00      Europe/Berlin\n\n\
              Images of overrides[0]:\nThe schedule is the same as for all images.\n\n\
              Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (rollouts cause warnings)\n\n\
-             New images outside of windows cause warnings. Apart from changes of clocks, a window is always open.\n\n\
+             New images outside of windows cause warnings. Apart from clock changes, a window is always open.\n\n\
              Images of overrides[1]:\nThe schedule is the same as for all images.\n\n\
              Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (no rollouts)\n\n\
              New images are admitted outside of windows, too.\n\n\

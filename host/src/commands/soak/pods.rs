@@ -45,7 +45,7 @@ pub(super) struct SeenDigest {
 pub(super) enum State {
     /// It has been ready since then, or has completed then.
     Ready(DateTime<Utc>),
-    /// It is not ready, and has not failed: it starts, for example.
+    /// It is neither ready nor failed, for example because it is starting.
     NotReady,
     /// It has failed.
     Failed(Failure),
@@ -56,7 +56,7 @@ pub(super) enum State {
 pub(super) struct Failure {
     /// When it failed last.
     pub(super) at: DateTime<Utc>,
-    /// For people: which container, and how it failed.
+    /// Which container failed, and how, for a warning.
     pub(super) why: String,
 }
 
@@ -138,7 +138,7 @@ impl<'p> Pod<'p> {
 
     /// When a container may be restarted after it has ended.
     fn restart_policy(&self, kind: &str, spec: &'p Value) -> RestartPolicy {
-        // An init container of its own right never restarts after success, whatever the pod says.
+        // An init container without a policy of its own never restarts after success, whatever the pod says.
         let of_pod = if kind == "container" { &self.spec["restartPolicy"] } else { &Value::Null };
         let policy = spec["restartPolicy"].as_str().or(of_pod.as_str());
         match policy {
@@ -159,8 +159,8 @@ impl<'p> Pod<'p> {
         self.status["phase"] == "Succeeded"
     }
 
-    /// The state since the latest of these times. A pod cannot be ready before it exists, whatever the clock of its node says, or who
-    /// else writes its status.
+    /// The state since the latest of these times. A pod cannot be ready before it exists, even if the clock of its node is wrong or
+    /// its status is forged.
     fn ready(&self, times: [Option<DateTime<Utc>>; 2]) -> State {
         let created = time(&self.metadata["creationTimestamp"]);
         match times.into_iter().flatten().max() {

@@ -25,8 +25,9 @@ const STORED_BESIDE: usize = 2 * 80;
 /// How far ahead the clock of another machine may be.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// What a person who opens the file has to know.
-const COMMENT: &str = "# Written by container-patch soak. Production takes the images in this record, so a change of it is a decision about production.\n";
+/// A warning for people who open the file.
+const COMMENT: &str =
+    "# Written by container-patch soak. Production admits the images in this record, so review each change to it.\n";
 
 /// The digests that run in staging, or did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -184,7 +185,7 @@ fn read_entry(key: &str, value: &Value, now: DateTime<Utc>) -> Result<(String, E
     let since = time(&since, now).map_err(|problem| format!("since: {problem}"))?;
     let until = until.map(|until| time(&until, now).map_err(|problem| format!("until: {problem}"))).transpose()?;
     if until.is_some_and(|until| until < since) {
-        return Err("until: expected a time after since".to_owned());
+        return Err("until: expected a time that is not before since".to_owned());
     }
     if place.len() > MAX_PLACE || place.chars().any(char::is_control) {
         return Err(format!("where: expected at most {MAX_PLACE} bytes without control characters"));
@@ -248,7 +249,7 @@ mod tests {
         };
         let yaml = record.config_map("container-patch", "soaked-images", None).to_yaml().unwrap();
         let expected = format!(
-            "# Written by container-patch soak. Production takes the images in this record, so a change of it is a decision about production.\n\
+            "# Written by container-patch soak. Production admits the images in this record, so review each change to it.\n\
              apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: soaked-images\n  namespace: container-patch\n  annotations:\n    \
              container-patch.dev/recorded-at: 2026-11-20T12:00:00Z\ndata:\n  \
              sha256-{:064x}: '{{\"since\":\"2026-11-19T12:00:00Z\",\"where\":\"staging/Deployment/web\"}}'\n  \
@@ -284,7 +285,7 @@ mod tests {
                 of(json!({"since": "2026-11-19T12:00:00Z", "until": "2027-01-01T00:00:00Z"})),
             ),
             (
-                "until: expected a time after since",
+                "until: expected a time that is not before since",
                 of(json!({"since": "2026-11-19T12:00:00Z", "until": "2026-11-18T12:00:00Z"})),
             ),
             (

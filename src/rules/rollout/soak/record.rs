@@ -13,8 +13,8 @@ use crate::sanitized::Sanitized;
 /// The annotation of a record with the time at which it was written last (RFC 3339).
 pub const RECORDED_AT: &str = "container-patch.dev/recorded-at";
 
-/// How long a record counts after it was written last. What runs is recorded every few minutes. An image of which nothing has been heard
-/// for longer may have failed since.
+/// How long a record counts after it was written last. Recorders run every few minutes. If the record is not renewed for
+/// longer, an image in it may have failed since then.
 const MAX_AGE: TimeDelta = TimeDelta::hours(1);
 
 /// How far the clock of the recorder may be ahead.
@@ -94,7 +94,7 @@ impl Record {
         }
     }
 
-    /// Reads the entry with a key. `None` if there is none.
+    /// Reads the entry with a key. `None` if the record does not have it.
     pub(super) fn run(&self, key: &str, called: &str, now: DateTime<Utc>) -> Option<Result<Run, String>> {
         let run = |entry| {
             let run = Run::read(entry, called, now)?;

@@ -242,7 +242,7 @@ fn a_record_that_is_not_renewed_counts_for_an_hour_only() {
     let running = |since: &str| json!({"since": since, "where": "shop/Deployment/web"});
     assert_eq!(recorded("2026-11-20T11:00:00Z", running("2026-11-19T12:00:00Z")), None);
     assert_eq!(recorded("2026-11-19T12:00:00Z", running("2026-11-18T13:00:00Z")), None, "24 hours until 13:00");
-    let expected = "ran in staging for 22 hours when that was last recorded, 2026-11-20T10:59:59Z, and must run there for 1 day; \
+    let expected = "has run in staging for 22 hours, according to the record of 2026-11-20T10:59:59Z, and must run there for 1 day; \
         renew the record with `container-patch soak` (ConfigMap `staging/images`: `shop/Deployment/web`)";
     assert_eq!(recorded("2026-11-20T10:59:59Z", running("2026-11-19T13:00:00Z")).as_deref(), Some(expected));
     let left = json!({"since": "2026-11-10T12:00:00Z", "until": "2026-11-12T12:00:00Z"});
@@ -389,7 +389,7 @@ fn lenient_evidence_errors_do_not_admit_what_a_readable_config_map_does_not_name
 }
 
 #[test]
-fn a_digest_that_is_no_key_is_not_asked_for() {
+fn a_digest_that_is_not_a_key_is_not_requested() {
     let hidden = format!("sha256:{}.data", "a".repeat(59));
     for own in [format!("sha512:{}", "a".repeat(128)), hidden.clone(), format!("sha256:{}", "A".repeat(64))] {
         let image = (own.clone(), builds(vec![build(None, &own, &hidden)]));
@@ -401,7 +401,7 @@ fn a_digest_that_is_no_key_is_not_asked_for() {
 }
 
 #[test]
-fn a_record_of_1_mib_is_read_by_the_digests_of_the_image_alone() {
+fn only_the_entries_of_the_image_are_read_from_a_record_of_1_mib() {
     let entry = json!({"since": "2026-11-01T00:00:00Z", "where": "shop/Deployment/app"}).to_string();
     let mut data = serde_json::Map::new();
     while data.len() * (entry.len() + 71) < 1 << 20 {
@@ -431,7 +431,7 @@ fn the_workload_in_a_record_is_escaped_in_messages() {
 }
 
 #[test]
-fn times_in_messages_are_those_of_the_calendar() {
+fn times_in_messages_are_in_the_time_zone_of_the_calendar() {
     let host = world().answer("get", RECORD, record(&[('a', json!({"since": "2026-11-20T08:00:00Z"}))]));
     let now = crate::host::Host::now(&host);
     let mut evidence = Evidence::new::<RuleAnnotations>(&host, &[], now, Effect::Deny);
