@@ -43,14 +43,14 @@ impl<'r, 's> ImageJudge<'r, 's> {
     pub(super) fn new(
         context: &'r Context<'r>,
         settings: &'r RequestSettings<'s>,
-        workload: &Workload<'_>,
+        workload: &'r Workload<'r>,
         rules: Rules,
         evidence: Evidence<'r>,
     ) -> Self {
         Self {
             context,
             settings,
-            predecessors: Predecessors::of(context.before),
+            predecessors: Predecessors::of(workload, context.before),
             resolved: Resolved::of(workload),
             rules,
             evidence,

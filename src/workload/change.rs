@@ -1,7 +1,8 @@
 //! Which images an UPDATE changes.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::value::RawValue;
 
@@ -32,28 +33,51 @@ pub fn unchanged<'w>(now: &'w Workload<'_>, before: &'w Workload<'_>, configured
 
 /// The image sites of an earlier state, by template, list and container name. Kubernetes refuses two containers of one name, but its
 /// API server does not check custom workloads.
-#[derive(Debug, Default)]
-pub struct Predecessors<'w>(HashMap<(&'w str, &'static str, &'w str), Vec<&'w ImageSite<'w>>>);
+#[derive(Debug)]
+pub struct Predecessors<'w> {
+    now: &'w Workload<'w>,
+    before: &'w Workload<'w>,
+    by_place: HashMap<Place<'w>, Vec<&'w ImageSite<'w>>>,
+    /// The places that several sites of one state have.
+    shared: OnceCell<HashSet<Place<'w>>>,
+}
+
+/// A template, a list and the name of a container.
+type Place<'w> = (&'w str, &'static str, &'w str);
 
 impl<'w> Predecessors<'w> {
     /// The sites of the earlier state of an object.
     #[must_use]
-    pub fn of(before: &'w Workload<'w>) -> Self {
+    pub fn of(now: &'w Workload<'w>, before: &'w Workload<'w>) -> Self {
         let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
         for site in &before.sites {
             if let Some(place) = site.place() {
                 by_place.entry(place).or_default().push(site);
             }
         }
-        Self(by_place)
+        Self { now, before, by_place, shared: OnceCell::new() }
     }
 
     /// The earlier site of the container of `site`: if there are several, one with the same image if possible.
     #[must_use]
     pub fn of_site(&self, site: &ImageSite<'_>) -> Option<&'w ImageSite<'w>> {
-        let earlier = self.0.get(&site.place()?)?;
+        let earlier = self.by_place.get(&site.place()?)?;
         earlier.iter().find(|earlier| earlier.image == site.image).or(earlier.first()).copied()
     }
+
+    /// Whether the object has only one container of the name of `site`, and had only one. Otherwise an earlier image can stay in the
+    /// object while `site` seems to replace it.
+    #[must_use]
+    pub fn is_replaced_by(&self, site: &ImageSite<'_>) -> bool {
+        let shared = self.shared.get_or_init(|| [self.now, self.before].into_iter().flat_map(shared_places).collect());
+        site.place().is_some_and(|place| !shared.contains(&place))
+    }
+}
+
+/// The places that several image sites of an object have.
+fn shared_places<'w>(workload: &'w Workload<'w>) -> Vec<Place<'w>> {
+    let mut places = HashSet::new();
+    workload.sites.iter().filter_map(ImageSite::place).filter(|place| !places.insert(*place)).collect()
 }
 
 /// Whether an UPDATE changes neither the images of an object nor its records.

@@ -35,10 +35,10 @@ impl ImageJudge<'_, '_> {
         fixes::admit(self.findings.get_mut(first..).unwrap_or_default(), repaired);
     }
 
-    /// The code for which the predecessor of an image is refused. `None` if it is not refused, if it is in another repository, or if it
-    /// cannot be judged.
+    /// The code for which the predecessor of an image is refused. `None` if it is not refused, if it is in another repository, if it may
+    /// stay in the object, or if it cannot be judged.
     fn refusal_of_predecessor(&mut self, image: &Image<'_>) -> Option<Code> {
-        let site = image.predecessor?;
+        let site = image.predecessor.filter(|_| self.predecessors.is_replaced_by(image.site))?;
         let written =
             Reference::parse(&site.image).ok().filter(|written| written.has_repository_of(&image.reference))?;
         let name = written.normalized();
@@ -57,7 +57,8 @@ impl ImageJudge<'_, '_> {
             written: &written,
             digest: reference.digest().map(|digest| digest.as_str().to_owned()),
             reference,
-            platforms: image.platforms.clone(),
+            // The nodes on which it runs: another image of an index may be stale, and have run nowhere.
+            platforms: image.context.before.platforms(site.template(), self.settings.general().configured_platforms()),
             is_unchanged: true,
             follows_from_workload: false,
             predecessor: None,

@@ -132,6 +132,73 @@ fn a_flag_that_the_requester_wrote_does_not_make_a_fix() {
     assert_eq!(codes(&request, &settings), json!(["too-young Deny"]));
 }
 
+/// A Deployment with this image, for nodes of this architecture.
+fn deployment(image: &str, architecture: Option<&str>) -> Value {
+    let mut template = pod(&[image]);
+    template["metadata"] = json!({});
+    template["spec"]["nodeSelector"] = json!({"kubernetes.io/arch": architecture});
+    json!({"metadata": {"name": "web"}, "spec": {"template": template}})
+}
+
+#[test]
+fn a_move_to_other_nodes_does_not_make_a_fix() {
+    const INDEX: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
+    let entry = |digest: &str, architecture: &str| json!({"digest": digest, "platform": {"os": "linux", "architecture": architecture}});
+    let index = app(INDEX).replace(":1@", "@");
+    let codes = |old: &Value, new: &Value| {
+        let host = registry(THIRD)
+            .config(&index, build(OTHER, "2026-11-10T00:00:00Z"))
+            .manifest(&index, json!({"manifests": [entry(OTHER, "amd64"), entry(DIGEST, "arm64")]}));
+        let mut update = request("Deployment", new);
+        update["operation"] = json!("UPDATE");
+        update["oldObject"] = old.clone();
+        respond(&host, &update, &cooldown())["codes"].clone()
+    };
+    let old = |architecture| deployment(&app(INDEX), architecture);
+    let new = |architecture| deployment(&app(THIRD), architecture);
+    assert_eq!(codes(&old(None), &new(Some("arm64"))), json!(["too-young Deny"]), "no node ran the stale image");
+    assert_eq!(codes(&old(Some("amd64")), &new(Some("arm64"))), json!(["too-young Deny"]));
+    assert_eq!(codes(&old(Some("arm64")), &new(Some("arm64"))), json!(["too-young Warn"]));
+    assert_eq!(codes(&old(Some("arm64")), &new(None)), json!(["too-young Warn"]));
+}
+
+#[test]
+fn an_image_that_stays_in_a_container_of_the_same_name_does_not_make_a_fix() {
+    let mut settings = cooldown();
+    settings["customWorkloads"] = json!([{"apiVersion": "apps/v1", "kind": "Group", "podTemplate": "/template"}]);
+    let group = |images: &[String]| {
+        let container = |image: &String| json!({"name": "app", "image": image});
+        json!({"template": {"spec": {"containers": images.iter().map(container).collect::<Vec<_>>()}}})
+    };
+    let codes = |old: &[String], new: &[String]| {
+        let mut update = request("Group", &group(new));
+        update["operation"] = json!("UPDATE");
+        update["oldObject"] = group(old);
+        respond(&registry(THIRD), &update, &settings)["codes"].clone()
+    };
+    let (stale, fresh, young) = (app(DIGEST), app(OTHER), app(THIRD));
+    let stays = json!(["stale-image Warn", "too-young Deny"]);
+    assert_eq!(codes(&[stale.clone(), fresh.clone()], &[stale.clone(), young.clone()]), stays);
+    assert_eq!(codes(std::slice::from_ref(&stale), &[stale.clone(), young.clone()]), stays);
+    assert_eq!(
+        codes(std::slice::from_ref(&stale), &[young.clone(), young.clone()]),
+        json!(["too-young Deny", "too-young Deny"])
+    );
+    assert_eq!(codes(&[stale.clone(), fresh], std::slice::from_ref(&young)), json!(["too-young Deny"]));
+    assert_eq!(codes(&[stale], &[young]), json!(["too-young Warn"]));
+}
+
+#[test]
+fn a_record_on_a_pod_does_not_make_a_fix() {
+    let mut update = update(&app(OTHER), &app(THIRD));
+    let record = json!({"pin.container-patch.dev/c0": app(DIGEST)});
+    update["oldObject"]["metadata"]["annotations"] = record.clone();
+    assert_eq!(codes(&update, &cooldown()), json!(["too-young Deny"]));
+    // The digest of a tag is looked up; the record on the pod is not believed.
+    update["oldObject"]["spec"]["containers"][0]["image"] = json!("r.test/app:1");
+    assert_eq!(respond(&registry(OTHER), &update, &cooldown())["codes"], json!(["too-young Deny"]));
+}
+
 #[test]
 fn a_new_image_with_its_own_findings_is_not_a_fix() {
     let mut settings = cooldown();
