@@ -95,8 +95,9 @@ impl Rule for RolloutRule {
             sink.report(violation.on_platform(youngest.platform.as_deref()));
         }
         let (digest, zone) = (image.digest.as_deref(), image.freezes.zone);
+        let own = image.context.request.namespace();
         if let (Some(soak), Some(effect)) = (&settings.soak, settings.action.effect())
-            && let Some(violation) = self.soaks.judge((soak, effect), digest, builds, zone, evidence)
+            && let Some(violation) = self.soaks.judge((soak, effect), (digest, builds), zone, own, evidence)
         {
             sink.report(violation);
         }

@@ -35,7 +35,8 @@ section! {
     pub struct Soak {
         required {
             /// The ConfigMaps with the images that run in staging, at most 8. The longest time in one of them counts. People who can write
-            /// one of them decide which images are admitted. For example `[{namespace: container-patch, name: soaked-images}]`.
+            /// one of them decide which images are admitted, so one in the workload's own namespace does not count. For example
+            /// `[{namespace: container-patch, name: soaked-images}]`.
             "configMaps" config_maps: ConfigMaps,
         }
         /// How long an image must have run in staging.
@@ -138,13 +139,13 @@ enum Outcome {
 }
 
 impl Soaks {
-    /// Judges a new image by the time that it has run in staging.
+    /// Judges a new image by the time that it has run in staging. `own` is the namespace of the workload.
     pub(super) fn judge(
         &mut self,
         (soak, effect): (&Soak, Effect),
-        digest: Option<&str>,
-        builds: &Builds,
+        (digest, builds): (Option<&str>, &Builds),
         zone: &Zone,
+        own: Option<&str>,
         evidence: &mut Evidence<'_>,
     ) -> Option<Violation> {
         // The zone, too, is part of the settings with this address.
@@ -152,7 +153,7 @@ impl Soaks {
         let outcome = match self.0.get(&key) {
             Some(known) => known.clone(),
             None => {
-                let outcome = soak.outcome(&key.1, zone, evidence);
+                let outcome = soak.outcome(&key.1, own, zone, evidence);
                 self.0.insert(key, outcome.clone());
                 outcome
             }
@@ -219,8 +220,9 @@ fn key_of(digest: &str) -> Option<String> {
 }
 
 impl Soak {
-    /// Reads the ConfigMaps until the image has soaked.
-    fn outcome(&self, sought: &Sought, zone: &Zone, evidence: &mut Evidence<'_>) -> Outcome {
+    /// Reads the ConfigMaps until the image has soaked. A ConfigMap in the namespace of the workload does not count: people who deploy
+    /// there may be able to write it.
+    fn outcome(&self, sought: &Sought, own: Option<&str>, zone: &Zone, evidence: &mut Evidence<'_>) -> Outcome {
         let fields = sought.fields();
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let mut known =
@@ -230,6 +232,10 @@ impl Soak {
         let config_maps = if fields.is_empty() { &[][..] } else { &self.config_maps.0[..] };
         for config_map in config_maps {
             let called = config_map.called();
+            if own == Some(config_map.namespace.as_str()) {
+                known.gaps.push(format!("{called} does not count for workloads in its own namespace"));
+                continue;
+            }
             let answer = evidence.cluster.config_map(config_map.namespace.as_str(), &config_map.name.0, &fields);
             let record = answer.and_then(|answer| {
                 let record = answer.map(|answer| Record::read(&answer));

@@ -92,10 +92,10 @@ fn judged(
     let mut evidence = Evidence::new::<RuleAnnotations>(host, &[], now, failures);
     let (soak, effect) = (settings.soak.as_ref()?, settings.action.effect()?);
     let mut soaks = Soaks::default();
-    let first = soaks.judge((soak, effect), Some(digest), builds, &Zone::UTC, &mut evidence);
+    let first = soaks.judge((soak, effect), (Some(digest), builds), &Zone::UTC, Some("shop"), &mut evidence);
     let asked = host.asked().len();
     assert_eq!(
-        soaks.judge((soak, effect), Some(digest), builds, &Zone::UTC, &mut evidence),
+        soaks.judge((soak, effect), (Some(digest), builds), &Zone::UTC, Some("shop"), &mut evidence),
         first,
         "another container"
     );
@@ -389,6 +389,34 @@ fn lenient_evidence_errors_do_not_admit_what_a_readable_config_map_does_not_name
 }
 
 #[test]
+fn a_config_map_in_the_namespace_of_the_workload_does_not_count() {
+    let soaked = || record(&[('a', json!({"since": "2026-11-01T00:00:00Z"}))]);
+    let message = |namespace: Option<&str>, host: &InMemory| {
+        let mut evidence = Evidence::new::<RuleAnnotations>(host, &[], crate::host::Host::now(host), Effect::Deny);
+        let (digest, builds) = single();
+        let settings = two_records();
+        let soak = (settings.soak.as_ref().unwrap(), Effect::Deny);
+        let image = (Some(digest.as_str()), &builds);
+        let violation = Soaks::default().judge(soak, image, &Zone::UTC, namespace, &mut evidence)?;
+        assert_eq!((violation.code.as_str(), violation.effect), ("not-soaked", Effect::Deny));
+        Some(violation.text)
+    };
+    let host = || world().answer("get", RECORD, soaked()).answer("get", SECOND, record(&[]));
+    assert_eq!(message(None, &host()), None);
+    assert_eq!(message(Some("shop"), &host()), None);
+    let own = host();
+    assert_eq!(
+        message(Some("staging"), &own).as_deref(),
+        Some(
+            "has not run in staging, where it must run for 1 day; deploy it there first (ConfigMap `staging/images` does not count for \
+             workloads in its own namespace; ConfigMap `other/images` has no entry for it)"
+        )
+    );
+    assert_eq!(own.asked(), ["get ConfigMap other/images"]);
+    assert_eq!(message(Some("staging"), &host().answer("get", SECOND, soaked())), None, "another one counts");
+}
+
+#[test]
 fn a_digest_that_is_not_a_key_is_not_requested() {
     let hidden = format!("sha256:{}.data", "a".repeat(59));
     for own in [format!("sha512:{}", "a".repeat(128)), hidden.clone(), format!("sha256:{}", "A".repeat(64))] {
@@ -440,7 +468,7 @@ fn times_in_messages_are_in_the_time_zone_of_the_calendar() {
     let (own, builds) = single();
     let settings = one_record();
     let soak = (settings.soak.as_ref().unwrap(), Effect::Deny);
-    let violation = Soaks::default().judge(soak, Some(&own), &builds, &berlin, &mut evidence).unwrap();
+    let violation = Soaks::default().judge(soak, (Some(&own), &builds), &berlin, None, &mut evidence).unwrap();
     assert!(violation.text.contains("deploy it on or after 2026-11-21T09:00:00+01:00"), "{}", violation.text);
 }
 
