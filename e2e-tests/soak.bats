@@ -216,7 +216,8 @@ EOF
 @test "images without a digest are counted" {
   # The ID of an image that was loaded into a node is the digest of its configuration.
   runs "$(pod web "$(digest 1)" 19T08:00)" "$(pod local "$(digest 2)" 19T08:00 '.status.containerStatuses[0].imageID |= ltrimstr("registry.example.com/web@")')" \
-    "$(pod volume "$(digest 1)" 19T08:00 '.spec.volumes = [{name: "data", image: {reference: "registry.example.com/data:1"}}]')"
+    "$(pod volume "$(digest 1)" 19T08:00 '.spec.volumes = [{name: "data", image: {reference: "registry.example.com/data:1"}}]
+      | .spec.containers[0].volumeMounts = [{name: "data", mountPath: "/data"}]')"
   soak 20T12:00
   [ "$status" -eq 0 ]
   assert_contains "$stderr" "Warning: left out 1 image without a sha256 digest"

@@ -90,6 +90,10 @@ pub(super) fn read(pod: &Value, limits: Limits) -> Seen {
     for volume in items(&pod.spec["volumes"]) {
         // The status does not have the digest. The API server does not let the reference in a running pod change.
         let Some(reference) = volume["image"]["reference"].as_str() else { continue };
+        // The kubelet starts a pod also if it could not pull an image volume that no container mounts.
+        if !pod.mounts(&volume["name"]) {
+            continue;
+        }
         match reference.rsplit_once('@') {
             Some((_, digest)) if is_sha256(digest) => {
                 seen.digests.push(SeenDigest {
@@ -169,7 +173,13 @@ impl<'p> Pod<'p> {
         }
     }
 
-    /// The state of the image volumes. A pod starts only with all of its volumes.
+    /// Whether one of the containers that must run mounts a volume.
+    fn mounts(&self, volume: &Value) -> bool {
+        let containers = ["initContainers", "containers"].into_iter().flat_map(|list| items(&self.spec[list]));
+        containers.flat_map(|container| items(&container["volumeMounts"])).any(|mount| mount["name"] == *volume)
+    }
+
+    /// The state of the image volumes. A container starts only with all volumes that it mounts.
     fn state_of_volumes(&self) -> State {
         let ended =
             items(&self.status["containerStatuses"]).filter_map(|s| time(&s["state"]["terminated"]["finishedAt"]));
@@ -520,6 +530,7 @@ mod tests {
         let volume = |reference: &str, change: Value| {
             let mut pod = pod(json!({"spec": {"volumes": [
                 {"name": "data", "image": {"reference": reference}}, {"name": "tmp", "emptyDir": {}}]}}));
+            pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
             json_patch::merge(&mut pod, &change);
             pod
         };
@@ -533,6 +544,24 @@ mod tests {
         done["status"]["containerStatuses"][0]["state"] = ended(0, "2026-11-19T10:00:00Z");
         assert_eq!(state_of(&done, OTHER, 0), "ready 19T10:00");
         assert_eq!(read(&volume("registry.example.com/data:1", json!({})), limits(0)).without_digest, 1);
+    }
+
+    #[test]
+    fn an_image_volume_that_no_container_mounts_has_not_run() {
+        // The kubelet does not report that such an image does not exist.
+        let volumes = json!([
+            {"name": "data", "image": {"reference": format!("registry.example.com/data@{OTHER}")}},
+            {"name": "tag", "image": {"reference": "registry.example.com/data:1"}},
+        ]);
+        let mut pod = pod(json!({"spec": {"volumes": volumes, "ephemeralContainers": [
+            {"name": "debug", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}}));
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "other", "mountPath": "/data"}]);
+        let seen = read(&pod, limits(0));
+        assert_eq!((seen.digests.len(), seen.digests[0].digest.as_str(), seen.without_digest), (1, DIGEST, 0));
+        // An init container has to end before the others start.
+        pod["spec"]["initContainers"] =
+            json!([{"name": "init", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]);
+        assert_eq!(state_of(&pod, OTHER, 0), "ready 19T08:02");
     }
 
     #[test]
