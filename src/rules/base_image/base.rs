@@ -56,12 +56,33 @@ pub fn named_base(image: &ImageFacts) -> Result<NamedBase, String> {
     first_named(image).and_then(NamedBase::checked).map_err(|reason| advised(&reason))
 }
 
+/// The base whose name is judged. An annotation of the manifest is about the image itself, so it counts even without a digest. Labels are
+/// inherited, and can be those of the base.
+///
+/// # Errors
+/// The reason why the base is unknown and what to do. The text continues a sentence about the image.
+pub fn declared_base(image: &ImageFacts) -> Result<NamedBase, String> {
+    let annotated = image.annotation(BASE_NAME).filter(|name| !name.is_empty()).map(|name| {
+        let digest = image.annotation(BASE_DIGEST).filter(|digest| !digest.is_empty());
+        let digest = digest.map(str::to_owned).ok_or_else(|| without_digest(name));
+        NamedBase { name: name.to_owned(), digest }
+    });
+    match annotated.map(NamedBase::checked) {
+        Some(Ok(base)) => Ok(base),
+        _ => named_base(image),
+    }
+}
+
 /// The base of an image, if it is known well enough to look for a newer build of it.
 ///
 /// # Errors
 /// The reason why it is not and what to do. The text continues a sentence about the image.
 pub fn base_of(image: &ImageFacts) -> Result<Base, String> {
     named_base(image)?.comparable()
+}
+
+fn without_digest(name: &str) -> String {
+    format!("names its base `{}` without a digest in `{BASE_DIGEST}`", Sanitized(name))
 }
 
 fn advised(reason: &str) -> String {
@@ -88,8 +109,7 @@ fn first_named(image: &ImageFacts) -> Result<NamedBase, String> {
         return Ok(base);
     }
     if let Some(name) = pairs.into_iter().find_map(|(name, _)| name) {
-        let reason = format!("names its base `{}` without a digest in `{BASE_DIGEST}`", Sanitized(name));
-        return Ok(NamedBase { name: name.to_owned(), digest: Err(reason) });
+        return Ok(NamedBase { name: name.to_owned(), digest: Err(without_digest(name)) });
     }
     buildpacks.unwrap_or_else(|| Err("does not say what it was built on".to_owned()))
 }

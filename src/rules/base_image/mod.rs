@@ -12,7 +12,7 @@ use crate::finding::{Code, Effect, Finding, codes};
 use crate::image::Reference;
 use crate::sanitized::Sanitized;
 use crate::workload::site::Workload;
-use base::{BASE_DIGEST, BASE_NAME, BUILDPACKS, Base, named_base};
+use base::{BASE_DIGEST, BASE_NAME, BUILDPACKS, Base, base_of, declared_base};
 use judge::BaseStatus;
 use settings::BaseImage;
 
@@ -64,8 +64,9 @@ impl Rule for BaseImageRule {
         sink: &mut dyn Sink,
     ) {
         let Some(strictest) = settings.action.effect() else { return };
-        let base = named_base(&build.facts);
-        if let Some(violation) = base.as_ref().ok().and_then(|base| settings.judge_name(base)) {
+        let judges_name = !settings.allowed.is_empty();
+        let declared = if judges_name { declared_base(&build.facts).ok() } else { None };
+        if let Some(violation) = declared.and_then(|base| settings.judge_name(&base)) {
             if sink.report(violation) {
                 self.refused = Some(image.index);
             }
@@ -75,8 +76,7 @@ impl Rule for BaseImageRule {
                 return;
             }
         }
-        let base = base.and_then(|base| base.comparable());
-        let status = match base.map(|base| status(&base, &image.reference, settings, evidence)) {
+        let status = match base_of(&build.facts).map(|base| status(&base, &image.reference, settings, evidence)) {
             Ok(Ok(status)) => status,
             Ok(Err(cause)) => {
                 sink.report(unverified(strictest, &format!("its base is unknown: {cause}"), evidence));

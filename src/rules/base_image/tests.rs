@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::base::base_of;
+use super::base::named_base;
 use super::*;
 use crate::config::read::{Path, Problems, Setting};
 use crate::config::values::{Action, Unknown};
@@ -267,6 +267,24 @@ fn a_disallowed_base_is_treated_by_the_action_and_the_message_names_what_is_allo
     assert!(four.text.contains("`c.test/*` or 1 other, or ask"), "{}", four.text);
     assert_eq!(judged(Action::Off, &["a.test/*"]), None);
     assert_eq!(judged(Action::Deny, &[]), None);
+}
+
+#[test]
+fn an_inherited_label_does_not_hide_the_base_that_an_annotation_names_without_a_digest() {
+    // The base has the labels of its own build, and images inherit labels.
+    let mut image =
+        ImageFacts { labels: entries(&[(BASE_NAME, "debian:12"), (BASE_DIGEST, DIGEST)]), ..ImageFacts::default() };
+    let allows =
+        |image: &ImageFacts, pattern: &str| allowing(&[pattern]).judge_name(&declared_base(image).unwrap()).is_none();
+    assert!(allows(&image, "docker.io/library/debian:*"));
+    image.annotations = entries(&[(BASE_NAME, "registry.example.com/team/base:1")]);
+    assert!(!allows(&image, "docker.io/library/debian:*"));
+    assert!(allows(&image, "registry.example.com/team/base:*"));
+    assert_eq!(base_of(&image), on("debian:12", DIGEST), "what is compared needs a digest");
+    for unusable in ["", "not a reference"] {
+        image.annotations = entries(&[(BASE_NAME, unusable)]);
+        assert!(allows(&image, "docker.io/library/debian:*"), "{unusable}");
+    }
 }
 
 #[test]
