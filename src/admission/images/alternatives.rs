@@ -84,6 +84,9 @@ impl ImageJudge<'_, '_> {
             return;
         }
         self.named_fixes += 1;
+        if (image.context.is_denial_final)() {
+            self.evidence.registry.request_is_refused();
+        }
         let Some((fix, advice)) = self.fix_of(settings, image, exceptions, (first, content)) else { return };
         if let Some(refusal) = fixes::refusal_mut(self.findings.get_mut(first..).unwrap_or_default()) {
             refusal.text = format!("{}; {advice}", refusal.text);

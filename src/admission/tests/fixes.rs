@@ -333,6 +333,23 @@ fn the_fix_is_looked_up_only_for_refusals_and_for_few_images() {
 }
 
 #[test]
+fn a_registry_that_stopped_answering_is_not_asked_for_a_fix() {
+    const INDEX: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
+    let entry = |digest: &str, architecture: &str| json!({"digest": digest, "platform": {"os": "linux", "architecture": architecture}});
+    let index = format!("r.test/app@{INDEX}");
+    let error = "error sending request for url (https://r.test/v2/)".to_owned();
+    let host = registry(OTHER)
+        .config(&index, build(DIGEST, "2026-07-01T00:00:00Z"))
+        .manifest(&index, json!({"manifests": [entry(DIGEST, "amd64"), entry(THIRD, "arm64")]}))
+        .answer("config", &format!("r.test/app@{THIRD}"), Err(error));
+    let mut settings = only("schedule", json!({"maxAge": "90d"}));
+    settings["platforms"] = json!(["linux/amd64", "linux/arm64"]);
+    let response = respond(&host, &request("Pod", &pod(&[&app(INDEX)])), &settings);
+    assert_eq!(response["codes"], json!(["evidence-unavailable Deny", "stale-image Deny"]));
+    assert!(host.asked().iter().all(|question| !question.starts_with("digest")), "{:?}", host.asked());
+}
+
+#[test]
 fn an_unknown_fix_does_not_change_the_refusal() {
     let schedule = only("schedule", json!({"maxAge": "90d"}));
     let host = registry(OTHER);
