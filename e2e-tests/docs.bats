@@ -11,7 +11,7 @@ load helpers
 load ../hack/registry
 
 setup_file() {
-  local ago web
+  local ago web cart
   start_registry "$BATS_FILE_TMPDIR"
   export REGISTRY REGISTRY_PID DESK="$BATS_FILE_TMPDIR/desk"
   ago() { date -u -d "$1 days ago" +%FT%TZ; }
@@ -19,11 +19,15 @@ setup_file() {
   web="$(push_image shop/web 1.4 "$(ago 3)")"
   push_image shop/migrate 7 "$(ago 3)"
   push_image shop/cart 2.0 "$(ago 142)"
+  # A tag that is pushed again.
+  cart="$(push_image shop/cart 2 "$(ago 142)")"
+  push_image shop/cart 2 "$(ago 3)"
   push_image shop/report 3 "$(ago 80)"
   push_image shop/shell 1 "$(ago 3)"
   push_image shop/debug latest "$(ago 3)"
 
-  sed -E "s#registry.example.com#$REGISTRY#; s#(shop/web:1.4)@sha256:[0-9a-f]+#\1@$web#" "$ROOT/examples/shop.yaml" > "$DESK/shop.yaml"
+  sed -E "s#registry.example.com#$REGISTRY#; s#(shop/web:1.4)@sha256:[0-9a-f]+#\1@$web#; s#(shop/cart:2)@sha256:[0-9a-f]+#\1@$cart#" \
+    "$ROOT/examples/shop.yaml" > "$DESK/shop.yaml"
   cat > "$DESK/web.yaml" <<EOF
 apiVersion: apps/v1
 kind: Deployment
