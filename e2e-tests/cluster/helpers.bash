@@ -15,10 +15,10 @@ fi
 # ago DAYS: prints the time that many days ago. The policies accept images up to 90 days old, and warn from the 77th day on.
 ago() { date -u -d "$1 days ago" +%FT%TZ; }
 
-# namespace POLICIES: creates a namespace for the test with these policies (`none` for no policies). Sets NAMESPACE. In the namespace, ann
-# has the ClusterRole `admin`, and otto has all permissions (`*`).
+# namespace POLICIES [END]: creates a namespace for the test with these policies (`none` for no policies), whose name has this end. Sets
+# NAMESPACE. In the namespace, ann has the ClusterRole `admin`, and otto has all permissions (`*`).
 namespace() {
-  NAMESPACE="$RUN-$BATS_SUITE_TEST_NUMBER-$RANDOM"
+  NAMESPACE="$RUN-$BATS_SUITE_TEST_NUMBER-$RANDOM${2:-}"
   jq -n --arg namespace "$NAMESPACE" --arg policies "$1" --arg key "$POLICIES_LABEL" --arg run "$RUN" '
     def bind($user; $role): {
       apiVersion: "rbac.authorization.k8s.io/v1", kind: "RoleBinding", metadata: {name: $user, namespace: $namespace},

@@ -19,6 +19,15 @@ declare -A VARIANTS=(
   [reports]='.scan.reports = [{source: "trivyOperator"}] | .overrides = [{images: ["\($registry)/required/*"], scan: (.scan + {require: true})}]'
   # New images must have run in staging for a day.
   [soak]='.rollout = {soak: {configMaps: [{namespace: "container-patch", name: "soaked-images"}], for: "24h"}}'
+  # New images wait for their time in staging, which are the namespaces that end with -staging. A window has been open for an hour or two,
+  # and stays open for hours.
+  [rollout]='(now | gmtime | .[3]) as $hour | .rollout = {minAge: "1h", olderBuild: "warn",
+      soak: {configMaps: [{namespace: "container-patch", name: "soaked-images"}], for: "20s"},
+      windows: [{cron: "0 \(($hour + 23) % 24) * * *", for: "12h"}]}
+    | .overrides = [{images: ["*"], namespaces: ["*-staging"], rollout: {action: "off"}}]'
+  # The next window opens in eleven or twelve hours, and a freeze ends tomorrow.
+  [rollout-closed]='(now | gmtime | .[3]) as $hour | .rollout = {windows: [{cron: "0 \(($hour + 12) % 24) * * *", for: "1h"}]}
+    | .schedule.freezes = [{from: (now - 86400 | strftime("%Y-%m-%d")), to: (now + 86400 | strftime("%Y-%m-%d")), reason: "sale", rollouts: "deny"}]'
   # Stale images are warnings, but denied from one registry. Some images of Docker Hub are exempt.
   [strict-registry]='del(.registries) | .exempt = ["docker.io/e2e/*"] | .schedule.action = "warn" | .overrides = [{images: ["\($registry)/*"], schedule: {action: "deny"}}]'
 )
