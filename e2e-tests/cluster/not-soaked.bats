@@ -71,6 +71,8 @@ is_admitted() { ann create --dry-run=server --filename - <<< "$(deployment probe
 @test "policy-server can read only this ConfigMap, and without the permission the message names the RBAC file" {
   local image
   image="$(image app 1 3)"
+  # policy-server may have an answer from the test before.
+  wait_until 10 eval '[[ "$(is_admitted "$image" 2>&1)" == *"[evidence-unavailable]"* ]]'
   refused evidence-unavailable create ann "$(deployment web "$image")"
   assert_contains "$output" "let policy-server read it, kubectl apply -f deploy/soak/reader.yaml"
   let_read
