@@ -162,8 +162,8 @@ assert_held_until() {
 
 # passed_as_fix CODE: asserts that the audit annotation says of each finding that a fix comes in, which repairs what this code is about.
 passed_as_fix() {
-  [ "$(annotation findings | jq -r 'map(select(.code != "evaluate-at-set") | "\(.passed): \(.text | split("; ") | last)") | unique[]')" \
-    = "fixes: allowed because the image that it replaces is refused as \`$1\`" ]
+  [ "$(annotation findings | jq -r 'map(select(.code != "evaluate-at-set") | "\(.passed): \(.text | split(": it ") | first)") | unique[]')" \
+    = "fixes: is allowed as a fix, because it replaces an image that is refused as \`$1\`" ]
 }
 
 # day TIME: prints a time as `deploy` takes it.
@@ -241,7 +241,7 @@ day() { date -u -d "$1" +%dT%T; }
   staging_runs web:1.7 16T09:10
   deploy 17T10:00 production web:1.7
   refused rollout-freeze
-  assert_contains "$(message)" "is new, and rollouts are frozen; deploy it on or after 2026-11-19T00:00:00Z, after the freeze \`sale\`"
+  assert_contains "$(message)" "is new, and rollouts are frozen; deploy it on or after 2026-11-19T09:00:00+01:00, in the first window after the freeze \`sale\`"
   judge_at "$(time_of 17T10:01)" production web:1.6 '.object.spec.replicas = 5'
   admitted
   judge_at "$(time_of 17T23:00)" production web:1.6 '.kind = {group: "", version: "v1", kind: "Pod"} | .resource = {group: "", version: "v1", resource: "pods"}
@@ -250,9 +250,11 @@ day() { date -u -d "$1" +%dT%T; }
   admitted
   # The freeze ends at midnight, and the window opens in the morning.
   judge_at "$(time_of 17T10:00)" production web:1.7
-  assert_held_until production web:1.7 rollout-freeze
+  MOMENT="$(named rollout-freeze)"
+  judge_at 2026-11-19T07:59:59Z production web:1.7
   refused outside-window
-  assert_held_until production web:1.7 outside-window
+  judge_at "$MOMENT" production web:1.7
+  admitted
   [ "$MOMENT" = 2026-11-19T08:00:00Z ]
   deploy "$(day "$MOMENT")" production web:1.7
   admitted
@@ -275,7 +277,7 @@ day() { date -u -d "$1" +%dT%T; }
   passed_as_fix vulnerable-image
   # From now on, 1.7 is refused.
   deploy 21T12:00 production web:1.7
-  assert_denied outside-window vulnerable-image
+  assert_denied vulnerable-image outside-window
 
   # Sunday: the cart has become stale, and a rebuild comes in at once.
   DIGESTS[cart:1]="$(push_image shop/cart 1 2026-08-20T00:00:00Z)"
@@ -289,8 +291,8 @@ day() { date -u -d "$1" +%dT%T; }
   run --separate-stderr "$CONTAINER_PATCH" history --only passed "$AUDIT"
   [ "$status" -eq 0 ]
   assert_contains "$output" "2026-11-21T11:00:00Z  warned    otto updates Deployment production/web"
-  assert_contains "$output" "warn [outside-window] passed by fixes: is new, and the rollout windows are closed; "
-  assert_contains "$output" "; allowed because the image that it replaces is refused as \`vulnerable-image\`"
+  assert_contains "$output" "warn [outside-window] passed by fixes: is allowed as a fix, because it replaces an image that is refused as \`vulnerable-image\`: it is new, and the rollout windows are closed; "
+  assert_contains "$output" "is allowed as a fix, because it replaces an image that is refused as \`vulnerable-image\`: it "
   assert_contains "$output" "2 requests from 2026-11-21T11:00:00Z to 2026-11-22T09:05:00Z: 2 warned"
   run --separate-stderr "$CONTAINER_PATCH" history --output json "$AUDIT"
   [ "$status" -eq 0 ]

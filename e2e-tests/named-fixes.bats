@@ -177,9 +177,9 @@ refused_as() {
   old="$(push_image none/app 1 "$OLD")"
   no_fix "there is no newer build under the tag \`1\` [stale-image]"
   new="$(push_image none/app 1 2026-07-02T00:00:00Z)"
-  no_fix "there is no better build under its tag: the tag \`1\` now points at $new, built 2026-07-02, which is refused too (\`stale-image\`) [stale-image]"
+  no_fix "there is no better build under its tag: the tag \`1\` now points at $new, built 2026-07-02, which is also refused (\`stale-image\`) [stale-image]"
   new="$(push_image none/app 1 "$NEW")"
-  no_fix "the tag \`1\` now points at $new, built 2026-11-17, which may not be deployed yet (\`too-young\`) [stale-image]" '{"rollout": {"minAge": "7d"}}'
+  no_fix "the tag \`1\` now points at $new, built 2026-11-17, which may not be deployed yet (\`too-young\`): it was built 2026-11-17T" '{"rollout": {"minAge": "7d"}}'
 }
 
 @test "the recorded session of the examples names a digest that is accepted" {

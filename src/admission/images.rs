@@ -9,6 +9,7 @@ use chrono::SecondsFormat;
 use super::refusal;
 use crate::enforcement::downgrade::{self, Downgrade, Reason};
 use crate::enforcement::exceptions::Exceptions;
+use crate::enforcement::fixes;
 use crate::enforcement::settings::Treatment;
 use crate::enforcement::sink::{BuildSink, ImageSink};
 use crate::evidence::registry::EvidenceGap;
@@ -105,7 +106,11 @@ impl<'r, 's> ImageJudge<'r, 's> {
                     // Most images have no findings.
                     if self.findings.len() > first {
                         self.admit_fix(settings, &image, first);
-                        self.name_fix(settings, &mut image, &exceptions, (first, content));
+                        self.name_earlier_record(&image, first);
+                        self.name_fix(settings, &mut image, (first, content));
+                        // Findings about the time matter less than those that refuse the image at any time.
+                        let found = self.findings.get_mut(first..).unwrap_or_default();
+                        found.sort_by_key(fixes::is_of_time);
                     }
                     judged.digest = image.digest;
                 }
@@ -129,9 +134,9 @@ impl<'r, 's> ImageJudge<'r, 's> {
         if findings.iter().any(|finding| finding.effect == Effect::Deny) && (image.context.is_denial_final)() {
             evidence.registry.request_is_refused();
         }
-        let (site, written, predecessor) = (image.site, image.written, image.predecessor);
+        let (site, written) = (image.site, image.written);
         let reference = image.reference.clone();
-        let sink = &mut ImageSink { site, written, judged: reference, predecessor, exceptions, downgrade, findings };
+        let sink = &mut ImageSink { site, written, judged: reference, exceptions, downgrade, findings };
         let for_digest = rules.judge_reference(settings, image, evidence, sink);
         let is_ignored = downgrade.is_some_and(|downgrade| downgrade.treatment == Treatment::Ignore);
         let for_content = if is_ignored { None } else { rules.judges_content(settings, image) };

@@ -145,7 +145,8 @@ impl Setting for Duration {
             Some(span) if span.is_zero() => problems.push(at, format_args!("`{text}` is zero; write at least `1s`")),
             Some(_) => problems.push(at, format_args!("`{text}` is too long; write at most `36600d`")),
             None if is_number(&text) && parse(&format!("{text}d")).is_some_and(|span| is_in_range(&span)) => {
-                problems.push(at, format_args!("`{text}` has no unit; write `{text}d`"));
+                problems
+                    .push(at, format_args!("`{text}` has no unit; write `{text}d` for days, or `{text}h` for hours"));
             }
             None => {
                 problems.push(at, format_args!("invalid duration `{text}`; write one such as `90d`, `12h` or `2weeks`"))
@@ -259,10 +260,10 @@ mod tests {
     #[test]
     fn a_number_without_a_unit_is_refused_with_the_number_of_days() {
         for (json, expected) in [
-            ("90", "key: `90` has no unit; write `90d`"),
-            ("\"90\"", "key: `90` has no unit; write `90d`"),
-            ("1.5", "key: `1.5` has no unit; write `1.5d`"),
-            ("\"7\"", "key: `7` has no unit; write `7d`"),
+            ("90", "key: `90` has no unit; write `90d` for days, or `90h` for hours"),
+            ("\"90\"", "key: `90` has no unit; write `90d` for days, or `90h` for hours"),
+            ("1.5", "key: `1.5` has no unit; write `1.5d` for days, or `1.5h` for hours"),
+            ("\"7\"", "key: `7` has no unit; write `7d` for days, or `7h` for hours"),
             // The number of days would be refused, too.
             ("0", "key: `0` is zero; write at least `1s`"),
             ("36601", "key: invalid duration `36601`; write one such as `90d`, `12h` or `2weeks`"),

@@ -17,7 +17,7 @@ pub const REPAIRABLE: [Code; 4] = [STALE_IMAGE, OUTDATED_BASE_IMAGE, SCAN_FLAGGE
 pub fn only_time_refuses(findings: &[Finding]) -> bool {
     let mut denials = findings.iter().filter(|finding| finding.effect == Effect::Deny).peekable();
     denials.peek().is_some()
-        && denials.all(|finding| CODES_OF_TIME.contains(&finding.code))
+        && denials.all(is_of_time)
         && findings.iter().all(|finding| finding.code != EVIDENCE_UNAVAILABLE)
 }
 
@@ -36,12 +36,19 @@ fn is_refusal(finding: &Finding) -> bool {
     finding.effect == Effect::Deny && REPAIRABLE.contains(&finding.code)
 }
 
+/// Whether a finding is about the time of a rollout.
+#[must_use]
+pub fn is_of_time(finding: &Finding) -> bool {
+    CODES_OF_TIME.contains(&finding.code)
+}
+
 /// Turns the findings about the time of the rollout of a fix into warnings. `repaired` is the code of what it repairs.
 pub fn admit(findings: &mut [Finding], repaired: Code) {
     let denials = findings.iter_mut().filter(|finding| finding.effect == Effect::Deny);
     for finding in denials.filter(|finding| CODES_OF_TIME.contains(&finding.code)) {
+        // Kubernetes cuts warnings off, so the reason comes first.
         let text = format!(
-            "{}; allowed because the image that it replaces is refused as `{repaired}`",
+            "is allowed as a fix, because it replaces an image that is refused as `{repaired}`: it {}",
             std::mem::take(&mut finding.text)
         );
         *finding = Finding { text, ..finding.clone() }.passing("fixes");
@@ -88,7 +95,7 @@ mod tests {
     fn a_fix_is_admitted_with_the_reason() {
         let mut findings = [deny(TOO_YOUNG), Finding::warning(TOO_YOUNG, "is wrong")];
         admit(&mut findings, STALE_IMAGE);
-        let text = "is wrong; allowed because the image that it replaces is refused as `stale-image`";
+        let text = "is allowed as a fix, because it replaces an image that is refused as `stale-image`: it is wrong";
         let found = findings.each_ref().map(|finding| (finding.effect, finding.passed, finding.text.as_str()));
         assert_eq!(found, [(Effect::Warn, Some("fixes"), text), (Effect::Warn, None, "is wrong")]);
     }

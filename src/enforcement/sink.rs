@@ -16,8 +16,6 @@ pub struct ImageSink<'s, 'e> {
     pub written: &'s Reference<'s>,
     /// The reference by which the image is judged.
     pub judged: Reference<'s>,
-    /// The site of the same container before the UPDATE.
-    pub predecessor: Option<&'s ImageSite<'s>>,
     /// The exceptions for the image.
     pub exceptions: &'s Exceptions<'e>,
     /// How its findings are downgraded.
@@ -30,21 +28,12 @@ impl ImageSink<'_, '_> {
     fn add(&mut self, image: String, violation: Violation) -> bool {
         let mut is_refused = false;
         for violation in self.exceptions.apply(violation) {
-            let mut finding = Finding::about_image(self.site.to_string(), image.clone(), violation);
-            if let Some(earlier) = self.earlier_record().filter(|_| finding.effect == Effect::Deny) {
-                finding.text = format!("{}; to keep the digest recorded before, write `{earlier}`", finding.text);
-            }
+            let finding = Finding::about_image(self.site.to_string(), image.clone(), violation);
             let finding = downgrade::apply(self.downgrade, finding);
             is_refused |= finding.as_ref().is_some_and(|finding| finding.effect == Effect::Deny);
             self.findings.extend(finding);
         }
         is_refused
-    }
-
-    /// The image with the digest that was recorded before the UPDATE, if it differs now.
-    fn earlier_record(&self) -> Option<String> {
-        let predecessor = self.predecessor.filter(|predecessor| predecessor.image == self.site.image)?;
-        predecessor.recorded().filter(|earlier| *earlier != self.judged.as_str())
     }
 }
 

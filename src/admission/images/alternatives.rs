@@ -70,13 +70,23 @@ impl ImageJudge<'_, '_> {
         fixes::refusal(&judged.findings).map(|finding| finding.code)
     }
 
+    /// Adds to the refusal of an image how to keep the digest that was recorded before the UPDATE, if it differs now.
+    pub(super) fn name_earlier_record(&mut self, image: &Image<'_>, first: usize) {
+        let predecessor = image.predecessor.filter(|predecessor| predecessor.image == image.site.image);
+        let earlier = predecessor.and_then(|predecessor| predecessor.recorded());
+        let Some(earlier) = earlier.filter(|earlier| *earlier != image.reference.as_str()) else { return };
+        let mut found = self.findings.get_mut(first..).unwrap_or_default().iter_mut();
+        if let Some(refusal) = found.find(|finding| finding.effect == Effect::Deny) {
+            refusal.text = format!("{}; to keep the digest recorded before, write `{earlier}`", refusal.text);
+        }
+    }
+
     /// Adds the fix to the refusal of an image: the build that its tag points at now, or that there is no newer one. `first` and `content`
     /// are the indexes of the first finding about the image, and of the first one about its content.
     pub(super) fn name_fix(
         &mut self,
         settings: &RuleSettings,
         image: &mut Image<'_>,
-        exceptions: &Exceptions<'_>,
         (first, content): (usize, usize),
     ) {
         let is_refused = fixes::refusal(self.findings.get(first..).unwrap_or_default()).is_some();
@@ -87,7 +97,7 @@ impl ImageJudge<'_, '_> {
         if (image.context.is_denial_final)() {
             self.evidence.registry.request_is_refused();
         }
-        let Some((fix, advice)) = self.fix_of(settings, image, exceptions, (first, content)) else { return };
+        let Some((fix, advice)) = self.fix_of(settings, image, (first, content)) else { return };
         if let Some(refusal) = fixes::refusal_mut(self.findings.get_mut(first..).unwrap_or_default()) {
             refusal.text = format!("{}; {advice}", refusal.text);
             refusal.fix = fix.map(String::into_boxed_str);
@@ -100,7 +110,6 @@ impl ImageJudge<'_, '_> {
         &mut self,
         settings: &RuleSettings,
         image: &mut Image<'_>,
-        exceptions: &Exceptions<'_>,
         (first, content): (usize, usize),
     ) -> Option<(Option<String>, String)> {
         let judged = image.digest.clone()?;
@@ -111,6 +120,13 @@ impl ImageJudge<'_, '_> {
         if digest == judged {
             return Some((None, format!("there is no newer build under the tag `{tag}`")));
         }
+        // Patterns in the settings can match the digest.
+        let name = format!("{}@{digest}", tagged.normalized());
+        if self.settings.general().exempts(&name) {
+            return None;
+        }
+        let settings = self.settings.rules_for(&name);
+        let exceptions = &Exceptions::for_image(self.settings, &name, self.evidence.now);
         image.digest = Some(digest.clone());
         let alternative = self.judge_alternative(settings, image, exceptions);
         image.digest = Some(judged);
@@ -126,12 +142,12 @@ impl ImageJudge<'_, '_> {
             return Some((Some(digest), format!("{target}: deploy that build")));
         }
         let codes = denials(&findings);
+        let waiting = findings.iter().find(|finding| waits && finding.effect == Effect::Deny);
         Some((
             None,
-            if waits {
-                format!("{target}, which may not be deployed yet ({codes})")
-            } else {
-                format!("there is no better build under its tag: {target}, which is refused too ({codes})")
+            match waiting {
+                Some(Finding { text, .. }) => format!("{target}, which may not be deployed yet ({codes}): it {text}"),
+                None => format!("there is no better build under its tag: {target}, which is also refused ({codes})"),
             },
         ))
     }
@@ -152,7 +168,6 @@ impl ImageJudge<'_, '_> {
             site: image.site,
             written: image.written,
             judged: image.reference.clone(),
-            predecessor: None,
             exceptions,
             downgrade: None,
             findings: &mut findings,

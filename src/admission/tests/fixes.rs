@@ -57,7 +57,12 @@ fn a_fix_does_not_wait() {
     let findings: Value = serde_json::from_str(response["audit_annotations"]["findings"].as_str().unwrap()).unwrap();
     assert_eq!(findings[0]["passed"], json!("fixes"));
     let text = findings[0]["text"].as_str().unwrap();
-    assert!(text.ends_with("; allowed because the image that it replaces is refused as `stale-image`"), "{text}");
+    assert!(
+        text.starts_with(
+            "is allowed as a fix, because it replaces an image that is refused as `stale-image`: it was built "
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -251,7 +256,7 @@ fn an_older_build_is_not_a_fix() {
     settings["schedule"]["maxAge"] = json!("1d");
     settings["overrides"] = json!([{"images": ["*/app:2@*"], "schedule": {"action": "off"}}]);
     let rollback = update(&app(OTHER), &format!("r.test/app:2@{DIGEST}"));
-    assert_eq!(codes(&rollback, &settings), json!(["too-young Deny", "older-build Deny"]));
+    assert_eq!(codes(&rollback, &settings), json!(["older-build Deny", "too-young Deny"]));
 }
 
 /// The message about a new image with the tag `1`, which points at `tag`, and the fix in the audit annotation.
@@ -283,7 +288,7 @@ fn a_refusal_says_that_there_is_no_newer_build() {
     }
     let (message, fix) = refusal(&app(DIGEST), OTHER, &only("schedule", json!({"maxAge": "1d"})));
     let expected = format!(
-        "; there is no better build under its tag: the tag `1` now points at {OTHER}, built 2026-11-10, which is refused too \
+        "; there is no better build under its tag: the tag `1` now points at {OTHER}, built 2026-11-10, which is also refused \
          (`stale-image`) [stale-image]"
     );
     assert!(message.ends_with(&expected), "{message}");

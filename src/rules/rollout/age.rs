@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 
 use super::TOO_YOUNG;
 use super::settings::Rollout;
-use crate::calendar::zone::Zone;
+use crate::calendar::freeze::Freezes;
 use crate::evidence::build_date::BuildDate;
 use crate::finding::Violation;
 
 impl Rollout {
     /// Judges a new image by its build date. `schedule.unknownBuildDate` judges an image without one.
-    pub(super) fn judge_age(&self, built: &BuildDate, now: DateTime<Utc>, zone: &Zone) -> Option<Violation> {
+    pub(super) fn judge_age(&self, built: &BuildDate, now: DateTime<Utc>, freezes: Freezes<'_>) -> Option<Violation> {
         let (min_age, effect) = (self.min_age?, self.action.effect()?);
         let built = built.claimed()?;
         // A build date near the end of the calendar would overflow.
@@ -20,8 +20,8 @@ impl Rollout {
             effect,
             text: format!(
                 "was built {}, and the minimum age is {min_age}; deploy it on or after {}, or deploy an older build",
-                zone.rfc3339(built),
-                zone.rfc3339(from),
+                freezes.zone.rfc3339(built),
+                self.admitted_from(from, freezes).shown(),
             ),
         })
     }
@@ -31,7 +31,8 @@ impl Rollout {
 mod tests {
     use chrono::{DateTime, Utc};
 
-    use super::{BuildDate, Rollout, TOO_YOUNG, Zone};
+    use super::{BuildDate, Freezes, Rollout, TOO_YOUNG};
+    use crate::calendar::zone::Zone;
     use crate::config::values::{Action, Duration};
     use crate::finding::{Effect, Violation};
 
@@ -42,7 +43,7 @@ mod tests {
     }
 
     fn judged(settings: &Rollout, built: BuildDate) -> Option<Violation> {
-        settings.judge_age(&built, time(NOW), &Zone::UTC)
+        settings.judge_age(&built, time(NOW), Freezes { all: &[], zone: &Zone::UTC })
     }
 
     fn min_age(action: Action) -> Rollout {

@@ -15,11 +15,17 @@ impl Rollout {
         let of_freeze = |freeze: &Freeze| freeze.rollouts.effect().map(|effect| effect.min(of_rule));
         [Effect::Deny, Effect::Warn].into_iter().find_map(|effect| {
             let (end, last) = freezes.end_after(now, |freeze| of_freeze(freeze) >= Some(effect))?;
+            let moment = self.admitted_from(end, freezes);
+            // After a freeze that only warns, another one may deny.
+            let reason = moment.freeze.unwrap_or(last).reason_on_one_line();
+            let when = match moment.window {
+                Some(_) => format!("in the first window after the freeze `{reason}`"),
+                None => format!("when the freeze `{reason}` has ended"),
+            };
             let text = format!(
-                "is new, and rollouts are frozen; deploy it on or after {}, when the freeze `{}` has ended; if it is urgent, ask the \
-                 cluster admin for an exception",
-                freezes.zone.rfc3339(end),
-                last.reason_on_one_line(),
+                "is new, and rollouts are frozen; deploy it on or after {}, {when}; if it is urgent, ask the cluster admin for an \
+                 exception",
+                moment.shown(),
             );
             Some(Violation { code: ROLLOUT_FREEZE, effect, text })
         })

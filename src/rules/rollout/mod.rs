@@ -5,6 +5,7 @@
 
 mod age;
 mod freezes;
+mod moment;
 mod older;
 pub mod settings;
 pub mod soak;
@@ -16,7 +17,7 @@ use crate::evidence::build::Builds;
 use crate::finding::{Code, Effect, Finding, codes};
 use crate::workload::site::Workload;
 use settings::Rollout;
-use soak::Soaks;
+use soak::{Soaks, Times};
 
 codes! {
     /// A new image that was built too recently.
@@ -61,8 +62,10 @@ impl Rule for RolloutRule {
         sink: &mut dyn Sink,
     ) -> Option<Effect> {
         if is_deployed_now(image) {
-            let violations =
-                [settings.judge_windows(evidence.now), settings.judge_freezes(image.freezes, evidence.now)];
+            let violations = [
+                settings.judge_windows(image.freezes, evidence.now),
+                settings.judge_freezes(image.freezes, evidence.now),
+            ];
             for violation in violations.into_iter().flatten() {
                 sink.report(violation);
             }
@@ -90,14 +93,16 @@ impl Rule for RolloutRule {
     ) {
         // The youngest image of an index decides when all of them are old enough.
         if let Some(youngest) = builds.youngest()
-            && let Some(violation) = settings.judge_age(&youngest.built, evidence.now, image.freezes.zone)
+            && let Some(violation) = settings.judge_age(&youngest.built, evidence.now, image.freezes)
         {
             sink.report(violation.on_platform(youngest.platform.as_deref()));
         }
-        let (digest, zone) = (image.digest.as_deref(), image.freezes.zone);
+        let digest = image.digest.as_deref();
+        let moment = |time| settings.admitted_from(time, image.freezes).shown();
+        let times = Times { zone: image.freezes.zone, admitted_from: &moment };
         let own = image.context.request.namespace();
         if let (Some(soak), Some(effect)) = (&settings.soak, settings.action.effect())
-            && let Some(violation) = self.soaks.judge((soak, effect), (digest, builds), zone, own, evidence)
+            && let Some(violation) = self.soaks.judge((soak, effect), (digest, builds), times, own, evidence)
         {
             sink.report(violation);
         }

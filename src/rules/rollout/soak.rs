@@ -127,6 +127,15 @@ impl Setting for ConfigMapName {
 #[derive(Default)]
 pub(super) struct Soaks(BTreeMap<(*const Soak, Sought), Outcome>);
 
+/// How messages show times.
+#[derive(Clone, Copy)]
+pub(super) struct Times<'s> {
+    /// The time zone of the calendar.
+    pub(super) zone: &'s Zone,
+    /// The first moment from a time on at which the windows and freezes admit new images, for messages.
+    pub(super) admitted_from: &'s dyn Fn(DateTime<Utc>) -> String,
+}
+
 /// The result of judging an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
@@ -144,16 +153,16 @@ impl Soaks {
         &mut self,
         (soak, effect): (&Soak, Effect),
         (digest, builds): (Option<&str>, &Builds),
-        zone: &Zone,
+        times: Times<'_>,
         own: Option<&str>,
         evidence: &mut Evidence<'_>,
     ) -> Option<Violation> {
-        // The zone, too, is part of the settings with this address.
+        // The zone, the windows and the freezes, too, are part of the settings with this address.
         let key = (std::ptr::from_ref(soak), Sought::new(digest, builds));
         let outcome = match self.0.get(&key) {
             Some(known) => known.clone(),
             None => {
-                let outcome = soak.outcome(&key.1, own, zone, evidence);
+                let outcome = soak.outcome(&key.1, own, times, evidence);
                 self.0.insert(key, outcome.clone());
                 outcome
             }
@@ -222,11 +231,18 @@ fn key_of(digest: &str) -> Option<String> {
 impl Soak {
     /// Reads the ConfigMaps until the image has soaked. A ConfigMap in the namespace of the workload does not count: people who deploy
     /// there may be able to write it.
-    fn outcome(&self, sought: &Sought, own: Option<&str>, zone: &Zone, evidence: &mut Evidence<'_>) -> Outcome {
+    fn outcome(&self, sought: &Sought, own: Option<&str>, times: Times<'_>, evidence: &mut Evidence<'_>) -> Outcome {
         let fields = sought.fields();
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let mut known =
-            Known { sought, required: self.duration, now: evidence.now, zone, runs: BTreeMap::new(), gaps: Vec::new() };
+        let mut known = Known {
+            sought,
+            required: self.duration,
+            now: evidence.now,
+            times,
+            runs: BTreeMap::new(),
+            gaps: Vec::new(),
+            has_fault: false,
+        };
         let mut failure = None;
         // A mask without fields would ask for the whole record.
         let config_maps = if fields.is_empty() { &[][..] } else { &self.config_maps.0[..] };
@@ -259,11 +275,13 @@ struct Known<'s> {
     sought: &'s Sought,
     required: Duration,
     now: DateTime<Utc>,
-    zone: &'s Zone,
+    times: Times<'s>,
     /// The best run for each key.
     runs: BTreeMap<String, Run>,
     /// What is missing in the ConfigMaps, at most one line for each.
     gaps: Vec<String>,
+    /// Whether an entry about the image cannot be read.
+    has_fault: bool,
 }
 
 impl Known<'_> {
@@ -288,7 +306,10 @@ impl Known<'_> {
             }
         }
         match fault {
-            Some(cause) => self.gaps.push(format!("an entry in {called} does not count: {cause}")),
+            Some(cause) => {
+                self.has_fault = true;
+                self.gaps.push(format!("its entry in {called} does not count: {cause}"));
+            }
             None if !is_named => self.gaps.push(format!("{called} has no entry for it")),
             None => {}
         }
@@ -330,7 +351,7 @@ impl Known<'_> {
 
     /// Why the image may not be deployed yet. What to do comes before the details.
     fn explained(&self) -> String {
-        let Self { required, now, zone, .. } = self;
+        let Self { required, now, times: Times { zone, admitted_from }, .. } = self;
         let of_platform =
             |platform: Option<&str>| platform.map(|platform| format!("({platform}) ")).unwrap_or_default();
         let Some((run, platform)) = self.deciding() else {
@@ -343,11 +364,14 @@ impl Known<'_> {
             if self.sought.fields().is_empty() {
                 details.push("a record names images by sha256 digests".to_owned());
             }
-            return format!(
-                "{}has not run in staging, where it must run for {required}; deploy it there first{}",
-                of_platform(platform),
-                details_of(&details)
-            );
+            let advice = if self.has_fault {
+                format!(
+                    "must run in staging for {required}, and how long it has run is unknown; renew the record with `container-patch soak`"
+                )
+            } else {
+                format!("has not run in staging, where it must run for {required}; deploy it there first")
+            };
+            return format!("{}{advice}{}", of_platform(platform), details_of(&details));
         };
         let (platform, ran) = (of_platform(platform), rounded(run.ran(*now)));
         let mut details = vec![run.source()];
@@ -355,7 +379,7 @@ impl Known<'_> {
         let details = details_of(&details);
         match (self.ready(run), run.until) {
             (Ready::From(time), _) => {
-                let time = zone.rfc3339(time);
+                let time = admitted_from(time);
                 format!(
                     "{platform}has run in staging for {ran} and must run there for {required}; deploy it on or after {time}{details}"
                 )

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::OUTSIDE_WINDOW;
 use super::settings::Rollout;
+use crate::calendar::freeze::Freezes;
 use crate::calendar::window;
 use crate::config::read::{Path, Problems};
 use crate::finding::Violation;
@@ -13,18 +14,29 @@ const ALWAYS_OPEN: &str = "apart from clock changes, a window is always open, so
 
 impl Rollout {
     /// Judges the time at which a new image is deployed.
-    pub(super) fn judge_windows(&self, now: DateTime<Utc>) -> Option<Violation> {
+    pub(super) fn judge_windows(&self, freezes: Freezes<'_>, now: DateTime<Utc>) -> Option<Violation> {
         let effect = self.action.effect()?;
         if self.windows.is_empty() || self.windows.iter().any(|window| window.is_open_at(now)) {
             return None;
         }
-        let text = match window::next_opening(&self.windows, now) {
-            Some((opening, window)) => format!(
+        let moment = self.admitted_from(now, freezes);
+        let text = match (moment.window, moment.freeze) {
+            (Some(_), Some(freeze)) => format!(
+                "is new, and the rollout windows are closed; deploy it on or after {}, in the first window after the freeze `{}`",
+                moment.shown(),
+                freeze.reason_on_one_line(),
+            ),
+            (Some(window), None) => format!(
                 "is new, and the rollout windows are closed; deploy it on or after {}, when the next window opens for {}",
-                window.time_zone.rfc3339(opening.start),
+                moment.shown(),
                 window.duration,
             ),
-            None => {
+            (None, Some(freeze)) => format!(
+                "is new, and the rollout windows are closed; deploy it on or after {}, when the freeze `{}` has ended",
+                moment.shown(),
+                freeze.reason_on_one_line(),
+            ),
+            (None, None) => {
                 "is new, and the rollout windows do not open again; ask the cluster admin to change `rollout.windows`"
                     .to_owned()
             }
@@ -46,7 +58,8 @@ mod tests {
     use chrono::{DateTime, Utc};
     use serde_json::{Value, json};
 
-    use super::{ALWAYS_OPEN, OUTSIDE_WINDOW, Rollout};
+    use super::{ALWAYS_OPEN, Freezes, OUTSIDE_WINDOW, Rollout};
+    use crate::calendar::zone::Zone;
     use crate::config::read::{Path, Problems, Setting};
     use crate::finding::{Effect, Violation};
 
@@ -59,7 +72,7 @@ mod tests {
     fn judged(settings: &Value, now: &str) -> Option<Violation> {
         let (rollout, problems) = read(settings);
         assert!(problems.is_empty(), "{problems}");
-        rollout.unwrap().judge_windows(now.parse::<DateTime<Utc>>().unwrap())
+        rollout.unwrap().judge_windows(Freezes { all: &[], zone: &Zone::UTC }, now.parse::<DateTime<Utc>>().unwrap())
     }
 
     fn working_days(action: &str) -> Value {
@@ -109,7 +122,12 @@ mod tests {
     #[test]
     fn windows_that_do_not_open_again_say_so() {
         let settings = json!({"windows": [{"cron": "0 0 1 1 *", "for": "1h"}]});
-        let text = read(&settings).0.unwrap().judge_windows(DateTime::<Utc>::MAX_UTC).unwrap().text;
+        let text = read(&settings)
+            .0
+            .unwrap()
+            .judge_windows(Freezes { all: &[], zone: &Zone::UTC }, DateTime::<Utc>::MAX_UTC)
+            .unwrap()
+            .text;
         assert_eq!(
             text,
             "is new, and the rollout windows do not open again; ask the cluster admin to change `rollout.windows`"
@@ -123,7 +141,10 @@ mod tests {
             (json!({"cron": "0 9 * * MON"}), "rollout.windows[0]: `for` is required"),
             (json!({"for": "8h"}), "rollout.windows[0]: `cron` is required"),
             (json!({"cron": "0 9 * * MON", "for": "0h"}), "rollout.windows[0].for: `0h` is zero; write at least `1s`"),
-            (json!({"cron": "0 9 * * MON", "for": "8"}), "rollout.windows[0].for: `8` has no unit; write `8d`"),
+            (
+                json!({"cron": "0 9 * * MON", "for": "8"}),
+                "rollout.windows[0].for: `8` has no unit; write `8d` for days, or `8h` for hours",
+            ),
             (
                 json!({"cron": "0 9 * * MON", "for": "99999d"}),
                 "rollout.windows[0].for: `99999d` is too long; write at most `36600d`",

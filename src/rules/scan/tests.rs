@@ -481,7 +481,7 @@ fn invalid_settings_are_rejected_with_their_path() {
             "scan.maxAllowed.high: expected a whole number, 0 or more, found a string",
             "scan.maxAllowed.medium: expected a whole number, 0 or more, found 1.5",
             "scan.maxAllowed.severe: unknown key; expected one of critical, high, medium, low, negligible, unknown",
-            "scan.patchWithin.high: `30` has no unit; write `30d`",
+            "scan.patchWithin.high: `30` has no unit; write `30d` for days, or `30h` for hours",
             "scan.reports[0].source: unknown value `trivy`; expected one of sbomscanner, trivyOperator, quay, kubescape; did you mean `trivyOperator`?",
             "scan.reports[1]: `source` is required",
             "scan.reports[2].namespace: invalid namespace name `Quay_`; write one such as `team-a`",

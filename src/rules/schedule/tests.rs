@@ -319,8 +319,8 @@ fn invalid_schedules_are_rejected_with_the_path() {
         (json!({"maxAge": "0d"}), "schedule.maxAge: `0d` is zero; write at least `1s`"),
         (json!({"warnBefore": "0s"}), "schedule.warnBefore: `0s` is zero; write at least `1s`"),
         (json!({"maxAge": "-3d"}), "schedule.maxAge: invalid duration `-3d`; write one such as `90d`"),
-        (json!({"maxAge": "90"}), "schedule.maxAge: `90` has no unit; write `90d`"),
-        (json!({"maxAge": 90}), "schedule.maxAge: `90` has no unit; write `90d`"),
+        (json!({"maxAge": "90"}), "schedule.maxAge: `90` has no unit; write `90d` for days, or `90h` for hours"),
+        (json!({"maxAge": 90}), "schedule.maxAge: `90` has no unit; write `90d` for days, or `90h` for hours"),
         (
             json!({"maxAge": "3months"}),
             "schedule.maxAge: `3months`: months and years have different lengths; write days",

@@ -1,8 +1,9 @@
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{RECORDED_AT, Soaks};
+use super::{RECORDED_AT, Soaks, Times};
 use crate::calendar::zone::Zone;
 use crate::config::read::{Path, Problems, Setting};
 use crate::evidence::Evidence;
@@ -92,15 +93,26 @@ fn judged(
     let mut evidence = Evidence::new::<RuleAnnotations>(host, &[], now, failures);
     let (soak, effect) = (settings.soak.as_ref()?, settings.action.effect()?);
     let mut soaks = Soaks::default();
-    let first = soaks.judge((soak, effect), (Some(digest), builds), &Zone::UTC, Some("shop"), &mut evidence);
+    let first = soaks.judge((soak, effect), (Some(digest), builds), utc(), Some("shop"), &mut evidence);
     let asked = host.asked().len();
     assert_eq!(
-        soaks.judge((soak, effect), (Some(digest), builds), &Zone::UTC, Some("shop"), &mut evidence),
+        soaks.judge((soak, effect), (Some(digest), builds), utc(), Some("shop"), &mut evidence),
         first,
         "another container"
     );
     assert_eq!(host.asked().len(), asked, "the image of another container is not asked for again");
     first
+}
+
+static UTC: Zone = Zone::UTC;
+
+fn in_utc(time: DateTime<Utc>) -> String {
+    Zone::UTC.rfc3339(time)
+}
+
+/// Times in UTC, without windows and freezes.
+fn utc() -> Times<'static> {
+    Times { zone: &UTC, admitted_from: &in_utc }
 }
 
 /// The message about an image, `None` if it is admitted.
@@ -220,8 +232,8 @@ fn an_entry_that_cannot_be_true_does_not_count_and_the_message_has_the_reason() 
     ] {
         let host = world().answer("get", RECORD, record(&[('a', entry.clone())]));
         let expected = format!(
-            "has not run in staging, where it must run for 1 day; deploy it there first (an entry in ConfigMap `staging/images` does \
-             not count: {cause}"
+            "must run in staging for 1 day, and how long it has run is unknown; renew the record with `container-patch soak` (its \
+             entry in ConfigMap `staging/images` does not count: {cause}"
         );
         let text = message(&host, &single()).unwrap();
         assert!(text.starts_with(&expected), "{entry}\nexpected: {expected}\nfound:    {text}");
@@ -397,7 +409,7 @@ fn a_config_map_in_the_namespace_of_the_workload_does_not_count() {
         let settings = two_records();
         let soak = (settings.soak.as_ref().unwrap(), Effect::Deny);
         let image = (Some(digest.as_str()), &builds);
-        let violation = Soaks::default().judge(soak, image, &Zone::UTC, namespace, &mut evidence)?;
+        let violation = Soaks::default().judge(soak, image, utc(), namespace, &mut evidence)?;
         assert_eq!((violation.code.as_str(), violation.effect), ("not-soaked", Effect::Deny));
         Some(violation.text)
     };
@@ -468,7 +480,15 @@ fn times_in_messages_are_in_the_time_zone_of_the_calendar() {
     let (own, builds) = single();
     let settings = one_record();
     let soak = (settings.soak.as_ref().unwrap(), Effect::Deny);
-    let violation = Soaks::default().judge(soak, (Some(&own), &builds), &berlin, None, &mut evidence).unwrap();
+    let violation = Soaks::default()
+        .judge(
+            soak,
+            (Some(&own), &builds),
+            Times { zone: &berlin, admitted_from: &|time| berlin.rfc3339(time) },
+            None,
+            &mut evidence,
+        )
+        .unwrap();
     assert!(violation.text.contains("deploy it on or after 2026-11-21T09:00:00+01:00"), "{}", violation.text);
 }
 
