@@ -73,6 +73,23 @@ shop() {
   [ "$of_report" = "$of_check" ]
 }
 
+@test "the rule rollout judges new objects, not objects that exist" {
+  local settings='{"evaluateAt": "2026-11-20T12:00:00Z", "rollout": {"windows": [{"cron": "0 9 * * MON", "for": "1h"}]}}'
+  deployment web "$REGISTRY/shop/web:1.5@$WEB" > new.yaml
+  sed 's/{name: web, /&uid: 3f1c, resourceVersion: "7", /' new.yaml > live.yaml
+  report new.yaml --settings-json "$settings" --output json
+  [ "$status" -eq 1 ]
+  [ "$(jq -c '[.images[0].findings[].code]' <<< "$output")" = '["outside-window"]' ]
+  report live.yaml --settings-json "$settings" --output json
+  [ "$status" -eq 0 ]
+  [ "$(jq -c '.images[0] | [.verdict, .findings]' <<< "$output")" = '["accepted",[]]' ]
+  # The policy tells them apart.
+  report new.yaml live.yaml --settings-json "$settings"
+  [ "$status" -eq 1 ]
+  report live.yaml new.yaml --settings-json "$settings"
+  [ "$status" -eq 1 ]
+}
+
 @test "one tag with several digests is drift" {
   { deployment web "$REGISTRY/shop/web:1.5@$WEB"; deployment old "$REGISTRY/shop/web:1.5@$OLD"; } > shop.yaml
   report shop.yaml

@@ -2,10 +2,12 @@
 
 pub(crate) mod answer;
 pub mod changes;
+mod existing;
 pub mod location;
 mod request;
 pub mod verdict;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use serde_json::Value;
 
 use self::answer::Answer;
 use self::changes::Changes;
+pub(crate) use self::existing::exists;
+use self::existing::without_rollout;
 use self::request::{NoRequest, object_name, request, service_name, skip_reason};
 use self::verdict::{JudgedObject, SkipReason, Verdict};
 use crate::admission::AdmissionRequest;
@@ -104,6 +108,8 @@ pub struct Judge {
     /// The time on the command line.
     at: Option<At>,
     namespace: String,
+    /// Whether all objects exist already, whatever their metadata say.
+    all_exist: bool,
     session: Session,
     capabilities: Arc<dyn Capabilities>,
     parallel: usize,
@@ -143,6 +149,7 @@ impl Judge {
             namespaces: RwLock::default(),
             at,
             namespace,
+            all_exist: false,
             capabilities: Arc::new(Lending::new(session.capabilities(), Arc::clone(&evaluations))),
             parallel: if session.keeps_order() { 1 } else { OBJECTS },
             evaluations,
@@ -165,6 +172,7 @@ impl Judge {
     /// When the settings need a Kubernetes cluster.
     pub(crate) fn judge_services(&mut self) -> Result<()> {
         self.namespace.clear();
+        self.all_exist = true;
         for settings in self.policies.settings_mut() {
             *settings = engine_settings::of(settings.take()).map_err(|problems| anyhow!(problems.join("\n")))?;
         }
@@ -174,6 +182,7 @@ impl Judge {
     /// Judges objects of a cluster. One without a namespace is cluster-scoped, and so is its request.
     pub(crate) fn judge_cluster(&mut self) {
         self.namespace.clear();
+        self.all_exist = true;
     }
 
     /// Judges with a module that is loaded, and with answers that do not come from live registries. The caller starts the clock.
@@ -378,9 +387,12 @@ impl Judge {
 
     /// Asks the module about a request, as one policy.
     fn ask(&self, request: &AdmissionRequest, settings: &Value, allowed: &AllowedResources) -> Result<Answer, String> {
+        // The rule `rollout` judges new images. An object that exists has none.
+        let exists = self.all_exist || request.object.as_ref().is_some_and(exists);
+        let settings = if exists { Cow::Owned(without_rollout(settings)) } else { Cow::Borrowed(settings) };
         let response = {
             let _taken = self.evaluations.take();
-            self.policy.validate_with_log(request, settings, &self.capabilities, allowed)
+            self.policy.validate_with_log(request, &settings, &self.capabilities, allowed)
         };
         let (response, log) = response.map_err(|error| self.no_answer(&error))?;
         let mut answer = Answer::of(request, response).map_err(|error| format!("{error:#}"))?;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::model::Use;
 use crate::compose;
 use crate::input::{ManifestFile, ManifestObject, Source};
+use crate::judge::exists;
 use crate::object_name::ObjectName;
 use crate::running::Running;
 
@@ -108,7 +109,9 @@ impl<'s> Inventory<'s> {
             name.kind = compose::KIND.to_owned();
         }
         let key = self.reduced(value).map(|reduced| (reduced, name.namespace.as_str()));
-        let key = key.map(|(reduced, namespace)| without_name(&reduced, namespace));
+        // The rule `rollout` judges new objects only.
+        let exists = exists(value);
+        let key = key.map(|(reduced, namespace)| format!("{exists} {}", without_name(&reduced, namespace)));
         let index = self.index(key, || object);
         self.declare(index, &name);
     }
