@@ -131,6 +131,34 @@ EOF
   [ "$(entry "$(digest 1)")" = none ]
 }
 
+@test "staging without pods does not end the soak time of all digests" {
+  runs "$(pod web "$(digest 1)" 19T08:00)"
+  soak 20T12:00 --apply
+  runs
+  soak 20T12:10 --apply
+  [ "$status" -eq 2 ]
+  assert_contains "$stderr" "Error: staging has no pods, but 1 digest of the record is running; nothing was written; if staging was emptied on purpose, give --allow-empty"
+  [ "$(entry "$(digest 1)")" = '{"since":"2026-11-19T08:00:00Z","where":"staging/web"}' ]
+  soak 20T12:10 --apply --allow-empty
+  [ "$status" -eq 0 ]
+  assert_contains "$stderr" "1 digest: 0 running, 1 left; 0 new"
+  # The record has nothing more that could be lost.
+  soak 20T12:20 --apply
+  [ "$status" -eq 0 ]
+}
+
+@test "the summary names pods with containers that are not ready yet" {
+  local starts='.status.containerStatuses[0].ready = false'
+  runs "$(pod a "$(digest 1)" 19T08:00)" "$(pod web-84f8 "$(digest 2)" 20T11:59 "$starts")"
+  soak 20T12:00
+  [ "$stderr" = "1 digest: 1 running, 0 left; 1 new; 1 container is not ready yet: staging/web-84f8" ]
+  # One that is pulled has no digest yet.
+  runs "$(pod a "$(digest 1)" 20T11:59 "$starts")" "$(pod b "$(digest 2)" 20T11:59 "$starts")" "$(pod c "$(digest 2)" 20T11:59 "$starts")" \
+    "$(pod d "$(digest 2)" 20T11:59 "$starts | .status.containerStatuses[0].imageID = \"\"")"
+  soak 20T12:00
+  [ "$stderr" = "0 digests: 0 running, 0 left; 0 new; 4 containers are not ready yet: staging/a, staging/b, staging/c, …" ]
+}
+
 @test "restarts can be allowed" {
   runs "$(pod web "$(digest 1)" 19T08:00 '.status.containerStatuses[0].restartCount = 2')"
   soak 20T12:00 --max-restarts 1
@@ -152,6 +180,7 @@ EOF
   run --separate-stderr "$CONTAINER_PATCH" soak --kubeconfig cluster/kubeconfig
   [ "$status" -eq 2 ]
   assert_contains "$stderr" "--namespace <NAME>"
+  assert_contains "$stderr" "--all-namespaces"
   soak 20T12:00 --namespace ''
   [ "$status" -eq 2 ]
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use self::merge::{Merged, Staging};
@@ -36,6 +36,9 @@ const ROLE: &str = "deploy/soak/recorder.yaml";
 /// How many warnings about one thing are printed.
 const MAX_WARNINGS: usize = 10;
 
+/// How many pods with containers that are not ready are named.
+const MAX_WAITING: usize = 3;
+
 /// Record which images run in staging, and since when, for `rollout.soak` in the settings of production
 ///
 /// It reads the pods of staging namespaces, and writes the digests of their images to the record: a ConfigMap that says since when
@@ -44,13 +47,16 @@ const MAX_WARNINGS: usize = 10;
 ///
 /// A user who can write the record decides which images production admits.
 #[derive(Debug, Args)]
-#[command(mut_arg("kubeconfig", |arg| arg.help("Kubeconfig of the staging cluster [default: that of kubectl]")))]
+#[command(
+    group(ArgGroup::new("namespaces").args(["namespace", "all_namespaces"]).required(true)),
+    mut_arg("kubeconfig", |arg| arg.help("Kubeconfig of the staging cluster [default: that of kubectl]"))
+)]
 pub struct Options {
     /// Namespace of staging; can be given several times
-    #[arg(short, long, value_name = "NAME", value_parser = namespace, required_unless_present = "all_namespaces")]
+    #[arg(short, long, value_name = "NAME", value_parser = namespace)]
     namespace: Vec<String>,
     /// All namespaces, for a cluster that is only for staging
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// Only pods whose labels match, as in kubectl: `app=web,tier in (a,b)`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -64,6 +70,11 @@ pub struct Options {
     /// With --apply: let the API server check the request, and do not change the record
     #[arg(long, requires = "apply")]
     dry_run: bool,
+    /// With --apply: write the record also if staging has no pods
+    ///
+    /// Without it, no pods are an error if the record has running digests: they would all seem to have left.
+    #[arg(long, requires = "apply")]
+    allow_empty: bool,
     /// File with the earlier record; it may not exist yet [default: the ConfigMap in the cluster]
     #[arg(long, value_name = "FILE", conflicts_with = "apply")]
     merge: Option<PathBuf>,
@@ -96,6 +107,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let cluster = Cluster::new(&options.cluster);
     let staging = options.staging(&cluster, now)?;
     let (earlier, version) = options.earlier(&cluster, now)?;
+    options.check_pods(&staging, &earlier)?;
     let Merged { mut record, new, failed } = merge::merge(&earlier, &staging, options.keep, now);
     warn(failed.iter().map(|(digest, why)| format!("{digest} does not count as soaked: {why}")));
     let dropped = record.shorten();
@@ -113,7 +125,8 @@ pub fn exec(options: &Options) -> Result<()> {
     let left = record.left();
     let (all, running) = (counted(record.len(), "digest"), record.len() - left);
     let mode = if options.dry_run { " (dry run)" } else { "" };
-    eprintln!("{all}: {running} running, {left} left; {new} new{mode}");
+    let waiting = printable(&waiting(&staging));
+    eprintln!("{all}: {running} running, {left} left; {new} new{mode}{waiting}");
     Ok(())
 }
 
@@ -147,6 +160,20 @@ impl Options {
         Ok(staging)
     }
 
+    /// Checks that a wrong namespace, selector or cluster does not end the soak time of all digests.
+    fn check_pods(&self, staging: &Staging, earlier: &Record) -> Result<()> {
+        let running = earlier.entries.len() - earlier.left();
+        if self.apply && !self.allow_empty && staging.pods == 0 && running > 0 {
+            bail!(
+                "staging has no pods, but {} of the record {} running; nothing was written; if staging was emptied on \
+                 purpose, give --allow-empty",
+                counted(running, "digest"),
+                if running == 1 { "is" } else { "are" }
+            );
+        }
+        Ok(())
+    }
+
     /// The earlier record, with its version in the cluster.
     fn earlier(&self, cluster: &Cluster, now: DateTime<Utc>) -> Result<(Record, Option<String>)> {
         let ConfigMapName { namespace, name } = &self.config_map;
@@ -160,6 +187,17 @@ impl Options {
         let version = config_map["metadata"]["resourceVersion"].as_str().filter(|_| self.apply);
         Ok((record, version.map(str::to_owned)))
     }
+}
+
+/// How many containers are not ready yet, and in which pods.
+fn waiting(staging: &Staging) -> String {
+    if staging.not_ready == 0 {
+        return String::new();
+    }
+    let verb = if staging.not_ready == 1 { "is" } else { "are" };
+    let named: Vec<_> = staging.waiting.iter().take(MAX_WAITING).map(String::as_str).collect();
+    let more = if staging.waiting.len() > MAX_WAITING { ", …" } else { "" };
+    format!("; {} {verb} not ready yet: {}{more}", counted(staging.not_ready, "container"), named.join(", "))
 }
 
 /// Reads a ConfigMap from a file. `None` if there is no such file.

@@ -1,6 +1,6 @@
 //! Merges what runs in staging with the earlier record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -16,6 +16,12 @@ pub(super) struct Staging {
     digests: BTreeMap<String, Staged>,
     /// The number of containers and volumes whose image has no digest.
     pub(super) without_digest: usize,
+    /// The number of pods.
+    pub(super) pods: usize,
+    /// The number of containers that are not ready and have not failed.
+    pub(super) not_ready: usize,
+    /// The pods with such containers.
+    pub(super) waiting: BTreeSet<String>,
 }
 
 /// What the pods of staging say about a digest.
@@ -40,7 +46,12 @@ pub(super) struct Merged {
 impl Staging {
     /// Adds what a pod says.
     pub(super) fn add(&mut self, seen: Seen) {
+        self.pods += 1;
         self.without_digest += seen.without_digest;
+        self.not_ready += seen.not_ready;
+        if seen.not_ready > 0 {
+            self.waiting.insert(seen.pod);
+        }
         for SeenDigest { digest, state, place } in seen.digests {
             let staged = self.digests.entry(digest).or_default();
             match state {
@@ -141,7 +152,7 @@ mod tests {
         let mut staging = Staging::default();
         for (index, state) in states.iter().enumerate() {
             let seen = SeenDigest { digest: DIGEST.to_owned(), state: state.clone(), place: format!("new/{index}") };
-            staging.add(Seen { digests: vec![seen], without_digest: 0 });
+            staging.add(Seen { digests: vec![seen], ..Seen::default() });
         }
         staging
     }

@@ -28,6 +28,10 @@ pub(super) struct Seen {
     pub(super) digests: Vec<SeenDigest>,
     /// The number of containers and volumes whose image has no digest.
     pub(super) without_digest: usize,
+    /// The number of containers that are not ready and have not failed.
+    pub(super) not_ready: usize,
+    /// The pod, as `NAMESPACE/NAME`.
+    pub(super) pod: String,
 }
 
 /// What a container or an image volume says about its digest.
@@ -68,6 +72,7 @@ pub(super) fn read(pod: &Value, limits: Limits) -> Seen {
     }
     let pod = Pod::new(pod, limits);
     let place = pod.place();
+    seen.pod = format!("{}/{}", pod.name.namespace, pod.name.name);
     for (kind, list, statuses) in [
         ("init container", "initContainers", "initContainerStatuses"),
         ("container", "containers", "containerStatuses"),
@@ -75,7 +80,11 @@ pub(super) fn read(pod: &Value, limits: Limits) -> Seen {
         for status in items(&pod.status[statuses]) {
             let spec = items(&pod.spec[list]).find(|spec| spec["name"] == status["name"]).unwrap_or(&Value::Null);
             let digest = match Running::of_image_id(status["imageID"].as_str().unwrap_or_default()) {
-                Running::Nothing => continue,
+                Running::Nothing => {
+                    // An init container may wait for others. The containers after it are not ready.
+                    seen.not_ready += usize::from(kind == "container");
+                    continue;
+                }
                 // The ID of an image that its node has from no registry is the digest of its configuration.
                 Running::Digest(digest) | Running::Local(digest) if is_sha256(&digest) => digest,
                 Running::Digest(_) | Running::Local(_) => {
@@ -84,7 +93,9 @@ pub(super) fn read(pod: &Value, limits: Limits) -> Seen {
                 }
             };
             let container = Container { pod: &pod, kind, status, policy: pod.restart_policy(kind, spec) };
-            seen.digests.push(SeenDigest { digest, state: container.state(), place: place.clone() });
+            let state = container.state();
+            seen.not_ready += usize::from(state == State::NotReady);
+            seen.digests.push(SeenDigest { digest, state, place: place.clone() });
         }
     }
     for volume in items(&pod.spec["volumes"]) {
