@@ -93,6 +93,23 @@ matches() {
   [ "${lines[1]}" = "--settings-json: valid, with 1 warning" ]
 }
 
+@test "validate warns about a policy that may not read the record of staging" {
+  policy() {
+    printf 'apiVersion: policies.kubewarden.io/v1\nkind: %s\nmetadata: {name: enforce}\nspec:\n%s  settings:\n    rollout:\n      soak: {configMaps: [{namespace: a, name: b}], for: 24h}\n' "$1" "$2" > policy.yaml
+  }
+  policy ClusterAdmissionPolicy ''
+  cmd validate --settings-path policy.yaml
+  [ "$status" -eq 0 ]
+  assert_contains "$output" 'policy.yaml:7:7: warning: rollout.soak: the policy cannot read the ConfigMaps; add `{apiVersion: v1, kind: ConfigMap}` to `spec.contextAwareResources`'
+  assert_contains "$output" "policy.yaml (policy enforce): valid, with 1 warning"
+  policy ClusterAdmissionPolicy $'  contextAwareResources: [{apiVersion: v1, kind: ConfigMap}]\n'
+  cmd validate --settings-path policy.yaml
+  [ "$output" = "policy.yaml (policy enforce): valid" ]
+  policy AdmissionPolicy $'  contextAwareResources: [{apiVersion: v1, kind: ConfigMap}]\n'
+  cmd validate --settings-path policy.yaml
+  assert_contains "$output" "warning: rollout.soak: an AdmissionPolicy cannot read the ConfigMaps; use a ClusterAdmissionPolicy"
+}
+
 @test "validate without settings is an error that names the flags" {
   cmd validate
   [ "$status" -eq 2 ]

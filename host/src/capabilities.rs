@@ -148,8 +148,13 @@ impl From<Vec<ContextAwareResource>> for AllowedResources {
 }
 
 impl AllowedResources {
+    /// Whether the policy may read resources of a kind.
+    pub(crate) fn include(&self, api_version: &str, kind: &str) -> bool {
+        self.0.iter().any(|allowed| allowed.api_version == api_version && allowed.kind == kind)
+    }
+
     fn check(&self, api_version: &str, kind: &str) -> Result<(), String> {
-        if self.0.iter().any(|allowed| allowed.api_version == api_version && allowed.kind == kind) {
+        if self.include(api_version, kind) {
             return Ok(());
         }
         // The words of policy-server, so that a policy and its tests read the same everywhere.

@@ -339,6 +339,11 @@ fn is_this_module(module: &str) -> bool {
 }
 
 impl DeployedPolicy {
+    /// Whether it is an AdmissionPolicy, which cannot read the cluster.
+    pub(crate) fn is_namespaced(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     /// The name of its webhook configuration, by which Kubernetes orders webhooks.
     fn webhook(&self) -> String {
         match &self.namespace {

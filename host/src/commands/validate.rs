@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::position::{Place, SettingsFiles};
-use crate::policies::Policies;
+use crate::policies::{DeployedPolicy, Policies};
 use crate::policy::{PolicyOptions, SettingsReport};
 use crate::settings::SettingsOptions;
 use crate::stdout;
@@ -92,7 +92,32 @@ fn check(options: &Options, policies: &Policies) -> Result<Vec<Checked>> {
         let report = module.check_settings(settings)?;
         Ok(Checked::of(name, &files.find(name), &report))
     });
-    checked.collect()
+    let mut checked: Vec<Checked> = checked.collect::<Result<_>>()?;
+    if let Policies::Deployed(policies) = policies {
+        for (checked, policy) in checked.iter_mut().zip(policies).filter(|(checked, _)| checked.valid) {
+            let place = files.find(Some(&policy.name));
+            checked.warnings.extend(unread_records(policy).iter().map(|line| Remark::of(line, &place)));
+        }
+    }
+    Ok(checked)
+}
+
+/// A warning for each section that needs the record of staging, if the policy may not read it.
+fn unread_records(policy: &DeployedPolicy) -> Vec<String> {
+    if policy.resources.include("v1", "ConfigMap") {
+        return Vec::new();
+    }
+    let reads_record = |section: &Value| !section["rollout"]["soak"].is_null();
+    let overrides = policy.settings["overrides"].as_array().into_iter().flatten().enumerate();
+    let of_overrides = overrides.map(|(index, entry)| (format!("overrides[{index}]."), entry));
+    let sections = std::iter::once((String::new(), &policy.settings)).chain(of_overrides);
+    let advice = if policy.is_namespaced() {
+        "an AdmissionPolicy cannot read the ConfigMaps; use a ClusterAdmissionPolicy"
+    } else {
+        "the policy cannot read the ConfigMaps; add `{apiVersion: v1, kind: ConfigMap}` to `spec.contextAwareResources`"
+    };
+    let warning = |(at, _): (String, _)| format!("{at}rollout.soak: {advice}");
+    sections.filter(|(_, section)| reads_record(section)).map(warning).collect()
 }
 
 impl Checked {
