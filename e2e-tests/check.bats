@@ -507,6 +507,7 @@ EOF
   assert_contains "$output" "Images of overrides[0]:"
   assert_contains "$output" "On 2026-11-20, images built before 2026-05-24 00:00 are too old."
   # A freeze postpones the deadlines of images that are over the maximum age.
+  run --separate-stderr "$CONTAINER_PATCH" schedule --from 2026-12-20 --months 1 \
     --settings-json '{"schedule": {"maxAge": "90d", "freezes": [{"from": "2026-12-18", "to": "2027-01-03", "reason": "r"}]}}'
   assert_contains "$output" "On 2026-12-20, images built before 2026-09-19 00:00 are too old."
   assert_contains "$output" "On 2027-01-20, images built before 2026-10-22 00:00 are too old."
@@ -535,8 +536,13 @@ EOF
   assert_contains "$output" "2027-12-18 to 2028-01-03  year-end change freeze  (no rollouts)"
   assert_contains "$output" "All windows are closed at 2026-12-14T00:00:00Z."
   assert_contains "$output" "Mon 2026-12-14 09:00      Mon 2026-12-14 17:00      Europe/Berlin"
+  assert_contains "$output" "Mon 2026-12-21 09:00      Mon 2026-12-21 17:00      Europe/Berlin  (frozen: year-end change freeze)"
   assert_contains "$output" "Images of overrides[0]:"
   assert_contains "$output" "Mon 2026-12-14 01:00      Mon 2026-12-14 03:00      UTC"
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-12-14 --months 1 --output ics
+  assert_contains "$output" "SUMMARY:Rollout window (frozen: year-end change freeze)"
+  run --separate-stderr "$CONTAINER_PATCH" schedule --settings-path settings.yaml --from 2026-12-20
+  assert_contains "$output" "All windows are closed at 2026-12-20T00:00:00Z. At 2026-12-20T00:00:00Z, rollouts are frozen: year-end change freeze."
 }
 
 @test "warnings about valid settings are printed once, by check, run and schedule" {

@@ -177,12 +177,13 @@ fn events(plan: &Plan) -> Vec<Event> {
     for (windows, opening) in windows.iter().flat_map(|windows| windows.openings.iter().map(move |one| (windows, one)))
     {
         let [start, end] = [opening.start, opening.end].map(|time| time.to_utc());
+        let frozen = opening.frozen.as_ref().map(|reason| format!(" (frozen: {})", one_line(reason)));
         events.push(Event {
             uid: format!("window-{}-{scope}", basic(start)),
             start: Moment::Time(start),
             end: Some(Moment::Time(end)),
             category: "Rollout window",
-            summary: "Rollout window".to_owned(),
+            summary: format!("Rollout window{}", frozen.unwrap_or_default()),
             description: format!("New images outside of the windows are {}.{images}", treated(windows.effect)),
         });
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use container_patch_policy::rules::schedule::deadline::Cadence;
 
 use super::one_line;
-use super::plan::{Plan, PlannedWindows, Scope};
+use super::plan::{Plan, PlannedOpening, PlannedWindows, Scope};
 
 /// The metrics for the time after `now`.
 pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
@@ -64,26 +64,31 @@ pub(super) fn render(plans: &[Plan], now: DateTime<Utc>) -> String {
     add_without_unit(
         &mut text,
         "container_patch_schedule_window_open",
-        "Whether new images are admitted by the rollout windows: 1 in a window, otherwise 0.",
-        windows(|windows, _| Some(i64::from(windows.is_open))),
+        "Whether new images are admitted by the rollout windows: 1 in a window that is not frozen, otherwise 0.",
+        windows(|windows, _| Some(i64::from(windows.is_open && windows.frozen.is_none()))),
     );
     add(
         &mut text,
         "container_patch_schedule_next_window_start_timestamp_seconds",
-        "Next time at which a rollout window opens, in seconds since 1970.",
+        "Next time at which a rollout window that is not frozen opens, in seconds since 1970.",
         windows(|windows, now| {
-            windows.openings.iter().map(|opening| opening.start.timestamp()).find(|start| *start > now.timestamp())
+            admitting(windows).map(|opening| opening.start.timestamp()).find(|start| *start > now.timestamp())
         }),
     );
     add(
         &mut text,
         "container_patch_schedule_next_window_end_timestamp_seconds",
-        "Next time at which the rollout windows close, in seconds since 1970.",
+        "Next time at which a rollout window that is not frozen closes, in seconds since 1970.",
         windows(|windows, now| {
-            windows.openings.iter().map(|opening| opening.end.timestamp()).find(|end| *end > now.timestamp())
+            admitting(windows).map(|opening| opening.end.timestamp()).find(|end| *end > now.timestamp())
         }),
     );
     text + "# EOF\n"
+}
+
+/// The periods in which windows are open, and no freeze stops rollouts.
+fn admitting(windows: &PlannedWindows) -> impl Iterator<Item = &PlannedOpening> {
+    windows.openings.iter().filter(|opening| opening.frozen.is_none())
 }
 
 /// The latest patch day that is not after `now`.
@@ -254,6 +259,25 @@ mod tests {
         let open = expected(1, "2026-11-24T09:00:00Z", "2026-11-23T18:00:00Z");
         assert_eq!(samples("2026-11-23T09:00:00Z"), open);
         assert_eq!(samples("2026-11-23T17:59:59Z"), open);
+    }
+
+    #[test]
+    fn windows_during_a_freeze_that_refuses_new_images_do_not_count() {
+        let settings = json!({
+            "schedule": {"freezes": [{"from": "2026-11-23", "to": "2026-11-25", "reason": "sales", "rollouts": "deny"}]},
+            "rollout": {"windows": [{"cron": "0 9 * * *", "for": "8h"}]},
+        });
+        let settings =
+            container_patch_policy::settings::Settings::from_json(&to_raw_value(&settings).unwrap()).unwrap();
+        let (from, to, now) = (day("2026-11-23"), day("2026-12-23"), time("2026-11-23T10:00:00Z"));
+        let text = render(&plans(&settings, Range { from, to, start: now }), now);
+        let value = |name: &str| {
+            let start = format!("container_patch_schedule_{name}{{images=\"*\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse::<i64>().unwrap()
+        };
+        assert_eq!(value("window_open"), 0);
+        assert_eq!(value("next_window_start_timestamp_seconds"), time("2026-11-26T09:00:00Z").timestamp());
+        assert_eq!(value("next_window_end_timestamp_seconds"), time("2026-11-26T17:00:00Z").timestamp());
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub(super) struct PlannedWindows {
     pub(super) is_open: bool,
     /// Whether a window is open at all times, apart from clock changes.
     pub(super) is_always_open: bool,
-    /// The periods with open windows, unless one is always open.
+    /// The reason of the freeze that stops rollouts at that time.
+    pub(super) frozen: Option<String>,
+    /// The periods with open windows, unless one is always open. Where a freeze begins or ends, another one begins.
     pub(super) openings: Vec<PlannedOpening>,
     /// Whether there are more openings.
     pub(super) has_more: bool,
@@ -76,6 +78,8 @@ pub(super) struct PlannedOpening {
     pub(super) end: DateTime<FixedOffset>,
     /// The name of the time zone.
     pub(super) zone: String,
+    /// The reason of the freeze that stops rollouts in this period.
+    pub(super) frozen: Option<String>,
 }
 
 /// When new images are admitted.
@@ -161,8 +165,10 @@ impl Plan {
             patch_days: Vec::new(),
             has_more: false,
             freezes: freezes.collect(),
-            windows: of_rule.and_then(|effect| PlannedWindows::of(&rules.rollout.windows, effect, range)),
+            windows: None,
         };
+        let stops = Stops::new(rules, range);
+        plan.windows = of_rule.and_then(|effect| PlannedWindows::of(&rules.rollout.windows, effect, &stops, range));
         if plan.is_off() {
             plan.freezes.retain(|freeze| freeze.rollouts.is_some());
             return plan;
@@ -253,7 +259,7 @@ impl Plan {
 
 impl PlannedWindows {
     /// `None` without windows: new images are then admitted at any time.
-    fn of(windows: &[Window], effect: Effect, range: Range) -> Option<Self> {
+    fn of(windows: &[Window], effect: Effect, stops: &Stops, range: Range) -> Option<Self> {
         if windows.is_empty() {
             return None;
         }
@@ -264,6 +270,7 @@ impl PlannedWindows {
             start,
             is_open: windows.iter().any(|window| window.is_open_at(start)),
             is_always_open: window::are_always_open(windows),
+            frozen: stops.at(start).0.map(str::to_owned),
             openings: Vec::new(),
             has_more: false,
         };
@@ -273,31 +280,73 @@ impl PlannedWindows {
         let mut next = window::open_since(windows, start, MAX_SEARCHED).or_else(|| next_start(windows, start));
         while let Some((start, window)) = next.filter(|(start, _)| *start < last) {
             let Some(end) = window::open_until(windows, start, MAX_SEARCHED) else { break };
-            if planned.openings.len() == MAX_OPENINGS {
-                planned.has_more = true;
-                break;
-            }
             let zone = &window.time_zone;
-            let opening = PlannedOpening { start: zone.local(start), end: zone.local(end), zone: zone.to_string() };
-            planned.openings.push(opening);
+            let mut part = start;
+            while part < end {
+                if planned.openings.len() == MAX_OPENINGS {
+                    planned.has_more = true;
+                    return Some(planned);
+                }
+                let (frozen, change) = stops.at(part);
+                let part_end = change.map_or(end, |change| change.min(end));
+                planned.openings.push(PlannedOpening {
+                    start: zone.local(part),
+                    end: zone.local(part_end),
+                    zone: zone.to_string(),
+                    frozen: frozen.map(str::to_owned),
+                });
+                part = part_end;
+            }
             next = next_start(windows, end);
         }
         Some(planned)
     }
 
     fn to_json(&self) -> Value {
-        let Self { effect, start, is_open, is_always_open, openings, has_more } = self;
-        let openings = openings.iter().map(|PlannedOpening { start, end, zone }| {
-            json!({"start": rfc3339(start), "end": rfc3339(end), "timeZone": zone})
+        let Self { effect, start, is_open, is_always_open, frozen, openings, has_more } = self;
+        let openings = openings.iter().map(|PlannedOpening { start, end, zone, frozen }| {
+            json!({"start": rfc3339(start), "end": rfc3339(end), "timeZone": zone, "frozen": frozen})
         });
         json!({
             "action": effect.to_json(),
             "checkedAt": rfc3339(start),
             "isOpen": is_open,
             "isAlwaysOpen": is_always_open,
+            "frozen": frozen,
             "openings": openings.collect::<Vec<_>>(),
             "hasMore": has_more,
         })
+    }
+}
+
+/// The freezes that refuse new images.
+struct Stops(Vec<(DateTime<Utc>, DateTime<Utc>, String)>);
+
+impl Stops {
+    fn new(rules: &RuleSettings, Range { from, to, start }: Range) -> Self {
+        let (schedule, of_rule) = (&rules.schedule, rules.rollout.action.effect());
+        let is_stop = |freeze: &&Freeze| freeze.rollouts.effect().min(of_rule) == Some(Effect::Deny);
+        // An opening may begin before the first day, and end after the last one.
+        let first = start.date_naive().min(from);
+        let within = Period {
+            from: first.checked_sub_months(Months::new(12)).unwrap_or(first),
+            to: to.checked_add_months(Months::new(12)).unwrap_or(to),
+        };
+        let spans = schedule.freezes.iter().filter(is_stop).flat_map(|freeze| {
+            let spans = freeze.periods(within).into_iter().map(|period| period.span(schedule.zone()));
+            spans.map(|(start, end)| (start, end, freeze.reason.clone()))
+        });
+        Self(spans.collect())
+    }
+
+    /// The reason of the freeze at a time, and the next time at which a freeze begins or this one ends.
+    fn at(&self, time: DateTime<Utc>) -> (Option<&str>, Option<DateTime<Utc>>) {
+        let current =
+            self.0.iter().filter(|(start, end, _)| *start <= time && time < *end).max_by_key(|(_, end, _)| *end);
+        match current {
+            Some((_, end, reason)) => (Some(reason), Some(*end)),
+            None => (None, self.0.iter().map(|(start, ..)| *start).filter(|start| *start > time).min()),
+        }
     }
 }
 
@@ -366,11 +415,13 @@ mod tests {
             plans_of(&settings, "2026-11-24", "2026-11-25").remove(0).to_json()["windows"].clone()
         };
         let two = windows(json!([window("0 22 * * *", "2h"), window("0 0 * * *", "2h")]));
-        let opening = |start: &str, end: &str| json!({"start": start, "end": end, "timeZone": "Europe/Berlin"});
+        let opening =
+            |start: &str, end: &str| json!({"start": start, "end": end, "timeZone": "Europe/Berlin", "frozen": null});
         assert_eq!(
             two,
             json!({
-                "action": "deny", "checkedAt": "2026-11-24T00:00:00Z", "isOpen": true, "isAlwaysOpen": false, "hasMore": false,
+                "action": "deny", "checkedAt": "2026-11-24T00:00:00Z", "isOpen": true, "isAlwaysOpen": false, "frozen": null,
+                "hasMore": false,
                 // The first one began on the day before.
                 "openings": [
                     opening("2026-11-23T22:00:00+01:00", "2026-11-24T02:00:00+01:00"),
@@ -384,6 +435,42 @@ mod tests {
         let many = windows(json!([window("* * * * *", "1s")]));
         assert_eq!((many["openings"].as_array().unwrap().len(), &many["hasMore"]), (super::MAX_OPENINGS, &json!(true)));
         assert_eq!(windows(json!([])), Value::Null);
+    }
+
+    #[test]
+    fn windows_are_marked_as_frozen_while_a_freeze_refuses_new_images() {
+        let freeze = |from: &str, to: &str, rollouts: &str| json!({"from": from, "to": to, "reason": rollouts, "rollouts": rollouts});
+        let settings = |action: &str| {
+            json!({
+                "schedule": {"freezes": [
+                    freeze("2026-12-08", "2026-12-08", "deny"), freeze("2026-12-10", "2026-12-10", "warn"),
+                ]},
+                "rollout": {"action": action, "windows": [{"cron": "0 20 * * *", "for": "8h"}]},
+            })
+        };
+        let windows =
+            |action: &str, from: &str| plans_of(&settings(action), from, "2026-12-09")[0].to_json()["windows"].clone();
+        let opening = |start: &str, end: &str, frozen: Value| {
+            let [start, end] = [start, end].map(|time| format!("2026-12-{time}:00:00Z"));
+            json!({"start": start, "end": end, "timeZone": "UTC", "frozen": frozen})
+        };
+        let found = windows("deny", "2026-12-07");
+        // An opening that is frozen in part is two.
+        assert_eq!(
+            found["openings"],
+            json!([
+                opening("06T20", "07T04", Value::Null),
+                opening("07T20", "08T00", Value::Null),
+                opening("08T00", "08T04", json!("deny")),
+                opening("08T20", "09T00", json!("deny")),
+                opening("09T00", "09T04", Value::Null),
+                opening("09T20", "10T04", Value::Null),
+            ])
+        );
+        assert_eq!(found["frozen"], Value::Null);
+        let during = windows("deny", "2026-12-08");
+        assert_eq!((&during["isOpen"], &during["frozen"]), (&json!(true), &json!("deny")));
+        assert!(!windows("warn", "2026-12-07").to_string().contains(r#""deny""#));
     }
 
     #[test]

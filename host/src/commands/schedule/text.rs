@@ -142,21 +142,26 @@ fn add_windows(lines: &mut Lines, windows: &PlannedWindows, from: NaiveDate, to:
         Effect::Deny => "New images are admitted only in windows.",
         Effect::Warn => "New images outside of windows cause warnings.",
     };
+    let frozen = windows.frozen.as_ref();
+    let frozen =
+        frozen.map(|reason| format!(" At {}, rollouts are frozen: {}.", rfc3339(&windows.start), one_line(reason)));
+    let frozen = frozen.unwrap_or_default();
     if windows.is_always_open {
-        lines.push((Kind::Other, format!("{rule} Apart from clock changes, a window is always open.")));
+        lines.push((Kind::Other, format!("{rule} Apart from clock changes, a window is always open.{frozen}")));
         return;
     }
     let state = if windows.is_open { "A window is open" } else { "All windows are closed" };
-    lines.push((Kind::Other, format!("{rule} {state} at {}.", rfc3339(&windows.start))));
+    lines.push((Kind::Other, format!("{rule} {state} at {}.{frozen}", rfc3339(&windows.start))));
     if windows.openings.is_empty() {
         lines.push((Kind::Other, format!("No window opens from {from} to {to}.")));
         return;
     }
     lines.push((Kind::Other, String::new()));
     lines.push((Kind::Other, format!("{:<26}{:<26}TIME ZONE", "WINDOW OPENS", "CLOSES")));
-    lines.extend(windows.openings.iter().map(|PlannedOpening { start, end, zone }| {
+    lines.extend(windows.openings.iter().map(|PlannedOpening { start, end, zone, frozen }| {
+        let frozen = frozen.as_ref().map(|reason| format!("  (frozen: {})", one_line(reason))).unwrap_or_default();
         let [start, end] = [start, end].map(|time| time.format("%a %Y-%m-%d %H:%M").to_string());
-        (Kind::Window, format!("{start:<26}{end:<26}{zone}"))
+        (Kind::Window, format!("{start:<26}{end:<26}{zone}{frozen}"))
     }));
     if windows.has_more {
         lines.push((Kind::Other, "… and more; choose fewer --months".to_owned()));
@@ -245,7 +250,7 @@ mod tests {
              New images are admitted only in windows. All windows are closed at 2026-12-14T00:00:00Z.\n\n\
              WINDOW OPENS              CLOSES                    TIME ZONE\n\
              Mon 2026-12-14 09:00      Mon 2026-12-14 17:00      Europe/Berlin\n\
-             Mon 2026-12-21 09:00      Mon 2026-12-21 17:00      Europe/Berlin\n\n\
+             Mon 2026-12-21 09:00      Mon 2026-12-21 17:00      Europe/Berlin  (frozen: year-end)\n\n\
              Images of overrides[0]:\nThe schedule is the same as for all images.\n\n\
              Freezes (a deadline during a freeze moves to the day after it):\n  2026-12-18 to 2027-01-03  year-end  (rollouts cause warnings)\n\n\
              New images outside of windows cause warnings. Apart from clock changes, a window is always open.\n\n\
