@@ -13,6 +13,6 @@ fn main() {
         // end of the data, to the start of a page that they share with the zeroed ones: across two pages they cost one more page fault.
         // All this depends on the size of the data. `perf record -e page-faults -d` of the benchmark shows the pages.
         println!("cargo::rustc-link-arg-cdylib=-zstack-size=1056768");
-        println!("cargo::rustc-link-arg-cdylib=--global-base=1056832");
+        println!("cargo::rustc-link-arg-cdylib=--global-base=1058112");
     }
 }

@@ -316,7 +316,7 @@ day() { date -u -d "$1" +%dT%T; }
 19T14:00 admitted 200 jane UPDATE production web 1.7 -
 21T10:52 denied 465 jane UPDATE production web 1.8 outside-window+too-young+not-soaked
 21T11:00 warned 200 otto UPDATE production web 1.8 outside-window(fixes)+too-young(fixes)+not-soaked(fixes)
-21T12:00 denied 465 jane UPDATE production web 1.7 outside-window+vulnerable-image+older-build
+21T12:00 denied 464 jane UPDATE production web 1.7 vulnerable-image+older-build+outside-window
 22T09:05 warned 200 jane UPDATE production cart 2 outside-window(fixes)+too-young(fixes)+not-soaked(fixes)
 END
 }

@@ -212,11 +212,17 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
     }
 }
 
-/// Adds a finding. Of one that has different effects in different namespaces, the strictest remains.
+/// Adds a finding. Of one that has different effects in different namespaces, the strictest remains. A refusal can say more at its end:
+/// the build to deploy.
 fn add(finding: Finding, to: &mut Vec<Finding>) {
-    let key = |finding: &Finding| (finding.code.clone(), finding.text.clone(), finding.passed.clone());
-    match to.iter_mut().find(|known| key(known) == key(&finding)) {
-        Some(known) => known.effect = known.effect.max(finding.effect),
+    let is_same = |known: &Finding| {
+        let (short, long) = if known.effect < finding.effect { (known, &finding) } else { (&finding, known) };
+        let is_part = long.effect > short.effect && long.text.starts_with(&format!("{};", short.text));
+        (&known.code, &known.passed) == (&finding.code, &finding.passed) && (long.text == short.text || is_part)
+    };
+    match to.iter_mut().find(|known| is_same(known)) {
+        Some(known) if known.effect < finding.effect => *known = finding,
+        Some(_) => {}
         None => to.push(finding),
     }
 }
