@@ -65,7 +65,7 @@ entry() { jq -r --arg key "${1/:/-}" '.data[$key] // "none"' "$RECORD"; }
   runs "$(pod web "$(digest 1)" 19T08:00)"
   soak 20T12:00
   [ "$status" -eq 0 ]
-  [ "$stderr" = "1 digest: 1 running, 0 left; 1 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 1 new" ]
   diff - <(printf '%s\n' "$output") <<EOF
 # Written by container-patch soak. Production admits the images in this record, so review each change to it.
 apiVersion: v1
@@ -91,14 +91,14 @@ EOF
   # A new build replaces the first one.
   runs "$(pod web-2 "$(digest 2)" 20T12:05)"
   soak 20T12:10 --merge soaked.yaml
-  [ "$stderr" = "2 digests: 1 running, 1 left; 1 new" ]
+  [ "$stderr" = "2 digests: 1 running, 1 stopped; 1 new" ]
   assert_contains "$output" "$(digest 1 | tr : -): '{\"since\":\"2026-11-19T08:00:00Z\",\"until\":\"2026-11-20T12:00:00Z\",\"where\":\"staging/web\"}'"
   assert_contains "$output" "$(digest 2 | tr : -): '{\"since\":\"2026-11-20T12:05:00Z\",\"where\":\"staging/web-2\"}'"
   # The cluster is asked for nothing but pods.
   [ "$(grep -c configmaps cluster/requests)" -eq 0 ]
   printf '%s\n' "$output" > soaked.yaml
   soak 30T12:10 --merge soaked.yaml --keep 7d
-  [ "$stderr" = "1 digest: 1 running, 0 left; 0 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 0 new" ]
 }
 
 @test "the record in the cluster is created, and then merged" {
@@ -110,7 +110,7 @@ EOF
   # The pod is drained, and runs on another node.
   runs "$(pod web-2 "$(digest 1)" 20T12:05)"
   soak 20T12:10 --apply
-  [ "$stderr" = "1 digest: 1 running, 0 left; 0 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 0 new" ]
   [ "$(entry "$(digest 1)")" = '{"since":"2026-11-19T08:00:00Z","where":"staging/web"}' ]
   grep -q '^PATCH /api/v1/namespaces/container-patch/configmaps/soaked-images fieldManager=container-patch-soak force=true$' cluster/requests
   # What is printed without --merge has the record of the cluster, too.
@@ -127,7 +127,7 @@ EOF
   soak 20T12:10 --apply
   [ "$status" -eq 0 ]
   assert_contains "$stderr" "Warning: $(digest 1) does not count as soaked: container \`app\` of the pod staging/web is in CrashLoopBackOff, restarted 7 times"
-  assert_contains "$stderr" "0 digests: 0 running, 0 left; 0 new"
+  assert_contains "$stderr" "0 digests: 0 running, 0 stopped; 0 new"
   [ "$(entry "$(digest 1)")" = none ]
 }
 
@@ -141,7 +141,7 @@ EOF
   [ "$(entry "$(digest 1)")" = '{"since":"2026-11-19T08:00:00Z","where":"staging/web"}' ]
   soak 20T12:10 --apply --allow-empty
   [ "$status" -eq 0 ]
-  assert_contains "$stderr" "1 digest: 0 running, 1 left; 0 new"
+  assert_contains "$stderr" "1 digest: 0 running, 1 stopped; 0 new"
   # The record has nothing more that could be lost.
   soak 20T12:20 --apply
   [ "$status" -eq 0 ]
@@ -151,12 +151,12 @@ EOF
   local starts='.status.containerStatuses[0].ready = false'
   runs "$(pod a "$(digest 1)" 19T08:00)" "$(pod web-84f8 "$(digest 2)" 20T11:59 "$starts")"
   soak 20T12:00
-  [ "$stderr" = "1 digest: 1 running, 0 left; 1 new; 1 container is not ready yet: staging/web-84f8" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 1 new; 1 container is not ready yet: staging/web-84f8" ]
   # One that is pulled has no digest yet.
   runs "$(pod a "$(digest 1)" 20T11:59 "$starts")" "$(pod b "$(digest 2)" 20T11:59 "$starts")" "$(pod c "$(digest 2)" 20T11:59 "$starts")" \
     "$(pod d "$(digest 2)" 20T11:59 "$starts | .status.containerStatuses[0].imageID = \"\"")"
   soak 20T12:00
-  [ "$stderr" = "0 digests: 0 running, 0 left; 0 new; 4 containers are not ready yet: staging/a, staging/b, staging/c, …" ]
+  [ "$stderr" = "0 digests: 0 running, 0 stopped; 0 new; 4 containers are not ready yet: staging/a, staging/b, staging/c, …" ]
 }
 
 @test "restarts can be allowed" {
@@ -189,7 +189,7 @@ EOF
   runs "$(pod web "$(digest 1)" 19T08:00)"
   soak 20T12:00 --apply --dry-run
   [ "$status" -eq 0 ]
-  [ "$stderr" = "1 digest: 1 running, 0 left; 1 new (dry run)" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 1 new (dry run)" ]
   [ ! -e "$RECORD" ]
   grep -q '^PATCH .* dryRun=All ' cluster/requests
   soak 20T12:00 --dry-run
@@ -206,7 +206,7 @@ EOF
   [ "$status" -eq 0 ]
   assert_contains "$stderr" "Warning: ConfigMap container-patch/soaked-images: data.README: expected a key of the form sha256-<64 hexadecimal digits>; the entry is left out"
   assert_contains "$stderr" "data.$(digest 3 | tr : -): since: 2027-01-01T00:00:00Z is in the future; the entry is left out"
-  assert_contains "$stderr" "2 digests: 1 running, 1 left; 1 new"
+  assert_contains "$stderr" "2 digests: 1 running, 1 stopped; 1 new"
   [ "$(jq -c '.data | length' "$RECORD")" -eq 2 ]
   [ "$(entry "$(digest 2)")" = '{"since":"2026-11-10T00:00:00Z","until":"2026-11-15T00:00:00Z","where":""}' ]
 }
@@ -250,7 +250,7 @@ EOF
   soak 20T12:00
   [ "$status" -eq 0 ]
   assert_contains "$stderr" "Warning: left out 1 image without a sha256 digest"
-  assert_contains "$stderr" "2 digests: 2 running, 0 left; 2 new"
+  assert_contains "$stderr" "2 digests: 2 running, 0 stopped; 2 new"
 }
 
 @test "the CronJob is accepted by the policy, with an image of a listed registry" {

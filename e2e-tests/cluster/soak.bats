@@ -53,14 +53,14 @@ later() { date -u -d "+$1" +%FT%TZ; }
   runs "$first" "$(digest 1)"
   soak --apply
   [ "$status" -eq 0 ]
-  [ "$stderr" = "1 digest: 1 running, 0 left; 1 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 1 new" ]
   [ "$(entry "$(digest 1)" .where)" = "$NAMESPACE/Deployment/web" ]
   since="$(entry "$(digest 1)" .since)"
   [ "$since" = "$(admin get pod "$first" --output jsonpath='{.status.conditions[0].lastTransitionTime}')" ]
   # Again, without a change.
   soak --apply
   [ "$status" -eq 0 ]
-  [ "$stderr" = "1 digest: 1 running, 0 left; 0 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 0 new" ]
   [ "$(entry "$(digest 1)" '"\(.since) \(.until)"')" = "$since null" ]
 
   # A drain deletes the pod. The ReplicaSet makes another one, which starts.
@@ -69,20 +69,20 @@ later() { date -u -d "+$1" +%FT%TZ; }
   wait_until 20 has_no_pod "$first"
   wait_until 20 has_pod_of web
   soak --apply
-  [ "$stderr" = "1 digest: 0 running, 1 left; 0 new" ]
+  [ "$stderr" = "1 digest: 0 running, 1 stopped; 0 new" ]
   [ "$(entry "$(digest 1)" .since)" = "$since" ]
   [ "$(entry "$(digest 1)" .until)" != null ]
   runs "$(pod_of web)" "$(digest 1)"
   soak --apply
-  [ "$stderr" = "1 digest: 1 running, 0 left; 0 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 0 new" ]
   [ "$(entry "$(digest 1)" '"\(.since) \(.until)"')" = "$since null" ]
 
   # A new build replaces it, and a month later it is forgotten.
   runs "$(pod_of web)" "$(digest 2)"
   soak --apply
-  [ "$stderr" = "2 digests: 1 running, 1 left; 1 new" ]
+  [ "$stderr" = "2 digests: 1 running, 1 stopped; 1 new" ]
   soak --apply --at "$(later '31 days')"
-  [ "$stderr" = "1 digest: 1 running, 0 left; 0 new" ]
+  [ "$stderr" = "1 digest: 1 running, 0 stopped; 0 new" ]
 }
 
 @test "a crash-looping build loses its soak time, although another field manager has written it, too" {

@@ -126,7 +126,7 @@ pub fn exec(options: &Options) -> Result<()> {
     let (all, running) = (counted(record.len(), "digest"), record.len() - left);
     let mode = if options.dry_run { " (dry run)" } else { "" };
     let waiting = printable(&waiting(&staging));
-    eprintln!("{all}: {running} running, {left} left; {new} new{mode}{waiting}");
+    eprintln!("{all}: {running} running, {left} stopped; {new} new{mode}{waiting}");
     Ok(())
 }
 
