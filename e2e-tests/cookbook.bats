@@ -6,7 +6,7 @@ load helpers
 RECIPES="$ROOT/examples/cookbook"
 PAGES="$ROOT/docs/cookbook"
 
-setup() { cd "$ROOT"; }
+setup() { cd "$ROOT" || return; }
 
 # pages: prints the path of the page of each recipe.
 pages() { find "$PAGES" -name '*.md' ! -name README.md | sort; }
@@ -144,7 +144,7 @@ contains_quote() {
     while read -r report; do
       count=$((count + 1))
       payload="$(awk -v report="# $report" '$0 == report { inside = 1 } inside && /^    payload: / { sub(/^    payload: ./, ""); sub(/.$/, ""); print; exit }' "$session")"
-      diff <(jq -S . "${session%/*}/$report") <(sed "s/''/'/g" <<< "$payload" | jq -S .)
+      diff <(jq -S . "${session%/*}/$report") <(jq -S . <<< "${payload//"''"/"'"}")
     done < <(sed -n 's/^# \([a-z]*\.json\)$/\1/p' "$session")
   done
   [ "$count" -ge 6 ]
