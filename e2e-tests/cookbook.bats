@@ -1,5 +1,8 @@
 #!/usr/bin/env bats
 # The recipes in examples/cookbook/ give the verdicts that they state, and the pages in docs/cookbook/ show them as they are.
+#
+# A new recipe is a folder with settings.yaml, container-patch-test.yaml, session.yaml and manifests, a page of the same name, and a link in
+# docs/cookbook/README.md. Above an answer in session.yaml, a comment `# NAME.json` says that the answer is this file of the folder.
 
 load helpers
 
