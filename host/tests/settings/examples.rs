@@ -24,7 +24,7 @@ fn files(folder: &str) -> Vec<String> {
 /// The settings that stand in the repository, each with its place.
 fn written_settings() -> Vec<(String, Value)> {
     let mut found = vec![("recorded".to_owned(), yaml(&read("examples/recorded/settings.yaml")))];
-    for file in files("deploy") {
+    for file in files("deploy").into_iter().filter(|file| file.ends_with(".yaml")) {
         for document in manifest::read(&read(&file)) {
             found.push((file.clone(), document.object.unwrap()["spec"]["settings"].clone()));
         }

@@ -2,6 +2,7 @@
 //!
 //! The schema and the reference are generated: where one has fallen behind, `make docs` renews it.
 
+mod chart;
 mod configuration;
 mod examples;
 mod questions;

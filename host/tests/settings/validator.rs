@@ -20,7 +20,7 @@ impl Validator {
         let schema = schema.as_object().unwrap_or_else(|| panic!("a schema: {schema}"));
         let list = |of: &Value| of.as_array().unwrap_or_else(|| panic!("a list: {of}")).clone();
         schema.iter().all(|(keyword, argument)| match (keyword.as_str(), value) {
-            ("$schema" | "$id" | "$defs" | "title" | "description" | "default" | "format", _) => true,
+            ("$schema" | "$id" | "$defs" | "definitions" | "title" | "description" | "default" | "format", _) => true,
             ("$ref", _) => {
                 let pointer = argument.as_str().unwrap().strip_prefix('#').unwrap();
                 self.valid(self.0.pointer(pointer).unwrap_or_else(|| panic!("{argument} is nowhere")), value)
@@ -33,6 +33,7 @@ impl Validator {
             ("allOf", _) => list(argument).iter().all(|schema| self.valid(schema, value)),
             ("pattern", Value::String(text)) => Regex::new(argument.as_str().unwrap()).unwrap().is_match(text),
             ("minimum", Value::Number(number)) => number.as_f64() >= argument.as_f64(),
+            ("maximum", Value::Number(number)) => number.as_f64() <= argument.as_f64(),
             ("minItems", Value::Array(items)) => items.len() as u64 >= argument.as_u64().unwrap(),
             ("items", Value::Array(items)) => items.iter().all(|item| self.valid(argument, item)),
             ("required", Value::Object(object)) => {
@@ -45,7 +46,7 @@ impl Validator {
                 assert_eq!(argument, &Value::Bool(false));
                 object.keys().all(|key| schema["properties"].get(key).is_some())
             }
-            ("pattern" | "minimum" | "minItems" | "items" | "required" | "properties" | "additionalProperties", _) => {
+            ("pattern" | "minimum" | "maximum" | "minItems" | "items" | "required" | "properties" | "additionalProperties", _) => {
                 true
             }
             _ => panic!("the keyword {keyword} is not known here"),
