@@ -108,7 +108,7 @@ fn the_schema_of_the_chart_accepts_valid_values_and_refuses_invalid_ones() {
     for invalid in [
         json!({"mode": "Protect"}),
         json!({"registriez": []}),
-        json!({"registries": ["https://registry.example.com"]}),
+        json!({"registries": ["nowhere"]}),
         json!({"schedule": {"maxAge": 90}}),
         json!({"schedule": {"maxAge": "3d", "patchDays": {"cron": "0 0 * * TUE#2"}}}),
         json!({"scan": {"reports": [{"source": "clair"}]}}),
