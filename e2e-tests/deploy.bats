@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# The manifests, the kustomizations, the Helm chart and the script `apply` in deploy/, and the commands of docs/helm.md and docs/air-gap.md.
+# The manifests, the kustomizations, the Helm chart and the script `apply` in deploy/, and the
+# commands of deploy/README.md, docs/helm.md and docs/air-gap.md.
 # e2e-tests/cluster/deploy.bats applies them to a real API server.
 
 load helpers
@@ -80,6 +81,7 @@ case " $* " in
     [[ " $* " == *" $(cat servers) "* ]] || { echo 'Error from server (NotFound): policyservers "x" not found' >&2; exit 1; }
     ;;
   *" get pods "*) cat pods ;;
+  *" annotate --local --kustomize "*) echo 'ClusterAdmissionPolicy|container-patch-pin||kube-system|registry.example.com' ;;
   *" annotate "*)
     for file in "$@"; do
       [[ "$file" == *.yaml ]] || continue
@@ -171,6 +173,16 @@ PODS
   sed -i 's#^      - docker.io#      - registry.internal*\n      - localhost/app\n&#' deploy/pin.yaml deploy/enforce.yaml
   run deploy/apply
   [ "$output" = "clusteradmissionpolicy.policies.kubewarden.io/container-patch-pin created" ]
+}
+
+@test "apply: the commands of deploy/README.md work" {
+  local block
+  stub_kubectl
+  tested_blocks deploy/README.md
+  for block in 1 2 3 4; do EDITOR=true bash -e "$block.block"; done
+  [ "$(grep -c 'apply --filename .*/deploy/pin.yaml --filename .*/deploy/enforce.yaml' calls)" -eq 2 ]
+  grep -qx 'apply --kustomize .' calls
+  grep -qx "patch policyservers default --type merge --patch {\"spec\": {\"verificationConfig\": \"$(sed -n 's/^  name: //p' deploy/verification/release.yaml)\"}}" calls
 }
 
 @test "apply: files are not taken, and its usage is shown" {

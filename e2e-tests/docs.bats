@@ -4,8 +4,8 @@
 # Each `console` block runs in a folder with the files that the docs name, against a registry on loopback that stands for
 # registry.example.com. In the shown output, `…` stands for any text, and lines may be left out. Dates and digests are not compared.
 # A `yaml` block that begins with `# NAME.yaml` is that file for the blocks below it. A comment `<!-- test: COMMAND -->` above a block
-# prepares the folder, and `<!-- no test: REASON -->` leaves the block out. Commands may end with exit code 1, and with 2 if the docs show
-# their output.
+# prepares the folder. `<!-- no test: REASON -->` leaves the block out, and so does `<!-- tested by: FILE -->`: another suite runs it.
+# Commands may end with exit code 1, and with 2 if the docs show their output.
 
 load helpers
 load ../hack/registry
@@ -93,7 +93,7 @@ teardown_file() {
 # `$ ` is a command, and its output follows; without such a line, every line is a command.
 blocks() {
   awk -v folder="$2" '
-    /^ *<!-- no test: .* -->$/ { is_left_out = 1; next }
+    /^ *<!-- (no test|tested by): .* -->$/ { is_left_out = 1; next }
     /^```yaml/ { is_file = 1; next }
     is_file && /^# [a-z.-]*\.yaml$/ { file = folder "/files/" $2 }
     is_file && /^```/ { if (file != "") close(file); is_file = 0; file = ""; next }
