@@ -21,8 +21,7 @@ fn renewed(found: &str, settings: &str) -> String {
         .filter(|line| !outside.iter().any(|key| line.starts_with(key)))
         .map(|line| format!("    {line}\n"))
         .collect();
-    let text =
-        format!("{by_hand}  \"definitions\": {{\n    \"Settings\": {{\n{}    }},\n{definitions}", head.concat());
+    let text = format!("{by_hand}  \"definitions\": {{\n    \"Settings\": {{\n{}    }},\n{definitions}", head.concat());
     // Helm's regular expressions do not have `\u2212`, the minus sign.
     text.replace("#/$defs/", "#/definitions/").replace(r"\\u2212", "\u{2212}")
 }

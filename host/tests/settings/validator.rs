@@ -46,9 +46,17 @@ impl Validator {
                 assert_eq!(argument, &Value::Bool(false));
                 object.keys().all(|key| schema["properties"].get(key).is_some())
             }
-            ("pattern" | "minimum" | "maximum" | "minItems" | "items" | "required" | "properties" | "additionalProperties", _) => {
-                true
-            }
+            (
+                "pattern"
+                | "minimum"
+                | "maximum"
+                | "minItems"
+                | "items"
+                | "required"
+                | "properties"
+                | "additionalProperties",
+                _,
+            ) => true,
             _ => panic!("the keyword {keyword} is not known here"),
         })
     }
