@@ -303,6 +303,21 @@ render() {
   [ "$(jq -r 'map(.spec.module) | unique[]' out.json)" = "registry://ghcr.io/container-patch/policies/container-patch-policy@$DIGEST" ]
 }
 
+@test "chart: a key without a value has its default, and a value that is needed is required" {
+  needs helm kubectl
+  local key
+  printf '%s:\n' pin enforce schedule scan breakGlass settings extra > values.yaml
+  render --values values.yaml
+  diff out.json <(json deploy/pin.yaml deploy/enforce.yaml)
+  for key in mode registries module policyServer namespaces timeouts; do
+    run helm template x "$CHART" "${KUBEWARDEN[@]}" --set "$key=null"
+    echo "$key: $output"
+    [ "$status" -ne 0 ]
+    assert_contains "$output" "$key"
+    assert_contains "$output" "values don't meet the specifications of the schema"
+  done
+}
+
 @test "chart: a value that is not valid is refused with its path" {
   needs helm
   local value

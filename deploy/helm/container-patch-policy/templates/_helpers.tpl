@@ -1,3 +1,10 @@
+{{/* Each file begins with this: a key without a value is the same as an empty map. */}}
+{{- define "container-patch.fill" -}}
+{{- range $key := list "pin" "enforce" "schedule" "scan" "breakGlass" "settings" "extra" -}}
+{{- if not (get $.Values $key) -}}{{- $_ := set $.Values $key dict -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Why the chart cannot be installed: Kubewarden is missing, or values contradict each other. */}}
 {{- define "container-patch.problem" -}}
 {{- if and .Values.requireKubewarden (not (.Capabilities.APIVersions.Has "policies.kubewarden.io/v1")) -}}
