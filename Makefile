@@ -172,6 +172,11 @@ lint: ## Check the source with clippy, with warnings as errors
 	@# Clippy does not need libFuzzer, so it is not compiled.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy $(CARGO_FLAGS) --manifest-path fuzz/Cargo.toml -- -D warnings
 
+.PHONY: lint-workflows
+lint-workflows: ## Check the workflows with actionlint, zizmor and shellcheck, and the files of .github/ with their schemas
+	@hack/setup workflows
+	@hack/lint-workflows
+
 .PHONY: clean
 clean: ## Remove build output
 	cargo clean
