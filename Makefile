@@ -113,9 +113,10 @@ annotated-policy.wasm: policy.wasm metadata.yml README.md ## Add the metadata to
 	$(if $(KWCTL),,$(error `make annotated-policy.wasm` needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) annotate --metadata-path metadata.yml --usage-path README.md --output-path annotated-policy.wasm policy.wasm
 
-artifacthub-pkg.yml: metadata.yml questions-ui.yml ## Describe the policy for Artifact Hub (needs kwctl)
+artifacthub-pkg.yml: metadata.yml questions-ui.yml hack/artifacthub-install.md deploy/pin.yaml deploy/enforce.yaml ## Describe the policy for Artifact Hub (needs kwctl)
 	$(if $(KWCTL),,$(error `make artifacthub-pkg.yml` needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --questions-path questions-ui.yml --output artifacthub-pkg.yml
+	@hack/artifacthub-install artifacthub-pkg.yml
 
 .PHONY: bench
 bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json"; see docs/performance.md)
