@@ -52,7 +52,7 @@ step() { sed -n "/$2/,/$3/p" "$1" | sed '1d;$d' | sed -E 's/^ +//'; }
 
 @test "the job for GitLab fails with its reports, and fails without settings" {
   local command
-  command="$(step "$ROOT/examples/ci/gitlab-ci.yml" 'script:' 'artifacts:' | sed 's/^#.*//; s/^- //' | tr '\n' ' ')"
+  command="$(step "$ROOT/examples/ci/gitlab-ci.yml" '^  script:' 'artifacts:' | sed 's/^#.*//; s/^- //' | tr '\n' ' ')"
   IMAGE_SETTINGS=settings.yaml run bash -ec "$command"
   echo "$output"
   [ "$status" -eq 1 ]
