@@ -3,7 +3,7 @@
 
 load helpers
 
-WORKFLOWS=("$ROOT"/.github/workflows/*.yml "$ROOT/examples/ci/github.yml")
+WORKFLOWS=("$ROOT"/.github/workflows/*.yml "$ROOT"/.github/actions/*/action.yml "$ROOT/examples/ci/github.yml")
 RELEASE="$ROOT/.github/workflows/release.yml"
 VERSION="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml" | head -1)"
 
