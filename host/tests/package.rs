@@ -221,12 +221,6 @@ fn artifact_hub_package(metadata: &Value) -> Value {
             {"name": "policy", "url": format!("{source}/releases/download/v{version}/policy.wasm")},
             {"name": "source", "url": source},
         ],
-        "install": format!(
-            "The policy can be obtained using [kwctl](https://docs.kubewarden.io/howtos/install-kwctl):\n\
-             ```console\nkwctl pull {image}\n```\n\
-             Then, generate the policy manifest and tune it to your liking. For example:\n\
-             ```console\nkwctl scaffold manifest -t ClusterAdmissionPolicy registry://{image}\n```\n"
-        ),
         "maintainers": [{"name": author, "email": email}],
         "provider": {"name": "kubewarden"},
         "recommendations": [{"url": "https://artifacthub.io/packages/helm/kubewarden/kubewarden-controller"}],
@@ -239,6 +233,8 @@ fn the_artifact_hub_package_is_what_kwctl_makes_of_the_metadata() {
     let mut package = yaml("artifacthub-pkg.yml");
     let created_at = package.as_object_mut().unwrap().remove("createdAt").expect("a package says when it was made");
     assert!(created_at.as_str().is_some_and(|time| time.contains('T') && time.ends_with('Z')), "{created_at}");
+    // kwctl's text installs one policy. The test below is about the text that replaces it.
+    package.as_object_mut().unwrap().remove("install").expect("a package says how to install it");
     // Rules and resources are YAML in a string.
     for key in ["kubewarden/rules", "kubewarden/contextAwareResources"] {
         if let Some(text) = package["annotations"][key].as_str() {
@@ -246,4 +242,16 @@ fn the_artifact_hub_package_is_what_kwctl_makes_of_the_metadata() {
         }
     }
     assert_eq!(package, artifact_hub_package(&yaml("metadata.yml")), "run `make -B artifacthub-pkg.yml`");
+}
+
+#[test]
+fn the_artifact_hub_package_installs_the_policies_in_deploy() {
+    let package = yaml("artifacthub-pkg.yml");
+    let blocks = package["install"].as_str().unwrap().split("```yaml\n").skip(1);
+    let mut installed: Vec<Value> =
+        blocks.map(|block| manifest::from_yaml(block.split("```").next().unwrap()).unwrap()).collect();
+    // The text begins with the policy that is switched on first, and the files are sorted by name.
+    installed.reverse();
+    let deployed: Vec<Value> = deployed_policies().into_iter().map(|(_, policy)| policy).collect();
+    assert_eq!(installed, deployed, "run `hack/artifacthub-install artifacthub-pkg.yml`");
 }
