@@ -106,9 +106,10 @@ closed_policy() { jq -r ".items[] | select(.metadata.name | contains(\"rollout-c
   judge_by rollout-closed
   refused outside-window create ann "$(deployment other "$fresh")"
   # When the policies were written decides when the window opens and the freeze ends.
-  [[ "$output" =~ "is new, and the rollout windows are closed; deploy it on or after "[0-9-]+"T$(closed_policy '.rollout.windows[0].cron
-    | "0\(split(" ")[1])"[-2:]'):00:00Z, when the next window opens for 1 hour" ]]
-  assert_contains "$output" "is new, and rollouts are frozen; deploy it on or after $(date -u -d "$(closed_policy '.schedule.freezes[0].to') 1 day" +%F)T00:00:00Z, after the freeze \`sale\`"
+  local moment
+  moment="$(date -u -d "$(closed_policy '.schedule.freezes[0].to') 1 day" +%F)T$(closed_policy '.rollout.windows[0].cron | "0\(split(" ")[1])"[-2:]'):00:00Z"
+  assert_contains "$output" "is new, and the rollout windows are closed; deploy it on or after $moment, in the first window after the freeze \`sale\`"
+  assert_contains "$output" "is new, and rollouts are frozen; deploy it on or after $moment, in the first window after the freeze \`sale\`"
   accepted ann set image deployment web app="$fresh"
   assert_contains "$output" "[outside-window]"
   assert_contains "$output" "[rollout-freeze]"
