@@ -147,6 +147,7 @@ for message in sys.stdin.read().splitlines():
 
 @test "each message of the policy and of container-patch on the page of messages is in the sources" {
   local header list
+  command -v python3 > "$BATS_TEST_TMPDIR/python3" || skip "python3 is not installed"
   for header in "message of the policy" "message of container-patch"; do
     list="$(messages troubleshooting.md "$header")"
     [ "$(wc -l <<< "$list")" -ge 20 ]
