@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The reference pages of annotations and metrics, and the page of messages, keep up with the code.
 #
-# They are compared with the sources, and with the output of the commands that export metrics.
+# They are compared with the sources, with deploy/, and with the output of the commands that export metrics.
 
 load helpers
 
@@ -155,6 +155,19 @@ for message in sys.stdin.read().splitlines():
     echo "$header: no source has: $list"
     [ "$list" = "" ]
   done
+}
+
+@test "each message of deploy/apply and of the chart on the page of messages is in their text" {
+  local message part text
+  text="$(sed 's/\\`/`/g' "$ROOT/deploy/apply" "$ROOT"/deploy/helm/container-patch-policy/templates/*)"
+  command -v python3 > "$BATS_TEST_TMPDIR/python3" || skip "python3 is not installed"
+  messages troubleshooting.md "message of deploy/" > "$BATS_TEST_TMPDIR/list"
+  [ "$(wc -l < "$BATS_TEST_TMPDIR/list")" -ge 5 ]
+  while read -r message; do
+    while read -r part; do
+      [ "${#part}" -le 3 ] || grep -qF -- "$part" <<< "$text" || { echo "\`$part\` of \`$message\` is not in deploy/"; return 1; }
+    done < <(sed 's/ *… */\n/g' <<< "$message")
+  done < "$BATS_TEST_TMPDIR/list"
 }
 
 @test "the page of messages links to the page of each finding" {
