@@ -100,7 +100,7 @@ END
 }
 
 @test "the metrics of policy-server and kube-state-metrics that the rules and the dashboard use are on the page, and no others" {
-  local used name text
+  local used text
   # The rules select the metrics of containers and of init containers by one expression.
   text="$(sed -E 's/kube_pod_\(init_\)\?container_/kube_pod_container_/g' "$ROOT/monitoring/prometheus-rules.yaml" "$ROOT/monitoring/dashboard.py")"
   used="$(grep -oE '\b(kubewarden_policy|kube_pod|kube_replicaset)_[a-z_]+' <<< "$text" | sed -E 's/_bucket$//' | sort -u)"
