@@ -12,7 +12,7 @@ PYTHON="${MIGRATION_PYTHON:-$ROOT/target/migration/bin/python}"
 
 # compare TOOL: prints the objects with different verdicts, and the totals.
 compare() {
-  [ -x "$PYTHON" ] || skip "$PYTHON is missing: python3 -m venv target/migration && target/migration/bin/pip install --no-deps --requirement examples/migration/requirements.txt"
+  [ -x "$PYTHON" ] || skip "$PYTHON is missing: run \`hack/setup test\`"
   run --separate-stderr "$PYTHON" "$MIGRATION/compare" "$1"
   echo "$output"
   echo "$stderr"
