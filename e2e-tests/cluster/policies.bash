@@ -105,21 +105,18 @@ write_module() {
   } > "$1"
 }
 
-# start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and registers it as a webhook.
-start_policy_server() {
-  make_kubeconfig policy-server "$POLICY_SERVER_USER"
-  make_certificate webhook /CN=policy-server extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
-  write_module "$CLUSTER/module.wasm"
-  # The format in which the controller passes policies to policy-server. JSON is valid YAML.
-  jq --arg wasm "file://$CLUSTER/module.wasm" '[.items[] | {key: "clusterwide-\(.metadata.name)", value: (.spec | {
+# server_policies MODULE: converts the policies on standard input to the format in which the controller passes them to policy-server. JSON is
+# valid YAML.
+server_policies() {
+  jq --arg wasm "$1" '[.items[] | {key: "clusterwide-\(.metadata.name)", value: (.spec | {
       module: $wasm, policyMode: .mode, allowedToMutate: .mutating, settings, timeoutEvalSeconds,
       contextAwareResources: (.contextAwareResources // []), hostCapabilities: ["*"]
-    })}] | from_entries' "$CLUSTER/policies.json" > "$CLUSTER/policies.yml"
-  jq -n --args '{insecure_sources: $ARGS.positional}' "$REGISTRY" "$PRIVATE_REGISTRY" "$UNLISTED_REGISTRY" "$STOPPABLE_REGISTRY" \
-    > "$CLUSTER/sources.yml"
-  mkdir "$CLUSTER/download"
-  run_policy_server
-  jq --arg url "https://127.0.0.1:$POLICY_SERVER_PORT" --arg authority "$(base64 -w0 "$CLUSTER/pki/ca.crt")" '.items |= map({
+    })}] | from_entries'
+}
+
+# webhooks PORT: prints the webhook configurations of the policies on standard input, for a policy-server on this port.
+webhooks() {
+  jq --arg url "https://127.0.0.1:$1" --arg authority "$(base64 -w0 "$CLUSTER/pki/ca.crt")" '.items |= map({
       apiVersion: "admissionregistration.k8s.io/v1",
       kind: (if .spec.mutating then "MutatingWebhookConfiguration" else "ValidatingWebhookConfiguration" end),
       metadata: {name: "clusterwide-\(.metadata.name)"},
@@ -130,7 +127,20 @@ start_policy_server() {
         failurePolicy: (.spec.failurePolicy // "Fail"), matchPolicy: (.spec.matchPolicy // "Equivalent"),
         sideEffects: "None", admissionReviewVersions: ["v1"]
       }]
-    })' "$CLUSTER/policies.json" | kubectl apply --filename -
+    })'
+}
+
+# start_policy_server: starts policy-server with the policies in CLUSTER/policies.json, and registers it as a webhook.
+start_policy_server() {
+  make_kubeconfig policy-server "$POLICY_SERVER_USER"
+  make_certificate webhook /CN=policy-server extendedKeyUsage=serverAuth subjectAltName=IP:127.0.0.1
+  write_module "$CLUSTER/module.wasm"
+  server_policies "file://$CLUSTER/module.wasm" < "$CLUSTER/policies.json" > "$CLUSTER/policies.yml"
+  jq -n --args '{insecure_sources: $ARGS.positional}' "$REGISTRY" "$PRIVATE_REGISTRY" "$UNLISTED_REGISTRY" "$STOPPABLE_REGISTRY" \
+    > "$CLUSTER/sources.yml"
+  mkdir "$CLUSTER/download"
+  run_policy_server
+  webhooks "$POLICY_SERVER_PORT" < "$CLUSTER/policies.json" | kubectl apply --filename -
 }
 
 # run_policy_server: starts policy-server with the files from `start_policy_server`, and waits until it is ready.
