@@ -253,6 +253,16 @@ follow() {
   [ "$(find "$steps" -name '*.found' | wc -l)" -ge "$2" ]
 }
 
+# cron_job NAME IMAGE: prints a CronJob in the newest version that the API server has. Before Kubernetes 1.21 that is v1beta1.
+cron_job() {
+  local version
+  version="$(kubectl get --raw /apis/batch/v1 | jq -r 'if any(.resources[]; .name == "cronjobs") then "v1" else "v1beta1" end')"
+  jq -n --arg version "batch/$version" --arg name "$1" --arg image "$2" '{
+    apiVersion: $version, kind: "CronJob", metadata: {name: $name},
+    spec: {schedule: "0 3 * * *", jobTemplate: {spec: {template: {spec: {
+      restartPolicy: "Never", containers: [{name: $name, image: $image}]}}}}}}'
+}
+
 @test "the commands of docs/install.md install the policies, show a first refusal, and remove the policies again" {
   NAMESPACE_OF_PAGE=container-patch-try
   follow install.md 14
@@ -268,7 +278,7 @@ follow() {
   kubectl create namespace shop
   kubectl create deployment web --namespace shop --image "$REGISTRY/shop/web:1.4"
   kubectl create deployment cart --namespace shop --image "$REGISTRY/shop/cart:2@$(cat "$BATS_FILE_TMPDIR/old-cart")"
-  kubectl create cronjob report --namespace shop --image "$REGISTRY/shop/report:3" --schedule "0 3 * * *"
+  cron_job report "$REGISTRY/shop/report:3" | kubectl create --namespace shop --filename -
   reconcile
   follow tutorial.md 28
 }
