@@ -22,7 +22,7 @@ setup_file() {
   READY_PORT="$(free_port)"
   mkdir -p "$SERVER" "$BATS_FILE_TMPDIR/bin"
   kubectl apply --filename - > /dev/null <<< "$POLICY_DEFINITION"
-  kubectl wait --for condition=Established crd/clusteradmissionpolicies.policies.kubewarden.io > /dev/null
+  wait_until 30 kubectl get clusteradmissionpolicies
   push_image shop/web 1.4 "$(ago 3)" > /dev/null
   # A tag that is pushed again.
   push_image shop/cart 2 "$(ago 142)" > "$BATS_FILE_TMPDIR/old-cart"
