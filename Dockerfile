@@ -1,8 +1,9 @@
-# container-patch in an image, for pipelines that run in containers. `make image` builds the binary and this image around it.
+# container-patch in an image, for pipelines that run in containers.
 #
-# BASE needs glibc (of the version that the binary was built with, or later), libgcc and CA certificates. The default also has a shell,
-# which GitLab CI needs to start a job.
-ARG BASE=gcr.io/distroless/cc-debian12:debug-nonroot
+# A release puts the static binary on the default base, which has CA certificates and nothing to run. `make image` puts a binary of this
+# machine on a base with glibc and a shell, which GitLab CI needs to start a job. `BASE=scratch` has no CA certificates: it is for `check`
+# and `run` without registries, or with registries over plain HTTP.
+ARG BASE=gcr.io/distroless/static-debian12:nonroot
 FROM ${BASE}
 ARG BASE
 LABEL org.opencontainers.image.title="container-patch" \
@@ -11,5 +12,6 @@ LABEL org.opencontainers.image.title="container-patch" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"
 COPY container-patch /usr/local/bin/container-patch
+USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/container-patch"]
 CMD ["--help"]

@@ -89,12 +89,15 @@ dashboard: ## Write the Grafana dashboard from its generator, monitoring/dashboa
 
 IMAGE ?= container-patch
 
+# This base has glibc, and a shell for GitLab CI.
+IMAGE_BASE ?= gcr.io/distroless/cc-debian12:debug-nonroot
+
 .PHONY: image
 image: ## Build the image of container-patch for pipelines (IMAGE=registry.example.com/tools/container-patch:0.1.0)
 	@hack/setup build
 	cargo build $(CARGO_FLAGS) --release --package container-patch
 	@# Only the binary is sent to the engine.
-	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --tag "$(IMAGE)" -
+	tar -C target/release -c container-patch -C "$(CURDIR)" Dockerfile | docker build --build-arg "BASE=$(IMAGE_BASE)" --tag "$(IMAGE)" -
 
 # The rules are indented below the head of the object.
 monitoring/prometheus-rule.yaml: monitoring/prometheus-rule-head.yaml monitoring/prometheus-rules.yaml
@@ -117,6 +120,19 @@ artifacthub-pkg.yml: metadata.yml questions-ui.yml hack/artifacthub-install.md d
 	$(if $(KWCTL),,$(error `make artifacthub-pkg.yml` needs kwctl: https://docs.kubewarden.io/howtos/install-kwctl))
 	$(KWCTL) scaffold artifacthub --metadata-path metadata.yml --questions-path questions-ui.yml --output artifacthub-pkg.yml
 	@hack/artifacthub-install artifacthub-pkg.yml
+
+# Releases. docs/release.md describes them.
+
+RELEASE_TOOL_FLAGS := $(CARGO_FLAGS) --manifest-path release/Cargo.toml --target-dir target/release-tool
+
+.PHONY: release-dry-run
+release-dry-run: ## Make a release without publishing it: build, push to a registry on loopback, sign with a new key, pull, verify, run
+	hack/release dry-run
+
+.PHONY: sbom
+sbom: policy.wasm ## List the crates in the module as SPDX, in policy-sbom.spdx.json
+	cargo run --quiet $(RELEASE_TOOL_FLAGS) -- sbom --tag "v$$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$$/\1/p' Cargo.toml)" \
+	  --created "$$(git log -1 --format=%ct)" --output policy-sbom.spdx.json policy.wasm
 
 .PHONY: bench
 bench: policy.wasm ## Measure the policy against one that does nothing (BENCH_FLAGS="--output json"; see docs/performance.md)
@@ -165,6 +181,7 @@ pictures: ## Make the pictures of pages in docs/ with a headless Chromium, from 
 fmt: ## Check the formatting of the source
 	cargo fmt --all -- --check
 	cargo fmt --manifest-path fuzz/Cargo.toml -- --check
+	cargo fmt --manifest-path release/Cargo.toml -- --check
 
 .PHONY: lint
 lint: ## Check the source with clippy, with warnings as errors
@@ -172,6 +189,7 @@ lint: ## Check the source with clippy, with warnings as errors
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	@# Clippy does not need libFuzzer, so it is not compiled.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy $(CARGO_FLAGS) --manifest-path fuzz/Cargo.toml -- -D warnings
+	cargo clippy $(RELEASE_TOOL_FLAGS) --all-targets -- -D warnings
 
 .PHONY: lint-workflows
 lint-workflows: ## Check the workflows with actionlint, zizmor and shellcheck, and the files of .github/ with their schemas
@@ -182,7 +200,8 @@ lint-workflows: ## Check the workflows with actionlint, zizmor and shellcheck, a
 clean: ## Remove build output
 	cargo clean
 	cargo clean --manifest-path fuzz/Cargo.toml
-	rm -f policy.wasm annotated-policy.wasm
+	rm -f policy.wasm annotated-policy.wasm policy-sbom.spdx.json
+	rm -rf dist
 
 .PHONY: help
 help: ## Show this list
