@@ -15,7 +15,7 @@ setup_file() {
   printf '#!/bin/sh\nexec "%s" "$@"\n' "$(realpath "$CONTAINER_PATCH")" > "$RELEASE_BINARY"
   chmod +x "$RELEASE_BINARY"
   mkdir "$TREE"
-  (cd "$ROOT" && git ls-files -z | xargs -0 cp --parents --target-directory "$TREE")
+  (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory "$TREE")
   export VERSION
   VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' "$TREE/Cargo.toml" | head -n 1)"
   printf '# Changelog\n\n## [%s] - 2026-11-22\n' "$VERSION" > "$TREE/CHANGELOG.md"
@@ -321,6 +321,21 @@ linked() {
   [ "$status" -eq 0 ]
   RELEASE_PUBLIC_KEY="$OTHER_KEY.pub" step verify
   [ "$status" -eq 1 ]
+}
+
+@test "the commands of docs/release.md publish a release with a key, and verify it" {
+  unset RELEASE_KEY
+  export RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}"
+  export HOME="$BATS_TEST_TMPDIR" CONTAINER_PATCH="$RELEASE_BINARY"
+  mkdir "$HOME/bin"
+  ln -s "$RELEASE_TOOL" "$HOME/bin/container-patch-release"
+  awk '/^<!-- tested by: e2e-tests\/release.bats -->$/ { is_next = 1 } is_next && /^```$/ { exit } is_next && !/^(<|```)/' docs/release.md \
+    | sed "s#registry.example.com/mirror#$RELEASE_REGISTRY#" > "$HOME/commands"
+  [ "$(wc -l < "$HOME/commands")" -ge 5 ]
+  PATH="$HOME/bin:$PATH" run bash -e "$HOME/commands"
+  echo "$output"
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "signatures: both formats verify"
 }
 
 @test "a file of a release that has changed does not verify" {
