@@ -120,6 +120,7 @@ put_bundle() {
   assert_contains "$output" "policies/container-patch-policy:v$VERSION@$MODULE_DIGEST"
   assert_contains "$output" "signatures: both formats verify"
   assert_contains "$output" "SBOM: attached to the module, and names every crate in it"
+  assert_contains "$output" "pull: the module has the digest that was pushed, $MODULE_DIGEST"
   assert_contains "$output" "denies a pod with the tag \`latest\`"
   assert_contains "$output" "the release of v$VERSION works"
   [ "$(git status --porcelain)" = "" ]
