@@ -326,7 +326,7 @@ linked() {
 
 @test "the commands of docs/release.md publish a release with a key, and verify it" {
   unset RELEASE_KEY
-  export RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}"
+  export RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}"
   export HOME="$BATS_TEST_TMPDIR" CONTAINER_PATCH="$RELEASE_BINARY"
   mkdir "$HOME/bin"
   ln -s "$RELEASE_TOOL" "$HOME/bin/container-patch-release"
@@ -423,6 +423,18 @@ path_without() {
   [ "$output" = "Error: cosign is missing, and RELEASE_KEY is not set; install cosign to sign without a key, or set RELEASE_KEY=FILE" ]
 }
 
+@test "a release that does not exist, or of which the files are others, does not verify" {
+  step verify
+  [ "$status" -eq 1 ]
+  [ "$output" = "Error: \`$MODULE_REFERENCE:v$VERSION\` does not exist" ]
+  echo changed > "$BATS_TEST_TMPDIR/usage.md"
+  "$RELEASE_TOOL" annotate --usage "$BATS_TEST_TMPDIR/usage.md" --output "$BATS_TEST_TMPDIR/other.wasm" dist/policy.wasm
+  "$RELEASE_TOOL" push "$BATS_TEST_TMPDIR/other.wasm" "$MODULE_REFERENCE:v$VERSION"
+  step verify
+  [ "$status" -eq 1 ]
+  assert_contains "$output" ", and \`dist/annotated-policy.wasm\` is $MODULE_DIGEST"
+}
+
 @test "a file that is missing, or that is not of this module, stops the release" {
   mv dist/policy-sbom.spdx.json .git/
   stops "\`dist/policy-sbom.spdx.json\` is missing; hack/release module and hack/release manifests make the files"
@@ -447,6 +459,50 @@ Error: \`$MODULE_REFERENCE:v$VERSION\` exists with $other, and this module has $
   [ "$status" -eq 1 ]
   [ "$("$RELEASE_TOOL" resolve "$MODULE_REFERENCE:v$VERSION")" = "$other" ]
   [ "$(curl -s "http://$REGISTRY/v2/${MODULE_REFERENCE#*/}/tags/list" | jq -c .tags)" = "[\"v$VERSION\"]" ]
+}
+
+# chart: makes a small chart in the folder of the charts, unless there is one.
+chart() {
+  if [ ! -f deploy/helm/container-patch-policy/Chart.yaml ]; then
+    mkdir -p deploy/helm/container-patch-policy
+    printf 'apiVersion: v2\nname: container-patch-policy\nversion: %s\nmaintainers: [{name: A, email: a@example.com}]\n' "$VERSION" \
+      > deploy/helm/container-patch-policy/Chart.yaml
+    printf 'module:\n  repository: a\n  digest: ""\nmode: monitor\n' > deploy/helm/container-patch-policy/values.yaml
+    commit
+    git tag --force "v$VERSION" > "$BATS_TEST_TMPDIR/log"
+  fi
+  hack/release manifests "$MODULE_DIGEST"
+}
+
+@test "a release has the chart, which names the module by digest, is signed, and is not overwritten" {
+  local charts="$RELEASE_REGISTRY/charts/container-patch-policy" name="container-patch-policy-$VERSION.tgz" digest
+  chart
+  tar -xzOf "dist/$name" container-patch-policy/values.yaml | grep -qx "  digest: $MODULE_DIGEST"
+  step publish
+  [ "$status" -eq 0 ]
+  MODULE_REFERENCE="$charts"
+  digest="$("$RELEASE_TOOL" resolve "$charts:$VERSION")"
+  assert_contains "$output" "chart: pushed $charts:$VERSION@$digest"
+  CONTAINER_PATCH="$RELEASE_BINARY" step verify
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "signatures: both formats verify for $charts@$digest"
+  blob "$(manifest "$VERSION" | jq -r '.layers[0] | select(.mediaType == "application/vnd.cncf.helm.chart.content.v1.tar+gzip").digest')" \
+    > "$BATS_TEST_TMPDIR/pulled.tgz"
+  cmp "$BATS_TEST_TMPDIR/pulled.tgz" "dist/$name"
+  [ "$(blob "$(manifest "$VERSION" | jq -r .config.digest)" | jq -r '"\(.name) \(.version)"')" = "container-patch-policy $VERSION" ]
+  [ "$(manifest "$VERSION" | jq -r '.annotations["org.opencontainers.image.title"]')" = container-patch-policy ]
+
+  # The same files again are no change, and another chart is refused.
+  step publish
+  [ "$status" -eq 0 ]
+  echo '# changed' >> deploy/helm/container-patch-policy/values.yaml
+  commit
+  git tag --force "v$VERSION" > "$BATS_TEST_TMPDIR/log"
+  hack/release manifests "$MODULE_DIGEST"
+  step publish
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "Error: \`$charts:$VERSION\` exists with $digest, and this chart has sha256:"
+  [ "$("$RELEASE_TOOL" resolve "$charts:$VERSION")" = "$digest" ]
 }
 
 @test "the manifests of a release name the module by digest" {

@@ -85,6 +85,22 @@ enum Command {
         /// Reference with a tag
         reference: String,
     },
+    /// Push a Helm chart, as `helm push` does, and print its digest; a tag that exists with another digest is not changed
+    PushChart {
+        /// The chart's Chart.yaml
+        #[arg(long)]
+        metadata: PathBuf,
+        /// Time of the chart, in seconds since 1970
+        #[arg(long)]
+        created: i64,
+        /// Only print the digest, and compare it with that of the tag
+        #[arg(long)]
+        dry_run: bool,
+        /// Packaged chart
+        chart: PathBuf,
+        /// Reference with a tag
+        reference: String,
+    },
     /// Pull a module
     Pull {
         /// File to write
@@ -203,6 +219,10 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Push { module, reference } => {
             println!("{}", Registry::of(&reference)?.push_module(&read(&module)?).await?);
+        }
+        Command::PushChart { metadata, created, dry_run, chart, reference } => {
+            let registry = Registry::of(&reference)?;
+            println!("{}", registry.push_chart(&read(&chart)?, &text(&metadata)?, created, dry_run).await?);
         }
         Command::Pull { output, reference } => write(&output, &Registry::of(&reference)?.pull_module().await?)?,
         Command::NewKey { file } => {

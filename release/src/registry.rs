@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use chrono::{DateTime, SecondsFormat};
 use docker_credential::DockerCredential;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
@@ -17,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 const SOURCE: &str = "io.kubewarden.policy.source";
 const OCI_SOURCE: &str = "org.opencontainers.image.source";
+const CHART_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
+const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// An artifact in a repository.
 pub(crate) struct Registry {
@@ -52,6 +55,38 @@ pub(crate) fn module_digest(module: &[u8]) -> Result<String> {
     let (layers, config, manifest) = module_manifest(module)?;
     drop((layers, config));
     Ok(digest_of(&canonical(&manifest)?))
+}
+
+/// The annotations that Helm writes into the manifest of a chart.
+fn chart_annotations(metadata: &Value, created: i64) -> Result<Value> {
+    let mut annotations: BTreeMap<String, String> = match &metadata["annotations"] {
+        Value::Null => BTreeMap::new(),
+        annotations => serde_json::from_value(annotations.clone()).context("the annotations of the chart")?,
+    };
+    let created = DateTime::from_timestamp(created, 0).with_context(|| format!("{created} is not a time"))?;
+    let maintainers = metadata["maintainers"].as_array().map_or(&[][..], Vec::as_slice);
+    let authors: Vec<String> = maintainers
+        .iter()
+        .map(|maintainer| match (maintainer["name"].as_str().unwrap_or_default(), maintainer["email"].as_str()) {
+            (name, Some(email)) => format!("{name} ({email})"),
+            (name, None) => name.to_owned(),
+        })
+        .collect();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for (key, value) in [
+        ("authors", authors.join(", ")),
+        ("created", created.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        ("description", text(&metadata["description"])),
+        ("source", text(&metadata["sources"][0])),
+        ("title", text(&metadata["name"])),
+        ("url", text(&metadata["home"])),
+        ("version", text(&metadata["version"])),
+    ] {
+        if !value.is_empty() {
+            annotations.insert(format!("org.opencontainers.image.{key}"), value);
+        }
+    }
+    Ok(json!(annotations))
 }
 
 /// The layers, the configuration and the manifest that `kwctl push` makes of a module (kubewarden-controller,
@@ -128,13 +163,8 @@ impl Registry {
     /// Pushes a module, and returns its digest.
     pub(crate) async fn push_module(&self, module: &[u8]) -> Result<String> {
         let digest = module_digest(module)?;
-        match self.digest().await? {
-            Some(existing) if existing == digest => return Ok(digest),
-            Some(existing) => bail!(
-                "`{}` exists with {existing}, and this module has {digest}; a release is not overwritten: release a new version",
-                self.reference
-            ),
-            None => {}
+        if !self.is_new(&digest, "module").await? {
+            return Ok(digest);
         }
         let (layers, config, manifest) = module_manifest(module)?;
         let pushed = self.client.push(&self.reference, &layers, config, &self.auth, Some(manifest)).await;
@@ -144,6 +174,47 @@ impl Registry {
             bail!("the registry stored `{}` as {stored}, and {digest} was pushed", self.reference);
         }
         Ok(digest)
+    }
+
+    /// Pushes a chart as `helm push` does (helm v4, pkg/registry/client.go), and returns its digest. With `is_trial`, nothing is pushed.
+    pub(crate) async fn push_chart(
+        &self,
+        chart: &[u8],
+        metadata: &str,
+        created: i64,
+        is_trial: bool,
+    ) -> Result<String> {
+        let metadata: Value = yaml_serde::from_str(metadata).context("the metadata of the chart")?;
+        let (name, version) =
+            (metadata["name"].as_str().unwrap_or_default(), metadata["version"].as_str().unwrap_or_default());
+        if self.reference.repository().rsplit('/').next() != Some(name) || self.reference.tag() != Some(version) {
+            bail!("`{}` does not end with the name and the version of the chart, `{name}:{version}`", self.reference);
+        }
+        let config = serde_json::to_vec(&metadata)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE_MEDIA_TYPE,
+            "config": descriptor(CHART_CONFIG, &config),
+            "layers": [descriptor(CHART_LAYER, chart)],
+            "annotations": chart_annotations(&metadata, created)?,
+        });
+        let digest = digest_of(&serde_json::to_vec(&manifest)?);
+        if self.is_new(&digest, "chart").await? && !is_trial {
+            self.push(Some(version), &manifest, &[chart, &config]).await?;
+        }
+        Ok(digest)
+    }
+
+    /// Whether the tag does not exist. An error if it exists with another digest.
+    async fn is_new(&self, digest: &str, kind: &str) -> Result<bool> {
+        match self.digest().await? {
+            None => Ok(true),
+            Some(existing) if existing == digest => Ok(false),
+            Some(existing) => bail!(
+                "`{}` exists with {existing}, and this {kind} has {digest}; a release is not overwritten: release a new version",
+                self.reference
+            ),
+        }
     }
 
     /// Pulls a module.
