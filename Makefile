@@ -171,6 +171,14 @@ docs: ## Update generated files: schema and reference of the settings, index of 
 	@hack/setup build
 	RENEW_DOCS=1 cargo test $(CARGO_FLAGS) --quiet --package container-patch --test settings
 
+SITE_TOOL_FLAGS := $(CARGO_FLAGS) --manifest-path site/Cargo.toml --target-dir target/site-tool
+
+.PHONY: site
+site: ## Build the documentation as a site, into target/site, and check its links
+	@hack/setup build
+	cargo test $(SITE_TOOL_FLAGS) --quiet
+	cargo run $(SITE_TOOL_FLAGS) --quiet
+
 .PHONY: pictures
 pictures: ## Make the pictures of pages in docs/ with a headless Chromium, from the recorded examples
 	@hack/setup browser
@@ -182,6 +190,7 @@ fmt: ## Check the formatting of the source
 	cargo fmt --all -- --check
 	cargo fmt --manifest-path fuzz/Cargo.toml -- --check
 	cargo fmt --manifest-path release/Cargo.toml -- --check
+	cargo fmt --manifest-path site/Cargo.toml -- --check
 
 .PHONY: lint
 lint: ## Check the source with clippy, with warnings as errors
@@ -190,6 +199,7 @@ lint: ## Check the source with clippy, with warnings as errors
 	@# Clippy does not need libFuzzer, so it is not compiled.
 	CUSTOM_LIBFUZZER_PATH=./libfuzzer.a cargo clippy $(CARGO_FLAGS) --manifest-path fuzz/Cargo.toml -- -D warnings
 	cargo clippy $(RELEASE_TOOL_FLAGS) --all-targets -- -D warnings
+	cargo clippy $(SITE_TOOL_FLAGS) --all-targets -- -D warnings
 
 .PHONY: lint-workflows
 lint-workflows: ## Check the workflows with actionlint, zizmor and shellcheck, and the files of .github/ with their schemas

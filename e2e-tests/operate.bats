@@ -172,7 +172,7 @@ for message in sys.stdin.read().splitlines():
 
 @test "the page of messages links to the page of each finding" {
   local code
-  for code in $(sed -n 's/^| \[`\([a-z-]*\)`\](.*/\1/p' "$ROOT/docs/README.md" "$ROOT"/docs/findings.m[d]) local-image unseen-image; do
+  for code in $(sed -n 's/^| \[`\([a-z-]*\)`\](.*/\1/p' "$ROOT/docs/findings.md") local-image unseen-image; do
     grep -qE "^\| \[\`$code\`\]\(($code\.md|#$code)\)" "$ROOT/docs/troubleshooting.md" || { echo "no link to $code"; return 1; }
     [ -e "$ROOT/docs/$code.md" ]
   done

@@ -205,7 +205,7 @@ def refusals() -> list[object]:
         "refuse.",
         query(new(f'{EVALUATIONS}{{{REFUSED}, policy_mode="protect"}}', "error_code"), "{{error_code}}"),
         query(new(f'{EVALUATIONS}{{{REFUSED}, policy_mode="monitor"}}', "policy_mode"), "mode monitor", "B"),
-    )).links([docs("Classes", "audit-trail.md"), docs("Findings", "README.md")])
+    )).links([docs("Classes", "audit-trail.md"), docs("Findings", "findings.md")])
     for code, (name, color) in CLASSES.items():
         by_class.override_by_name(str(code), column(f"{name} ({code})", color={"mode": "fixed", "fixedColor": color}))
     by_class.override_by_name("mode monitor", column(
@@ -228,7 +228,7 @@ def refusals() -> list[object]:
         .override_by_name("Total", column(
             "Findings", decimals=0, min=0, custom_cellOptions={"type": "gauge", "mode": "basic"},
             color={"mode": "continuous-YlRd"}))
-        .links([docs("Findings", "README.md")]),
+        .links([docs("Findings", "findings.md")]),
     ]
 
 
@@ -427,10 +427,10 @@ def figures() -> list[object]:
     return [
         total(number("Refused", "Requests that the policies refused in the time range.",
                      new(f'{EVALUATIONS}{{{REFUSED}, policy_mode="protect"}}'), "short",
-                     thresholds("green", (1, "orange")), "README.md").no_value("0")),
+                     thresholds("green", (1, "orange")), "findings.md").no_value("0")),
         total(number("Refused if enforced", "Requests that policies in the mode `monitor` would have refused in the time range.",
                      new(f'{EVALUATIONS}{{{REFUSED}, policy_mode="monitor"}}'), "short",
-                     thresholds("green", (1, "orange")), "README.md").no_value("0")),
+                     thresholds("green", (1, "orange")), "findings.md").no_value("0")),
         number("Overdue images", "Images past the deadline of the patch schedule.",
                f"count({DEADLINE} <= time()) or vector(0)", "short", thresholds("green", (1, "red")), "stale-image.md"),
         number("Stale this week", "Images whose deadline is in the next 7 days.",
@@ -494,7 +494,7 @@ def build() -> dashboard.Dashboard:
         dashboard.Dashboard("Container patch policy").uid(UID).tags(["container-patch", "kubewarden"])
         .description("What the policies refused, which images go stale, whether rollouts after patching are healthy, and who used break-glass.")
         .time("now-7d", "now").refresh("5m").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR)
-        .link(docs("Monitoring", "monitoring.md")).link(docs("Audit trail", "audit-trail.md")).link(docs("Findings", "README.md"))
+        .link(docs("Monitoring", "monitoring.md")).link(docs("Audit trail", "audit-trail.md")).link(docs("Findings", "findings.md"))
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .with_variable(variable("policy", "Policy", "Policies of policy-server. Change the regular expression if yours have other names.",
                                 f"label_values({EVALUATIONS}, policy_name)", ".*container-patch.*").regex("/container-patch/"))

@@ -74,7 +74,7 @@ fn the_reference_is_that_of_the_code() {
 
 #[test]
 fn the_index_of_the_findings_is_that_of_the_code() {
-    keep_up("docs/README.md", &reference::renewed("docs/README.md", &settings()));
+    keep_up("docs/findings.md", &reference::renewed("docs/findings.md", &settings()));
 }
 
 #[test]
