@@ -5,13 +5,16 @@ MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
 CONTAINER_PATCH := target/debug/container-patch
 # How a module is built, what builds the policy, and what builds the host with the features that the dependencies have in the tests.
 MODULE_FLAGS := --profile module --target wasm32-wasip1 --target-dir target/module
-BUILD_MODULE := cargo build $(CARGO_FLAGS) --package container-patch-policy --lib $(MODULE_FLAGS)
+# Panic messages have the paths of sources. Without those of this machine, the same source gives the same bytes on another one.
+# host/build.rs has the same flags.
+MODULE_ENV := RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/source"
+BUILD_MODULE := $(MODULE_ENV) cargo build $(CARGO_FLAGS) --package container-patch-policy --lib $(MODULE_FLAGS)
 BUILD_HOST := cargo build $(CARGO_FLAGS) --package container-patch --package test-dependencies
 DO_NOTHING := target/module/wasm32-wasip1/module/do_nothing_policy.wasm
 BENCH := target/release/container-patch-bench
 # What builds the policy that does nothing, and the benchmark.
 define BUILD_BENCH
-cargo build $(CARGO_FLAGS) --package do-nothing-policy $(MODULE_FLAGS)
+$(MODULE_ENV) cargo build $(CARGO_FLAGS) --package do-nothing-policy $(MODULE_FLAGS)
 cargo build $(CARGO_FLAGS) --package container-patch-bench --release
 endef
 # Kubewarden's command, if it is installed.

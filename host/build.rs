@@ -32,6 +32,13 @@ fn main() {
             build.env_remove(&*name);
         }
     }
+    // As in the Makefile: without the paths of this machine, the same source gives the same bytes on another one.
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let prefixes = cargo_home.iter().map(|home| (home.as_path(), "/cargo")).chain([(root.as_path(), "/source")]);
+    let flags: Vec<String> =
+        prefixes.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())).collect();
+    // Paths can have spaces, so the flags are separated by the character that cargo has for this.
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     let output = build.output().unwrap_or_else(|error| panic!("cannot start cargo for the policy module: {error}"));
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
