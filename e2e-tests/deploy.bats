@@ -169,7 +169,7 @@ PODS
   run deploy/apply
   echo "$output"
   [ "$status" -eq 0 ]
-  assert_contains "$output" 'Warning: pods run images of registries that `registries` does not list: localhost registry.internal:5000; with mode: protect, new images from them are refused'
+  assert_contains "$output" 'Warning: pods run images from registries that `registries` does not list: localhost registry.internal:5000; with mode: protect, new images from them are refused'
   sed -i 's#^      - docker.io#      - registry.internal*\n      - localhost/app\n&#' deploy/pin.yaml deploy/enforce.yaml
   run deploy/apply
   [ "$output" = "clusteradmissionpolicy.policies.kubewarden.io/container-patch-pin created" ]
