@@ -1,5 +1,6 @@
 //! The documentation keeps up with the code.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use container_patch_policy::enforcement::codes;
@@ -63,8 +64,8 @@ fn links_between_pages_lead_somewhere() {
 
 #[test]
 fn the_anchors_of_headings_are_those_of_github() {
-    let page = "# A `code`: *and* [a link](x.md)\n\n## Two\n\n```console\n# no heading\n```\n\n## Two\n\n### What's new, in 1.2?\n";
-    assert_eq!(anchors_of(page), ["a-code-and-a-link", "two", "two-1", "whats-new-in-12"]);
+    let page = "# A `code`: *and* [a link](x.md)\n\n## Two\n\n```console\n# no heading\n```\n\n## Two\n\n### What's new, in 1.2?\n\n## Two\n";
+    assert_eq!(anchors_of(page), ["a-code-and-a-link", "two", "two-1", "whats-new-in-12", "two-2"]);
 }
 
 #[test]
@@ -121,7 +122,8 @@ fn links_of(page: &str) -> impl Iterator<Item = &str> {
 
 /// The anchors that GitHub gives the headings of a page.
 fn anchors_of(page: &str) -> Vec<String> {
-    let mut anchors: Vec<String> = Vec::new();
+    let mut anchors = Vec::new();
+    let mut headings: HashMap<String, usize> = HashMap::new();
     for line in prose(page) {
         let heading = line.trim_start_matches('#');
         let Some(heading) = heading.strip_prefix(' ').filter(|_| line.starts_with('#')) else { continue };
@@ -136,8 +138,9 @@ fn anchors_of(page: &str) -> Vec<String> {
             .filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'))
             .map(|character| if character == ' ' { '-' } else { character })
             .collect();
-        let earlier = anchors.iter().filter(|found| **found == anchor).count();
-        anchors.push(if earlier == 0 { anchor } else { format!("{anchor}-{earlier}") });
+        let earlier = headings.entry(anchor.clone()).or_default();
+        anchors.push(if *earlier == 0 { anchor } else { format!("{anchor}-{earlier}") });
+        *earlier += 1;
     }
     anchors
 }
