@@ -24,12 +24,13 @@ write_files() {
        file {print > file}' "$1"
 }
 
-# steps PAGE: prints the commands in its console blocks, and their output, as lines "$ command", "> line of output".
+# steps PAGE: prints the commands in its console blocks, and their output, as lines "$ command", "> line of output". Blocks without a prompt
+# show no output.
 steps() {
-  awk '/^```console$/ {inside = 1; next}
+  awk '/^```console$/ {inside = 1; has_prompt = 0; next}
        /^```/ {inside = 0}
-       inside && /^\$ / {print; next}
-       inside {print "> " $0}' "$1"
+       inside && /^\$ / {has_prompt = 1; print; next}
+       inside && has_prompt {print "> " $0}' "$1"
 }
 
 # matches EXPECTED FOUND: whether two outputs are the same. In the expected one, `…` stands for any text.

@@ -1,11 +1,14 @@
 #!/usr/bin/env bats
-# The commands of container-patch in the README and in docs/ work, and print what is shown there.
+# The commands in the Markdown files of the project work, and print what is shown there.
 #
 # Each `console` block runs in a folder with the files that the docs name, against a registry on loopback that stands for
-# registry.example.com. In the shown output, `…` stands for any text, and lines may be left out. Dates and digests are not compared.
-# A `yaml` block that begins with `# NAME.yaml` is that file for the blocks below it. A comment `<!-- test: COMMAND -->` above a block
-# prepares the folder. `<!-- no test: REASON -->` leaves the block out, and so does `<!-- tested by: FILE -->`: another suite runs it.
-# Commands may end with exit code 1, and with 2 if the docs show their output.
+# registry.example.com. A line with `$ ` is a command, and its output follows; without such a line, every line is a command. In the shown
+# output, `…` stands for any text, and lines may be left out. Dates and digests are not compared. A `yaml` block that begins with
+# `# NAME.yaml` is that file for the blocks below it. A block can have one comment, on the line directly above it:
+#   <!-- test: COMMAND -->       prepares the folder
+#   <!-- no test: REASON -->     the block is not run
+#   <!-- tested by: FILE -->     another suite runs the block; it names the page
+# A command of container-patch may end with exit code 1, and with 2 if its output is shown. Other commands end with 0.
 
 load helpers
 load ../hack/registry
@@ -61,9 +64,24 @@ EOF
 #!/bin/sh
 exec "$(realpath "$CONTAINER_PATCH")" "\$@"
 EOF
-  printf '#!/bin/sh\ncat "%s"\n' "$DESK/shop.yaml" > "$BATS_FILE_TMPDIR/bin/kubectl"
+  # kubectl, helm and Kustomize print manifests, and kubectl takes files that exist.
+  cat > "$BATS_FILE_TMPDIR/bin/kubectl" <<EOF
+#!/bin/bash
+case "\$1" in
+  get) exec cat "$DESK/shop.yaml" ;;
+  apply) ;;
+  *) echo "kubectl \$*: unknown call" >&2; exit 64 ;;
+esac
+[[ " \$* " == *" -f "* || " \$* " == *" --filename "* ]] || { echo "kubectl \$*: no file" >&2; exit 64; }
+while [ \$# -gt 0 ]; do
+  if [ "\$1" = -f ] || [ "\$1" = --filename ]; then ls -d "\$2" || exit 1; fi
+  shift
+done
+EOF
+  for program in helm kustomize; do printf '#!/bin/sh\ncat "%s"\n' "$DESK/shop.yaml" > "$BATS_FILE_TMPDIR/bin/$program"; done
   printf '#!/bin/sh\ncp "%s" scan.json\n' "$BATS_FILE_TMPDIR/scan.json" > "$BATS_FILE_TMPDIR/bin/trivy"
-  printf '#!/bin/sh\ncat "%s"\n' "$DESK/settings.yaml" > "$BATS_FILE_TMPDIR/bin/git"
+  printf '#!/bin/sh\n[ "$1" != show ] || cat "%s"\n' "$DESK/settings.yaml" > "$BATS_FILE_TMPDIR/bin/git"
+  printf '#!/bin/sh\ngrep "^.TH"\n' > "$BATS_FILE_TMPDIR/bin/man"
   for program in docker crane; do printf '#!/bin/sh\n' > "$BATS_FILE_TMPDIR/bin/$program"; done
   chmod +x "$BATS_FILE_TMPDIR"/bin/*
 
@@ -89,36 +107,80 @@ teardown_file() {
   stop_registry
 }
 
-# blocks FILE FOLDER: writes the commands of each console block to NUMBER.COMMAND, and their output to NUMBER.COMMAND.out. A line with
-# `$ ` is a command, and its output follows; without such a line, every line is a command.
+# The programs that setup_file replaces: what they print is not what the real ones print.
+STUBS='kubectl|helm|kustomize|trivy|git|man|docker|crane'
+
+# pages: prints the path of each page of the docs.
+pages() {
+  find "$ROOT"/*.md "$ROOT"/{deploy,docs,examples,fuzz,monitoring} -name '*.md' ! -path '*/target/*' | sort
+}
+
+# blocks PAGE FOLDER: prints a line for each command block of a page: its number, its line, its language, and the comment above it. Writes
+# its lines to NUMBER.lines, and each file of a `yaml` block to NUMBER.file.NAME, where NUMBER is the block before the file. A comment
+# about a block that is not above one, and a block of another language that has a line with `$ `, are printed with the language `?`.
 blocks() {
   awk -v folder="$2" '
-    /^ *<!-- (no test|tested by): .* -->$/ { is_left_out = 1; next }
-    /^```yaml/ { is_file = 1; next }
-    is_file && /^# [a-z.-]*\.yaml$/ { file = folder "/files/" $2 }
-    is_file && /^```/ { if (file != "") close(file); is_file = 0; file = ""; next }
-    is_file { if (file != "") print > file; else is_file = 0; next }
-    /^ *<!-- test: .* -->$/ { preparation = $0; sub(/^ *<!-- test: /, "", preparation); sub(/ -->$/, "", preparation); next }
-    /^ *```console/ && is_left_out { is_left_out = 0; next }
-    /^ *```console/ {
-      block++; command = 0; match($0, /^ */); indent = RLENGTH; inside = 1; count = 0
-      if (preparation != "") print preparation > sprintf("%s/%02d.preparation", folder, block)
+    { above = current; current = $0 }
+    !inside && above ~ /^ *<!-- (test|no test|tested by):/ && $0 !~ /^ *```console *$/ { print 0, FNR - 1, "?", above }
+    !inside && match($0, /^ *(````*|~~~~*)/) {
+      inside = 1; count = 0; first = FNR; has_prompt = 0; comment = above
+      marker = substr($0, 1, RLENGTH); indent = match(marker, /[`~]/) - 1; marker = substr(marker, indent + 1)
+      language = substr($0, indent + length(marker) + 1); sub(/^ +/, "", language); sub(/[ ,{].*/, "", language)
+      sub(/^ +/, "", comment); if (comment !~ /^<!--/) comment = ""
+      next
     }
-    /./ { preparation = "" }
-    /^ *```console/ { next }
-    /^ *```/ && inside { inside = 0; flush_block() }
-    inside { lines[++count] = substr($0, indent + 1) }
-    function flush_block(  i, has_prompt, is_open, name) {
-      for (i = 1; i <= count; i++) if (lines[i] ~ /^\$ /) has_prompt = 1
-      for (i = 1; i <= count; i++) {
-        if (is_open || !has_prompt || lines[i] ~ /^\$ /) {
-          if (!is_open) name = sprintf("%s/%02d.%02d", folder, block, ++command)
-          sub(/^\$ /, "", lines[i])
-          print lines[i] > name
-          is_open = lines[i] ~ /\\$/
-        } else print lines[i] > (name ".out")
-      }
+    !inside { next }
+    {
+      text = $0; gsub(/^ +| +$/, "", text)
+      if (index(text, marker) == 1 && text !~ /[^`~]/) { inside = 0; finish(); next }
+      text = $0; if (substr(text, 1, indent) ~ /^ *$/) text = substr(text, indent + 1)
+      lines[++count] = text
+      if (text ~ /^\$ /) has_prompt = 1
+    }
+    function finish(  file, i) {
+      file = ""
+      if (language ~ /^(console|sh|bash|zsh|shell|shell-session|terminal)$/) file = sprintf("%s/%03d.lines", folder, ++block)
+      else if (language == "yaml" && lines[1] ~ /^# [A-Za-z0-9.-]+\.yaml$/) file = sprintf("%s/%03d.file.%s", folder, block, substr(lines[1], 3))
+      else if (has_prompt) { print 0, first, "?", "a block with a prompt"; return }
+      else return
+      printf "" > file
+      for (i = 1; i <= count; i++) print lines[i] > file
+      close(file)
+      if (file ~ /\.lines$/) printf "%03d %d %s %s\n", block, first, language, comment
     }' "$1"
+}
+
+# kind COMMENT: prints how a block with this comment is tested: run, elsewhere or not.
+kind() {
+  case "$1" in
+    '<!-- no test: '*) echo not ;;
+    '<!-- tested by: '*) echo elsewhere ;;
+    *) echo run ;;
+  esac
+}
+
+# is_open FILE: whether a command goes on in the next line.
+is_open() {
+  [[ "$(tail -n 1 "$1")" != *\\ ]] || return 0
+  # A quote or a here-document that does not end is a message on standard error.
+  [ "$(bash -n "$1" 2>&1)" != "" ]
+}
+
+# commands BLOCK: writes the commands in BLOCK.lines to BLOCK.01, BLOCK.02 and so on, and their shown output to BLOCK.01.out.
+commands() {
+  local line has_prompt="" count=0 command=""
+  ! grep -q '^\$ ' "$1.lines" || has_prompt=1
+  while IFS= read -r line; do
+    if [ -n "$command" ] && is_open "$command"; then
+      printf '%s\n' "$line" >> "$command"
+    elif [ -n "$has_prompt" ] && [[ "$line" != '$ '* ]]; then
+      [ -z "$command" ] || printf '%s\n' "$line" >> "$command.out"
+    elif [ -n "$line" ]; then
+      count=$((count + 1))
+      command="$(printf '%s.%02d' "$1" "$count")"
+      printf '%s\n' "${line#\$ }" > "$command"
+    fi
+  done < "$1.lines"
 }
 
 # normalised: replaces what differs between two runs on standard input.
@@ -145,53 +207,113 @@ missing() {
     }' <(normalised < "$1") <(normalised < "$2")
 }
 
-# shell FOLDER FILE: runs the commands of a file in a folder.
+# shell FOLDER FILE…: runs the commands of files in a folder, in one shell. Writes the output of each to FILE.found, and its exit code to
+# FILE.status.
 shell() {
-  (cd "$1" && PATH="$BATS_FILE_TMPDIR/bin:$PATH" CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" KUBECONFIG="$STAGING/kubeconfig" \
-    bash -c "$(sed "s#registry.example.com#$REGISTRY#g" "$2")" < /dev/null)
+  local folder="$1" file
+  shift
+  for file in "$@"; do sed "s#registry.example.com#$REGISTRY#g" "$file" > "$file.here"; done
+  # shellcheck disable=SC2016 # The inner shell expands it.
+  (cd "$folder" && XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}" PATH="$BATS_FILE_TMPDIR/bin:$PATH" HOME="$(dirname "$folder")/home" KUBECONFIG="$STAGING/kubeconfig" \
+    CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" timeout 60 bash -o pipefail -c '
+      _status=0
+      for _file; do
+        _text="$(< "$_file.here")"
+        (exit "$_status")
+        eval "$_text" > "$_file.found" 2>&1
+        _status=$?
+        echo "$_status" > "$_file.status"
+      done' bash "$@" < /dev/null)
 }
 
-# try FILE: runs the commands of a page. Prints the ones that fail.
+# try PAGE: runs the commands of a page. Prints the ones that fail.
 try() {
-  local folder="$BATS_TEST_TMPDIR/${1##*/}" command desk block line status allowed
-  mkdir -p "$folder/files"
-  blocks "$1" "$folder"
-  for command in "$folder"/??.??; do
-    [ -e "$command" ] || continue
-    block="${command%.*}"
-    grep -qE '(^|[ (])container-patch ' "$block".?? || continue
-    grep -qE '^(trivy|git show|cd|mkdir) |(^|[ (])container-patch ' "$command" || continue
-    desk="$block.desk/project"
-    if [ ! -d "$desk" ]; then
-      mkdir "$block.desk"
-      cp -r "$DESK" "$desk"
-      cp -r "$BATS_FILE_TMPDIR/policies" "$block.desk/"
-      cp -r "$folder/files/." "$desk/"
-      [ ! -e "$block.preparation" ] || shell "$desk" "$block.preparation"
+  local page="${1#"$ROOT/"}" folder number line language comment block file command status allowed shown
+  folder="$BATS_TEST_TMPDIR/${page//\//-}"
+  mkdir "$folder"
+  blocks "$1" "$folder" > "$folder/blocks"
+  while read -r number line language comment; do
+    if [ "$language" != console ] || [ "$(kind "$comment")" != run ]; then continue; fi
+    block="$folder/$number"
+    mkdir -p "$block.desk/home"
+    cp -r "$DESK" "$block.desk/project"
+    cp -r "$BATS_FILE_TMPDIR/policies" "$block.desk/"
+    for file in "$folder"/*.file.*; do
+      if [ -e "$file" ] && [[ "${file##*/}" < "$number" ]]; then cp "$file" "$block.desk/project/${file##*.file.}"; fi
+    done
+    if [[ "$comment" == '<!-- test: '* ]]; then
+      comment="${comment#<!-- test: }"
+      echo "${comment% -->}" > "$block.preparation"
+      shell "$block.desk/project" "$block.preparation"
+      [ "$(cat "$block.preparation.status")" = 0 ] || printf '%s:%s: the preparation fails: %s\n\n' "$page" "$line" "$(cat "$block.preparation.found")"
     fi
-    status=0
-    shell "$desk" "$command" > "$command.found" 2>&1 || status=$?
-    line="$([ ! -e "$command.out" ] || missing "$command.out" "$command.found")"
-    allowed=1
-    [ ! -e "$command.out" ] || allowed=2
-    if [ "$status" -gt "$allowed" ] || [ -n "$line" ]; then
-      printf '%s: %s\nstatus: %s\nexpected to find: %s\nin: %s\n\n' "${1#"$ROOT/"}" "$(cat "$command")" "$status" "$line" "$(cat "$command.found")"
-    fi
-  done
+    commands "$block"
+    shell "$block.desk/project" "$block".[0-9][0-9] || printf '%s:%s: the shell of the block ends with status %s\n\n' "$page" "$line" "$?"
+    for command in "$block".[0-9][0-9]; do
+      status="$(cat "$command.status" || echo "none, it was not run")"
+      shown="$([ ! -e "$command.out" ] || missing "$command.out" "$command.found")"
+      allowed='^0$'
+      if grep -qE '(^|[ (])container-patch ' "$command"; then
+        allowed='^[01]$'
+        [ ! -e "$command.out" ] || allowed='^[012]$'
+      fi
+      if [ -e "$command.out" ] && tail -n 1 "$command" | sed 's/.*[|&;] *//' | grep -qE "^($STUBS) "; then
+        shown="the output of the real program, not of the one that this test has instead"
+      fi
+      if ! [[ "$status" =~ $allowed ]] || [ -n "$shown" ]; then
+        printf '%s:%s: %s\nstatus: %s\nexpected to find: %s\nin: %s\n\n' "$page" "$line" "$(cat "$command")" "$status" "$shown" "$(cat "$command.found")"
+      fi
+    done
+  done < "$folder/blocks"
 }
 
-@test "the commands of the README work" {
-  run try "$ROOT/README.md"
-  echo "$output"
-  [ "$output" = "" ]
-  # At least these were run.
-  [ "$(find "$BATS_TEST_TMPDIR/README.md" -name '*.found' | wc -l)" -ge 4 ]
+@test "every command block of the docs is run or says why not" {
+  local page name number line language comment reason problems="" run=0 elsewhere=0 not=0
+  while read -r page; do
+    name="${page#"$ROOT/"}"
+    while read -r number line language comment; do
+      if [ "$language" = '?' ]; then
+        problems+="$name:$line: $comment: expected a block of the language \`console\` here"$'\n'
+        continue
+      fi
+      [ "$language" = console ] || problems+="$name:$line: the language is \`$language\`; expected \`console\`"$'\n'
+      case "$(kind "$comment")" in
+        run) run=$((run + 1)) ;;
+        not)
+          not=$((not + 1))
+          reason="${comment#<!-- no test: }"
+          [ "$(wc -w <<< "${reason% -->}")" -ge 3 ] || problems+="$name:$line: the reason \`${reason% -->}\` is shorter than three words"$'\n'
+          ;;
+        elsewhere)
+          elsewhere=$((elsewhere + 1))
+          reason="${comment#<!-- tested by: }"
+          reason="${reason% -->}"
+          if [ ! -f "$ROOT/$reason" ]; then
+            problems+="$name:$line: $reason does not exist"$'\n'
+          elif ! grep -qF "$name" "$ROOT/$reason"; then
+            problems+="$name:$line: $reason does not name $name"$'\n'
+          fi
+          ;;
+      esac
+    done < <(blocks "$page" "$BATS_TEST_TMPDIR")
+  done < <(pages)
+  echo "$problems"
+  [ "$problems" = "" ]
+  [ "$run" -ge 80 ]
+  echo "# $run command blocks are run, $elsewhere are run by other suites, $not are not run" >&3
 }
 
 @test "the commands of the docs work" {
-  local page problems=""
-  for page in "$ROOT"/docs/*.md; do problems+="$(try "$page")"; done
+  local page count=0 problems
+  while read -r page; do
+    count=$((count + 1))
+    try "$page" > "$BATS_TEST_TMPDIR/$count.problems" 2>&1 3>&- &
+    [ "$((count % 4))" -ne 0 ] || wait
+  done < <(pages)
+  wait
+  problems="$(cat "$BATS_TEST_TMPDIR"/*.problems)"
   echo "$problems"
   [ "$problems" = "" ]
-  [ "$(find "$BATS_TEST_TMPDIR" -name '*.found' | wc -l)" -ge 10 ]
+  # At least these were run.
+  [ "$(find "$BATS_TEST_TMPDIR" -name '*.status' ! -name '*.preparation.status' | wc -l)" -ge 120 ]
 }
