@@ -64,7 +64,7 @@ EOF
 #!/bin/sh
 exec "$(realpath "$CONTAINER_PATCH")" "\$@"
 EOF
-  # kubectl, helm and Kustomize print manifests, and kubectl takes files that exist.
+  # kubectl, helm, Kustomize and Docker print manifests, and kubectl takes files that exist. kwctl has the flags of `container-patch run`.
   cat > "$BATS_FILE_TMPDIR/bin/kubectl" <<EOF
 #!/bin/bash
 case "\$1" in
@@ -82,7 +82,9 @@ EOF
   printf '#!/bin/sh\ncp "%s" scan.json\n' "$BATS_FILE_TMPDIR/scan.json" > "$BATS_FILE_TMPDIR/bin/trivy"
   printf '#!/bin/sh\n[ "$1" != show ] || cat "%s"\n' "$DESK/settings.yaml" > "$BATS_FILE_TMPDIR/bin/git"
   printf '#!/bin/sh\ngrep "^.TH"\n' > "$BATS_FILE_TMPDIR/bin/man"
-  for program in docker crane; do printf '#!/bin/sh\n' > "$BATS_FILE_TMPDIR/bin/$program"; done
+  printf '#!/bin/sh\nshift 2\nexec container-patch run "$@"\n' > "$BATS_FILE_TMPDIR/bin/kwctl"
+  printf '#!/bin/sh\ncase "$*" in *" config"*) cat ../config.yaml ;; esac\n' > "$BATS_FILE_TMPDIR/bin/docker"
+  printf '#!/bin/sh\n' > "$BATS_FILE_TMPDIR/bin/crane"
   chmod +x "$BATS_FILE_TMPDIR"/bin/*
 
   # The cluster of `container-patch soak`, with one pod in staging.
@@ -108,7 +110,7 @@ teardown_file() {
 }
 
 # The programs that setup_file replaces: what they print is not what the real ones print.
-STUBS='kubectl|helm|kustomize|trivy|git|man|docker|crane'
+STUBS='kubectl|helm|kustomize|kwctl|trivy|git|man|docker|crane'
 
 # pages: prints the path of each page of the docs.
 pages() {
@@ -116,7 +118,8 @@ pages() {
 }
 
 # blocks PAGE FOLDER: prints a line for each command block of a page: its number, its line, its language, and the comment above it. Writes
-# its lines to NUMBER.lines, and each file of a `yaml` block to NUMBER.file.NAME, where NUMBER is the block before the file. A comment
+# its lines to NUMBER.lines, and each file of a `yaml` block to NUMBER.file.NAME, where NUMBER is the block before the file. Writes each `yaml`
+# block to line-LINE.yaml, too. A comment
 # about a block that is not above one, and a block of another language that has a line with `$ `, are printed with the language `?`.
 blocks() {
   awk -v folder="$2" '
@@ -139,6 +142,11 @@ blocks() {
     }
     function finish(  file, i) {
       file = ""
+      if (language == "yaml" && count > 0) {
+        file = folder "/line-" first ".yaml"
+        for (i = 1; i <= count; i++) print lines[i] > file
+        close(file); file = ""
+      }
       if (language ~ /^(console|sh|bash|zsh|shell|shell-session|terminal)$/) file = sprintf("%s/%03d.lines", folder, ++block)
       else if (language == "yaml" && lines[1] ~ /^# [A-Za-z0-9.-]+\.yaml$/) file = sprintf("%s/%03d.file.%s", folder, block, substr(lines[1], 3))
       else if (has_prompt) { print 0, first, "?", "a block with a prompt"; return }
@@ -210,12 +218,12 @@ missing() {
 # shell FOLDER FILE…: runs the commands of files in a folder, in one shell. Writes the output of each to FILE.found, and its exit code to
 # FILE.status.
 shell() {
-  local folder="$1" file
+  local folder="$1" file cache="${XDG_CACHE_HOME:-$HOME/.cache}"
   shift
   for file in "$@"; do sed "s#registry.example.com#$REGISTRY#g" "$file" > "$file.here"; done
   # shellcheck disable=SC2016 # The inner shell expands it.
-  (cd "$folder" && XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}" PATH="$BATS_FILE_TMPDIR/bin:$PATH" HOME="$(dirname "$folder")/home" KUBECONFIG="$STAGING/kubeconfig" \
-    CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" timeout 60 bash -o pipefail -c '
+  (cd "$folder" && PATH="$BATS_FILE_TMPDIR/bin:$PATH" HOME="$(dirname "$folder")/home" XDG_CACHE_HOME="$cache" \
+    KUBECONFIG="$STAGING/kubeconfig" CONTAINER_PATCH_INSECURE_REGISTRY="$REGISTRY" timeout 60 bash -o pipefail -c '
       _status=0
       for _file; do
         _text="$(< "$_file.here")"
@@ -268,7 +276,7 @@ try() {
 }
 
 @test "every command block of the docs is run or says why not" {
-  local page name number line language comment reason problems="" run=0 elsewhere=0 not=0
+  local page name number line language comment reason file problems="" run=0 elsewhere=0 not=0
   while read -r page; do
     name="${page#"$ROOT/"}"
     while read -r number line language comment; do
@@ -283,6 +291,9 @@ try() {
           not=$((not + 1))
           reason="${comment#<!-- no test: }"
           [ "$(wc -w <<< "${reason% -->}")" -ge 3 ] || problems+="$name:$line: the reason \`${reason% -->}\` is shorter than three words"$'\n'
+          while read -r file; do
+            [ -f "$ROOT/$file" ] || problems+="$name:$line: $file does not exist"$'\n'
+          done < <(grep -oE '[a-z0-9_-]+/[a-z0-9_/-]+\.(bats|rs)' <<< "$reason")
           ;;
         elsewhere)
           elsewhere=$((elsewhere + 1))
@@ -307,7 +318,7 @@ try() {
   local page count=0 problems
   while read -r page; do
     count=$((count + 1))
-    try "$page" > "$BATS_TEST_TMPDIR/$count.problems" 2>&1 3>&- &
+    { try "$page" || echo "$page: stopped"; } > "$BATS_TEST_TMPDIR/$count.problems" 2>&1 3>&- &
     [ "$((count % 4))" -ne 0 ] || wait
   done < <(pages)
   wait
@@ -316,4 +327,25 @@ try() {
   [ "$problems" = "" ]
   # At least these were run.
   [ "$(find "$BATS_TEST_TMPDIR" -name '*.status' ! -name '*.preparation.status' | wc -l)" -ge 120 ]
+}
+
+@test "the settings in the docs are valid" {
+  local page file keys folder problems="" count=0 number=0
+  keys="$(jq -r '.properties | keys | join("|")' "$ROOT/docs/settings.schema.json")"
+  while read -r page; do
+    number=$((number + 1))
+    folder="$BATS_TEST_TMPDIR/$number"
+    mkdir "$folder"
+    blocks "$page" "$folder" > "$folder/blocks"
+    for file in "$folder"/line-*.yaml; do
+      # Others are manifests.
+      if [ ! -e "$file" ] || grep -qvE "^( |#|$|($keys):)" "$file" || ! grep -qE "^($keys):" "$file"; then continue; fi
+      count=$((count + 1))
+      run "$CONTAINER_PATCH" validate --settings-path "$file"
+      [ "$status" -eq 0 ] || problems+="${page#"$ROOT/"}: $output"$'\n'
+    done
+  done < <(pages)
+  echo "$count: $problems"
+  [ "$problems" = "" ]
+  [ "$count" -ge 30 ]
 }
