@@ -14,7 +14,7 @@ load helpers
 load ../hack/registry
 
 setup_file() {
-  local ago web cart
+  local web cart
   start_registry "$BATS_FILE_TMPDIR"
   export REGISTRY REGISTRY_PID DESK="$BATS_FILE_TMPDIR/desk"
   ago() { date -u -d "$1 days ago" +%FT%TZ; }
@@ -80,7 +80,10 @@ done
 EOF
   for program in helm kustomize; do printf '#!/bin/sh\ncat "%s"\n' "$DESK/shop.yaml" > "$BATS_FILE_TMPDIR/bin/$program"; done
   printf '#!/bin/sh\ncp "%s" scan.json\n' "$BATS_FILE_TMPDIR/scan.json" > "$BATS_FILE_TMPDIR/bin/trivy"
-  printf '#!/bin/sh\n[ "$1" != show ] || cat "%s"\n' "$DESK/settings.yaml" > "$BATS_FILE_TMPDIR/bin/git"
+  cat > "$BATS_FILE_TMPDIR/bin/git" <<EOF
+#!/bin/sh
+[ "\$1" != show ] || cat "$DESK/settings.yaml"
+EOF
   printf '#!/bin/sh\ngrep "^.TH"\n' > "$BATS_FILE_TMPDIR/bin/man"
   printf '#!/bin/sh\nshift 2\nexec container-patch run "$@"\n' > "$BATS_FILE_TMPDIR/bin/kwctl"
   printf '#!/bin/sh\ncase "$*" in *" config"*) cat ../config.yaml ;; esac\n' > "$BATS_FILE_TMPDIR/bin/docker"
@@ -118,13 +121,14 @@ pages() {
 }
 
 # blocks PAGE FOLDER: prints a line for each command block of a page: its number, its line, its language, and the comment above it. Writes
-# its lines to NUMBER.lines, and each file of a `yaml` block to NUMBER.file.NAME, where NUMBER is the block before the file. Writes each `yaml`
-# block to line-LINE.yaml, too. A comment
-# about a block that is not above one, and a block of another language that has a line with `$ `, are printed with the language `?`.
+# its lines to NUMBER.lines, and each file of a `yaml` block to NUMBER.file.NAME, where NUMBER is the block before the file. Writes each
+# `yaml` block to line-LINE.yaml, too. What cannot be tested has the language `?`: a comment about a block that is not above one, a block of
+# another language that has a line with `$ `, a block in a quote, a block without an end.
 blocks() {
   awk -v folder="$2" '
     { above = current; current = $0 }
     !inside && above ~ /^ *<!-- (test|no test|tested by):/ && $0 !~ /^ *```console *$/ { print 0, FNR - 1, "?", above }
+    !inside && /^ *(>|[-*]|[0-9]+\.)[ >]*(```|~~~)/ { print 0, FNR, "?", "a block that does not begin on a line of its own" }
     !inside && match($0, /^ *(````*|~~~~*)/) {
       inside = 1; count = 0; first = FNR; has_prompt = 0; comment = above
       marker = substr($0, 1, RLENGTH); indent = match(marker, /[`~]/) - 1; marker = substr(marker, indent + 1)
@@ -140,6 +144,7 @@ blocks() {
       lines[++count] = text
       if (text ~ /^\$ /) has_prompt = 1
     }
+    END { if (inside) print 0, first, "?", "a block without an end" }
     function finish(  file, i) {
       file = ""
       if (language == "yaml" && count > 0) {
@@ -265,6 +270,8 @@ try() {
         allowed='^[01]$'
         [ ! -e "$command.out" ] || allowed='^[012]$'
       fi
+      # In a pipeline, the exit code can be that of another command.
+      ! grep -q ': command not found$' "$command.found" || shown="all programs"
       if [ -e "$command.out" ] && tail -n 1 "$command" | sed 's/.*[|&;] *//' | grep -qE "^($STUBS) "; then
         shown="the output of the real program, not of the one that this test has instead"
       fi
@@ -281,7 +288,7 @@ try() {
     name="${page#"$ROOT/"}"
     while read -r number line language comment; do
       if [ "$language" = '?' ]; then
-        problems+="$name:$line: $comment: expected a block of the language \`console\` here"$'\n'
+        problems+="$name:$line: $comment; expected a block of the language \`console\` on lines of its own"$'\n'
         continue
       fi
       [ "$language" = console ] || problems+="$name:$line: the language is \`$language\`; expected \`console\`"$'\n'
