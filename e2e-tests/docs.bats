@@ -181,17 +181,19 @@ is_open() {
 
 # commands BLOCK: writes the commands in BLOCK.lines to BLOCK.01, BLOCK.02 and so on, and their shown output to BLOCK.01.out.
 commands() {
-  local line has_prompt="" count=0 command=""
+  local line has_prompt="" count=0 command="" goes_on=""
   ! grep -q '^\$ ' "$1.lines" || has_prompt=1
   while IFS= read -r line; do
-    if [ -n "$command" ] && is_open "$command"; then
+    if [ -n "$goes_on" ]; then
       printf '%s\n' "$line" >> "$command"
+      is_open "$command" || goes_on=""
     elif [ -n "$has_prompt" ] && [[ "$line" != '$ '* ]]; then
       [ -z "$command" ] || printf '%s\n' "$line" >> "$command.out"
     elif [ -n "$line" ]; then
       count=$((count + 1))
       command="$(printf '%s.%02d' "$1" "$count")"
       printf '%s\n' "${line#\$ }" > "$command"
+      ! is_open "$command" || goes_on=1
     fi
   done < "$1.lines"
 }
