@@ -461,6 +461,46 @@ fn deployed_policies_judge_the_namespaces_that_they_select() {
 }
 
 #[test]
+fn a_pod_without_a_digest_is_reported_with_the_image_that_a_policy_pins() {
+    let image = "registry.example.com/shop/web:1";
+    let mut recorded = workload("web", image);
+    recorded["spec"]["template"]["metadata"]["annotations"] =
+        json!({"pin.container-patch.dev/app": format!("{image}@{NEW}")});
+    let objects = BTreeMap::from([
+        ("Deployment", vec![recorded]),
+        ("ReplicaSet", vec![owned(workload("web-1", image), "Deployment", "web")]),
+        ("Pod", vec![owned(pod("web-1-a", image, ""), "ReplicaSet", "web-1")]),
+    ]);
+    let server = ApiServer::with_answers(move |asked| Some(cluster(asked, &objects)));
+    let policy = |name: &str, mutating: bool, pinning: Value| {
+        let mut settings: Value = serde_json::from_str(ONLY_PINNING).unwrap();
+        settings["pinning"] = pinning;
+        let rules = [("", "pods"), ("apps", "deployments")].map(|(group, resources)| {
+            json!({"apiGroups": [group], "apiVersions": ["v1"], "resources": [resources], "operations": ["CREATE"]})
+        });
+        let module = "registry://ghcr.io/example/container-patch-policy:v1";
+        json!({"apiVersion": "policies.kubewarden.io/v1", "kind": "ClusterAdmissionPolicy", "metadata": {"name": name},
+            "spec": {"module": module, "mutating": mutating, "rules": rules, "settings": settings}})
+    };
+    let pin = policy("pin", true, json!({"action": "pin"}));
+    let enforce = policy("enforce", false, json!({"action": "deny", "templates": "record"}));
+    let policies = format!("{pin}\n---\n{enforce}\n");
+    std::fs::write(server.folder.path().join("policies.yaml"), policies).unwrap();
+    let answer = json!({"digest": NEW}).to_string();
+    let exchange = json!([{"type": "Exchange", "request": format!("!OciManifestDigest\nimage: {image}\n"),
+        "response": {"type": "Success", "payload": answer}}]);
+    std::fs::write(server.folder.path().join("session.yaml"), exchange.to_string()).unwrap();
+    let replay = ["--replay-host-capabilities-interactions", "session.yaml"];
+    let report = json_of(&report(&server, &[&["--settings-path", "policies.yaml"], &replay[..]].concat()));
+    assert_eq!(
+        images(&report),
+        [format!("registry.example.com/shop/web:1@{} (0) Deployment shop/web: 0", &NEW[..8])],
+        "{report}"
+    );
+    assert_eq!((&report["images"][0]["verdict"], &report["images"][0]["findings"]), (&json!("accepted"), &json!([])));
+}
+
+#[test]
 fn overrides_for_namespaces_apply_to_the_namespaces_of_the_workloads() {
     let in_namespace = |name: &str, image: &str, namespace: Option<&str>| {
         let mut object = workload(name, image);

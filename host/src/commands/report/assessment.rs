@@ -160,12 +160,10 @@ impl<'s> Standards<'s> {
 fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collected>) {
     let reference = Reference::parse(&site.image).ok();
     let normalized = reference.as_ref().map_or_else(|| site.image.clone(), Reference::normalized);
-    let is_same = |image: &&JudgedImage| image.image == normalized || reference.is_none();
-    let at_site = object.images.iter().filter(is_same).find(|image| image.sites.contains(&site.name));
-    let judged =
-        at_site.or_else(|| object.images.iter().find(|image| reference.is_some() && image.image == normalized));
-    let written = reference.as_ref().and_then(Reference::digest).map(|digest| digest.as_str().to_owned());
-    let digest = written.or_else(|| judged.and_then(|image| image.digest.clone()));
+    let judged = judged_image(site, reference.as_ref(), &normalized, &object.images);
+    let pinned =
+        judged.and_then(|image| image.digest.clone().or_else(|| digest_of(&Reference::parse(&image.image).ok()?)));
+    let digest = reference.as_ref().and_then(digest_of).or(pinned);
     let tag = reference.as_ref().and_then(Reference::effective_tag).map(str::to_owned);
     let repository = reference.as_ref().map_or_else(|| site.image.clone(), |image| repository(image));
     let key = (repository, digest.ok_or(tag));
@@ -212,6 +210,31 @@ fn collect(site: &Site, object: &JudgedObject, images: &mut BTreeMap<Key, Collec
     }
 }
 
+/// What the policies say about the image of a container or volume. A policy that pins it gives it another name for the next policy.
+fn judged_image<'i>(
+    site: &Site,
+    reference: Option<&Reference<'_>>,
+    normalized: &str,
+    images: &'i [JudgedImage],
+) -> Option<&'i JudgedImage> {
+    let is_at_site = |image: &&JudgedImage| image.sites.contains(&site.name);
+    let Some(reference) = reference else { return images.iter().find(is_at_site) };
+    // The sites of an image are not complete in the answer if there are many.
+    let find = |is_same: &dyn Fn(&JudgedImage) -> bool| {
+        let same = || images.iter().filter(|image| is_same(image));
+        same().find(is_at_site).or_else(|| same().next())
+    };
+    let is_pinned = |image: &JudgedImage| {
+        Reference::parse(&image.image).is_ok_and(|pinned| {
+            reference.digest().is_none()
+                && pinned.digest().is_some()
+                && pinned.has_repository_of(reference)
+                && (pinned.tag().is_none() || pinned.tag() == reference.effective_tag())
+        })
+    };
+    find(&|image| image.image == normalized).or_else(|| find(&is_pinned))
+}
+
 /// Adds a finding. Of one that has different effects in different namespaces, the strictest remains. A refusal can say more at its end:
 /// the build to deploy.
 fn add(finding: Finding, to: &mut Vec<Finding>) {
@@ -240,6 +263,11 @@ pub(super) fn pods<'u>(uses: impl Iterator<Item = &'u Use>) -> usize {
 /// The tag that a reference names: `latest` if it has neither tag nor digest.
 pub(super) fn tag_of(image: &Reference<'_>) -> Option<String> {
     image.tag().or(image.effective_tag()).map(str::to_owned)
+}
+
+/// The digest that a reference names.
+fn digest_of(image: &Reference<'_>) -> Option<String> {
+    image.digest().map(|digest| digest.as_str().to_owned())
 }
 
 /// The normalised repository, with its registry.
