@@ -336,6 +336,34 @@ render() {
   assert_contains "$output" "timeouts.evaluation: 11 seconds are more than timeouts.webhook, 10"
 }
 
+# notes FLAG…: prints the notes of the chart. `helm template` renders them in an object only.
+notes() {
+  rm -rf noted
+  cp -r "$CHART" noted
+  mv noted/templates/NOTES.txt noted/notes
+  printf 'notes: {{ tpl (.Files.Get "notes") . | toJson }}\n' > noted/templates/notes.yaml
+  helm template x noted "${KUBEWARDEN[@]}" --show-only templates/notes.yaml "$@" | sed -n 's/^notes: //p' | jq -r .
+}
+
+@test "chart: the notes warn if the policies judge the cluster's own pods" {
+  needs helm
+  run notes
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "The policies container-patch-pin (mode monitor)"
+  [[ "$output" != *WARNING* ]]
+  run notes --set 'namespaces.excluded={foo}'
+  [ "$(grep '^WARNING' <<< "$output")" = 'WARNING: `namespaces.excluded` lacks kube-system, so the policies judge the pods of the cluster itself. They can block a repair.
+WARNING: `namespaces.excluded` lacks kubewarden, so the policies judge the pods of policy-server. They can block a repair.' ]
+  run notes --set policyServer.namespace=policies
+  [ "$(grep -c '^WARNING' <<< "$output")" -eq 1 ]
+  assert_contains "$output" '`namespaces.excluded` lacks policies, so the policies judge the pods of policy-server.'
+  run notes --set 'policyServer.namespace=kube-system,namespaces.excluded={kube-system}'
+  [[ "$output" != *WARNING* ]]
+  printf 'namespaces: {excluded: []}\n' > values.yaml
+  run notes --values values.yaml
+  [ "$(grep -c '^WARNING' <<< "$output")" -eq 2 ]
+}
+
 @test "chart: without Kubewarden, one line says what to install" {
   needs helm
   run helm template x "$CHART" --kube-version 1.30.0
