@@ -131,7 +131,7 @@ static MONTH: Field = Field {
 /// Sunday is 0 and 7. At the end of a range, `SUN` is 7.
 static DAY_OF_WEEK: Field = Field {
     name: "day of week",
-    values: "0 to 7, SUN to SAT, `TUE#2`, `FRI#L` or `*`",
+    values: "0 to 7, SUN to SAT, `TUE#1` to `TUE#5`, `FRI#L` or `*`",
     first: 0,
     last: 7,
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
