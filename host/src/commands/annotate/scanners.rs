@@ -57,6 +57,8 @@ fn read_value(value: Value) -> Result<ScanReport> {
         )
     } else if value.is_null() {
         bail!("this report is null, which clairctl prints when Clair has no report on the image; {SUPPORTED}")
+    } else if value.as_object().is_some_and(|fields| fields.is_empty()) {
+        bail!("unknown scanner: the report has no fields; {SUPPORTED}")
     } else if let Some(fields) = value.as_object() {
         let fields = fields.keys().take(8).map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         bail!("unknown scanner: the report has the fields {fields}; {SUPPORTED}")
@@ -81,6 +83,7 @@ mod tests {
             assert!(error.contains("Trivy (`trivy image --format json IMAGE`), Grype"), "{text}: {error}");
         }
         assert!(error("{\"b\": 1, \"a\": 2}").contains("the report has the fields `a`, `b`;"));
+        assert!(error("{}").starts_with("unknown scanner: the report has no fields; supported reports: "));
         assert!(error("{\"a\":").starts_with("invalid JSON: EOF"));
     }
 
