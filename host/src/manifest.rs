@@ -202,12 +202,22 @@ fn from_yaml_at(text: &str, line: usize) -> Result<Value> {
         let message = error.to_string();
         let cause = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let at = error.location().map_or(line, |location| line + location.line() - 1);
-        SyntaxError { line: at, message: format!("invalid YAML: line {at}: {cause}{templated}") }
+        let hint = hint(&cause);
+        SyntaxError { line: at, message: format!("invalid YAML: line {at}: {cause}{hint}{templated}") }
     })?;
     if text.contains('!') || has_merge_key(&value) {
         check()?;
     }
     to_json(value).map_err(|error| anyhow!("invalid manifest from line {line}: {error}{templated}"))
+}
+
+/// What to change, for the cause of a syntax error that two objects without a marker between them have.
+pub(crate) fn hint(cause: &str) -> &'static str {
+    let key = cause.strip_prefix("duplicate entry with key \"").and_then(|rest| rest.strip_suffix('"'));
+    match key {
+        Some("apiVersion" | "kind" | "metadata" | "spec") => "; a `---` line is missing between two objects",
+        _ => "",
+    }
 }
 
 fn has_merge_key(value: &yaml_serde::Value) -> bool {
@@ -441,6 +451,19 @@ mod tests {
     fn a_duplicate_key_is_an_error() {
         let error = places("kind: A\nspec:\n  image: good\n  image: bad\n")[0].1.clone().unwrap_err();
         assert!(error.starts_with("invalid YAML: line ") && error.contains("duplicate"), "{error}");
+    }
+
+    #[test]
+    fn objects_without_a_marker_between_them_are_an_error_that_asks_for_it() {
+        let error = |text: &str| places(text)[0].1.clone().unwrap_err();
+        let hint = "; a `---` line is missing between two objects";
+        for key in ["apiVersion", "kind", "metadata", "spec"] {
+            let error = error(&format!("{key}: a\n{key}: b\n"));
+            assert!(error.ends_with(&format!("duplicate entry with key \"{key}\"{hint}")), "{error}");
+        }
+        for text in ["data: a\ndata: b\n", "spec:\n  kind: a\n  kind: b\n"] {
+            assert!(!error(text).contains(hint), "{text}");
+        }
     }
 
     #[test]

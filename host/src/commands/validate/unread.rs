@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Checked, Remark};
 use crate::manifest::nodes::{self, Kind, Node, line_and_column};
-use crate::manifest::{self, yaml_texts};
+use crate::manifest::{self, hint, yaml_texts};
 use crate::policies::policy_name;
 use crate::settings::SettingsOptions;
 
@@ -62,7 +62,7 @@ fn syntax_errors(text: &str) -> Vec<Remark> {
             place = documents.iter().find_map(repeated).map(|key| line_and_column(&document, key.span.start)).or(place);
         }
         let (line, column) = place.map(|(line, column)| (first + line - 1, column)).unzip();
-        Some(Remark { path: None, message: format!("invalid YAML: {cause}"), line, column })
+        Some(Remark { path: None, message: format!("invalid YAML: {cause}{}", hint(cause)), line, column })
     });
     errors.collect()
 }
@@ -109,6 +109,8 @@ mod tests {
             errors("---\nx:\n  - a: 1\n    \"a\": 2\n"),
             [(4, 5, format!("invalid YAML: x[0]: {}", &duplicate("a")[14..]))]
         );
+        let objects = "kind: A\nspec: {}\nkind: B\nspec: {}\n";
+        assert_eq!(errors(objects), [(3, 1, duplicate("kind") + "; a `---` line is missing between two objects")]);
     }
 
     #[test]
