@@ -406,6 +406,27 @@ fn namespace_and_selector_are_sent_to_the_api_server() {
 }
 
 #[test]
+fn a_namespace_without_workloads_causes_a_warning() {
+    let server = ApiServer::with_answers(|asked| {
+        let objects = BTreeMap::from([("Deployment", vec![workload("web", "web:1")])]);
+        let of_shop = Asked { line: asked.line.replace("/namespaces/shop/", "/"), ..asked.clone() };
+        let of_none = Asked { line: asked.line.replace("/namespaces/nosuch/", "/"), ..asked.clone() };
+        let is_none = of_none.line != asked.line;
+        Some(if is_none { cluster(&of_none, &BTreeMap::new()) } else { cluster(&of_shop, &objects) })
+    });
+    let warning = |flags: &[&str]| {
+        let output = report(&server, flags);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let expected = "Warning: the namespace `nosuch` has no workloads, or does not exist\n";
+    assert_eq!(warning(&["--namespace", "nosuch"]), expected);
+    for flags in [&["--namespace", "shop"][..], &["--namespace", "nosuch", "--selector", "app=x"], &[]] {
+        assert_eq!(warning(flags), "", "{flags:?}");
+    }
+}
+
+#[test]
 fn without_a_cluster_there_is_no_report() {
     let server = ApiServer::with_answers(|_| Some((503, json!("overloaded"))));
     let output = report(&server, &[]);

@@ -19,6 +19,7 @@ use crate::input::{ManifestFile, ManifestObject, Source};
 use crate::judge::Judge;
 use crate::object_name::ObjectName;
 use crate::policies::{Origin, Policies};
+use crate::terminal::printable;
 
 /// The longest chain of owners that is followed. A Pod of a CronJob has a chain of two.
 const MAX_OWNERS: usize = 8;
@@ -80,6 +81,11 @@ pub(super) fn add(
         }
     }
     progress.finish_and_clear();
+    if let (Selection { namespace: Some(namespace), selector: None }, [], [], []) =
+        (selection, &found[..], &pods[..], &failures[..])
+    {
+        eprintln!("Warning: the namespace `{}` has no workloads, or does not exist", printable(namespace));
+    }
     owners.extend(found.iter().chain(&pods).map(|found| (found.name.clone(), found.owner.clone())));
     for workload in found.into_iter().filter_map(|found| found.object) {
         inventory.add_workload(workload);
