@@ -499,15 +499,15 @@ esac
 STUB
   chmod +x bin/*
   tested_blocks docs/air-gap.md
-  [ -e 6.block ]
+  [ -e 7.block ]
   yaml_block docs/air-gap.md kustomization.yaml > kustomization.yaml
   sed -i "s#registry.example.com#$mirror#g; s#ghcr.io#$internet#g" ./*.block deploy/air-gap/*.yaml
   local block
-  for block in 2 3 4 5 6; do
+  for block in {2..7}; do
     echo "block $block: $(cat "$block.block")"
     PATH="$PWD/bin:$PATH" bash -e "$block.block" >&2
     # The mirror is reached, and the internet is not, once the folders are copied.
-    [ "$block" -ne 2 ] || kill "$internet_pid"
+    [ "$block" -ne 3 ] || kill "$internet_pid"
   done
   [ "$(cat digest)" = "$MODULE_DIGEST" ]
   [ "sha256:$(curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$mirror/v2/policies/container-patch-policy/manifests/v0.1.0" | sha256sum | cut -d' ' -f1)" = "$MODULE_DIGEST" ]

@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
-# The reference pages of annotations and metrics, and the page of messages, keep up with the code.
+# The reference pages of annotations and metrics, and the page of messages, keep up with the code. The commands that replace the settings of a
+# policy work: they are in docs/cookbook/README.md, docs/migrate-from-kyverno.md, docs/migrate-from-gatekeeper.md,
+# docs/migrate-from-image-cve-policy.md and docs/migrate-from-policy-controller.md.
 #
 # They are compared with the sources, with deploy/, and with the output of the commands that export metrics.
 
@@ -175,5 +177,39 @@ for message in sys.stdin.read().splitlines():
   for code in $(sed -n 's/^| \[`\([a-z-]*\)`\](.*/\1/p' "$ROOT/docs/findings.md") local-image unseen-image; do
     grep -qE "^\| \[\`$code\`\]\(($code\.md|#$code)\)" "$ROOT/docs/troubleshooting.md" || { echo "no link to $code"; return 1; }
     [ -e "$ROOT/docs/$code.md" ]
+  done
+}
+
+# replacement PAGE: prints the commands of a page that this suite runs.
+replacement() {
+  awk '/^ *<!-- tested by: e2e-tests\/operate.bats -->$/ { marked = 1; next }
+    /^ *```console/ && marked { inside = 1; marked = 0; next }
+    /^ *```/ { inside = 0 }
+    inside { sub(/^ +/, ""); print }' "$ROOT/docs/$1"
+}
+
+@test "the commands of the recipes and of the migration pages replace the settings of a policy, and nothing else" {
+  local page minor
+  command -v kubectl > "$BATS_TEST_TMPDIR/kubectl" || skip "kubectl is not installed"
+  minor="$(kubectl version --client --output json 2> "$BATS_TEST_TMPDIR/errors" | jq -r '.clientVersion.minor | sub("[^0-9].*"; "")')"
+  [ "$minor" -ge 21 ] || skip "kubectl 1.$minor does not have --patch-file; 1.21 or later does"
+  cd "$BATS_TEST_TMPDIR"
+  cp -r "$ROOT/deploy" .
+  mkdir bin
+  ln -s "$(realpath "$CONTAINER_PATCH")" bin/container-patch
+  as_json() { kubectl annotate --local --filename "$1" --output json e2e.container-patch.dev/file=x | jq -S "$2"; }
+  for page in cookbook/README.md migrate-from-{kyverno,gatekeeper,image-cve-policy,policy-controller}.md; do
+    awk '/^```/ { inside = 0 } inside { print } before ~ /^```yaml/ && $0 == "# settings.yaml" { inside = 1 } { before = $0 }' "$ROOT/docs/$page" > settings.yaml
+    # The page of recipes has no settings of its own.
+    [ -s settings.yaml ] || cp "$ROOT/examples/cookbook/patch-day/settings.yaml" .
+    replacement "$page" > commands
+    [ "$(wc -l < commands)" -eq 3 ]
+    PATH="$PWD/bin:$PATH" run bash -e commands
+    echo "$page: $output"
+    [ "$status" -eq 0 ]
+    diff <(as_json deploy/enforce.yaml 'del(.spec.settings)') <(as_json enforce.yaml 'del(.spec.settings)')
+    { printf '%s\n' 'apiVersion: policies.kubewarden.io/v1' 'kind: ClusterAdmissionPolicy' 'metadata: {name: x}' 'spec:' '  settings:'; sed 's/^/    /' settings.yaml; } > expected.yaml
+    diff <(as_json expected.yaml .spec.settings) <(as_json enforce.yaml .spec.settings)
+    [ "$(as_json enforce.yaml '.spec.settings.registries | length')" -gt 0 ]
   done
 }
