@@ -356,9 +356,9 @@ linked() {
   stops "the tag is v9.8.7, and Cargo.toml has the version $VERSION; write 9.8.7 there, or release v$VERSION"
   unset RELEASE_TAG
   for file in metadata.yml artifacthub-pkg.yml deploy/pin.yaml deploy/custom-workloads/openkruise.yaml \
-    deploy/helm/container-patch-policy/Chart.yaml; do
+    deploy/verification/release.yaml deploy/helm/container-patch-policy/Chart.yaml; do
     [ -f "$file" ] || continue
-    sed -i -E "s/(version: \"?|container-patch-policy:v)$VERSION/\19.8.7/" "$file"
+    sed -i -E "s#(version: \"?|container-patch-policy:v|refs/tags/v)$VERSION#\19.8.7#" "$file"
     commit
     git tag --force "v$VERSION" > log
     stops "the tag is v$VERSION, and $file has the version 9.8.7; write $VERSION there, or release v9.8.7"

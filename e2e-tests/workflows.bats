@@ -119,8 +119,8 @@ release_steps() { sed -nE 's/^ *(run: )?hack\/release ([a-z-]+).*/\2/p' "${WORKF
   while read -r found; do
     identities=$((identities + 1))
     found="${found//\$project/https:\/\/github.com\/container-patch\/container-patch-policy}"
-    # A prefix, a version, or a variable.
-    [[ "$found" =~ ^"$expected"(v[0-9X][0-9A-Za-z.-]*|\$[A-Za-z_]+)?$ ]] || { printf 'expected: %s…\nfound:    %s\n' "$expected" "$found"; return 1; }
+    # A version or a variable. A prefix would accept every tag.
+    [[ "$found" =~ ^"$expected"(v[0-9X][0-9A-Za-z.-]*|\$[A-Za-z_]+)$ ]] || { printf 'expected: %s…\nfound:    %s\n' "$expected" "$found"; return 1; }
   done < <(grep -rhoE '[^ "`'"'"']*/\.github/workflows/[a-z]+\.yml@[^ "`'"'"']+' "$ROOT"/{README.md,SECURITY.md,artifacthub-pkg.yml,docs,deploy,examples})
   [ "$identities" -ge 2 ]
 }
