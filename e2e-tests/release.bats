@@ -439,11 +439,54 @@ path_without() {
   mv dist/policy-sbom.spdx.json .git/
   stops "\`dist/policy-sbom.spdx.json\` is missing; hack/release module and hack/release manifests make the files"
   mv .git/policy-sbom.spdx.json dist/
-  step manifests sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
-  [ "$status" -eq 0 ]
-  stops "\`dist/deploy-$VERSION.tar.gz\` has another digest than the module, $MODULE_DIGEST; make it with hack/release manifests"
   printf '\0\2\1x' >> dist/policy.wasm
   stops "\`dist/annotated-policy.wasm\` is not \`dist/policy.wasm\` with metadata; make both with hack/release module"
+}
+
+# forged FILE: replaces the module by another one in an archive of DIST.
+forged() {
+  rm -rf "$BATS_TEST_TMPDIR/forged"
+  mkdir "$BATS_TEST_TMPDIR/forged"
+  tar -xzf "dist/$1" -C "$BATS_TEST_TMPDIR/forged"
+  grep -rlE "$MODULE_DIGEST|ghcr.io/container-patch/policies" "$BATS_TEST_TMPDIR/forged" \
+    | xargs sed -i -e "s#$MODULE_DIGEST#$DIGEST#" -e 's#ghcr.io/container-patch/policies#ghcr.io/attacker/policies#'
+  tar -C "$BATS_TEST_TMPDIR/forged" -czf "dist/$1" "$(ls "$BATS_TEST_TMPDIR/forged")"
+}
+
+@test "manifests and a chart that name another module are not signed" {
+  local file
+  for file in "deploy-$VERSION.tar.gz" "container-patch-policy-$VERSION.tgz"; do
+    cp "dist/$file" "$BATS_TEST_TMPDIR/$file"
+    forged "$file"
+    stops "\`dist/$file\` is not what this commit gives with the module $MODULE_DIGEST; make it with hack/release manifests"
+    rm "dist/$file"
+    stops "\`dist/$file\` is missing; hack/release module and hack/release manifests make the files"
+    cp "$BATS_TEST_TMPDIR/$file" "dist/$file"
+  done
+}
+
+# resigned: signs the files of DIST, as they are now, with the key of the release.
+resigned() {
+  (cd dist && cut -c 67- SHA256SUMS | xargs sha256sum -- > ../sums && mv ../sums SHA256SUMS)
+  "$RELEASE_TOOL" sign-blob --key "$KEY" --bundle dist/SHA256SUMS.sigstore.json dist/SHA256SUMS
+}
+
+@test "signed manifests and a signed chart that name another module do not verify" {
+  local file
+  step publish
+  [ "$status" -eq 0 ]
+  for file in "deploy-$VERSION.tar.gz" "container-patch-policy-$VERSION.tgz"; do
+    cp "dist/$file" "$BATS_TEST_TMPDIR/$file"
+    forged "$file"
+    resigned
+    CONTAINER_PATCH="$RELEASE_BINARY" step verify
+    [ "$status" -eq 1 ]
+    assert_contains "$output" "Error: \`dist/$file\` is not what this commit gives with the module $MODULE_DIGEST"
+    cp "$BATS_TEST_TMPDIR/$file" "dist/$file"
+  done
+  resigned
+  CONTAINER_PATCH="$RELEASE_BINARY" step verify
+  [ "$status" -eq 0 ]
 }
 
 @test "a tag that exists with another digest is not overwritten" {
