@@ -311,6 +311,29 @@ linked() {
   assert_contains "$output" "does not name crates of the module: jiff "
 }
 
+@test "an SBOM of another module is not signed" {
+  jq '.packages[0].checksums[0].checksumValue = "0" * 64' dist/policy-sbom.spdx.json > other.json
+  mv other.json dist/policy-sbom.spdx.json
+  stops "\`dist/policy-sbom.spdx.json\` does not have the checksum of \`dist/policy.wasm\`; make both with hack/release module"
+}
+
+@test "an SBOM of another module that is attached first does not replace that of the release" {
+  signed
+  jq '.packages[0].checksums[0].checksumValue = "0" * 64' dist/policy-sbom.spdx.json > "$BATS_TEST_TMPDIR/other.json"
+  "$RELEASE_TOOL" attest --key "$KEY" --predicate "$BATS_TEST_TMPDIR/other.json" "$MODULE_REFERENCE@$MODULE_DIGEST"
+  step verify
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "Error: no SBOM that is attached to $MODULE_REFERENCE@$MODULE_DIGEST has the checksum of the module"
+  # That of the release, signed by another key.
+  "$RELEASE_TOOL" attest --key "$OTHER_KEY" --predicate dist/policy-sbom.spdx.json "$MODULE_REFERENCE@$MODULE_DIGEST"
+  step verify
+  [ "$status" -eq 1 ]
+  step publish
+  [ "$status" -eq 0 ]
+  CONTAINER_PATCH="$RELEASE_BINARY" step verify
+  [ "$status" -eq 0 ]
+}
+
 @test "a release is published once more without a change, and verifies with the public key" {
   step publish
   [ "$status" -eq 0 ]

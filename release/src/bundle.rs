@@ -90,16 +90,24 @@ pub(crate) async fn attach(registry: &Registry, digest: &str, predicate_type: &s
     registry.add_referrer(digest, referrer).await
 }
 
-/// Finds a statement of a type about an artifact that this key has signed, and returns what it states.
-pub(crate) async fn verify(registry: &Registry, key: &PublicKey, digest: &str, predicate_type: &str) -> Result<Value> {
+/// Finds the statements of a type about an artifact that this key has signed, and returns what they state. There is at least one.
+pub(crate) async fn verify(
+    registry: &Registry,
+    key: &PublicKey,
+    digest: &str,
+    predicate_type: &str,
+) -> Result<Vec<Value>> {
     let artifact = registry.sibling(digest);
-    let mut problems = vec![];
+    let (mut predicates, mut problems) = (vec![], vec![]);
     for referrer in registry.referrers(digest).await? {
         match stated(registry, key, digest, predicate_type, &referrer).await {
-            Ok(Some(predicate)) => return Ok(predicate),
+            Ok(Some(predicate)) => predicates.push(predicate),
             Ok(None) => {}
             Err(error) => problems.push(format!("{error:#}")),
         }
+    }
+    if !predicates.is_empty() {
+        return Ok(predicates);
     }
     if problems.is_empty() {
         bail!("`{artifact}` has no Sigstore bundle with a statement of the type {predicate_type}");

@@ -161,7 +161,7 @@ enum Command {
         /// Reference with a tag or a digest
         reference: String,
     },
-    /// Verify a statement about an artifact
+    /// Verify the statements about an artifact, and write those that verify as a JSON array
     VerifyAttestation {
         /// Public key, as PEM
         #[arg(long)]
@@ -169,7 +169,7 @@ enum Command {
         /// Type of the statement
         #[arg(long, default_value = bundle::SPDX_PREDICATE)]
         predicate_type: String,
-        /// File to which the statement is written
+        /// File to which the statements are written
         #[arg(long)]
         output: PathBuf,
         /// Reference with a tag or a digest
@@ -268,8 +268,8 @@ async fn run(command: Command) -> Result<()> {
         Command::VerifyAttestation { key, predicate_type, output, reference } => {
             let (registry, key) = (Registry::of(&reference)?, PublicKey::read(&key)?);
             let digest = registry.existing_digest().await?;
-            let predicate = bundle::verify(&registry, &key, &digest, &predicate_type).await?;
-            write(&output, &serde_json::to_vec(&predicate)?)?;
+            let predicates = bundle::verify(&registry, &key, &digest, &predicate_type).await?;
+            write(&output, &serde_json::to_vec(&predicates)?)?;
         }
         Command::VerifyBlob { key, bundle, file } => {
             bundle::verify_blob(&PublicKey::read(&key)?, &read(&bundle)?, &read(&file)?).with_context(|| {
