@@ -430,7 +430,7 @@ linked() {
 path_without() {
   local folder="$BATS_TEST_TMPDIR/bin-without-$1" command
   mkdir "$folder"
-  for command in awk bash cargo cat comm curl cut dirname env git grep gzip head jq mktemp paste rm rustc sed sha256sum sort tar tr wc; do
+  for command in awk bash cargo cat comm curl cut dirname env find git grep gzip head jq mktemp paste rm rustc sed sha256sum sort tar tr wc; do
     [[ " $* " == *" $command "* ]] || ln -s "$(command -v "$command")" "$folder/$command"
   done
   echo "$folder"
@@ -464,6 +464,35 @@ path_without() {
   mv .git/policy-sbom.spdx.json dist/
   printf '\0\2\1x' >> dist/policy.wasm
   stops "\`dist/annotated-policy.wasm\` is not \`dist/policy.wasm\` with metadata; make both with hack/release module"
+}
+
+@test "a file that is not of the release is not signed" {
+  local file
+  for file in notes.txt .hidden "container-patch-$VERSION-s390x-unknown-linux-musl.tar.gz" container-patch-policy-9.8.7.tgz; do
+    touch "dist/$file"
+    stops "\`dist/$file\` is not a file of the release v$VERSION; remove it from dist/"
+    rm "dist/$file"
+  done
+  mkdir dist/folder
+  stops "\`dist/folder\` is not a regular file; remove it from dist/"
+  rmdir dist/folder
+  # The file that a link leads to can change after it was signed.
+  mv "dist/deploy-$VERSION.tar.gz" "$BATS_TEST_TMPDIR/"
+  ln -s "$BATS_TEST_TMPDIR/deploy-$VERSION.tar.gz" dist/
+  stops "\`dist/deploy-$VERSION.tar.gz\` is not a regular file; remove it from dist/"
+}
+
+@test "a file whose checksum is not signed does not verify" {
+  step publish
+  [ "$status" -eq 0 ]
+  echo other > "dist/container-patch-$VERSION-x86_64-unknown-linux-musl.tar.gz"
+  CONTAINER_PATCH="$RELEASE_BINARY" step verify
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "Error: \`dist/container-patch-$VERSION-x86_64-unknown-linux-musl.tar.gz\` is not a file whose checksum is signed in SHA256SUMS"
+  rm dist/SHA256SUMS
+  CONTAINER_PATCH="$RELEASE_BINARY" step verify
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "Error: \`dist/\` has no SHA256SUMS, so its files cannot be verified"
 }
 
 # forged FILE: replaces the module by another one in an archive of DIST.
