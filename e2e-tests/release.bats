@@ -403,6 +403,28 @@ linked() {
   stops "the tag v$VERSION is on commit $(git rev-parse --short=12 HEAD~1), and HEAD is $(git rev-parse --short=12 HEAD); check out the tag: git checkout v$VERSION"
 }
 
+@test "a version that has no tag in git stops the release, and is no problem for a dry run" {
+  git tag --delete "v$VERSION" > log
+  rm log
+  export RELEASE_TAG="v$VERSION"
+  stops "there is no tag v$VERSION in git; tag HEAD: git tag v$VERSION"
+  IS_DRY_RUN=yes stops "there is no tag v$VERSION in git; tag HEAD: git tag v$VERSION"
+  DOCKER_HOST=unix:///missing step dry-run
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "the release of v$VERSION works"
+}
+
+@test "a dry run compiles nothing for a tree that is not clean" {
+  touch notes.txt
+  unset RELEASE_MODULE RELEASE_BINARY RELEASE_TOOL
+  mkdir "$BATS_TEST_TMPDIR/bin"
+  printf '#!/bin/sh\necho "compiled: $*"\nexit 1\n' > "$BATS_TEST_TMPDIR/bin/cargo"
+  chmod +x "$BATS_TEST_TMPDIR/bin/cargo"
+  PATH="$BATS_TEST_TMPDIR/bin:$PATH" step dry-run
+  [ "$status" -eq 1 ]
+  [ "$output" = "Error: the tree is not clean: 1 files are changed or untracked, first \`?? notes.txt\`; commit or remove them" ]
+}
+
 @test "a version without a section in the changelog stops the release" {
   echo '# Changelog' > CHANGELOG.md
   commit
@@ -439,11 +461,11 @@ path_without() {
 @test "a missing command stops the release" {
   PATH="$(path_without jq gzip)" step publish
   [ "$status" -eq 1 ]
-  [ "$output" = "Error: missing commands: gzip jq; install them" ]
+  [ "$(tail -n 1 <<< "$output")" = "Error: missing commands: gzip jq; install them" ]
   unset RELEASE_KEY
   PATH="$(path_without cosign)" step publish
   [ "$status" -eq 1 ]
-  [ "$output" = "Error: cosign is missing, and RELEASE_KEY is not set; install cosign to sign without a key, or set RELEASE_KEY=FILE" ]
+  [ "$(tail -n 1 <<< "$output")" = "Error: cosign is missing, and RELEASE_KEY is not set; install cosign to sign without a key, or set RELEASE_KEY=FILE" ]
 }
 
 @test "a release that does not exist, or of which the files are others, does not verify" {
@@ -571,6 +593,7 @@ chart() {
 
 @test "a release has the chart, which names the module by digest, is signed, and is not overwritten" {
   local charts="$RELEASE_REGISTRY/charts/container-patch-policy" name="container-patch-policy-$VERSION.tgz" digest
+  export GITHUB_OUTPUT="$BATS_TEST_TMPDIR/output"
   chart
   tar -xzOf "dist/$name" container-patch-policy/values.yaml | grep -qx "  digest: $MODULE_DIGEST"
   step publish
@@ -578,6 +601,8 @@ chart() {
   MODULE_REFERENCE="$charts"
   digest="$("$RELEASE_TOOL" resolve "$charts:$VERSION")"
   assert_contains "$output" "chart: pushed $charts:$VERSION@$digest"
+  [ "$(cat "$GITHUB_OUTPUT")" = "module=$MODULE_DIGEST
+chart=$digest" ]
   CONTAINER_PATCH="$RELEASE_BINARY" step verify
   [ "$status" -eq 0 ]
   assert_contains "$output" "signatures: both formats verify for $charts@$digest"
