@@ -102,7 +102,7 @@ release_steps() { sed -nE 's/^ *(run: )?hack\/release ([a-z-]+).*/\2/p' "${WORKF
 @test "nothing is published unless the tests pass, and nothing is announced unless it is verified" {
   [ "$(needs publish)" = "check test module binaries" ]
   [ "$(needs verify)" = publish ]
-  [ "$(needs release)" = verify ]
+  [ "$(needs release)" = "publish verify" ]
   [ "$(needs artifacthub)" = release ]
   [ "$(needs docs)" = release ]
   # Only these jobs may write anything.
@@ -125,6 +125,106 @@ release_steps() { sed -nE 's/^ *(run: )?hack\/release ([a-z-]+).*/\2/p' "${WORKF
   [ "$identities" -ge 2 ]
 }
 
+# script NAME: writes the script of a step of the release to script.sh.
+script() {
+  awk -v name="      - name: $1" '$0 == name { is_step = 1; next } is_step && /^      - / { exit } is_step && is_script { sub(/^ {10}/, ""); print }
+    is_step && /^        run: \|$/ { is_script = 1 }' "$RELEASE" > script.sh
+  [ -s script.sh ]
+}
+
+# run_script: runs script.sh as GitHub does.
+run_script() {
+  run bash --noprofile --norc -eo pipefail script.sh
+  echo "$output"
+}
+
+@test "an image is pushed only if the registry says that there is none of this version" {
+  script "Check that there is no image of this version"
+  export RELEASE_TOOL="$PWD/tool" RELEASE_REGISTRY=registry.example.com RELEASE_TAG=v1.2.3 GITHUB_RUN_ATTEMPT=1
+  printf '#!/bin/sh\n[ "$*" = "resolve registry.example.com/container-patch:v1.2.3" ]\n' > tool
+  chmod +x tool
+  run_script
+  [ "$status" -eq 0 ]
+  printf '#!/bin/sh\necho sha256:0\n' > tool
+  run_script
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "the image registry.example.com/container-patch:v1.2.3 exists"
+  GITHUB_RUN_ATTEMPT=2 run_script
+  [ "$status" -eq 0 ]
+  # The registry does not answer.
+  printf '#!/bin/sh\necho "Error: cannot ask" >&2\nexit 1\n' > tool
+  run_script
+  [ "$status" -eq 1 ]
+}
+
+@test "an image is signed only if it consists of the images that were pushed" {
+  local name platform
+  script "Push the image of container-patch, and sign it in both formats"
+  export RUNNER_TEMP="$PWD/temp" RELEASE_REGISTRY=registry.example.com RELEASE_TAG=v1.2.3 GITHUB_OUTPUT="$PWD/output" PATH="$PWD/bin:$PATH"
+  mkdir -p bin dist temp container-patch-1.2.3
+  touch Dockerfile container-patch-1.2.3/container-patch
+  for platform in x86_64 aarch64; do
+    tar -czf "dist/container-patch-1.2.3-$platform-unknown-linux-musl.tar.gz" container-patch-1.2.3
+  done
+  git init -q
+  git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m one
+  cat > bin/docker <<'END'
+#!/usr/bin/env bash
+# The digest of an image is the name of its platform.
+[ "$2" = build ] || exit 0
+while [ "$1" != --metadata-file ]; do shift; done
+jq -n --arg digest "sha256:$(basename "$2" .json)" '{"containerimage.digest": $digest}' > "$2"
+END
+  printf '#!/bin/sh\ncat index.json\n' > bin/skopeo
+  printf '#!/bin/sh\necho "$@" >> cosign.log\n' > bin/cosign
+  chmod +x bin/*
+
+  jq -n '{manifests: [{digest: "sha256:arm64"}, {digest: "sha256:amd64"}]}' > index.json
+  run_script
+  [ "$status" -eq 0 ]
+  [ "$(cat output)" = "digest=sha256:$(sha256sum < index.json | cut -d' ' -f1)" ]
+  [ "$(grep -c "registry.example.com/container-patch@sha256:$(sha256sum < index.json | cut -d' ' -f1)\$" cosign.log)" -eq 2 ]
+
+  for name in '{digest: "sha256:amd64"}, {digest: "sha256:other"}' '{digest: "sha256:amd64"}' \
+    '{digest: "sha256:amd64"}, {digest: "sha256:arm64"}, {digest: "sha256:other"}'; do
+    rm -f cosign.log output
+    jq -n "{manifests: [$name]}" > index.json
+    run_script
+    [ "$status" -eq 1 ]
+    assert_contains "$output" "the image registry.example.com/container-patch:v1.2.3 does not consist of the images that were pushed"
+    [ ! -e cosign.log ]
+    [ ! -e output ]
+  done
+}
+
+@test "a tag that does not have the digest that was signed does not verify" {
+  script "Compare the tags with the digests that were signed"
+  export RELEASE_TOOL="$PWD/tool" RELEASE_REGISTRY=registry.example.com
+  export MODULE=policies/container-patch-policy:v1.2.3@sha256:1 CHART=charts/container-patch-policy:v1.2.3@sha256:2 IMAGE=container-patch:v1.2.3@sha256:3
+  cat > tool <<'END'
+#!/usr/bin/env bash
+case "$*" in
+  "resolve registry.example.com/policies/container-patch-policy:v1.2.3") echo sha256:1 ;;
+  "resolve registry.example.com/charts/container-patch-policy:1.2.3") echo sha256:2 ;;
+  "resolve registry.example.com/container-patch:v1.2.3") echo sha256:3 ;;
+esac
+END
+  run_script
+  [ "$status" -eq 0 ]
+  CHART=charts/container-patch-policy:v1.2.3@sha256:9 run_script
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "registry.example.com/charts/container-patch-policy:1.2.3 is sha256:2, and sha256:9 was pushed"
+  IMAGE=container-patch:v1.2.4@sha256:3 run_script
+  [ "$status" -eq 1 ]
+  assert_contains "$output" "registry.example.com/container-patch:v1.2.4 is missing"
+}
+
+@test "the job that can sign compiles nothing" {
+  run sed -n '/^  publish:$/,/^  verify:$/p' "$RELEASE"
+  [ "$(grep -c 'run: hack/release' <<< "$output")" -eq "$(grep -B 1 'run: hack/release' <<< "$output" | grep -c 'RELEASE_TOOL: ')" ]
+  [ "$(grep -cE '(run: |^ +)(cargo|make) ' <<< "$output")" -eq 0 ]
+}
+
 @test "the notes of a release are the section of its version" {
   printf '# Changelog\n\n## [Unreleased]\n\n- later\n\n## [1.1.0] - 2026-01-02\n\n### Rules\n\n- [one](docs/one.md)\n  line\n\n' > CHANGELOG.md
   printf '## [1.0.0] - 2026-01-01\n\n- first\n\n[1.0.0]: https://example.com\n' >> CHANGELOG.md
@@ -134,6 +234,15 @@ release_steps() { sed -nE 's/^ *(run: )?hack\/release ([a-z-]+).*/\2/p' "${WORKF
 
 - [one](https://github.com/container-patch/container-patch-policy/blob/v1.1.0/docs/one.md) line" ]
   [ "$("$ROOT/hack/release-notes" 1.0.0)" = "- first" ]
+  [ "$("$ROOT/hack/release-notes" 1.0.0 "registry://example.com/a:v1@$DIGEST" "example.com/b:v1@$DIGEST")" = "- first
+
+### Digests
+
+- \`registry://example.com/a:v1@$DIGEST\`
+- \`example.com/b:v1@$DIGEST\`" ]
+  run "$ROOT/hack/release-notes" 1.0.0 example.com/a:v1@
+  [ "$status" -eq 1 ]
+  [ "$output" = 'Error: `example.com/a:v1@` has no digest; a reference ends with @sha256: and 64 hexadecimal digits' ]
   run "$ROOT/hack/release-notes" 1.2.0
   [ "$status" -eq 1 ]
   [ "$output" = 'Error: CHANGELOG.md has no text below `## [1.2.0]`; describe there what changes for users' ]
