@@ -175,6 +175,20 @@ PODS
   [ "$output" = "clusteradmissionpolicy.policies.kubewarden.io/container-patch-pin created" ]
 }
 
+@test "apply: names of images in pods are neither control characters for the terminal nor names of files" {
+  stub_kubectl
+  mkdir -p 'secret.d'
+  touch secret.d/key
+  printf 'shop  \033]0;title\007registry.bad/app \033[2Kregistry.worse/app s*.d/*\n' > pods
+  run deploy/apply
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [ "$(tr -cd '\033\007' <<< "$output")" = "" ]
+  assert_contains "$output" "registry.bad"
+  assert_contains "$output" "s*.d"
+  [[ "$output" != *secret.d* ]]
+}
+
 @test "apply: the commands of deploy/README.md work" {
   local block
   stub_kubectl
