@@ -267,9 +267,11 @@ linked() {
 }
 
 @test "the SBOM lists the crates that the compiler was given for the module, and no others" {
-  # The build is up to date, so cargo only prints what it consists of.
-  (cd "$ROOT" && cargo build --quiet --locked --package container-patch-policy --lib --profile module --target wasm32-wasip1 \
-    --target-dir target/module --message-format json) > messages
+  local build
+  # With the flags of the Makefile, the build is up to date, and cargo only prints what it consists of.
+  build="$(make --silent --directory "$ROOT" --eval 'show:; @:$(info $(BUILD_MODULE))' show)"
+  [[ "$build" == *"--remap-path-prefix="*"cargo build"* ]]
+  (cd "$ROOT" && eval "$build --quiet --message-format json") > messages
   jq -r 'select(.reason == "compiler-artifact" and (.filenames | any(contains("/wasm32-wasip1/")))).package_id
     | capture("(?<folder>[^/#]*)#((?<name>[^@]*)@)?(?<version>.*)$") | "\(.name // .folder) \(.version)"' messages | sort -u > compiled
   linked dist/policy-sbom.spdx.json > linked
