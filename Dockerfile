@@ -1,9 +1,6 @@
-# container-patch in an image, for pipelines that run in containers.
-#
-# A release puts the static binary on the default base, which has CA certificates and nothing to run. `make image` puts a binary of this
-# machine on a base with glibc and a shell, which GitLab CI needs to start a job. `BASE=scratch` has no CA certificates: it is for `check`
-# and `run` without registries, or with registries over plain HTTP.
-ARG BASE=gcr.io/distroless/static-debian12:nonroot
+# container-patch in an image, for pipelines that run in containers: `make image` puts a binary of this machine on a base with glibc and a
+# shell, which GitLab CI needs to start a job. A base needs CA certificates, too. The image of a release has no base: release/Dockerfile.
+ARG BASE=gcr.io/distroless/cc-debian12:debug-nonroot
 FROM ${BASE}
 ARG BASE
 LABEL org.opencontainers.image.title="container-patch" \

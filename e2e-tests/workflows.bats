@@ -159,10 +159,12 @@ run_script() {
 
 @test "an image is signed only if it consists of the images that were pushed" {
   local name platform
+  [ -f /etc/ssl/certs/ca-certificates.crt ] || skip "needs the CA certificates of Debian or Ubuntu"
   script "Push the image of container-patch, and sign it in both formats"
   export RUNNER_TEMP="$PWD/temp" RELEASE_REGISTRY=registry.example.com RELEASE_TAG=v1.2.3 GITHUB_OUTPUT="$PWD/output" PATH="$PWD/bin:$PATH"
   mkdir -p bin dist temp container-patch-1.2.3
-  touch Dockerfile container-patch-1.2.3/container-patch
+  touch container-patch-1.2.3/container-patch
+  ln -s "$ROOT/release" release
   for platform in x86_64 aarch64; do
     tar -czf "dist/container-patch-1.2.3-$platform-unknown-linux-musl.tar.gz" container-patch-1.2.3
   done
@@ -172,6 +174,9 @@ run_script() {
 #!/usr/bin/env bash
 # The digest of an image is the name of its platform.
 [ "$2" = build ] || exit 0
+# The image has what its Dockerfile copies, and no base.
+for file in $(sed -n 's/^COPY \([^ ]*\) .*/\1/p' "${*: -1}/Dockerfile"); do [ -f "${*: -1}/$file" ] || exit 1; done
+[ "$(grep ^FROM "${*: -1}/Dockerfile")" = "FROM scratch" ] || exit 1
 while [ "$1" != --metadata-file ]; do shift; done
 jq -n --arg digest "sha256:$(basename "$2" .json)" '{"containerimage.digest": $digest}' > "$2"
 END
