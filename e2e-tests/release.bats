@@ -381,7 +381,7 @@ linked() {
   stops "the tag is v9.8.7, and Cargo.toml has the version $VERSION; write 9.8.7 there, or release v$VERSION"
   unset RELEASE_TAG
   for file in metadata.yml artifacthub-pkg.yml deploy/pin.yaml deploy/custom-workloads/openkruise.yaml \
-    deploy/verification/release.yaml deploy/helm/container-patch-policy/Chart.yaml; do
+    deploy/verification/release.yaml deploy/helm/container-patch-policy/Chart.yaml README.md docs/install.md; do
     [ -f "$file" ] || continue
     sed -i -E "s#(version: \"?|container-patch-policy:v|refs/tags/v)$VERSION#\19.8.7#" "$file"
     commit
@@ -390,6 +390,28 @@ linked() {
     git reset --quiet --hard HEAD~1
     git tag --force "v$VERSION" > log
   done
+}
+
+@test "hack/set-version writes the version that the check of a release compares" {
+  local file
+  run hack/set-version 9.8.7
+  echo "$output"
+  [ "$output" = "the version is now 9.8.7; write the section \`## [9.8.7]\` of CHANGELOG.md" ]
+  for file in Cargo.toml Cargo.lock fuzz/Cargo.lock metadata.yml README.md docs/install.md docs/ci.md deploy/README.md deploy/soak/cronjob.yaml; do
+    git diff --quiet -- "$file" && { echo "$file is unchanged"; return 1; }
+  done
+  cargo metadata --locked --offline --format-version 1 --no-deps > metadata.json
+  rm metadata.json
+  printf '\n## [9.8.7]\n' >> CHANGELOG.md
+  commit
+  git tag v9.8.7
+  step check
+  [ "$status" -eq 0 ]
+  assert_contains "$output" "v9.8.7 is the version in all files"
+  run hack/set-version latest
+  [ "$status" -eq 2 ]
+  run hack/set-version 1.2
+  [ "$output" = "Error: \`1.2\` is not a version; a version has the form 1.2.3 or 1.2.3-rc.1" ]
 }
 
 @test "a tag that is not a version stops the release" {
