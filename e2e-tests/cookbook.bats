@@ -189,17 +189,3 @@ contains_quote() {
     --replay-host-capabilities-interactions "$folder/fix-session.yaml"
   [ "$(response .allowed)" = false ]
 }
-
-@test "every command block of a page runs container-patch, or says why it is not run" {
-  local page problems
-  for page in "$PAGES"/*.md; do
-    problems="$(awk '
-      /^ *```(sh|bash|shell|zsh)/ { print FILENAME ":" FNR ": write ```console" }
-      /^ *```console/ && previous !~ /<!-- (no test|tested by): .+ -->/ { start = FNR; has_command = 0; inside = 1 }
-      inside && /container-patch / { has_command = 1 }
-      inside && /^ *```$/ { if (!has_command) print FILENAME ":" start ": no command is run, and no comment says why"; inside = 0 }
-      { previous = $0 }' "$page")"
-    echo "$problems"
-    [ "$problems" = "" ]
-  done
-}
