@@ -11,6 +11,7 @@
 # A command of container-patch may end with exit code 1, and with 2 if its output is shown. Other commands end with 0.
 
 load helpers
+load shown_output
 load ../hack/registry
 
 setup_file() {
@@ -203,23 +204,6 @@ normalised() {
   sed -E -e "s#${REGISTRY//./\\.}#registry.example.com#g" -e 's#sha256:[0-9a-f]{6,}#sha256:DIGEST#g; s#sha256:DIGEST…#sha256:DIGEST#g' \
     -e 's#([cC]ol(umn)?"?[=:] ?)[0-9]+#\1N#g' \
     -e 's#[0-9]{4}-[0-9]{2}-[0-9]{2}#DATE#g' -e 's#[[:space:]]+# #g; s#^ ##; s# $##'
-}
-
-# missing EXPECTED FOUND: prints the first line of EXPECTED that is not in FOUND, in this order.
-missing() {
-  awk '
-    NR == FNR { expected[++count] = $0; next }
-    next_one < count && matches($0, expected[next_one + 1]) { next_one++ }
-    END { if (next_one < count) print expected[next_one + 1] }
-    function matches(line, pattern,  pieces, many, i, at) {
-      many = split(pattern, pieces, "…")
-      for (i = 1; i <= many; i++) {
-        at = index(line, pieces[i])
-        if (at == 0 || (i == 1 && at > 1)) return 0
-        line = substr(line, at + length(pieces[i]))
-      }
-      return line == "" || pieces[many] == ""
-    }' <(normalised < "$1") <(normalised < "$2")
 }
 
 # shell FOLDER FILE…: runs the commands of files in a folder, in one shell. Writes the output of each to FILE.found, and its exit code to

@@ -11,6 +11,7 @@
 # change, after each command.
 
 load helpers
+load ../shown_output
 
 CONTAINER_PATCH="${CONTAINER_PATCH:-$ROOT/target/debug/container-patch}"
 MARK="<!-- tested by: e2e-tests/cluster/install.bats -->"
@@ -186,23 +187,6 @@ normalised() {
   sed -E -e "s#${REGISTRY//./\\.}/library/busybox#docker.io/library/busybox#g; s#${REGISTRY//./\\.}#registry.example.com#g" \
     -e 's#sha256:[0-9a-f]{6,}#sha256:DIGEST#g; s#sha256:DIGEST…#sha256:DIGEST#g' -e 's#[0-9]{4}-[0-9]{2}-[0-9]{2}#DATE#g' \
     -e 's#[[:space:]]+# #g; s#^ ##; s# $##'
-}
-
-# missing EXPECTED FOUND: prints the first line of EXPECTED that is not in FOUND, in this order.
-missing() {
-  awk '
-    NR == FNR { expected[++count] = $0; next }
-    next_one < count && matches($0, expected[next_one + 1]) { next_one++ }
-    END { if (next_one < count) print expected[next_one + 1] }
-    function matches(line, pattern,  pieces, many, i, at) {
-      many = split(pattern, pieces, "…")
-      for (i = 1; i <= many; i++) {
-        at = index(line, pieces[i])
-        if (at == 0 || (i == 1 && at > 1)) return 0
-        line = substr(line, at + length(pieces[i]))
-      }
-      return line == "" || pieces[many] == ""
-    }' <(normalised < "$1") <(normalised < "$2")
 }
 
 # run_step COMMAND_FILE: runs a command of a page, and sets `status` and `line`, the first shown line that it did not print.
