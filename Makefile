@@ -5,7 +5,7 @@ MODULE := target/module/wasm32-wasip1/module/container_patch_policy.wasm
 CONTAINER_PATCH := target/debug/container-patch
 # How a module is built, what builds the policy, and what builds the host with the features that the dependencies have in the tests.
 MODULE_FLAGS := --profile module --target wasm32-wasip1 --target-dir target/module
-# Panic messages have the paths of sources. Without those of this machine, the same source gives the same bytes on another one.
+# Panic messages have the paths of sources. Without the folders of this machine, the same source gives the same bytes in other folders.
 # host/build.rs has the same flags.
 MODULE_ENV := RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/source"
 BUILD_MODULE := $(MODULE_ENV) cargo build $(CARGO_FLAGS) --package container-patch-policy --lib $(MODULE_FLAGS)

@@ -32,7 +32,7 @@ fn main() {
             build.env_remove(&*name);
         }
     }
-    // As in the Makefile: without the paths of this machine, the same source gives the same bytes on another one.
+    // As in the Makefile: without the folders of this machine, the same source gives the same bytes in other folders.
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let prefixes = cargo_home.iter().map(|home| (home.as_path(), "/cargo")).chain([(root.as_path(), "/source")]);
     let flags: Vec<String> =
